@@ -1,0 +1,1 @@
+"""The appliance: control, policy, steering and reporting around the packet engine."""

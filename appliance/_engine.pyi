@@ -1,0 +1,69 @@
+"""The packet engine; built from engine/python by maturin."""
+
+from collections.abc import Sequence
+
+class SignatureInfo:
+    """One loaded signature."""
+
+    gid: int
+    sid: int
+    rev: int
+    msg: str
+    action: str
+    protocol: str
+    classtype: str
+    priority: int
+    cves: list[str]
+    references: list[str]
+    metadata: dict[str, list[str]]
+    file: str
+    line: int
+
+class Refusal:
+    """One rule that was not loaded, and why."""
+
+    file: str
+    line: int
+    sid: int | None
+    reason: str
+
+class PolicyError(ValueError):
+    """An engine policy that cannot be loaded; the live one stays."""
+
+def check_rules(files: Sequence[tuple[str, bytes]]) -> tuple[list[SignatureInfo], list[Refusal]]:
+    """Return what of the (name, text) files loads and what is refused; never raises for a bad rule."""
+
+def replay(
+    rules: Sequence[tuple[str, bytes]],
+    captures: Sequence[tuple[str, str]],
+    *,
+    ips: bool,
+    home_net: str,
+    external_net: str,
+) -> list[str]:
+    """Inspect each (capture path, eve.json path) with fresh state; return an error or "" for each."""
+
+class Inspector:
+    """The live inspector: worker threads that hold no GIL, or `inspect` for a packet source of Python's."""
+
+    def __init__(self, spool_dir: str, settings: str) -> None:
+        """settings: JSON, `{"queues": 2, "spool_max_bytes": …, "memory_max_bytes": …}`."""
+    def load(self, policy_path: str) -> str:
+        """Compile engine.json and swap it in whole; return a JSON report. Raises PolicyError."""
+    def start_native(self, first_queue: int, *, fail_open: bool) -> None:
+        """Bind the queues and start one worker a queue. Raises OSError."""
+    def inspect(
+        self, worker: int, packet: bytes, mark: int, in_dev: int, out_dev: int, src_mac: bytes
+    ) -> tuple[bool, int]:
+        """Inspect one packet from its IP header on; return (accept, new packet mark)."""
+    def stats(self) -> str:
+        """Counters as JSON: per queue, per guest, uninspected bytes by reason, live policy version."""
+    def stop(self) -> None:
+        """Unbind the queues and join the workers."""
+
+class Spool:
+    """Appends events to one lane of the on-disk spool (for the control process's own events)."""
+
+    def __init__(self, spool_dir: str, writer: str, max_bytes: int) -> None: ...
+    def append(self, line: bytes, severity: int) -> None:
+        """Append one JSON line; severity 1 (most severe) to 4. Raises OSError."""

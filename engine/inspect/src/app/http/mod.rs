@@ -1,0 +1,2 @@
+//! HTTP/1 as two streams of bytes, read the way servers read it.
+pub mod transaction;

@@ -1,0 +1,101 @@
+//! What one HTTP request and its response have shown so far.
+
+/// How far one side of a transaction has been read; ordered, so `progress >= Progress::Body` reads naturally.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// Nothing seen.
+    #[default]
+    NotStarted,
+    /// The request or status line is complete.
+    Line,
+    /// The header block is complete.
+    Headers,
+    /// Body bytes are arriving.
+    Body,
+    /// Trailers of a chunked body are arriving.
+    Trailer,
+    /// Nothing more will come.
+    Complete,
+}
+
+/// One header field, in wire order, surrounding white space removed, obs-fold joined.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Name as sent.
+    pub name: Vec<u8>,
+    /// Value, unfolded.
+    pub value: Vec<u8>,
+}
+
+/// A header block: parsed fields, and the bytes as sent.
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    /// Fields in wire order.
+    pub fields: Vec<Header>,
+    /// The block as sent, without the empty line that ends it.
+    pub raw: Vec<u8>,
+}
+
+/// A message body, transfer and content codings removed, kept up to the inspection depth.
+#[derive(Clone, Debug, Default)]
+pub struct Body {
+    /// Decoded bytes from the body's start, at most the depth.
+    pub bytes: Vec<u8>,
+    /// Decoded bytes seen in all; more than `bytes.len()` once past the depth.
+    pub seen: u64,
+}
+
+/// The request side.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// How far it was read.
+    pub progress: Progress,
+    /// The whole request line as sent, without its line end.
+    pub line: Vec<u8>,
+    /// `GET`, `POST`, …, as sent.
+    pub method: Vec<u8>,
+    /// The request target as sent (`http.uri.raw`).
+    pub uri_raw: Vec<u8>,
+    /// The target percent-decoded and path-normalised as libhtp does it (`http.uri`).
+    pub uri: Vec<u8>,
+    /// `HTTP/1.1` as sent; empty for HTTP/0.9.
+    pub protocol: Vec<u8>,
+    /// Host from the URI or else the Host header, lower-case, without port (`http.host`).
+    pub host: Vec<u8>,
+    /// Header block.
+    pub headers: Headers,
+    /// Body.
+    pub body: Body,
+}
+
+/// The response side.
+#[derive(Clone, Debug, Default)]
+pub struct Response {
+    /// How far it was read.
+    pub progress: Progress,
+    /// The whole status line as sent, without its line end.
+    pub line: Vec<u8>,
+    /// `HTTP/1.1` as sent.
+    pub protocol: Vec<u8>,
+    /// `200` as sent (`http.stat_code`).
+    pub status: Vec<u8>,
+    /// `OK` as sent (`http.stat_msg`).
+    pub reason: Vec<u8>,
+    /// Header block.
+    pub headers: Headers,
+    /// Body.
+    pub body: Body,
+}
+
+/// One request and its response.
+#[derive(Clone, Debug, Default)]
+pub struct Transaction {
+    /// Counted from 0 within the connection (`tx_id`).
+    pub id: u64,
+    /// The request side.
+    pub request: Request,
+    /// The response side.
+    pub response: Response,
+    /// What detection remembers of this transaction between packets.
+    pub detect: crate::detect::TxState,
+}

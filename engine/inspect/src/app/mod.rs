@@ -1,0 +1,2 @@
+//! Application protocols.
+pub mod http;

@@ -1,0 +1,1 @@
+//! NFQUEUE in, verdicts out.

@@ -1,0 +1,1 @@
+"""The manager: rule sets, policy, appliances and events behind a REST API."""
