@@ -1,3 +1,50 @@
+# Every target works on a fresh Debian 12 as root with git and make: it installs what it needs through `deps`.
+# NO_INSTALL=1 only prints what is missing.
 .DEFAULT_GOAL := help
+.PHONY: help deps preflight build run stop test test-rust test-python lint licences bench fuzz clean
+VENV := .venv
+PY := $(VENV)/bin/python
+FUZZ_SECONDS ?= 60
+
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+deps: ## Install Debian packages, Rust, the virtual environment (NO_INSTALL=1: only say what is missing)
+	@tools/deps
+
+preflight: ## Name what this machine lacks: root, kernel modules, ports, memory, disk
+	@tools/preflight
+
+build: deps ## Build the engine into the virtual environment; .venv/bin/sekisho is the command
+	@echo "sekisho: building the engine"
+	@cd engine && . ../tools/rust-env && ../$(VENV)/bin/maturin develop --release --locked --quiet -m python/Cargo.toml
+
+run: build preflight ## Start manager, lab and appliance, send attacks, show what was stopped; leaves it running
+	@$(VENV)/bin/sekisho demo up
+
+stop: ## Take down all that `make run` started, whatever state it is in
+	@test -x $(VENV)/bin/sekisho || { echo "sekisho: nothing was built here, so nothing runs"; exit 0; }; $(VENV)/bin/sekisho demo down
+
+test: build test-rust test-python ## Run every test: Rust, Python, and with root the namespace tests
+
+test-rust: deps
+	@cd engine && . ../tools/rust-env && cargo test --locked --quiet --workspace --exclude sekisho-python
+
+test-python: build
+	@$(PY) -m pytest
+
+lint: build ## Format check, clippy, ruff, mypy
+	@cd engine && cargo fmt --check && cargo clippy --locked --workspace --all-targets -- -D warnings
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/mypy appliance manager_api
+
+licences: deps ## Fail on a dependency whose licence is not on the list
+	@$(PY) tools/licences.py
+
+bench: build ## Measure side by side with peers; leaves bench/results/latest.json
+	@$(PY) -m bench
+
+fuzz: ## Fuzz every parser for FUZZ_SECONDS each (60; needs a nightly toolchain and cargo-fuzz)
+	@tools/fuzz $(FUZZ_SECONDS)
+
+clean: ## Remove what was built
+	rm -rf engine/target engine/fuzz/target $(VENV) appliance/_engine*.so
