@@ -1,1 +1,14 @@
-//! (module event)
+//! Events as Suricata's EVE JSON: one object a line, Suricata's names, what is ours under `sekisho`.
+//!
+//! An [`Event`] borrows everything; [`write_line`] appends it to a reused buffer.
+mod classification;
+mod record;
+mod text;
+mod time;
+
+pub use classification::{category, default_priority};
+pub use record::{
+    write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
+    FlowTotals, Http, Kind, Sekisho,
+};
+pub use time::append_timestamp;

@@ -1,2 +1,14 @@
 //! HTTP/1 as two streams of bytes, read the way servers read it.
+//!
+//! [`Connection`] takes bytes in any pieces and keeps [`transaction::Transaction`]s; [`buffers`] shows a
+//! transaction under the names of Suricata's sticky buffers. The personality is libhtp's `IDS`, as Suricata's
+//! default configuration sets it up: see [`uri`] for what that means for `http.uri`.
+pub mod buffers;
+pub mod connection;
+pub mod events;
 pub mod transaction;
+pub mod uri;
+
+pub use connection::{Connection, Settings, Touched};
+pub use events::{Events, HttpEvent};
+pub use transaction::{Body, Header, Headers, Progress, Request, Response, Transaction};

@@ -1,5 +1,7 @@
 //! What one HTTP request and its response have shown so far.
 
+use super::events::Events;
+
 /// How far one side of a transaction has been read; ordered, so `progress >= Progress::Body` reads naturally.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Progress {
@@ -36,6 +38,22 @@ pub struct Headers {
     pub raw: Vec<u8>,
 }
 
+impl Headers {
+    /// The fields of that name, whatever its case, in wire order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
+        let wanted = move |field: &&Header| field.name.eq_ignore_ascii_case(name.as_bytes());
+        self.fields
+            .iter()
+            .filter(wanted)
+            .map(|field| field.value.as_slice())
+    }
+
+    /// The first field of that name, whatever its case.
+    pub fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+}
+
 /// A message body, transfer and content codings removed, kept up to the inspection depth.
 #[derive(Clone, Debug, Default)]
 pub struct Body {
@@ -43,6 +61,10 @@ pub struct Body {
     pub bytes: Vec<u8>,
     /// Decoded bytes seen in all; more than `bytes.len()` once past the depth.
     pub seen: u64,
+    /// Bytes of the message body on the wire, gaps included, chunk framing left out.
+    pub coded: u64,
+    /// Bytes that were lost to gaps, among `coded`.
+    pub lost: u64,
 }
 
 /// The request side.
@@ -62,8 +84,14 @@ pub struct Request {
     pub protocol: Vec<u8>,
     /// Host from the URI or else the Host header, lower-case, without port (`http.host`).
     pub host: Vec<u8>,
+    /// As `host`, but with its case and as sent (`http.host.raw`).
+    pub host_raw: Vec<u8>,
+    /// The port named beside the host, if any and if valid.
+    pub port: Option<u16>,
     /// Header block.
     pub headers: Headers,
+    /// Fields after a chunked body.
+    pub trailers: Headers,
     /// Body.
     pub body: Body,
 }
@@ -83,6 +111,8 @@ pub struct Response {
     pub reason: Vec<u8>,
     /// Header block.
     pub headers: Headers,
+    /// Fields after a chunked body.
+    pub trailers: Headers,
     /// Body.
     pub body: Body,
 }
@@ -96,6 +126,15 @@ pub struct Transaction {
     pub request: Request,
     /// The response side.
     pub response: Response,
+    /// What is odd about it.
+    pub events: Events,
     /// What detection remembers of this transaction between packets.
     pub detect: crate::detect::TxState,
+}
+
+impl Transaction {
+    /// Whether nothing more will come on either side.
+    pub fn is_complete(&self) -> bool {
+        self.request.progress == Progress::Complete && self.response.progress == Progress::Complete
+    }
 }

@@ -1,0 +1,267 @@
+//! The records themselves.
+
+use std::net::IpAddr;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::text::Text;
+use super::time::Timestamp;
+use crate::app::http::Transaction;
+use crate::app::AppProto;
+use crate::Direction;
+
+/// Who talked to whom, as the packet (or for flow records the flow) has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoints {
+    /// Sender.
+    pub src: IpAddr,
+    /// Receiver.
+    pub dst: IpAddr,
+    /// Sender's port; meaningless unless TCP, UDP or SCTP. ICMP: the type.
+    pub src_port: u16,
+    /// Receiver's port. ICMP: the code.
+    pub dst_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+}
+
+/// What was done with the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It passed.
+    Allowed,
+    /// It was dropped or rejected.
+    Blocked,
+}
+
+/// `event_type: alert`.
+#[derive(Clone, Copy, Debug)]
+pub struct Alert<'a> {
+    /// What was done.
+    pub action: Action,
+    /// Group.
+    pub gid: u32,
+    /// Signature.
+    pub sid: u32,
+    /// Its revision.
+    pub rev: u32,
+    /// Its `msg`.
+    pub msg: &'a str,
+    /// Its `classtype`, empty if none; shown as the class's text.
+    pub classtype: &'a str,
+    /// 1 most severe … 255.
+    pub priority: u8,
+    /// Its `metadata` in order: keys may repeat.
+    pub metadata: &'a [(String, String)],
+}
+
+/// `event_type: drop`.
+#[derive(Clone, Copy, Debug)]
+pub struct Drop<'a> {
+    /// Length of the packet's IP part in bytes.
+    pub len: u32,
+    /// Suricata's word: `rules`, `flow drop`, `stream error`, `defrag memcap`, …
+    pub reason: &'a str,
+    /// The signature that dropped it, if one did.
+    pub alert: Option<Alert<'a>>,
+}
+
+/// Where an anomaly was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnomalyKind {
+    /// While decoding a packet.
+    Decode,
+    /// While putting segments together.
+    Stream,
+    /// By an application parser.
+    Applayer,
+}
+
+/// `event_type: anomaly`.
+#[derive(Clone, Copy, Debug)]
+pub struct Anomaly<'a> {
+    /// Where.
+    pub kind: AnomalyKind,
+    /// The event's name: `decoder.ipv4.trunc_pkt`, `missing_host_header`, …
+    pub event: &'a str,
+    /// For [`AnomalyKind::Applayer`]: `proto_parser` or `proto_detect`.
+    pub layer: &'a str,
+}
+
+/// Packet and byte counts of a flow.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FlowTotals {
+    /// Packets from the client.
+    pub pkts_toserver: u64,
+    /// Packets from the server.
+    pub pkts_toclient: u64,
+    /// Bytes from the client.
+    pub bytes_toserver: u64,
+    /// Bytes from the server.
+    pub bytes_toclient: u64,
+}
+
+/// The `flow` object of alerts and drops.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowSummary {
+    /// Counts up to now.
+    pub totals: FlowTotals,
+    /// When its first packet came, Unix nanoseconds.
+    pub start_ns: u64,
+    /// Endpoints from the client's point of view; `src` is the client.
+    pub endpoints: Option<Endpoints>,
+}
+
+/// `event_type: flow`: a flow has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowEnd<'a> {
+    /// Counts.
+    pub totals: FlowTotals,
+    /// First packet, Unix nanoseconds.
+    pub start_ns: u64,
+    /// Last packet, Unix nanoseconds.
+    pub end_ns: u64,
+    /// `new`, `established`, `closed`, `bypassed`.
+    pub state: &'a str,
+    /// `timeout`, `forced`, `shutdown`, `tcp_reuse`.
+    pub reason: &'a str,
+    /// Whether a signature alerted on it.
+    pub alerted: bool,
+    /// What was done with it at its end: `accept`, `drop`, `pass`; empty: left out.
+    pub action: &'a str,
+}
+
+/// The `http` object: a transaction, and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Http<'a> {
+    /// What it is about.
+    pub transaction: &'a Transaction,
+}
+
+/// What Suricata has no word for.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Sekisho<'a> {
+    /// Guest whose assignment holds the signature.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub guest: &'a str,
+    /// Its vNIC.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub vnic: &'a str,
+    /// The assignment's mode: `detect`, `as-written`, `prevent`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub mode: &'a str,
+    /// Version of the policy that was live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_version: Option<u64>,
+    /// What would have been done, had the mode allowed it: `drop`, `reject`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would: Option<&'a str>,
+    /// The override that applied to this sid, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#override: Option<&'a str>,
+    /// What the packet got: `accept`, `drop`, `reject`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub verdict: &'a str,
+    /// From the packet's arrival in the inspector to its verdict, microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<u64>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind<'a> {
+    /// A signature matched.
+    Alert(Alert<'a>),
+    /// A packet was dropped.
+    Drop(Drop<'a>),
+    /// A transaction is complete.
+    Http,
+    /// A flow has ended.
+    Flow(FlowEnd<'a>),
+    /// Something is malformed.
+    Anomaly(Anomaly<'a>),
+    /// Counters: dotted names (`decoder.pkts`) become nested objects; names must be sorted.
+    Stats(&'a [(&'a str, u64)]),
+}
+
+/// One line of EVE.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// When, Unix nanoseconds.
+    pub time_ns: u64,
+    /// The flow's number; `None` for what belongs to none.
+    pub flow_id: Option<u64>,
+    /// Interface it came in by; empty: left out.
+    pub in_iface: &'a str,
+    /// Frame number in a capture, from 1.
+    pub pcap_cnt: Option<u64>,
+    /// VLAN identifiers, outermost first.
+    pub vlan: &'a [u16],
+    /// Who; `None` for stats.
+    pub endpoints: Option<Endpoints>,
+    /// Where the packet came from (`wire/pcap`, `stream (flow timeout)`, …); empty: left out.
+    pub pkt_src: &'a str,
+    /// The transaction's number within its flow.
+    pub tx_id: Option<u64>,
+    /// What.
+    pub kind: Kind<'a>,
+    /// The transaction it is about.
+    pub http: Option<Http<'a>>,
+    /// The flow's protocol; `None` is left out.
+    pub app_proto: Option<AppProto>,
+    /// Which way the packet went.
+    pub direction: Option<Direction>,
+    /// The flow so far (alerts, drops).
+    pub flow: Option<FlowSummary>,
+    /// Bytes that matched, to be shown as `payload` (base64) and `payload_printable`.
+    pub payload: Option<&'a [u8]>,
+    /// The packet, to be shown as `packet` (base64).
+    pub packet: Option<&'a [u8]>,
+    /// Ours.
+    pub sekisho: Option<Sekisho<'a>>,
+}
+
+impl<'a> Event<'a> {
+    /// An event of which only the time and the kind are known; set the rest with struct update.
+    pub fn new(time_ns: u64, kind: Kind<'a>) -> Self {
+        Self {
+            time_ns,
+            flow_id: None,
+            in_iface: "",
+            pcap_cnt: None,
+            vlan: &[],
+            endpoints: None,
+            pkt_src: "",
+            tx_id: None,
+            kind,
+            http: None,
+            app_proto: None,
+            direction: None,
+            flow: None,
+            payload: None,
+            packet: None,
+            sekisho: None,
+        }
+    }
+}
+
+/// Appends the event to `out` as one line of JSON, newline included.
+pub fn write_line(event: &Event<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    if serde_json::to_writer(&mut *out, event).is_err() {
+        // Writing to memory does not fail and no map key here is other than a string.
+        out.truncate(start);
+        return;
+    }
+    out.push(b'\n');
+}
+
+impl Serialize for Event<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("timestamp", &Timestamp(self.time_ns))?;
+        map.serialize_entry("in_iface", &Text(self.in_iface.as_bytes()))?;
+        map.end()
+    }
+}
