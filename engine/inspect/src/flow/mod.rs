@@ -1,1 +1,7 @@
-//! (module flow)
+//! Conversations: which packets belong together, who opened them, when they end.
+
+mod key;
+mod table;
+
+pub use key::{Endpoint, FlowKey};
+pub use table::{EndReason, Flow, FlowId, FlowLimits, FlowPhase, FlowTable, FlowTimeouts, Lookup};

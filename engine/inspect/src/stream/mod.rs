@@ -1,1 +1,9 @@
-//! (module stream)
+//! TCP: which bytes the two ends of a connection exchange, and in which order.
+
+mod config;
+mod outcome;
+mod session;
+
+pub use config::{Limits, Mode, OverlapPolicy, StreamConfig};
+pub use outcome::{DropReason, SegmentOutcome, StreamEvent, Undecided, Verdict};
+pub use session::{TcpSession, TcpState};
