@@ -1,0 +1,73 @@
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Counts one thing. Written by one thread, read by any.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, amount: u64) {
+        // One writer only: a load and a store are cheaper than a locked add, and as right.
+        self.0
+            .store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    pub(crate) fn raise_to(&self, value: u64) {
+        if value > self.0.load(Relaxed) {
+            self.0.store(value, Relaxed);
+        }
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// What went through a queue; shared by reference, read with [`QueueCounters::snapshot`].
+        #[derive(Debug, Default)]
+        pub struct QueueCounters { $(pub(crate) $name: Counter),* }
+
+        /// The counters of a queue at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+        pub struct QueueSnapshot { $($(#[$doc])* pub $name: u64),* }
+
+        impl QueueCounters {
+            /// The counters now.
+            pub fn snapshot(&self) -> QueueSnapshot {
+                QueueSnapshot { $($name: self.$name.get()),* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Packets shown to the handler.
+    packets,
+    /// Their bytes, as they were in the kernel.
+    bytes,
+    /// Packets accepted.
+    accepted,
+    /// Packets dropped.
+    dropped,
+    /// Packets of which the kernel copied less than there was.
+    truncated,
+    /// Segmentation-offload packets.
+    gso,
+    /// Receive calls that returned something; packets / batches is the mean batch.
+    batches,
+    /// The largest batch.
+    largest_batch,
+    /// Verdict messages sent; fewer than packets where a batch verdict answered a run of them.
+    verdict_messages,
+    /// Packets the kernel numbered but could not hand over (receive buffer full): dropped, or passed if fail-open.
+    lost,
+    /// Receive calls that failed with ENOBUFS.
+    enobufs,
+    /// Messages of the kernel that hold no packet we can read; such a packet never gets a verdict.
+    unreadable,
+    /// Verdicts the kernel refused.
+    refused_verdicts,
+    /// Datagrams that did not come from the kernel; ignored.
+    foreign,
+}
