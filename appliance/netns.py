@@ -1,0 +1,64 @@
+"""Programs run in a network namespace, and what is known of processes there."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from appliance.model.faults import SystemFault
+
+NETNS_DIR = Path("/run/netns")
+PROGRAM_TIMEOUT_S = 30
+
+
+def command_in(netns: str | None, argv: Sequence[str]) -> list[str]:
+    """Return the command line that runs argv in the named network namespace (None: in our own)."""
+    if netns is None:
+        return list(argv)
+    return ["nsenter", f"--net={NETNS_DIR / netns}", "--", *argv]
+
+
+def run_in(netns: str | None, argv: Sequence[str], stdin: str = "") -> str:
+    """Return what the program printed.
+
+    Raises SystemFault when it is missing, fails or takes longer than 30 s.
+    """
+    command = command_in(netns, argv)
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=PROGRAM_TIMEOUT_S)
+    except FileNotFoundError as error:
+        raise SystemFault(f"{error.filename}: not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise SystemFault(f"{argv[0]}: no answer within {PROGRAM_TIMEOUT_S} s") from error
+    if done.returncode != 0:
+        raise SystemFault(f"{argv[0]}: {done.stderr.strip() or f'exit status {done.returncode}'}")
+    return done.stdout
+
+
+def exists(netns: str) -> bool:
+    """Return whether a network namespace of this name is there."""
+    return (NETNS_DIR / netns).exists()
+
+
+def processes_in(names: Sequence[str]) -> list[int]:
+    """Return the pids whose network namespace is one of those named, our own process left out."""
+    wanted = set()
+    for name in names:
+        try:
+            status = (NETNS_DIR / name).stat()
+        except FileNotFoundError:
+            continue
+        wanted.add((status.st_dev, status.st_ino))
+    return [pid for pid in _pids() if pid != os.getpid() and _namespace_of(pid) in wanted]
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _namespace_of(pid: int) -> tuple[int, int] | None:
+    try:
+        status = Path(f"/proc/{pid}/ns/net").stat()
+    except OSError:  # it ended meanwhile, or is a zombie
+        return None
+    return status.st_dev, status.st_ino
