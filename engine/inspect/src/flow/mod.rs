@@ -2,6 +2,8 @@
 
 mod key;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use key::{Endpoint, FlowKey};
 pub use table::{EndReason, Flow, FlowId, FlowLimits, FlowPhase, FlowTable, FlowTimeouts, Lookup};

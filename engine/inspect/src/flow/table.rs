@@ -1,9 +1,16 @@
 //! The flow table.
+//!
+//! Flows live in a slab and are found through a keyed hash map. Each timeout class (TCP new, TCP established,
+//! UDP new, …) is a list in order of last use, threaded through the slab: all flows of a class have the same
+//! timeout, so the oldest is always the next to expire, and use, expiry and eviction are each O(1).
 
-use std::marker::PhantomData;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+
+use siphasher::sip::SipHasher13;
 
 use super::{Endpoint, FlowKey};
-use crate::wire::Packet;
+use crate::wire::{flags, proto, Packet};
 use crate::Direction;
 
 /// Names a flow in its table until that flow ends; never reused for another while it is remembered.
@@ -113,6 +120,56 @@ impl<T> Flow<T> {
     pub fn server(&self) -> Endpoint {
         self.key.other(self.client)
     }
+
+    /// Which way what `sender` sends travels.
+    pub fn direction_from(&self, sender: Endpoint) -> Direction {
+        if sender == self.client {
+            Direction::ToServer
+        } else {
+            Direction::ToClient
+        }
+    }
+
+    /// As `direction_from`; where both ends are one (a host talking to itself from one port), a SYN/ACK is the
+    /// server's.
+    fn direction_of(&self, sender: Endpoint, packet: &Packet<'_>) -> Direction {
+        let to_itself = self.key.low == self.key.high;
+        if to_itself
+            && packet
+                .tcp()
+                .is_some_and(|tcp| tcp.has(flags::SYN | flags::ACK))
+        {
+            return Direction::ToClient;
+        }
+        self.direction_from(sender)
+    }
+}
+
+impl Flow<()> {
+    fn with<T>(self, data: T) -> Flow<T> {
+        let Self {
+            key,
+            client,
+            midstream,
+            first_seen_ns,
+            last_seen_ns,
+            packets,
+            bytes,
+            phase,
+            data: (),
+        } = self;
+        Flow {
+            key,
+            client,
+            midstream,
+            first_seen_ns,
+            last_seen_ns,
+            packets,
+            bytes,
+            phase,
+            data,
+        }
+    }
 }
 
 /// Where a packet belongs.
@@ -140,94 +197,423 @@ pub enum EndReason {
     Ended,
 }
 
+/// The timeout classes, in the order in which flows are given up when room is needed: finished ones first,
+/// then those that were never answered, so that a flood of openings does not push out conversations.
+const CLASSES: usize = 9;
+const TCP_CLOSED: usize = 0;
+const TCP_NEW: usize = 1;
+const UDP_NEW: usize = 2;
+const ICMP_NEW: usize = 3;
+const OTHER_NEW: usize = 4;
+const TCP_ESTABLISHED: usize = 5;
+const UDP_ESTABLISHED: usize = 6;
+const ICMP_ESTABLISHED: usize = 7;
+const OTHER_ESTABLISHED: usize = 8;
+
+/// Marks the end of a list.
+const NIL: u32 = u32::MAX;
+
 /// Flows by key, in O(1) for each operation; lookups allocate nothing.
 #[derive(Debug)]
 pub struct FlowTable<T> {
     limits: FlowLimits,
-    _data: PhantomData<T>,
+    ids: HashMap<FlowKey, u32, Keyed>,
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    lists: [List; CLASSES],
+    memory_bytes: usize,
+    ended: VecDeque<(Flow<T>, EndReason)>,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    previous: u32,
+    next: u32,
+    class: usize,
+    memory_bytes: usize,
+    flow: Option<Flow<T>>,
+}
+
+/// Flows of one class; the head was used longest ago.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    head: u32,
+    tail: u32,
+}
+
+/// SipHash with a secret key: peers choose addresses and ports, so an unkeyed hash could be made to collide.
+#[derive(Clone, Copy, Debug)]
+struct Keyed([u64; 2]);
+
+impl BuildHasher for Keyed {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0[0], self.0[1])
+    }
 }
 
 impl<T> FlowTable<T> {
     /// An empty table. `seed` keys the hash: give it randomness, or peers can make all their flows collide.
-    pub fn new(limits: FlowLimits, _seed: [u64; 2]) -> Self {
+    pub fn new(limits: FlowLimits, seed: [u64; 2]) -> Self {
         Self {
             limits,
-            _data: PhantomData,
+            ids: HashMap::with_hasher(Keyed(seed)),
+            slots: Vec::new(),
+            free: Vec::new(),
+            lists: [List {
+                head: NIL,
+                tail: NIL,
+            }; CLASSES],
+            memory_bytes: 0,
+            ended: VecDeque::new(),
         }
     }
 
     /// The flow of `packet`, counting it; `make` supplies the state of a flow that begins with it (it sees the
     /// flow without data). `None` when the packet is not IP or a fragment.
     ///
-    /// At a bound the oldest idle flow ends first; see [`FlowTable::pop_ended`].
+    /// A flow that is past its timeout is ended and another begun. At a bound the oldest idle flow ends first;
+    /// see [`FlowTable::pop_ended`]. An ICMP error belongs to the flow it quotes, where that is known.
     pub fn find_or_create(
         &mut self,
-        _zone: u32,
-        _packet: &Packet<'_>,
-        _now_ns: u64,
-        _make: impl FnOnce(&Flow<()>) -> T,
+        zone: u32,
+        packet: &Packet<'_>,
+        now_ns: u64,
+        make: impl FnOnce(&Flow<()>) -> T,
     ) -> Option<Lookup> {
-        unimplemented!("{:?}", self.limits)
+        if let Some(related) = self.find_quoted(zone, packet) {
+            return Some(related);
+        }
+        let (key, sender) = FlowKey::of(zone, packet)?;
+        if let Some(index) = self.ids.get(&key).copied() {
+            if !self.is_idle(index, now_ns) {
+                return self.count(index, sender, packet, now_ns);
+            }
+            self.finish(index, EndReason::Timeout);
+        }
+        self.make_room();
+        let flow = begin(key, sender, packet, now_ns);
+        let data = make(&flow);
+        let index = self.insert(flow.with(data));
+        let lookup = self.count(index, sender, packet, now_ns)?;
+        Some(Lookup {
+            created: true,
+            ..lookup
+        })
+    }
+
+    /// The flow that an ICMP error quotes, if it is live.
+    fn find_quoted(&self, zone: u32, packet: &Packet<'_>) -> Option<Lookup> {
+        let (key, quoted_sender) = FlowKey::of_quoted(zone, packet)?;
+        let index = *self.ids.get(&key)?;
+        let slot = self.slots.get(index as usize)?;
+        // The error travels back to whoever sent what it quotes.
+        let direction = slot.flow.as_ref()?.direction_from(quoted_sender).reverse();
+        Some(Lookup {
+            id: slot.id(index),
+            direction,
+            created: false,
+            related: true,
+        })
     }
 
     /// The flow, unless it has ended.
-    pub fn get(&self, _id: FlowId) -> Option<&Flow<T>> {
-        unimplemented!()
+    pub fn get(&self, id: FlowId) -> Option<&Flow<T>> {
+        let slot = self.slots.get(id.index as usize)?;
+        slot.flow
+            .as_ref()
+            .filter(|_| slot.generation == id.generation)
     }
 
     /// The flow, unless it has ended.
-    pub fn get_mut(&mut self, _id: FlowId) -> Option<&mut Flow<T>> {
-        unimplemented!()
+    pub fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow<T>> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        slot.flow
+            .as_mut()
+            .filter(|_| slot.generation == id.generation)
     }
 
     /// Says how far a TCP flow has come (other protocols' flows are established by a packet each way).
-    pub fn set_phase(&mut self, _id: FlowId, _phase: FlowPhase) {
-        unimplemented!()
+    pub fn set_phase(&mut self, id: FlowId, phase: FlowPhase) {
+        if let Some(flow) = self.get_mut(id) {
+            flow.phase = phase;
+            self.touch(id.index);
+        }
     }
 
-    /// Says how much memory the caller's state of this flow holds now.
-    pub fn account(&mut self, _id: FlowId, _bytes: usize) {
-        unimplemented!()
+    /// Says how much memory the caller's state of this flow holds now. Past
+    /// [`FlowLimits::max_memory_bytes`] other flows are evicted until there is room.
+    pub fn account(&mut self, id: FlowId, bytes: usize) {
+        if self.get(id).is_none() {
+            return;
+        }
+        let slot = &mut self.slots[id.index as usize];
+        self.memory_bytes = self.memory_bytes - slot.memory_bytes + bytes;
+        slot.memory_bytes = bytes;
+        while self.memory_bytes > self.limits.max_memory_bytes {
+            // Never the flow that is being worked on, however much it holds: its own limits bound it.
+            let Some(oldest) = self.oldest(Some(id.index)) else {
+                return;
+            };
+            self.finish(oldest, EndReason::Evicted);
+        }
     }
 
     /// Ends a flow (a SYN reopens a finished one, say) and hands it back.
-    pub fn end(&mut self, _id: FlowId) -> Option<Flow<T>> {
-        unimplemented!()
+    pub fn end(&mut self, id: FlowId) -> Option<Flow<T>> {
+        self.get(id)?;
+        self.remove(id.index)
     }
 
     /// Ends flows idle past their timeout, at most `budget`; they come out of [`FlowTable::pop_ended`].
     /// Returns how many.
-    pub fn expire(&mut self, _now_ns: u64, _budget: usize) -> usize {
-        unimplemented!()
+    pub fn expire(&mut self, now_ns: u64, budget: usize) -> usize {
+        let mut expired = 0;
+        for class in 0..CLASSES {
+            while expired < budget && self.is_idle(self.lists[class].head, now_ns) {
+                self.finish(self.lists[class].head, EndReason::Timeout);
+                expired += 1;
+            }
+        }
+        expired
     }
 
     /// Ends every flow, oldest first; they come out of [`FlowTable::pop_ended`].
     pub fn end_all(&mut self) {
-        unimplemented!()
+        while let Some(index) = self.least_recent() {
+            self.finish(index, EndReason::Ended);
+        }
     }
 
     /// The next flow that was expired or evicted; call until `None` after each packet.
     pub fn pop_ended(&mut self) -> Option<(Flow<T>, EndReason)> {
-        unimplemented!()
+        self.ended.pop_front()
     }
 
     /// Flows now.
     pub fn len(&self) -> usize {
-        unimplemented!()
+        self.ids.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.ids.is_empty()
     }
 
     /// Bytes accounted to flows now.
     pub fn memory_bytes(&self) -> usize {
-        unimplemented!()
+        self.memory_bytes
     }
 
     /// The live flows, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (FlowId, &Flow<T>)> {
-        std::iter::empty()
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(index, slot)| Some((slot.id(index as u32), slot.flow.as_ref()?)))
+    }
+
+    fn is_idle(&self, index: u32, now_ns: u64) -> bool {
+        let Some(slot) = self.slots.get(index as usize) else {
+            return false;
+        };
+        let Some(flow) = &slot.flow else { return false };
+        let timeout_ns = u64::from(self.limits.timeouts.of_class(slot.class)) * 1_000_000_000;
+        now_ns.saturating_sub(flow.last_seen_ns) > timeout_ns
+    }
+
+    fn count(
+        &mut self,
+        index: u32,
+        sender: Endpoint,
+        packet: &Packet<'_>,
+        now_ns: u64,
+    ) -> Option<Lookup> {
+        let slot = self.slots.get_mut(index as usize)?;
+        let id = slot.id(index);
+        let flow = slot.flow.as_mut()?;
+        let direction = flow.direction_of(sender, packet);
+        flow.packets[direction as usize] += 1;
+        flow.bytes[direction as usize] += packet.ip_bytes().len() as u64;
+        // Captures may step back in time; a flow's own clock does not.
+        flow.last_seen_ns = flow.last_seen_ns.max(now_ns);
+        if flow.key.protocol != proto::TCP && flow.packets.iter().all(|count| *count > 0) {
+            flow.phase = FlowPhase::Established;
+        }
+        self.touch(index);
+        Some(Lookup {
+            id,
+            direction,
+            created: false,
+            related: false,
+        })
+    }
+
+    fn make_room(&mut self) {
+        while self.ids.len() >= self.limits.max_flows.max(1) {
+            let Some(oldest) = self.oldest(None) else {
+                return;
+            };
+            self.finish(oldest, EndReason::Evicted);
+        }
+    }
+
+    /// The flow to give up for another: the oldest of the first class that has any.
+    fn oldest(&self, except: Option<u32>) -> Option<u32> {
+        self.lists.iter().find_map(|list| {
+            let first = Some(list.head).filter(|index| *index != NIL)?;
+            if Some(first) != except {
+                return Some(first);
+            }
+            Some(self.slots[first as usize].next).filter(|index| *index != NIL)
+        })
+    }
+
+    fn least_recent(&self) -> Option<u32> {
+        let heads = self
+            .lists
+            .iter()
+            .map(|list| list.head)
+            .filter(|index| *index != NIL);
+        heads.min_by_key(|index| {
+            self.slots[*index as usize]
+                .flow
+                .as_ref()
+                .map(|flow| flow.last_seen_ns)
+        })
+    }
+
+    fn insert(&mut self, flow: Flow<T>) -> u32 {
+        let class = class_of(&flow);
+        let key = flow.key;
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                self.slots.push(Slot {
+                    generation: 0,
+                    previous: NIL,
+                    next: NIL,
+                    class,
+                    memory_bytes: 0,
+                    flow: None,
+                });
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.slots[index as usize].flow = Some(flow);
+        self.slots[index as usize].class = class;
+        self.append(index);
+        self.ids.insert(key, index);
+        index
+    }
+
+    fn finish(&mut self, index: u32, reason: EndReason) {
+        if let Some(flow) = self.remove(index) {
+            self.ended.push_back((flow, reason));
+        }
+    }
+
+    fn remove(&mut self, index: u32) -> Option<Flow<T>> {
+        self.unlink(index);
+        let slot = &mut self.slots[index as usize];
+        let flow = slot.flow.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.memory_bytes -= std::mem::take(&mut slot.memory_bytes);
+        self.ids.remove(&flow.key);
+        self.free.push(index);
+        Some(flow)
+    }
+
+    /// Moves a flow to the end of the list of the class that it is in now.
+    fn touch(&mut self, index: u32) {
+        self.unlink(index);
+        let slot = &mut self.slots[index as usize];
+        if let Some(flow) = &slot.flow {
+            slot.class = class_of(flow);
+        }
+        self.append(index);
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let slot = &self.slots[index as usize];
+        let (previous, next, class) = (slot.previous, slot.next, slot.class);
+        match previous {
+            NIL => self.lists[class].head = next,
+            _ => self.slots[previous as usize].next = next,
+        }
+        match next {
+            NIL => self.lists[class].tail = previous,
+            _ => self.slots[next as usize].previous = previous,
+        }
+    }
+
+    fn append(&mut self, index: u32) {
+        let list = &mut self.lists[self.slots[index as usize].class];
+        let last = std::mem::replace(&mut list.tail, index);
+        match last {
+            NIL => list.head = index,
+            _ => self.slots[last as usize].next = index,
+        }
+        self.slots[index as usize].previous = last;
+        self.slots[index as usize].next = NIL;
+    }
+}
+
+impl<T> Slot<T> {
+    fn id(&self, index: u32) -> FlowId {
+        FlowId {
+            index,
+            generation: self.generation,
+        }
+    }
+}
+
+impl FlowTimeouts {
+    fn of_class(&self, class: usize) -> u32 {
+        match class {
+            TCP_CLOSED => self.tcp_closed_s,
+            TCP_NEW => self.tcp_new_s,
+            UDP_NEW => self.udp_new_s,
+            ICMP_NEW => self.icmp_new_s,
+            OTHER_NEW => self.other_new_s,
+            TCP_ESTABLISHED => self.tcp_established_s,
+            UDP_ESTABLISHED => self.udp_established_s,
+            ICMP_ESTABLISHED => self.icmp_established_s,
+            _ => self.other_established_s,
+        }
+    }
+}
+
+fn class_of<T>(flow: &Flow<T>) -> usize {
+    let new = flow.phase == FlowPhase::New;
+    match flow.key.protocol {
+        proto::TCP if flow.phase == FlowPhase::Closed => TCP_CLOSED,
+        proto::TCP if new => TCP_NEW,
+        proto::TCP => TCP_ESTABLISHED,
+        proto::UDP if new => UDP_NEW,
+        proto::UDP => UDP_ESTABLISHED,
+        proto::ICMP | proto::ICMPV6 if new => ICMP_NEW,
+        proto::ICMP | proto::ICMPV6 => ICMP_ESTABLISHED,
+        _ if new => OTHER_NEW,
+        _ => OTHER_ESTABLISHED,
+    }
+}
+
+/// A flow that `packet` opens. A SYN/ACK answers a SYN that was not seen, so its receiver is the client.
+fn begin(key: FlowKey, sender: Endpoint, packet: &Packet<'_>, now_ns: u64) -> Flow<()> {
+    let tcp = packet.tcp();
+    let is_answer = tcp.is_some_and(|tcp| tcp.has(flags::SYN | flags::ACK));
+    Flow {
+        key,
+        client: if is_answer { key.other(sender) } else { sender },
+        midstream: tcp.is_some_and(|tcp| !tcp.has(flags::SYN) || is_answer),
+        first_seen_ns: now_ns,
+        last_seen_ns: now_ns,
+        packets: [0; 2],
+        bytes: [0; 2],
+        phase: FlowPhase::New,
+        data: (),
     }
 }

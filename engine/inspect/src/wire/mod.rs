@@ -13,7 +13,10 @@ mod ip6;
 mod link;
 mod malformed;
 mod packet;
+mod quoted;
 mod tcp;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tunnel;
 mod udp;
 
@@ -27,6 +30,7 @@ pub use ip6::{Ipv6, MAX_EXTENSION_HEADERS};
 pub use link::{Ethernet, VlanTag, Vlans, MAX_VLAN_TAGS};
 pub use malformed::Malformed;
 pub use packet::{decode_ethernet, decode_ip, decode_link, Fragment, Network, Packet, Transport};
+pub use quoted::{decode_quoted, Quoted};
 pub use tcp::{flags, Tcp, TcpOptions};
 pub use tunnel::{inner_packet, Tunnel};
 pub use udp::Udp;

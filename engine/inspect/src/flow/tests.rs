@@ -1,0 +1,298 @@
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::testing::{ip, tcp, udp, TcpSpec};
+use crate::wire::{decode_ip, flags, proto, unreachable_to, Frame, Unreachable};
+use crate::Direction::{ToClient, ToServer};
+
+const S: u64 = 1_000_000_000;
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn tcp_packet(source: &str, destination: &str, flags: u8) -> Vec<u8> {
+    tcp(
+        at(source),
+        at(destination),
+        &TcpSpec {
+            flags,
+            ..TcpSpec::default()
+        },
+    )
+}
+
+fn table(limits: FlowLimits) -> FlowTable<u32> {
+    FlowTable::new(limits, [1, 2])
+}
+
+fn see(table: &mut FlowTable<u32>, zone: u32, bytes: &[u8], now_ns: u64) -> Lookup {
+    table
+        .find_or_create(zone, &decode_ip(bytes).unwrap(), now_ns, |_| 7)
+        .unwrap()
+}
+
+const CLIENT: &str = "10.0.0.1:40000";
+const SERVER: &str = "10.0.0.2:80";
+
+#[test]
+fn both_directions_meet_in_one_flow() {
+    let mut table = table(FlowLimits::default());
+    let first = see(&mut table, 1, &tcp_packet(CLIENT, SERVER, flags::SYN), 5);
+    let second = see(
+        &mut table,
+        1,
+        &tcp_packet(SERVER, CLIENT, flags::SYN | flags::ACK),
+        9,
+    );
+    assert!(first.created && !second.created);
+    assert_eq!(
+        (first.id, first.direction, second.direction),
+        (second.id, ToServer, ToClient)
+    );
+    let flow = table.get(first.id).unwrap();
+    assert_eq!((flow.packets, flow.bytes), ([1, 1], [40, 40]));
+    assert_eq!(
+        (
+            flow.first_seen_ns,
+            flow.last_seen_ns,
+            flow.midstream,
+            flow.data
+        ),
+        (5, 9, false, 7)
+    );
+    assert_eq!((flow.client.port, flow.server().port), (40000, 80));
+}
+
+#[test]
+fn the_receiver_of_a_syn_ack_seen_first_is_the_client() {
+    let mut table = table(FlowLimits::default());
+    let lookup = see(
+        &mut table,
+        1,
+        &tcp_packet(SERVER, CLIENT, flags::SYN | flags::ACK),
+        0,
+    );
+    assert_eq!(lookup.direction, ToClient);
+    let flow = table.get(lookup.id).unwrap();
+    assert_eq!((flow.client.port, flow.midstream), (40000, true));
+}
+
+#[test]
+fn equal_addresses_in_two_zones_are_two_flows() {
+    let mut table = table(FlowLimits::default());
+    let one = see(&mut table, 1, &tcp_packet(CLIENT, SERVER, flags::SYN), 0);
+    let two = see(&mut table, 2, &tcp_packet(CLIENT, SERVER, flags::SYN), 0);
+    assert_ne!(one.id, two.id);
+    assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn a_flow_expires_one_tick_after_its_timeout_and_not_before() {
+    let rows: [(&str, u64); 3] = [
+        ("new tcp", 60),
+        ("established tcp", 600),
+        ("closed tcp", 60),
+    ];
+    for (phase, (name, timeout_s)) in [FlowPhase::New, FlowPhase::Established, FlowPhase::Closed]
+        .iter()
+        .zip(rows)
+    {
+        let mut table = table(FlowLimits::default());
+        let lookup = see(&mut table, 1, &tcp_packet(CLIENT, SERVER, flags::SYN), 0);
+        table.set_phase(lookup.id, *phase);
+        assert_eq!(table.expire(timeout_s * S, 10), 0, "{name}");
+        assert_eq!(table.expire(timeout_s * S + 1, 10), 1, "{name}");
+        let (flow, reason) = table.pop_ended().unwrap();
+        assert_eq!((flow.phase, reason), (*phase, EndReason::Timeout), "{name}");
+        assert!(table.get(lookup.id).is_none() && table.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn udp_is_established_by_a_packet_each_way() {
+    let mut table = table(FlowLimits::default());
+    let lookup = see(&mut table, 1, &udp(at(CLIENT), at(SERVER), b"q"), 0);
+    assert_eq!(table.get(lookup.id).unwrap().phase, FlowPhase::New);
+    see(&mut table, 1, &udp(at(SERVER), at(CLIENT), b"a"), 0);
+    assert_eq!(table.get(lookup.id).unwrap().phase, FlowPhase::Established);
+    assert_eq!(table.expire(300 * S, 10), 0);
+    assert_eq!(table.expire(300 * S + 1, 10), 1);
+}
+
+#[test]
+fn a_packet_past_the_timeout_begins_another_flow_even_when_nobody_expired_the_old_one() {
+    let mut table = table(FlowLimits::default());
+    let old = see(&mut table, 1, &udp(at(CLIENT), at(SERVER), b"q"), 0);
+    let new = see(&mut table, 1, &udp(at(SERVER), at(CLIENT), b"q"), 31 * S);
+    assert!(new.created && new.id != old.id);
+    assert_eq!(table.get(new.id).unwrap().client.port, 80);
+    assert_eq!(table.pop_ended().unwrap().1, EndReason::Timeout);
+}
+
+#[test]
+fn at_the_bound_an_unanswered_flow_goes_before_an_older_conversation() {
+    let mut table = table(FlowLimits {
+        max_flows: 2,
+        ..FlowLimits::default()
+    });
+    let old = see(&mut table, 1, &tcp_packet(CLIENT, SERVER, flags::SYN), 0);
+    table.set_phase(old.id, FlowPhase::Established);
+    for port in 1..100u16 {
+        see(
+            &mut table,
+            1,
+            &tcp_packet(&format!("10.0.0.9:{port}"), SERVER, flags::SYN),
+            u64::from(port),
+        );
+        assert!(table.len() <= 2);
+    }
+    assert!(table.get(old.id).is_some());
+    let evicted: Vec<_> = std::iter::from_fn(|| table.pop_ended()).collect();
+    assert_eq!(evicted.len(), 98);
+    assert!(evicted
+        .iter()
+        .all(|(flow, reason)| flow.client.port < 99 && *reason == EndReason::Evicted));
+}
+
+#[test]
+fn past_the_memory_bound_others_go_but_never_the_flow_at_work() {
+    let mut table = table(FlowLimits {
+        max_memory_bytes: 100,
+        ..FlowLimits::default()
+    });
+    let a = see(
+        &mut table,
+        1,
+        &tcp_packet("10.0.0.1:1", SERVER, flags::SYN),
+        0,
+    );
+    let b = see(
+        &mut table,
+        1,
+        &tcp_packet("10.0.0.1:2", SERVER, flags::SYN),
+        1,
+    );
+    table.account(a.id, 60);
+    table.account(b.id, 40);
+    assert_eq!((table.len(), table.memory_bytes()), (2, 100));
+    table.account(b.id, 41);
+    assert_eq!((table.len(), table.memory_bytes()), (1, 41));
+    assert!(table.get(a.id).is_none());
+    table.account(b.id, 500);
+    assert_eq!((table.len(), table.memory_bytes()), (1, 500));
+    assert!(table.end(b.id).is_some());
+    assert_eq!(table.memory_bytes(), 0);
+}
+
+#[test]
+fn an_id_does_not_outlive_its_flow() {
+    let mut table = table(FlowLimits::default());
+    let old = see(&mut table, 1, &tcp_packet(CLIENT, SERVER, flags::SYN), 0);
+    assert_eq!(table.end(old.id).unwrap().data, 7);
+    let new = see(&mut table, 1, &tcp_packet(CLIENT, SERVER, flags::SYN), 0);
+    assert!(
+        table.get(old.id).is_none()
+            && table.get_mut(old.id).is_none()
+            && table.end(old.id).is_none()
+    );
+    assert!(table.get(new.id).is_some());
+}
+
+#[test]
+fn an_icmp_error_belongs_to_the_flow_it_quotes() {
+    for (client, server) in [(CLIENT, SERVER), ("[fd00::1]:40000", "[fd00::2]:53")] {
+        let mut table = table(FlowLimits::default());
+        let query = udp(at(client), at(server), b"query");
+        let flow = see(&mut table, 1, &query, 0);
+        let error = unreachable_to(
+            &Frame::default(),
+            &decode_ip(&query).unwrap(),
+            Unreachable::Port,
+        )
+        .unwrap();
+        let related = see(&mut table, 1, &error, 1);
+        assert_eq!(
+            (related.id, related.direction, related.related),
+            (flow.id, ToClient, true)
+        );
+        assert_eq!(
+            (table.len(), table.get(flow.id).unwrap().packets),
+            (1, [1, 0])
+        );
+        let stranger = see(&mut table, 2, &error, 1);
+        assert!(stranger.created && !stranger.related);
+    }
+}
+
+#[test]
+fn echo_request_and_reply_are_one_flow() {
+    let mut table = table(FlowLimits::default());
+    let (a, b) = (at("10.0.0.1:0").ip(), at("10.0.0.2:0").ip());
+    let request = see(
+        &mut table,
+        1,
+        &ip(a, b, proto::ICMP, &[8, 0, 0, 0, 1, 2, 0, 1]),
+        0,
+    );
+    let reply = see(
+        &mut table,
+        1,
+        &ip(b, a, proto::ICMP, &[0, 0, 0, 0, 1, 2, 0, 1]),
+        0,
+    );
+    let other = see(
+        &mut table,
+        1,
+        &ip(a, b, proto::ICMP, &[8, 0, 0, 0, 1, 3, 0, 1]),
+        0,
+    );
+    assert_eq!((request.id, reply.direction), (reply.id, ToClient));
+    assert_ne!(request.id, other.id);
+}
+
+#[test]
+fn all_flows_end_oldest_first() {
+    let mut table = table(FlowLimits::default());
+    see(&mut table, 1, &udp(at(CLIENT), at(SERVER), b"q"), 3);
+    see(&mut table, 1, &tcp_packet(CLIENT, SERVER, flags::SYN), 2);
+    table.end_all();
+    let times: Vec<_> = std::iter::from_fn(|| table.pop_ended())
+        .map(|(flow, _)| flow.last_seen_ns)
+        .collect();
+    assert_eq!(times, [2, 3]);
+    assert!(table.is_empty());
+}
+
+proptest! {
+    /// Whatever happens, the table agrees with a plain map from key to packet count, within its bounds.
+    #[test]
+    fn agrees_with_a_plain_map(steps in prop::collection::vec((0u16..20, any::<bool>(), 0u8..4), 0..200)) {
+        let mut table = table(FlowLimits { max_flows: 1000, ..FlowLimits::default() });
+        let mut naive = std::collections::HashMap::<u16, u64>::new();
+        let mut ids = std::collections::HashMap::new();
+        for (port, reply, action) in steps {
+            let client = format!("10.0.0.1:{}", port + 1);
+            match (action, ids.get(&port)) {
+                (0, Some(id)) => {
+                    prop_assert_eq!(table.end(*id).is_some(), naive.remove(&port).is_some());
+                }
+                (1, Some(id)) => table.set_phase(*id, FlowPhase::Closed),
+                _ => {
+                    let (from, to) = if reply { (SERVER, &*client) } else { (&*client, SERVER) };
+                    let lookup = see(&mut table, 1, &tcp_packet(from, to, flags::ACK), 0);
+                    prop_assert_eq!(lookup.created, !naive.contains_key(&port));
+                    *naive.entry(port).or_default() += 1;
+                    ids.insert(port, lookup.id);
+                }
+            }
+            prop_assert_eq!(table.len(), naive.len());
+        }
+        for (port, count) in naive {
+            prop_assert_eq!(table.get(ids[&port]).unwrap().packets.iter().sum::<u64>(), count);
+        }
+        prop_assert_eq!(table.iter().count(), table.len());
+    }
+}
