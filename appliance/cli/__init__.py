@@ -1,0 +1,5 @@
+"""The command `sekisho`."""
+
+from appliance.cli.main import main
+
+__all__ = ["main"]

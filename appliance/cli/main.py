@@ -1,0 +1,43 @@
+"""The group of all subcommands, and what an error looks like to who typed one."""
+
+import sys
+from typing import Any
+
+import click
+
+from appliance.cli import rules
+from appliance.model.faults import PolicyError, SystemFault
+
+
+class Sekisho(click.Group):
+    """Turns the faults that a command may meet into one line and an exit status, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (PolicyError, SystemFault) as error:
+            raise click.ClickException(str(error)) from None
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{name}{error.strerror or error}") from None
+        except ImportError as error:
+            if error.name != "appliance._engine" and "_engine" not in str(error):
+                raise
+            raise click.ClickException(
+                "the packet engine is not built here; `make build` builds it"
+            ) from None
+
+
+@click.group(cls=Sekisho, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Virtual patching between the virtual machines of a KVM host.
+
+    Sekisho stands between guests on one bridge, inspects what they say to each other and stops exploits
+    of vulnerabilities that cannot be patched yet. It needs nothing inside a guest.
+    """
+    # A reader that goes away (`sekisho status | head`) is no error worth a message.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+main.add_command(rules.rules)
+main.add_command(rules.replay)

@@ -1,0 +1,141 @@
+"""`sekisho.yaml`: what the appliance is told by whoever installs it.
+
+Everything that can change while it runs comes from the manager instead. Paths are relative to the file.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+import yaml
+
+from appliance.model.faults import PolicyError
+
+MEBIBYTE = 1024 * 1024
+GIBIBYTE = 1024 * MEBIBYTE
+MAX_QUEUES = 8
+MAX_FILE_BYTES = MEBIBYTE
+
+T = TypeVar("T")
+
+
+class ManagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The manager that this appliance dials.
+
+    url: where people reach it. ca_fingerprint: SHA-256 of its CA certificate, hex. token: enrols once,
+    better given by token_file. name: what the manager calls this appliance.
+    """
+
+    url: str
+    ca_fingerprint: str
+    name: str = "appliance"
+    token: str | None = None
+    token_file: str | None = None
+
+
+class InspectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The inspector: its packet source, queues first_queue … first_queue+queues-1, and memory."""
+
+    source: Literal["native", "netfilterqueue"] = "native"
+    queues: int = 2
+    first_queue: int = 0
+    memory_max_bytes: int = GIBIBYTE
+
+
+class SpoolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The spool of events on disk."""
+
+    max_bytes: int = GIBIBYTE
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All of `sekisho.yaml`."""
+
+    guests: str
+    state_dir: str = "/var/lib/sekisho"
+    netns: str | None = None
+    manager: ManagerConfig | None = None
+    inspector: InspectorConfig = InspectorConfig()
+    spool: SpoolConfig = SpoolConfig()
+    backend: Literal["auto", "br-netfilter", "nft-bridge"] = "auto"
+
+    @property
+    def state(self) -> Path:
+        """The state directory; absolute once the configuration was read from a file."""
+        return Path(self.state_dir)
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where events wait for the manager."""
+        return self.state / "spool"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the inspector listens for control."""
+        return self.state / "inspector.sock"
+
+
+def read_config(path: Path) -> Config:
+    """Return the configuration in the file, its paths made absolute. Raises PolicyError, OSError.
+
+    An unknown key, a wrong type or a value out of bounds is refused with file and key.
+    """
+    config = decode_yaml(path, Config)
+    _check(path, config)
+    base = path.absolute().parent
+    manager = config.manager
+    if manager is not None and manager.token_file is not None:
+        manager = msgspec.structs.replace(manager, token_file=str(base / manager.token_file))
+    return msgspec.structs.replace(
+        config, guests=str(base / config.guests), state_dir=str(base / config.state_dir), manager=manager
+    )
+
+
+def decode_yaml(path: Path, shape: type[T]) -> T:
+    """Return the YAML file as `shape`. Raises PolicyError naming file and key, OSError."""
+    with path.open("rb") as file:
+        text = file.read(MAX_FILE_BYTES + 1)
+    if len(text) > MAX_FILE_BYTES:
+        raise PolicyError(f"{path}: longer than {MAX_FILE_BYTES} bytes")
+    try:
+        return msgspec.yaml.decode(text, type=shape)
+    except msgspec.ValidationError as error:
+        raise PolicyError(f"{path}: {_in_words(str(error))}") from None
+    except (msgspec.MsgspecError, yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        raise PolicyError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def _in_words(error: str) -> str:
+    """Turn msgspec's `… - at `$.manager.url`` into `manager.url: …`."""
+    what, separator, where = error.rpartition(" - at `$.")
+    return f"{where.rstrip('`')}: {what}" if separator else error
+
+
+def _check(path: Path, config: Config) -> None:
+    inspector = config.inspector
+    problems = {
+        "inspector.queues": None if 1 <= inspector.queues <= MAX_QUEUES else f"1 to {MAX_QUEUES}",
+        "inspector.first_queue": None if 0 <= inspector.first_queue <= 65_535 - MAX_QUEUES else "0 to 65527",
+        "inspector.memory_max_bytes": None
+        if inspector.memory_max_bytes >= 16 * MEBIBYTE
+        else "at least 16 MiB",
+        "spool.max_bytes": None if config.spool.max_bytes >= 32 * MEBIBYTE else "at least 32 MiB",
+        "netns": None
+        if config.netns is None or re.fullmatch(r"[\w.-]{1,255}", config.netns)
+        else "a plain name",
+    }
+    if (manager := config.manager) is not None:
+        hexadecimal = manager.ca_fingerprint.replace(":", "").lower()
+        problems |= {
+            "manager.url": None if manager.url.startswith("https://") else "an https:// address",
+            "manager.ca_fingerprint": None
+            if re.fullmatch(r"[0-9a-f]{64}", hexadecimal)
+            else "the SHA-256 fingerprint that the manager showed: 64 hex digits",
+            "manager.token": "only one of token and token_file"
+            if manager.token and manager.token_file
+            else None,
+        }
+    for key, wanted in problems.items():
+        if wanted is not None:
+            raise PolicyError(f"{path}: {key}: must be {wanted}")
