@@ -1,0 +1,55 @@
+//! The only unsafe code: a packet socket, which neither std nor rustix can send on.
+
+use std::io;
+use std::mem::{size_of_val, zeroed};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Sends whole Ethernet frames out of chosen ports; receives nothing.
+#[derive(Debug)]
+pub(crate) struct PacketSocket {
+    fd: OwnedFd,
+}
+
+impl PacketSocket {
+    /// Errors: no CAP_NET_RAW in this network namespace.
+    pub(crate) fn open() -> io::Result<Self> {
+        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        // Protocol 0: no packet is ever copied to this socket.
+        // SAFETY: no pointers; a result that is not negative is a descriptor nobody else owns.
+        let fd = unsafe {
+            let fd = libc::socket(libc::AF_PACKET, kind, 0);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(fd)
+        };
+        Ok(Self { fd })
+    }
+
+    /// Sends `frame` (from its Ethernet header on, at least 14 bytes) out of the port; never waits.
+    pub(crate) fn send(&self, ifindex: i32, frame: &[u8]) -> io::Result<()> {
+        let [.., high, low] = frame
+            .first_chunk::<14>()
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: all-zero is a valid sockaddr_ll.
+        let mut address: libc::sockaddr_ll = unsafe { zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = u16::from_ne_bytes([*high, *low]);
+        address.sll_ifindex = ifindex;
+        // SAFETY: frame and address live through the call, with their own lengths.
+        let sent = unsafe {
+            libc::sendto(
+                self.fd.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                libc::MSG_DONTWAIT,
+                (&raw const address).cast(),
+                size_of_val(&address) as libc::socklen_t,
+            )
+        };
+        if sent < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+}
