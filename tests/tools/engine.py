@@ -1,0 +1,33 @@
+"""The engine under test, as `sekisho replay` calls it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+HOME_NET = "[192.168.0.0/16,10.0.0.0/8,172.16.0.0/12]"
+
+
+def engine() -> ModuleType:
+    """Return the engine's extension module; skip the test, saying so, where it is not built."""
+    try:
+        from appliance import _engine
+    except ImportError as error:
+        pytest.skip(f"the engine is not built here (make build): {error}")
+    return _engine
+
+
+def replay(
+    rules: Sequence[Path], captures: Sequence[tuple[Path, Path]], *, ips: bool, any_nets: bool
+) -> list[str]:
+    """Inspect each (capture, eve.json); return an error or "" for each."""
+    nets = ("any", "any") if any_nets else (HOME_NET, "!$HOME_NET")
+    errors: list[str] = engine().replay(
+        [(str(path), path.read_bytes()) for path in rules],
+        [(str(capture), str(eve)) for capture, eve in captures],
+        ips=ips,
+        home_net=nets[0],
+        external_net=nets[1],
+    )
+    return errors
