@@ -17,10 +17,14 @@ Kind = Literal["exploit", "obfuscated", "near-miss", "ordinary"]
 
 
 class AttackRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One request: `raw` as it is, or put together from method, target, headers and body."""
+    """One request: `raw` as it is, or put together from method, target, headers and body.
+
+    sids: the signatures that answer it.
+    """
 
     name: str
     kind: Kind
+    sids: tuple[int, ...] = ()
     family: str = "plain"
     port: int = RAW_PORT
     method: str = "GET"

@@ -6,9 +6,8 @@ from itertools import groupby
 
 from scapy.packet import Packet
 
-from tests.tools import requests
+from appliance.lab.definitions import AttackFile, AttackRequest, load_attacks
 from tests.tools.cases import Case
-from tests.tools.requests import AttackFile, Request
 from tests.tools.wire import CLIENT, SERVER, Path2, Tcp, exchange
 
 # The guest asks, the attacker's server answers.
@@ -17,32 +16,32 @@ OUTGOING = Path2(client=SERVER, server=CLIENT)
 
 def cases() -> Iterator[Case]:
     """Return every case of this family."""
-    for attack in requests.read_all():
-        yield from of_attack(attack)
+    for file in load_attacks():
+        yield from of_attack(file)
     yield from second_stage()
 
 
-def of_attack(attack: AttackFile) -> Iterator[Case]:
+def of_attack(file: AttackFile) -> Iterator[Case]:
     """One case for the plain exploits, one a family of obfuscation, one for all that must stay silent."""
 
-    def key(request: Request) -> str:
+    def key(request: AttackRequest) -> str:
         if request.kind == "exploit":
             return "exploit"
         return f"obfuscated-{request.family}" if request.kind == "obfuscated" else "near-miss"
 
-    stem = attack.path.stem
+    attack = file.attack
     for group, members in groupby(sorted(attack.requests, key=key), key):
         chosen = list(members)
         names = ", ".join(request.name for request in chosen)
         silent = group == "near-miss"
         yield Case(
-            name=f"{stem}-{group}",
+            name=f"{file.stem}-{group}",
             purpose=f"{attack.name} ({attack.cve}, {attack.product}), one connection a request: {names}.",
             why=(
-                "No alert: ordinary requests, and near misses that share URL, place and characters with exploits."
+                "No alert: ordinary requests, and near misses that share URL, place and characters with one."
                 if silent
                 else "Each request carries the exploit in a form the vulnerable software would act on, or is"
-                " taken as an attempt at one; each raises the signatures that its entry in the attack file names."
+                " taken as an attempt at one; each raises what its entry in the attack file names."
             ),
             rules=attack.signatures,
             packets=connections(chosen),
@@ -50,12 +49,12 @@ def of_attack(attack: AttackFile) -> Iterator[Case]:
         )
 
 
-def connections(chosen: Sequence[Request]) -> list[Packet]:
+def connections(chosen: Sequence[AttackRequest]) -> list[Packet]:
     """Return one connection a request, one after the other."""
     return [
         packet
         for number, request in enumerate(chosen)
-        for packet in exchange(request.data, sport=41000 + number, dport=request.port)
+        for packet in exchange(request.wire("web"), sport=41000 + number, dport=request.port)
     ]
 
 
@@ -109,8 +108,8 @@ def second_stage() -> Iterator[Case]:
         "log4shell-second-stage-exploit",
         "The answers that bring the code: an LDAP entry naming a factory, one with a serialised object, an"
         " RMI reference. The guest is the client.",
-        "Whatever carried the lookup in, the guest now receives a class's location or a serialised object from"
-        " a server it was told to ask.",
+        "Whatever carried the lookup in, the guest now receives a class's location or a serialised object"
+        " from a server it was told to ask.",
         "log4shell-second-stage.rules",
         answered(search, factory, sport=42000, dport=1389)
         + answered(search, serialised, sport=42001, dport=389)
@@ -119,8 +118,8 @@ def second_stage() -> Iterator[Case]:
     )
     yield Case(
         "log4shell-second-stage-near-miss",
-        "LDAP entries and RMI answers without a factory, a serialised object or a reference; and the exploit's"
-        " own answer on its way to somebody else.",
+        "LDAP entries and RMI answers without a factory, a serialised object or a reference; and the"
+        " exploit's own answer on its way to somebody else.",
         "No alert: the words alone are not the attributes, an ordinary stub is no reference, and a guest that"
         " serves a Java directory is not the one attacked.",
         "log4shell-second-stage.rules",

@@ -21,7 +21,7 @@ STEP_S = 0.001
 class Path2:
     """The two ends of a conversation and the link they meet on.
 
-    vlan: an 802.1Q identifier, or None. wrap6: makes, for each packet, what stands between IPv6 and transport.
+    vlan: an 802.1Q identifier, or None. wrap6: makes what stands between IPv6 and transport.
     """
 
     client: str = CLIENT
@@ -39,7 +39,7 @@ class Path2:
         if self.vlan is not None:
             link = link / Dot1Q(vlan=self.vlan)
         if ":" in self.client:
-            network = IPv6(src=ends[0], dst=ends[1], hlim=64)
+            network: Packet = IPv6(src=ends[0], dst=ends[1], hlim=64)
             if self.wrap6 is not None:
                 network = network / self.wrap6()
         else:
@@ -174,7 +174,7 @@ def ping(data: bytes, *, path: Path2 = Path2(), to_server: bool = True, kind: in
 
 def fragments(packet: Packet, size: int) -> list[Packet]:
     """Return an IPv4 packet as fragments of this many payload bytes (a multiple of 8)."""
-    return list(fragment(packet, fragsize=size))
+    return list(fragment(packet, fragsize=size))  # type: ignore[no-untyped-call]
 
 
 def write(path: Path, packets: Iterable[Packet]) -> None:

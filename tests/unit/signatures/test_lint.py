@@ -7,7 +7,8 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from tests.tools import cases, requests
+from appliance.lab.definitions import AttackFile, load_attacks
+from tests.tools import cases
 from tests.tools.signatures import SIGNATURES, Signature, read_all
 
 KEYWORDS = """
@@ -106,13 +107,11 @@ def test_has_a_near_miss_that_holds_its_fast_pattern(signature: Signature) -> No
     assert fast in seen or fast in unquote_to_bytes(seen), fast
 
 
-@pytest.mark.parametrize("attack", requests.read_all(), ids=lambda a: a.path.stem)
-def test_attack_file_is_sound(attack: requests.AttackFile) -> None:
-    names = [request.name for request in attack.requests]
-    assert len(set(names)) == len(names)
-    assert {request.kind for request in attack.requests} >= {"ordinary", "exploit", "obfuscated", "near-miss"}
-    ours = {s.sid for s in ALL if s.file == SIGNATURES / attack.signatures}
-    for request in attack.requests:
+@pytest.mark.parametrize("file", load_attacks(), ids=lambda f: f.stem)
+def test_attack_file_is_sound(file: AttackFile) -> None:
+    ours = {s.sid for s in ALL if s.file == SIGNATURES / file.attack.signatures}
+    assert {request.kind for request in file.attack.requests} >= {"ordinary", "exploit", "near-miss"}
+    for request in file.attack.requests:
         hostile = request.kind in {"exploit", "obfuscated"}
         assert bool(request.sids) == hostile, request.name
         assert set(request.sids) <= ours, request.name
