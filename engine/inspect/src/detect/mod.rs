@@ -15,7 +15,7 @@ use crate::rule::{Signature, Variables};
 pub use state::{FlowState, TxState};
 pub use threshold::Thresholds;
 pub use view::{
-    App, Context, FlowView, Home, IcmpView, PacketView, Side, SignatureSet, StreamView, TcpView,
+    Context, FlowView, Home, IcmpView, PacketView, Side, SignatureSet, StreamView, TcpView,
 };
 
 /// How many perspectives a flow can have: two protected guests.

@@ -1,20 +1,8 @@
 //! What a caller shows the matcher of one packet and its flow.
 use std::net::IpAddr;
 
+use crate::app::AppProto;
 use crate::Direction;
-
-/// The application protocol a flow was found to speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum App {
-    /// Not known yet.
-    #[default]
-    Unknown,
-    /// Looked at, and none that is parsed here.
-    Other,
-    /// HTTP/1.
-    Http1,
-}
 
 /// What is known of a packet's flow when the packet is inspected.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +19,12 @@ pub struct FlowView {
     pub ip_proto: u8,
     /// TCP: the handshake is complete (or the flow was picked up midstream); else: both ends have spoken.
     pub established: bool,
-    /// The application protocol.
-    pub app: App,
+    /// The application protocol, once told.
+    pub app: Option<AppProto>,
+    /// The protocol will not change any more: it was told, or there is none that is known.
+    pub app_done: bool,
+    /// Stream bytes sent so far, gaps included, by direction (`to_server` first).
+    pub stream_bytes: [u64; 2],
 }
 
 /// The TCP header's fields that signatures test.

@@ -28,14 +28,122 @@ impl fmt::Display for Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The text is not `action protocol … (options)`.
+    /// Longer than the bound.
+    TooLong,
+    /// The text is not `action protocol source port direction destination port (options)`.
     BadHeader(String),
+    /// Suricata has no such action.
+    UnknownAction(String),
+    /// Suricata has no such protocol.
+    UnknownProtocol(String),
+    /// A protocol of Suricata's that is not inspected here.
+    UnsupportedProtocol(String),
+    /// An address, port or list of them that cannot be read.
+    BadGroup(String),
+    /// `$NAME` is not defined.
+    UndefinedVariable(String),
+    /// A list that excludes all it includes can never match.
+    EmptyGroup(String),
+    /// An option without its `;`.
+    UnterminatedOption(String),
+    /// Suricata has no such keyword.
+    UnknownKeyword(String),
+    /// A keyword of Suricata's that is not evaluated here.
+    UnsupportedKeyword(String),
+    /// A keyword is evaluated, but not this form of it.
+    UnsupportedForm {
+        /// The keyword.
+        keyword: String,
+        /// What of it is not evaluated.
+        form: String,
+    },
+    /// A keyword needs a value and has none.
+    MissingValue(String),
+    /// A keyword takes no value and has one.
+    UnexpectedValue(String),
+    /// A value that cannot be read.
+    BadValue {
+        /// The keyword.
+        keyword: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A modifier with nothing before it to modify.
+    NothingToModify(String),
+    /// Keywords that contradict each other.
+    Conflict(String),
+    /// No `sid`.
+    MissingSid,
+    /// The same gid and sid were read before with this or a later rev.
+    Duplicate {
+        /// Where.
+        file: String,
+        /// On which line.
+        line: u32,
+    },
+    /// The same gid and sid follow with a later rev, which is loaded instead.
+    Superseded {
+        /// The later rev.
+        rev: u32,
+    },
+    /// `requires` names what this version or build does not have.
+    Requirement(String),
+}
+
+impl Reason {
+    /// A value of `keyword` that cannot be read.
+    pub(crate) fn bad_value(keyword: &str, why: impl Into<String>) -> Self {
+        Self::BadValue {
+            keyword: keyword.into(),
+            why: why.into(),
+        }
+    }
+
+    /// A form of `keyword` that is not evaluated.
+    pub(crate) fn unsupported_form(keyword: &str, form: impl Into<String>) -> Self {
+        Self::UnsupportedForm {
+            keyword: keyword.into(),
+            form: form.into(),
+        }
+    }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::TooLong => {
+                write!(
+                    f,
+                    "rule is longer than {} bytes",
+                    super::lexer::MAX_RULE_BYTES
+                )
+            }
             Self::BadHeader(what) => write!(f, "malformed rule header: {what}"),
+            Self::UnknownAction(name) => write!(f, "unknown action '{name}'"),
+            Self::UnknownProtocol(name) => write!(f, "unknown protocol '{name}'"),
+            Self::UnsupportedProtocol(name) => write!(f, "protocol '{name}' is not supported"),
+            Self::BadGroup(what) => write!(f, "malformed address or port group: {what}"),
+            Self::UndefinedVariable(name) => write!(f, "variable '${name}' is not defined"),
+            Self::EmptyGroup(what) => write!(f, "group '{what}' matches nothing"),
+            Self::UnterminatedOption(what) => write!(f, "option without its ';': {what}"),
+            Self::UnknownKeyword(name) => write!(f, "unknown keyword '{name}'"),
+            Self::UnsupportedKeyword(name) => write!(f, "keyword '{name}' is not supported"),
+            Self::UnsupportedForm { keyword, form } => {
+                write!(f, "keyword '{keyword}': {form} is not supported")
+            }
+            Self::MissingValue(name) => write!(f, "keyword '{name}' needs a value"),
+            Self::UnexpectedValue(name) => write!(f, "keyword '{name}' takes no value"),
+            Self::BadValue { keyword, why } => write!(f, "keyword '{keyword}': {why}"),
+            Self::NothingToModify(name) => {
+                write!(f, "keyword '{name}' has no preceding content to modify")
+            }
+            Self::Conflict(what) => f.write_str(what),
+            Self::MissingSid => f.write_str("no sid"),
+            Self::Duplicate { file, line } => {
+                write!(f, "duplicate of the signature in {file}:{line}")
+            }
+            Self::Superseded { rev } => write!(f, "superseded by rev {rev} of the same sid"),
+            Self::Requirement(what) => write!(f, "requires {what}"),
         }
     }
 }

@@ -1,4 +1,11 @@
 //! One signature as read.
+use crate::app::AppProto;
+use crate::Direction;
+
+use super::buffer::Inspection;
+use super::condition::{FlowbitTest, PacketTest, TxTest};
+use super::header::Header;
+use super::threshold::Threshold;
 
 /// What a signature asks for when it matches; ordered as Suricata evaluates them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +36,11 @@ impl Action {
             Self::Alert => "alert",
         }
     }
+
+    /// Whether the packet must not pass.
+    pub fn blocks(self) -> bool {
+        !matches!(self, Self::Pass | Self::Alert)
+    }
 }
 
 /// The protocol in a signature's header.
@@ -37,6 +49,10 @@ impl Action {
 pub enum Protocol {
     /// Any IP packet.
     Ip,
+    /// Any IPv4 packet.
+    Ip4,
+    /// Any IPv6 packet.
+    Ip6,
     /// TCP: stream, or packets where a condition asks for them.
     Tcp,
     /// TCP, packets only.
@@ -47,10 +63,10 @@ pub enum Protocol {
     Udp,
     /// ICMP or ICMPv6.
     Icmp,
-    /// HTTP of any version.
-    Http,
-    /// HTTP/1.
+    /// HTTP/1 alone (`http` is any version).
     Http1,
+    /// An application protocol.
+    App(AppProto),
 }
 
 impl Protocol {
@@ -58,15 +74,104 @@ impl Protocol {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ip => "ip",
+            Self::Ip4 => "ipv4",
+            Self::Ip6 => "ipv6",
             Self::Tcp => "tcp",
             Self::TcpPkt => "tcp-pkt",
             Self::TcpStream => "tcp-stream",
             Self::Udp => "udp",
             Self::Icmp => "icmp",
-            Self::Http => "http",
             Self::Http1 => "http1",
+            Self::App(app) => app.name(),
         }
     }
+
+    /// The application protocol it asks for.
+    pub fn app(self) -> Option<AppProto> {
+        match self {
+            Self::Http1 => Some(AppProto::Http),
+            Self::App(app) => Some(app),
+            _ => None,
+        }
+    }
+
+    /// Whether packets of this IP protocol number can match.
+    pub fn carries(self, ip_proto: u8) -> bool {
+        const ICMP: u8 = 1;
+        const TCP: u8 = 6;
+        const UDP: u8 = 17;
+        const ICMP6: u8 = 58;
+        match self {
+            Self::Ip | Self::Ip4 | Self::Ip6 => true,
+            Self::Tcp | Self::TcpPkt | Self::TcpStream | Self::Http1 => ip_proto == TCP,
+            Self::Udp => ip_proto == UDP,
+            Self::Icmp => ip_proto == ICMP || ip_proto == ICMP6,
+            Self::App(AppProto::Dns) => ip_proto == TCP || ip_proto == UDP,
+            Self::App(_) => ip_proto == TCP,
+        }
+    }
+}
+
+/// `target:`, which end is attacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The packet's source.
+    Source,
+    /// The packet's destination.
+    Destination,
+}
+
+/// What `flow` says of the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowStateTest {
+    /// Both ends have spoken.
+    Established,
+    /// They have not.
+    NotEstablished,
+    /// Either.
+    Stateless,
+}
+
+/// `flow` and what other keywords imply of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowTest {
+    /// A `flow` keyword was given: packets without a flow don't match.
+    pub given: bool,
+    /// Only packets that travel this way.
+    pub direction: Option<Direction>,
+    /// State of the handshake.
+    pub state: Option<FlowStateTest>,
+}
+
+/// What a signature looks at, by which its place and time of evaluation are decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// Addresses only: once per flow and direction.
+    AddressesOnly,
+    /// `app-layer-protocol` only: when the protocol has been told, once per direction.
+    ProtocolOnly,
+    /// Packets' headers, and payload where `payload` says so.
+    Packet {
+        /// Where its payload conditions look.
+        payload: PayloadScene,
+    },
+    /// An application transaction, and the stream where it has payload conditions too.
+    Transaction,
+}
+
+/// Where payload conditions look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadScene {
+    /// There are none.
+    None,
+    /// In each packet's payload.
+    Packet,
+    /// In the stream, and in payload that never became part of a stream.
+    Stream,
+    /// In the stream only.
+    StreamOnly,
+    /// In both.
+    Both,
 }
 
 /// One signature.
@@ -86,15 +191,13 @@ pub struct Signature {
     pub protocol: Protocol,
     /// Class, empty without one.
     pub classtype: String,
-    /// The class's description as EVE calls `category`, empty without one.
-    pub category: String,
     /// 1 most severe … 255; by class unless given, 3 without either.
     pub priority: u8,
     /// `type,id` as written.
     pub references: Vec<String>,
     /// Key and value pairs as written.
     pub metadata: Vec<(String, String)>,
-    /// CVEs named by references and metadata, as `CVE-2021-44228`, sorted, once each.
+    /// CVEs named by references, metadata and message, as `CVE-2021-44228`, sorted, once each.
     pub cves: Vec<String>,
     /// Which end `target` names.
     pub target: Option<Target>,
@@ -102,13 +205,71 @@ pub struct Signature {
     pub file: String,
     /// Line it starts on, from 1.
     pub line: u32,
+
+    /// Addresses and ports.
+    pub(crate) header: Header,
+    /// The application protocol it needs.
+    pub(crate) app: Option<AppProto>,
+    /// `app-layer-protocol` conditions: protocol (`None`: failed) and whether it must not be that.
+    pub(crate) app_tests: Vec<AppTest>,
+    /// Direction and handshake.
+    pub(crate) flow: FlowTest,
+    /// Conditions on packet headers.
+    pub(crate) packet_tests: Vec<PacketTest>,
+    /// Conditions on flowbits.
+    pub(crate) flowbit_tests: Vec<FlowbitTest>,
+    /// What a match does to flowbits.
+    pub(crate) flowbit_changes: Vec<FlowbitChange>,
+    /// Conditions on a transaction besides those on buffers.
+    pub(crate) tx_tests: Vec<TxTest>,
+    /// Conditions on payload and buffers, one entry a buffer.
+    pub(crate) inspections: Vec<Inspection>,
+    /// `threshold` or `detection_filter`.
+    pub(crate) threshold: Option<Threshold>,
+    /// A match makes no alert.
+    pub(crate) noalert: bool,
+    /// Where and when it is evaluated.
+    pub(crate) scene: Scene,
 }
 
-/// `target:`, which end is attacked.
+/// One `app-layer-protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The packet's source.
-    Source,
-    /// The packet's destination.
-    Destination,
+pub struct AppTest {
+    /// The protocol named; `None` is `failed`.
+    pub app: Option<AppProto>,
+    /// It must not be that.
+    pub negated: bool,
+}
+
+/// What a match does to one flowbit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowbitChange {
+    /// Sets it.
+    Set(u64),
+    /// Clears it.
+    Unset(u64),
+    /// Flips it.
+    Toggle(u64),
+}
+
+impl Signature {
+    /// Whether it makes no alert when it matches (`noalert`).
+    pub fn is_silent(&self) -> bool {
+        self.noalert
+    }
+
+    /// The only direction its packets can travel in, if there is one.
+    pub fn direction(&self) -> Option<Direction> {
+        self.flow.direction
+    }
+
+    /// The application protocol it needs, if any.
+    pub fn app(&self) -> Option<AppProto> {
+        self.app
+    }
+
+    /// Gid and sid as one number, the same in every version of a rule set.
+    pub(crate) fn key(&self) -> u64 {
+        u64::from(self.gid) << 32 | u64::from(self.sid)
+    }
 }

@@ -1,0 +1,268 @@
+//! Buffers, and what signatures ask of them.
+use std::fmt;
+
+use crate::app::http::Transaction;
+use crate::app::AppProto;
+use crate::Direction;
+
+use super::content::Content;
+use super::number::Range;
+use super::pcre::Pcre;
+use super::transform::Transform;
+
+pub use crate::app::http::Progress as Stage;
+
+/// A transaction of any application protocol.
+#[derive(Clone, Copy, Debug)]
+pub enum TxView<'a> {
+    /// HTTP/1.
+    Http(&'a Transaction),
+}
+
+impl TxView<'_> {
+    /// How far that side was read.
+    pub fn stage(&self, direction: Direction) -> Stage {
+        match (self, direction) {
+            (Self::Http(tx), Direction::ToServer) => tx.request.progress,
+            (Self::Http(tx), Direction::ToClient) => tx.response.progress,
+        }
+    }
+
+    /// The protocol.
+    pub fn app(&self) -> AppProto {
+        match self {
+            Self::Http(_) => AppProto::Http,
+        }
+    }
+}
+
+/// The bytes of a buffer's `index`-th instance: in the transaction, or put together in the (empty) vector.
+pub type Extract = for<'a> fn(TxView<'a>, Direction, u32, &'a mut Vec<u8>) -> Option<&'a [u8]>;
+
+/// A sticky buffer.
+pub struct Buffer {
+    /// Suricata's name.
+    pub name: &'static str,
+    /// The protocol whose transactions have it.
+    pub app: AppProto,
+    /// Its bytes once the request was read so far; `None`: no such buffer in requests.
+    pub to_server: Option<Stage>,
+    /// Likewise for responses.
+    pub to_client: Option<Stage>,
+    /// More bytes may follow after that, until `complete` says no.
+    pub grows: bool,
+    /// A transaction may have several, each inspected by itself.
+    pub multiple: bool,
+    /// Its bytes in one direction; `None` where the message has none, or no further one.
+    pub extract: Extract,
+    /// Errors: why this content could never match in it.
+    pub validate: fn(&Content) -> Result<(), &'static str>,
+}
+
+impl Buffer {
+    /// How far that side must have been read.
+    pub fn stage(&self, direction: Direction) -> Option<Stage> {
+        match direction {
+            Direction::ToServer => self.to_server,
+            Direction::ToClient => self.to_client,
+        }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Buffer {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Buffer {}
+
+/// Conditions on one buffer, in the order in which they are evaluated.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// The buffer; `None` is payload (packet or stream).
+    pub buffer: Option<&'static Buffer>,
+    /// What is done to its bytes first.
+    pub transforms: Vec<Transform>,
+    /// The conditions.
+    pub tests: Vec<Test>,
+}
+
+/// A number, or a variable that `byte_extract` or `byte_math` fills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Number {
+    /// As written.
+    Fixed(i64),
+    /// Index of the variable.
+    Variable(u8),
+}
+
+/// How many variables one signature may fill.
+pub const MAX_VARIABLES: usize = 8;
+
+/// One condition on a buffer.
+#[derive(Clone, Debug)]
+pub enum Test {
+    /// Bytes.
+    Content(Content),
+    /// A regular expression.
+    Pcre(Pcre),
+    /// There are (or, negated, are not) that many bytes from here.
+    IsDataAt {
+        /// Bytes.
+        at: Number,
+        /// Counted from the last match.
+        relative: bool,
+        /// There are not.
+        negated: bool,
+    },
+    /// Length of the buffer.
+    Size(Range),
+    /// A number in the buffer compares.
+    ByteTest(ByteTest),
+    /// A number in the buffer moves the place of the last match.
+    ByteJump(ByteJump),
+    /// A number in the buffer fills a variable.
+    ByteExtract(ByteExtract),
+    /// A number in the buffer is computed with and fills a variable.
+    ByteMath(ByteMath),
+    /// Base64 is decoded from here, and what comes out is inspected.
+    Base64(Base64),
+}
+
+/// How a number stands in a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteField {
+    /// Bytes it takes (digits at most, as text); from a variable in some keywords.
+    pub count: Number,
+    /// From the buffer's start or the last match.
+    pub offset: Number,
+    /// From the last match.
+    pub relative: bool,
+    /// Least significant byte first.
+    pub little: bool,
+    /// Digits of this base rather than binary; base 0 reads `0x` and `0` as C does.
+    pub text_base: Option<u32>,
+    /// Bits of it that count, shifted down; all where `None`.
+    pub bitmask: Option<u64>,
+}
+
+/// How `byte_test` compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+    /// `=`
+    Equal,
+    /// `&`: some bit in common.
+    And,
+    /// `^`: no bit in common, as Suricata reads it, is written negated; this is exclusive or.
+    Xor,
+}
+
+/// `byte_test`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteTest {
+    /// The number.
+    pub field: ByteField,
+    /// How.
+    pub comparison: Comparison,
+    /// The outcome is reversed.
+    pub negated: bool,
+    /// With what.
+    pub value: Number,
+}
+
+/// `byte_jump`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteJump {
+    /// The number.
+    pub field: ByteField,
+    /// It is multiplied by this.
+    pub multiplier: u64,
+    /// It is rounded up to a multiple of four.
+    pub align: bool,
+    /// Where it counts from.
+    pub from: JumpFrom,
+    /// Added at the end.
+    pub post_offset: Number,
+}
+
+/// Where `byte_jump` counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JumpFrom {
+    /// Just past the number.
+    Here,
+    /// The buffer's start.
+    Beginning,
+    /// The buffer's end.
+    End,
+}
+
+/// `byte_extract`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteExtract {
+    /// The number.
+    pub field: ByteField,
+    /// It is multiplied by this.
+    pub multiplier: u64,
+    /// It is rounded up to a multiple of this, where over one.
+    pub align: u64,
+    /// Which variable it fills.
+    pub variable: u8,
+}
+
+/// What `byte_math` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `+`
+    Add,
+    /// `-`
+    Subtract,
+    /// `*`
+    Multiply,
+    /// `/`
+    Divide,
+    /// `<<`
+    Left,
+    /// `>>`
+    Right,
+}
+
+/// `byte_math`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteMath {
+    /// The number.
+    pub field: ByteField,
+    /// What is done with it.
+    pub operator: Operator,
+    /// And with what.
+    pub value: Number,
+    /// Which variable the outcome fills.
+    pub variable: u8,
+}
+
+/// `base64_decode` and the conditions of its `base64_data`.
+#[derive(Clone, Debug)]
+pub struct Base64 {
+    /// At most that many encoded bytes.
+    pub bytes: Option<u32>,
+    /// From the buffer's start or the last match.
+    pub offset: u32,
+    /// From the last match.
+    pub relative: bool,
+    /// Conditions on what was decoded.
+    pub tests: Vec<Test>,
+}

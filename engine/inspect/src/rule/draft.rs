@@ -1,0 +1,374 @@
+//! A signature while its options are being read.
+use crate::app::AppProto;
+use crate::Direction;
+
+use super::buffer::{Buffer, Inspection, Number, Test, MAX_VARIABLES};
+use super::condition::{FlowbitTest, PacketTest, TxTest};
+use super::content::Content;
+use super::header::Header;
+use super::signature::{AppTest, FlowTest, FlowbitChange, Target};
+use super::threshold::Threshold;
+use super::transform::Transform;
+use super::{Action, Protocol, Reason};
+
+/// How many conditions one signature may have in all.
+const MAX_TESTS: usize = 256;
+
+/// Where the next condition on bytes goes.
+#[derive(Clone, Debug)]
+enum Active {
+    /// The packet's or stream's payload.
+    Payload,
+    /// A sticky buffer that has no condition yet.
+    Named(&'static Buffer, Vec<Transform>),
+    /// A sticky buffer with conditions: index into the inspections.
+    Buffer(usize),
+    /// What a `base64_decode` gave: inspection and test.
+    Base64(usize, usize),
+}
+
+/// Where a condition stands: inspection, index of the `base64_decode` around it, index.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    inspection: usize,
+    base64: Option<usize>,
+    test: usize,
+}
+
+/// A signature while its options are being read.
+#[derive(Debug)]
+pub struct Draft {
+    pub action: Action,
+    pub protocol: Protocol,
+    pub header: Header,
+    pub gid: u32,
+    pub sid: Option<u32>,
+    pub rev: Option<u32>,
+    pub msg: Option<String>,
+    pub classtype: String,
+    pub priority: Option<u8>,
+    pub references: Vec<String>,
+    pub metadata: Vec<(String, String)>,
+    pub target: Option<Target>,
+    pub app: Option<AppProto>,
+    pub app_tests: Vec<AppTest>,
+    pub flow: FlowTest,
+    /// `flow:only_stream`.
+    pub only_stream: bool,
+    /// `flow:no_stream`, or a keyword that looks at single packets.
+    pub needs_packet: bool,
+    /// `stream_size`: packets as well as the stream.
+    pub also_packet: bool,
+    pub packet_tests: Vec<PacketTest>,
+    pub flowbit_tests: Vec<FlowbitTest>,
+    pub flowbit_changes: Vec<FlowbitChange>,
+    pub tx_tests: Vec<TxTest>,
+    pub inspections: Vec<Inspection>,
+    pub threshold: Option<Threshold>,
+    pub noalert: bool,
+    variables: Vec<(String, usize)>,
+    active: Active,
+    last_content: Option<Place>,
+}
+
+impl Draft {
+    /// A signature of which only the header is known.
+    pub fn new(action: Action, protocol: Protocol, header: Header) -> Self {
+        Self {
+            action,
+            protocol,
+            header,
+            gid: 1,
+            sid: None,
+            rev: None,
+            msg: None,
+            classtype: String::new(),
+            priority: None,
+            references: Vec::new(),
+            metadata: Vec::new(),
+            target: None,
+            app: protocol.app(),
+            app_tests: Vec::new(),
+            flow: FlowTest::default(),
+            only_stream: false,
+            needs_packet: false,
+            also_packet: false,
+            packet_tests: Vec::new(),
+            flowbit_tests: Vec::new(),
+            flowbit_changes: Vec::new(),
+            tx_tests: Vec::new(),
+            inspections: Vec::new(),
+            threshold: None,
+            noalert: action == Action::Pass,
+            variables: Vec::new(),
+            active: Active::Payload,
+            last_content: None,
+        }
+    }
+
+    /// Makes `buffer` the one that following conditions are about.
+    ///
+    /// Errors: the sticky buffer before it got none; it belongs to another protocol.
+    pub fn enter(&mut self, buffer: &'static Buffer) -> Result<(), Reason> {
+        self.leave()?;
+        self.need_app(buffer.app, buffer.name)?;
+        self.active = Active::Named(buffer, Vec::new());
+        Ok(())
+    }
+
+    /// Makes payload what following conditions are about.
+    pub fn enter_payload(&mut self) -> Result<(), Reason> {
+        self.leave()?;
+        self.active = Active::Payload;
+        Ok(())
+    }
+
+    /// Makes what the last `base64_decode` gave what following conditions are about.
+    pub fn enter_base64(&mut self) -> Result<(), Reason> {
+        let found = self
+            .inspections
+            .iter()
+            .enumerate()
+            .rev()
+            .find_map(|(at, inspection)| {
+                let test = inspection
+                    .tests
+                    .iter()
+                    .rposition(|test| matches!(test, Test::Base64(_)))?;
+                Some((at, test))
+            });
+        let (inspection, test) =
+            found.ok_or_else(|| Reason::NothingToModify("base64_data".into()))?;
+        self.active = Active::Base64(inspection, test);
+        Ok(())
+    }
+
+    /// Errors: the sticky buffer that is left has no condition.
+    pub fn leave(&self) -> Result<(), Reason> {
+        match self.active {
+            Active::Named(buffer, _) => Err(Reason::Conflict(format!(
+                "sticky buffer '{}' has no condition",
+                buffer.name
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds a transform to the sticky buffer just entered.
+    pub fn transform(&mut self, keyword: &str, transform: Transform) -> Result<(), Reason> {
+        match &mut self.active {
+            Active::Named(_, transforms) => {
+                transforms.push(transform);
+                Ok(())
+            }
+            _ => Err(Reason::Conflict(format!(
+                "transform '{keyword}' must follow its sticky buffer directly"
+            ))),
+        }
+    }
+
+    /// Whether a sticky buffer is active.
+    pub fn in_buffer(&self) -> bool {
+        !matches!(self.active, Active::Payload)
+    }
+
+    /// Adds a condition on the active buffer.
+    pub fn push(&mut self, test: Test) -> Result<(), Reason> {
+        let is_content = matches!(test, Test::Content(_));
+        let inspection = self.active_inspection();
+        let place = match self.active {
+            Active::Base64(_, decode) => {
+                let Test::Base64(base64) = &mut self.inspections[inspection].tests[decode] else {
+                    return Err(Reason::NothingToModify("base64_data".into()));
+                };
+                base64.tests.push(test);
+                Place {
+                    inspection,
+                    base64: Some(decode),
+                    test: base64.tests.len() - 1,
+                }
+            }
+            _ => self.append(inspection, test),
+        };
+        if is_content {
+            self.last_content = Some(place);
+        }
+        let total: usize = self
+            .inspections
+            .iter()
+            .map(|inspection| inspection.tests.len())
+            .sum();
+        if total > MAX_TESTS {
+            return Err(Reason::Conflict(format!(
+                "more than {MAX_TESTS} conditions"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Adds a condition on `buffer`, whatever is active.
+    pub fn push_to(&mut self, buffer: &'static Buffer, test: Test) -> Result<(), Reason> {
+        self.need_app(buffer.app, buffer.name)?;
+        let at = self.inspection_of(Some(buffer), &[]);
+        self.append(at, test);
+        Ok(())
+    }
+
+    /// Changes the last content.
+    ///
+    /// Errors: there is none, or what `change` says.
+    pub fn modify(
+        &mut self,
+        keyword: &str,
+        change: impl FnOnce(&mut Content) -> Result<(), Reason>,
+    ) -> Result<(), Reason> {
+        match self.last_content() {
+            Some(content) => change(content),
+            None => Err(Reason::NothingToModify(keyword.into())),
+        }
+    }
+
+    /// Moves the last content from payload into `buffer` (`http_uri` after a content).
+    pub fn move_content(&mut self, keyword: &str, buffer: &'static Buffer) -> Result<(), Reason> {
+        if self.in_buffer() {
+            return Err(Reason::Conflict(format!(
+                "'{keyword}' cannot follow a sticky buffer"
+            )));
+        }
+        let nothing = || Reason::NothingToModify(keyword.into());
+        let place = self.last_content.take().ok_or_else(nothing)?;
+        if self.inspections[place.inspection].buffer.is_some() || place.base64.is_some() {
+            return Err(Reason::Conflict(format!(
+                "'{keyword}': the content already has a buffer"
+            )));
+        }
+        self.need_app(buffer.app, buffer.name)?;
+        let test = self.inspections[place.inspection].tests.remove(place.test);
+        let at = self.inspection_of(Some(buffer), &[]);
+        self.last_content = Some(self.append(at, test));
+        Ok(())
+    }
+
+    /// Declares a variable that is filled in the active buffer.
+    pub fn declare(&mut self, keyword: &str, name: &str) -> Result<u8, Reason> {
+        let inspection = self.active_inspection();
+        if self.variables.len() >= MAX_VARIABLES {
+            return Err(Reason::bad_value(
+                keyword,
+                format!("more than {MAX_VARIABLES} variables"),
+            ));
+        }
+        if self.variables.iter().any(|(known, _)| known == name) {
+            return Err(Reason::bad_value(
+                keyword,
+                format!("variable '{name}' is filled twice"),
+            ));
+        }
+        self.variables.push((name.into(), inspection));
+        Ok(self.variables.len() as u8 - 1)
+    }
+
+    /// A number, or a variable that was filled in the same buffer as where it is used.
+    pub fn number(&mut self, keyword: &str, text: &[u8]) -> Result<Number, Reason> {
+        if let Some(number) = super::number::signed(text) {
+            return Ok(Number::Fixed(number));
+        }
+        let name = super::lexer::printable(text.trim_ascii());
+        let inspection = match (keyword, self.last_content) {
+            ("offset" | "depth" | "distance" | "within", Some(place)) => place.inspection,
+            _ => self.active_inspection(),
+        };
+        match self.variables.iter().position(|(known, _)| *known == name) {
+            Some(at) if self.variables[at].1 == inspection => Ok(Number::Variable(at as u8)),
+            Some(_) => Err(Reason::unsupported_form(
+                keyword,
+                "a variable from another buffer",
+            )),
+            None => Err(Reason::bad_value(
+                keyword,
+                format!("'{name}' is not a number or variable"),
+            )),
+        }
+    }
+
+    /// States that the flow must speak `app`.
+    pub fn need_app(&mut self, app: AppProto, keyword: &str) -> Result<(), Reason> {
+        match self.app {
+            Some(known) if known != app => Err(Reason::Conflict(format!(
+                "'{keyword}' belongs to {}, but the signature is about {}",
+                app.name(),
+                known.name()
+            ))),
+            _ => {
+                self.app = Some(app);
+                Ok(())
+            }
+        }
+    }
+
+    /// States that packets must travel this way; false where that contradicts.
+    pub fn need_direction(&mut self, direction: Direction) -> bool {
+        *self.flow.direction.get_or_insert(direction) == direction
+    }
+
+    fn last_content(&mut self) -> Option<&mut Content> {
+        let place = self.last_content?;
+        let tests = &mut self.inspections.get_mut(place.inspection)?.tests;
+        let tests = match place.base64 {
+            None => tests,
+            Some(at) => match tests.get_mut(at)? {
+                Test::Base64(base64) => &mut base64.tests,
+                _ => return None,
+            },
+        };
+        match tests.get_mut(place.test)? {
+            Test::Content(content) => Some(content),
+            _ => None,
+        }
+    }
+
+    fn append(&mut self, inspection: usize, test: Test) -> Place {
+        let tests = &mut self.inspections[inspection].tests;
+        tests.push(test);
+        Place {
+            inspection,
+            base64: None,
+            test: tests.len() - 1,
+        }
+    }
+
+    fn active_inspection(&mut self) -> usize {
+        match &self.active {
+            Active::Payload => self.inspection_of(None, &[]),
+            Active::Buffer(at) | Active::Base64(at, _) => *at,
+            Active::Named(buffer, transforms) => {
+                let (buffer, transforms) = (*buffer, transforms.clone());
+                let at = self.inspection_of(Some(buffer), &transforms);
+                self.active = Active::Buffer(at);
+                at
+            }
+        }
+    }
+
+    /// The inspection of `buffer` after `transforms`, made if there is none yet.
+    fn inspection_of(
+        &mut self,
+        buffer: Option<&'static Buffer>,
+        transforms: &[Transform],
+    ) -> usize {
+        let known = self.inspections.iter().position(|inspection| {
+            inspection.buffer == buffer
+                && inspection.transforms == transforms
+                && !buffer.is_some_and(|buffer| buffer.multiple)
+        });
+        known.unwrap_or_else(|| {
+            let transforms = transforms.to_vec();
+            self.inspections.push(Inspection {
+                buffer,
+                transforms,
+                tests: Vec::new(),
+            });
+            self.inspections.len() - 1
+        })
+    }
+}

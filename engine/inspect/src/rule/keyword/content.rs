@@ -1,0 +1,304 @@
+//! `content`, its modifiers, and conditions on a buffer's length.
+use super::super::buffer::{Number, Test};
+use super::super::content::{self, Content, FastPattern};
+use super::super::draft::Draft;
+use super::super::lexer::unquote;
+use super::super::number::{split_once, Range};
+use super::super::Reason;
+use super::{decimal, http, Keyword, Meaning};
+
+pub(super) const KEYWORDS: &[Keyword] = &[
+    Keyword {
+        names: &["content"],
+        meaning: Meaning::Value(content),
+    },
+    Keyword {
+        names: &["uricontent"],
+        meaning: Meaning::Value(uricontent),
+    },
+    Keyword {
+        names: &["nocase"],
+        meaning: Meaning::Flag(nocase),
+    },
+    Keyword {
+        names: &["rawbytes"],
+        meaning: Meaning::Flag(rawbytes),
+    },
+    Keyword {
+        names: &["startswith"],
+        meaning: Meaning::Flag(startswith),
+    },
+    Keyword {
+        names: &["endswith"],
+        meaning: Meaning::Flag(endswith),
+    },
+    Keyword {
+        names: &["offset"],
+        meaning: Meaning::Value(offset),
+    },
+    Keyword {
+        names: &["depth"],
+        meaning: Meaning::Value(depth),
+    },
+    Keyword {
+        names: &["distance"],
+        meaning: Meaning::Value(distance),
+    },
+    Keyword {
+        names: &["within"],
+        meaning: Meaning::Value(within),
+    },
+    Keyword {
+        names: &["fast_pattern"],
+        meaning: Meaning::Optional(fast_pattern),
+    },
+    Keyword {
+        names: &["isdataat"],
+        meaning: Meaning::Value(isdataat),
+    },
+    Keyword {
+        names: &["bsize"],
+        meaning: Meaning::Value(bsize),
+    },
+    Keyword {
+        names: &["urilen"],
+        meaning: Meaning::Value(urilen),
+    },
+    Keyword {
+        names: &["pkt_data"],
+        meaning: Meaning::Flag(|draft, _| draft.enter_payload()),
+    },
+];
+
+/// Furthest offset a rule may name; Suricata's bound.
+const MAX_OFFSET: i64 = 65_535;
+/// Furthest `distance` and `within`, either way; Suricata's bound.
+const MAX_DISTANCE: i64 = 1_048_576;
+
+fn pattern(keyword: &str, value: &[u8]) -> Result<Content, Reason> {
+    let (negated, value) = match value.strip_prefix(b"!") {
+        Some(rest) => (true, rest.trim_ascii_start()),
+        None => (false, value),
+    };
+    let text = unquote(value, true).ok_or_else(|| Reason::bad_value(keyword, "not in quotes"))?;
+    Ok(Content::new(
+        content::parse_pattern(keyword, text)?,
+        negated,
+    ))
+}
+
+fn content(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    draft.push(Test::Content(pattern(keyword, value)?))
+}
+
+fn uricontent(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    draft.push(Test::Content(pattern(keyword, value)?))?;
+    draft.move_content(keyword, &http::URI)
+}
+
+fn nocase(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
+    draft.modify(keyword, |content| {
+        if content.needle.nocase() {
+            return Err(Reason::Conflict("two 'nocase' on one content".into()));
+        }
+        content.needle = content.needle.without_case();
+        Ok(())
+    })
+}
+
+/// Nothing is decoded in place here, so every content sees raw bytes.
+fn rawbytes(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
+    if draft.in_buffer() {
+        return Err(Reason::Conflict(
+            "'rawbytes' cannot follow a sticky buffer".into(),
+        ));
+    }
+    draft.modify(keyword, |_| Ok(()))
+}
+
+fn startswith(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
+    draft.modify(keyword, |content| {
+        if content.startswith {
+            return Err(Reason::Conflict("two 'startswith' on one content".into()));
+        }
+        if content.offset.is_some() || content.depth.is_some() || content.is_relative() {
+            return Err(placed_twice(keyword));
+        }
+        content.startswith = true;
+        Ok(())
+    })
+}
+
+fn endswith(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
+    draft.modify(keyword, |content| {
+        if std::mem::replace(&mut content.endswith, true) {
+            return Err(Reason::Conflict("two 'endswith' on one content".into()));
+        }
+        Ok(())
+    })
+}
+
+fn placed_twice(keyword: &str) -> Reason {
+    Reason::Conflict(format!(
+        "'{keyword}' on a content whose place is already given another way \
+         (offset and depth, distance and within, or startswith)"
+    ))
+}
+
+fn checked(keyword: &str, number: Number, low: i64, high: i64) -> Result<Number, Reason> {
+    match number {
+        Number::Fixed(fixed) if !(low..=high).contains(&fixed) => Err(Reason::bad_value(
+            keyword,
+            format!("{fixed} is not within {low} to {high}"),
+        )),
+        _ => Ok(number),
+    }
+}
+
+/// Gives `slot` its number; each modifier may stand once, and the two ways of placing exclude each other.
+fn place(
+    draft: &mut Draft,
+    keyword: &str,
+    value: &[u8],
+    bounds: (i64, i64),
+    slot: fn(&mut Content) -> &mut Option<Number>,
+) -> Result<(), Reason> {
+    let value = unquote(value, false).unwrap_or(value);
+    let number = draft.number(keyword, value)?;
+    let number = checked(keyword, number, bounds.0, bounds.1)?;
+    let relative = matches!(keyword, "distance" | "within");
+    draft.modify(keyword, |content| {
+        let absolute = content.offset.is_some() || content.depth.is_some();
+        let clash = if relative {
+            absolute
+        } else {
+            content.is_relative()
+        };
+        if clash || content.startswith {
+            return Err(placed_twice(keyword));
+        }
+        let too_short = matches!((keyword, number), ("depth" | "within", Number::Fixed(room))
+            if room < content.needle.len() as i64);
+        if too_short {
+            return Err(Reason::bad_value(
+                keyword,
+                "smaller than the content: it can never match",
+            ));
+        }
+        match slot(content).replace(number) {
+            None => Ok(()),
+            Some(_) => Err(Reason::Conflict(format!("two '{keyword}' on one content"))),
+        }
+    })
+}
+
+fn offset(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    place(draft, keyword, value, (0, MAX_OFFSET), |content| {
+        &mut content.offset
+    })
+}
+
+fn depth(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    place(draft, keyword, value, (0, MAX_OFFSET), |content| {
+        &mut content.depth
+    })
+}
+
+fn distance(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    place(
+        draft,
+        keyword,
+        value,
+        (-MAX_DISTANCE, MAX_DISTANCE),
+        |content| &mut content.distance,
+    )
+}
+
+fn within(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    place(
+        draft,
+        keyword,
+        value,
+        (-MAX_DISTANCE, MAX_DISTANCE),
+        |content| &mut content.within,
+    )
+}
+
+fn fast_pattern(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let chosen = match value {
+        b"" => FastPattern::This,
+        b"only" => FastPattern::Only,
+        _ => {
+            let (offset, length) = split_once(value, b",")
+                .ok_or_else(|| Reason::bad_value(keyword, "neither 'only' nor offset,length"))?;
+            FastPattern::Part(decimal(keyword, offset)?, decimal(keyword, length)?)
+        }
+    };
+    draft.modify(keyword, |content| {
+        if content.fast_pattern != FastPattern::Unsaid {
+            return Err(Reason::Conflict("two 'fast_pattern' on one content".into()));
+        }
+        if let FastPattern::Part(offset, length) = chosen {
+            let end = offset.checked_add(length);
+            if length == 0 || end.is_none_or(|end| end > content.needle.len()) {
+                return Err(Reason::bad_value(keyword, "not within the content"));
+            }
+        }
+        content.fast_pattern = chosen;
+        Ok(())
+    })
+}
+
+fn isdataat(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let value = unquote(value, false).unwrap_or(value);
+    let (negated, value) = match value.strip_prefix(b"!") {
+        Some(rest) => (true, rest),
+        None => (false, value),
+    };
+    let mut parts = value.split(|byte| *byte == b',');
+    let at = draft.number(keyword, parts.next().unwrap_or_default())?;
+    let at = checked(keyword, at, 0, MAX_OFFSET)?;
+    let mut relative = false;
+    for part in parts {
+        match part.trim_ascii() {
+            b"relative" => relative = true,
+            b"rawbytes" => {}
+            _ => {
+                return Err(Reason::bad_value(
+                    keyword,
+                    "neither 'relative' nor 'rawbytes'",
+                ))
+            }
+        }
+    }
+    draft.push(Test::IsDataAt {
+        at,
+        relative,
+        negated,
+    })
+}
+
+fn range(keyword: &str, value: &[u8]) -> Result<Range, Reason> {
+    Range::parse(unquote(value, false).unwrap_or(value))
+        .map_err(|why| Reason::bad_value(keyword, why))
+}
+
+fn bsize(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let range = range(keyword, value)?;
+    if !draft.in_buffer() {
+        return Err(Reason::Conflict(
+            "'bsize' needs a sticky buffer before it".into(),
+        ));
+    }
+    draft.push(Test::Size(range))
+}
+
+fn urilen(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let (size, kind) = split_once(value, b",").unwrap_or((value, b"norm"));
+    let buffer = match kind.trim_ascii() {
+        b"norm" => &http::URI,
+        b"raw" => &http::URI_RAW,
+        _ => return Err(Reason::bad_value(keyword, "neither 'norm' nor 'raw'")),
+    };
+    draft.push_to(buffer, Test::Size(range(keyword, size)?))
+}

@@ -1,0 +1,309 @@
+//! HTTP's buffers.
+use super::super::buffer::{Buffer, Extract, Stage, TxView};
+use super::super::content::Content;
+use super::{Keyword, Meaning};
+use crate::app::http::buffers;
+use crate::app::AppProto;
+use crate::Direction;
+
+pub(super) const KEYWORDS: &[Keyword] = &[
+    sticky(&["http.method"], &METHOD),
+    modifier(&["http_method"], &METHOD),
+    sticky(&["http.uri"], &URI),
+    modifier(&["http_uri"], &URI),
+    sticky(&["http.uri.raw"], &URI_RAW),
+    modifier(&["http_raw_uri"], &URI_RAW),
+    sticky(&["http.request_body"], &REQUEST_BODY),
+    modifier(&["http_client_body"], &REQUEST_BODY),
+    sticky(&["http.response_body"], &RESPONSE_BODY),
+    modifier(&["http_server_body"], &RESPONSE_BODY),
+    sticky(&["http.header"], &HEADER),
+    modifier(&["http_header"], &HEADER),
+    sticky(&["http.header.raw"], &HEADER_RAW),
+    modifier(&["http_raw_header"], &HEADER_RAW),
+    sticky(&["http.header_names", "http_header_names"], &HEADER_NAMES),
+    sticky(&["http.request_header"], &REQUEST_HEADER),
+    sticky(&["http.response_header"], &RESPONSE_HEADER),
+    sticky(&["http.host"], &HOST),
+    modifier(&["http_host"], &HOST),
+    sticky(&["http.host.raw"], &HOST_RAW),
+    modifier(&["http_raw_host"], &HOST_RAW),
+    sticky(&["http.user_agent"], &USER_AGENT),
+    modifier(&["http_user_agent"], &USER_AGENT),
+    sticky(&["http.cookie"], &COOKIE),
+    modifier(&["http_cookie"], &COOKIE),
+    sticky(&["http.content_type", "http_content_type"], &CONTENT_TYPE),
+    sticky(&["http.content_len", "http_content_len"], &CONTENT_LEN),
+    sticky(&["http.referer", "http_referer"], &REFERER),
+    sticky(&["http.accept", "http_accept"], &ACCEPT),
+    sticky(&["http.accept_lang", "http_accept_lang"], &ACCEPT_LANG),
+    sticky(&["http.accept_enc", "http_accept_enc"], &ACCEPT_ENC),
+    sticky(&["http.connection", "http_connection"], &CONNECTION),
+    sticky(&["http.start", "http_start"], &START),
+    sticky(&["http.request_line", "http_request_line"], &REQUEST_LINE),
+    sticky(
+        &["http.response_line", "http_response_line"],
+        &RESPONSE_LINE,
+    ),
+    sticky(&["http.stat_code"], &STAT_CODE),
+    modifier(&["http_stat_code"], &STAT_CODE),
+    sticky(&["http.stat_msg"], &STAT_MSG),
+    modifier(&["http_stat_msg"], &STAT_MSG),
+    sticky(&["http.protocol", "http_protocol"], &PROTOCOL),
+    sticky(&["http.location"], &LOCATION),
+    sticky(&["http.server"], &SERVER),
+    sticky(&["file.data", "file_data"], &FILE_DATA),
+];
+
+const fn sticky(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
+    Keyword {
+        names,
+        meaning: Meaning::Sticky(buffer),
+    }
+}
+
+const fn modifier(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
+    Keyword {
+        names,
+        meaning: Meaning::Modifier(buffer),
+    }
+}
+
+/// A buffer of both sides; see the `const fn`s below for the others.
+const fn both(name: &'static str, stage: Stage, extract: Extract) -> Buffer {
+    Buffer {
+        name,
+        app: AppProto::Http,
+        to_server: Some(stage),
+        to_client: Some(stage),
+        grows: false,
+        multiple: false,
+        extract,
+        validate: |_| Ok(()),
+    }
+}
+
+const fn request(name: &'static str, stage: Stage, extract: Extract) -> Buffer {
+    Buffer {
+        to_client: None,
+        ..both(name, stage, extract)
+    }
+}
+
+const fn response(name: &'static str, stage: Stage, extract: Extract) -> Buffer {
+    Buffer {
+        to_server: None,
+        ..both(name, stage, extract)
+    }
+}
+
+/// An extractor for one field of a request or response, as is.
+macro_rules! field {
+    ($side:ident . $field:ident) => {
+        |view, _, index, _| {
+            let TxView::Http(tx) = view;
+            (index == 0).then_some(tx.$side.$field.as_slice())
+        }
+    };
+}
+
+/// An extractor for the value of one header.
+macro_rules! header {
+    ($name:literal) => {
+        |view, direction, index, out| {
+            let TxView::Http(tx) = view;
+            let found = index == 0 && buffers::value(buffers::headers(tx, direction), $name, out);
+            found.then_some(out.as_slice())
+        }
+    };
+}
+
+/// `http.method`.
+pub(super) static METHOD: Buffer = Buffer {
+    validate: method_content,
+    ..request("http.method", Stage::Line, field!(request.method))
+};
+/// `http.method`.
+
+/// `http.uri`.
+pub(super) static URI: Buffer = request("http.uri", Stage::Line, field!(request.uri));
+/// `http.uri.raw`.
+pub(super) static URI_RAW: Buffer = request("http.uri.raw", Stage::Line, field!(request.uri_raw));
+/// `http.host`.
+pub(super) static HOST: Buffer = Buffer {
+    validate: host_content,
+    ..request("http.host", Stage::Headers, non_empty_host)
+};
+/// `http.host.raw`.
+pub(super) static HOST_RAW: Buffer =
+    request("http.host.raw", Stage::Headers, |view, _, index, _| {
+        let TxView::Http(tx) = view;
+        (index == 0 && !tx.request.host_raw.is_empty()).then_some(tx.request.host_raw.as_slice())
+    });
+/// `http.request_body`.
+pub(super) static REQUEST_BODY: Buffer = Buffer {
+    grows: true,
+    ..request("http.request_body", Stage::Body, body)
+};
+/// `http.response_body`.
+pub(super) static RESPONSE_BODY: Buffer = Buffer {
+    grows: true,
+    ..response("http.response_body", Stage::Body, body)
+};
+/// `file.data`.
+static FILE_DATA: Buffer = Buffer {
+    grows: true,
+    ..both("file.data", Stage::Body, body)
+};
+/// `http.header`.
+pub(super) static HEADER: Buffer = both(
+    "http.header",
+    Stage::Headers,
+    |view, direction, index, out| {
+        let TxView::Http(tx) = view;
+        buffers::header_block(buffers::headers(tx, direction), out);
+        (index == 0 && !out.is_empty()).then_some(out.as_slice())
+    },
+);
+/// `http.header.raw`.
+pub(super) static HEADER_RAW: Buffer = both(
+    "http.header.raw",
+    Stage::Headers,
+    |view, direction, index, _| {
+        let TxView::Http(tx) = view;
+        let raw = buffers::header_raw(buffers::headers(tx, direction));
+        (index == 0 && !raw.is_empty()).then_some(raw)
+    },
+);
+static HEADER_NAMES: Buffer = both(
+    "http.header_names",
+    Stage::Headers,
+    |view, direction, index, out| {
+        let TxView::Http(tx) = view;
+        buffers::header_names(buffers::headers(tx, direction), out);
+        (index == 0 && !out.is_empty()).then_some(out.as_slice())
+    },
+);
+static REQUEST_HEADER: Buffer = Buffer {
+    multiple: true,
+    ..request("http.request_header", Stage::Headers, one_header)
+};
+static RESPONSE_HEADER: Buffer = Buffer {
+    multiple: true,
+    ..response("http.response_header", Stage::Headers, one_header)
+};
+/// `http.cookie`.
+pub(super) static COOKIE: Buffer = both(
+    "http.cookie",
+    Stage::Headers,
+    |view, direction, index, out| {
+        let TxView::Http(tx) = view;
+        let found = index == 0 && buffers::cookie(tx, direction, out);
+        found.then_some(out.as_slice())
+    },
+);
+/// `http.user_agent`.
+pub(super) static USER_AGENT: Buffer =
+    request("http.user_agent", Stage::Headers, header!("user-agent"));
+static CONTENT_TYPE: Buffer = both("http.content_type", Stage::Headers, header!("content-type"));
+static CONTENT_LEN: Buffer = both(
+    "http.content_len",
+    Stage::Headers,
+    header!("content-length"),
+);
+static CONNECTION: Buffer = both("http.connection", Stage::Headers, header!("connection"));
+static REFERER: Buffer = request("http.referer", Stage::Headers, header!("referer"));
+static ACCEPT: Buffer = request("http.accept", Stage::Headers, header!("accept"));
+static ACCEPT_LANG: Buffer = request(
+    "http.accept_lang",
+    Stage::Headers,
+    header!("accept-language"),
+);
+static ACCEPT_ENC: Buffer = request(
+    "http.accept_enc",
+    Stage::Headers,
+    header!("accept-encoding"),
+);
+static LOCATION: Buffer = response("http.location", Stage::Headers, header!("location"));
+static SERVER: Buffer = response("http.server", Stage::Headers, header!("server"));
+static START: Buffer = both(
+    "http.start",
+    Stage::Headers,
+    |view, direction, index, out| {
+        let TxView::Http(tx) = view;
+        buffers::start(tx, direction, out);
+        (index == 0 && !out.is_empty()).then_some(out.as_slice())
+    },
+);
+static REQUEST_LINE: Buffer = request("http.request_line", Stage::Line, field!(request.line));
+static RESPONSE_LINE: Buffer = response("http.response_line", Stage::Line, field!(response.line));
+/// `http.stat_code`.
+pub(super) static STAT_CODE: Buffer =
+    response("http.stat_code", Stage::Line, field!(response.status));
+/// `http.stat_msg`.
+pub(super) static STAT_MSG: Buffer =
+    response("http.stat_msg", Stage::Line, field!(response.reason));
+static PROTOCOL: Buffer = both("http.protocol", Stage::Line, |view, direction, index, _| {
+    let TxView::Http(tx) = view;
+    let protocol = match direction {
+        Direction::ToServer => &tx.request.protocol,
+        Direction::ToClient => &tx.response.protocol,
+    };
+    (index == 0).then_some(protocol.as_slice())
+});
+
+fn non_empty_host<'a>(
+    view: TxView<'a>,
+    _: Direction,
+    index: u32,
+    _: &'a mut Vec<u8>,
+) -> Option<&'a [u8]> {
+    let TxView::Http(tx) = view;
+    (index == 0 && !tx.request.host.is_empty()).then_some(tx.request.host.as_slice())
+}
+
+fn body<'a>(
+    view: TxView<'a>,
+    direction: Direction,
+    index: u32,
+    _: &'a mut Vec<u8>,
+) -> Option<&'a [u8]> {
+    let TxView::Http(tx) = view;
+    let body = match direction {
+        Direction::ToServer => &tx.request.body,
+        Direction::ToClient => &tx.response.body,
+    };
+    (index == 0 && !body.bytes.is_empty()).then_some(body.bytes.as_slice())
+}
+
+/// `Name: value` of the `index`-th header.
+fn one_header<'a>(
+    view: TxView<'a>,
+    direction: Direction,
+    index: u32,
+    out: &'a mut Vec<u8>,
+) -> Option<&'a [u8]> {
+    let TxView::Http(tx) = view;
+    let header = buffers::headers(tx, direction).fields.get(index as usize)?;
+    out.extend_from_slice(&header.name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(&header.value);
+    Some(out)
+}
+
+fn method_content(content: &Content) -> Result<(), &'static str> {
+    let bytes = content.needle.bytes();
+    match (bytes.first(), bytes.last()) {
+        (Some(b' ' | b'\t'), _) => Err("a method never begins with white space"),
+        (_, Some(b' ' | b'\t')) => Err("a method never ends with white space"),
+        _ => Ok(()),
+    }
+}
+
+fn host_content(content: &Content) -> Result<(), &'static str> {
+    let upper = content.needle.bytes().iter().any(u8::is_ascii_uppercase);
+    if upper {
+        return Err("the buffer is lower-case and the content is not");
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! What a signature is called and how often it speaks.
+use super::super::draft::Draft;
+use super::super::lexer::{printable, unquote};
+use super::super::signature::Target;
+use super::super::threshold::{Threshold, ThresholdKind, Track};
+use super::super::{Action, Reason};
+use super::{decimal, text, Keyword, Meaning};
+
+pub(super) const KEYWORDS: &[Keyword] = &[
+    Keyword {
+        names: &["msg"],
+        meaning: Meaning::Value(msg),
+    },
+    Keyword {
+        names: &["sid"],
+        meaning: Meaning::Value(sid),
+    },
+    Keyword {
+        names: &["gid"],
+        meaning: Meaning::Value(gid),
+    },
+    Keyword {
+        names: &["rev"],
+        meaning: Meaning::Value(rev),
+    },
+    Keyword {
+        names: &["classtype"],
+        meaning: Meaning::Value(classtype),
+    },
+    Keyword {
+        names: &["priority"],
+        meaning: Meaning::Value(priority),
+    },
+    Keyword {
+        names: &["reference"],
+        meaning: Meaning::Value(reference),
+    },
+    Keyword {
+        names: &["metadata"],
+        meaning: Meaning::Value(metadata),
+    },
+    Keyword {
+        names: &["target"],
+        meaning: Meaning::Value(target),
+    },
+    Keyword {
+        names: &["requires"],
+        meaning: Meaning::Value(requires),
+    },
+    Keyword {
+        names: &["noalert"],
+        meaning: Meaning::Flag(noalert),
+    },
+    Keyword {
+        names: &["alert"],
+        meaning: Meaning::Flag(alert),
+    },
+    Keyword {
+        names: &["prefilter"],
+        meaning: Meaning::Flag(|_, _| Ok(())),
+    },
+    Keyword {
+        names: &["threshold"],
+        meaning: Meaning::Value(threshold),
+    },
+    Keyword {
+        names: &["detection_filter"],
+        meaning: Meaning::Value(detection_filter),
+    },
+];
+
+/// The version of Suricata whose language this is: what `requires: version` is measured against.
+const LANGUAGE_VERSION: [u32; 3] = [7, 0, 10];
+
+fn msg(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let value = unquote(value, true).ok_or_else(|| Reason::bad_value(keyword, "not in quotes"))?;
+    if draft.msg.is_some() {
+        return Err(Reason::Conflict("two 'msg'".into()));
+    }
+    let (mut plain, mut escaped) = (Vec::with_capacity(value.len()), false);
+    for byte in value {
+        match byte {
+            b'\\' if !escaped => escaped = true,
+            b':' | b';' | b'\\' | b'"' if escaped => {
+                plain.push(*byte);
+                escaped = false;
+            }
+            _ if escaped => return Err(Reason::bad_value(keyword, "unknown escape")),
+            _ => plain.push(*byte),
+        }
+    }
+    draft.msg = Some(String::from_utf8_lossy(&plain).into_owned());
+    Ok(())
+}
+
+fn sid(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let sid: u32 = decimal(keyword, unquote(value, false).unwrap_or(value))?;
+    match (sid, draft.sid.replace(sid)) {
+        (0, _) => Err(Reason::bad_value(keyword, "must not be 0")),
+        (_, Some(_)) => Err(Reason::Conflict("two 'sid'".into())),
+        (_, None) => Ok(()),
+    }
+}
+
+fn gid(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    draft.gid = decimal(keyword, unquote(value, false).unwrap_or(value))?;
+    Ok(())
+}
+
+fn rev(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let rev = decimal(keyword, unquote(value, false).unwrap_or(value))?;
+    match (rev, draft.rev.replace(rev)) {
+        (0, _) => Err(Reason::bad_value(keyword, "must not be 0")),
+        (_, Some(_)) => Err(Reason::Conflict("two 'rev'".into())),
+        (_, None) => Ok(()),
+    }
+}
+
+fn classtype(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let value = text(keyword, unquote(value, false).unwrap_or(value))?;
+    let named = value
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if !named || value.is_empty() {
+        return Err(Reason::bad_value(
+            keyword,
+            format!("'{value}' is not a class"),
+        ));
+    }
+    draft.classtype = value.into();
+    Ok(())
+}
+
+fn priority(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let priority: u8 = decimal(keyword, unquote(value, false).unwrap_or(value))?;
+    if priority == 0 {
+        return Err(Reason::bad_value(keyword, "must be 1 to 255"));
+    }
+    draft.priority = Some(priority);
+    Ok(())
+}
+
+fn reference(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let value = String::from_utf8_lossy(unquote(value, false).unwrap_or(value));
+    let (kind, id) = value
+        .split_once(',')
+        .filter(|(kind, id)| !kind.trim().is_empty() && !id.trim().is_empty())
+        .ok_or_else(|| Reason::bad_value(keyword, "not of the form type,id"))?;
+    draft
+        .references
+        .push(format!("{},{}", kind.trim(), id.trim()));
+    Ok(())
+}
+
+fn metadata(draft: &mut Draft, _keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let value = String::from_utf8_lossy(unquote(value, false).unwrap_or(value)).into_owned();
+    for pair in value.split(',') {
+        let (key, value) = pair.trim().split_once(' ').unwrap_or((pair.trim(), ""));
+        if !key.is_empty() {
+            draft.metadata.push((key.into(), value.trim().into()));
+        }
+    }
+    Ok(())
+}
+
+fn target(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    draft.target = Some(match value {
+        b"src_ip" => Target::Source,
+        b"dest_ip" => Target::Destination,
+        _ => return Err(Reason::bad_value(keyword, "neither src_ip nor dest_ip")),
+    });
+    Ok(())
+}
+
+fn noalert(draft: &mut Draft, _keyword: &str) -> Result<(), Reason> {
+    draft.noalert = true;
+    Ok(())
+}
+
+fn alert(draft: &mut Draft, _keyword: &str) -> Result<(), Reason> {
+    if draft.noalert && draft.action != Action::Pass {
+        return Err(Reason::Conflict("'alert' contradicts 'noalert'".into()));
+    }
+    draft.noalert = false;
+    Ok(())
+}
+
+/// `version >= 7.0.3 < 8 | >= 9, keyword NAME, feature NAME`.
+fn requires(_draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    for requirement in text(keyword, value)?.split(',') {
+        let requirement = requirement.trim();
+        let (kind, rest) = requirement.split_once(' ').unwrap_or((requirement, ""));
+        let met = match kind {
+            "version" => version_fits(rest)
+                .ok_or_else(|| Reason::bad_value(keyword, format!("'{requirement}'")))?,
+            "keyword" => super::index().contains_key(rest.trim()),
+            "feature" => false,
+            _ => return Err(Reason::Requirement(format!("the unknown '{kind}'"))),
+        };
+        if !met {
+            return Err(Reason::Requirement(requirement.into()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the language's version fits one of the alternatives; `None` where they cannot be read.
+fn version_fits(alternatives: &str) -> Option<bool> {
+    let mut fits = false;
+    for alternative in alternatives.split('|') {
+        let mut words = alternative.split_whitespace().peekable();
+        words.peek()?;
+        let mut all = true;
+        while let Some(operator) = words.next() {
+            let version = version(words.next()?)?;
+            all &= match operator {
+                ">=" => LANGUAGE_VERSION >= version,
+                ">" => LANGUAGE_VERSION > version,
+                "<=" => LANGUAGE_VERSION <= version,
+                "<" => LANGUAGE_VERSION < version,
+                _ => return None,
+            };
+        }
+        fits |= all;
+    }
+    Some(fits)
+}
+
+fn version(text: &str) -> Option<[u32; 3]> {
+    let mut parts = [0; 3];
+    let mut words = text.split('-').next()?.split('.');
+    for (at, part) in parts.iter_mut().enumerate() {
+        match words.next() {
+            Some(word) => *part = word.parse().ok()?,
+            None if at > 0 => {}
+            None => return None,
+        }
+    }
+    words.next().is_none().then_some(parts)
+}
+
+fn threshold(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let kind = |word: &str| match word {
+        "limit" => Some(ThresholdKind::Limit),
+        "threshold" => Some(ThresholdKind::Threshold),
+        "both" => Some(ThresholdKind::Both),
+        _ => None,
+    };
+    set_threshold(draft, keyword, value, None, kind)
+}
+
+fn detection_filter(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    set_threshold(
+        draft,
+        keyword,
+        value,
+        Some(ThresholdKind::DetectionFilter),
+        |_| None,
+    )
+}
+
+fn set_threshold(
+    draft: &mut Draft,
+    keyword: &str,
+    value: &[u8],
+    mut kind: Option<ThresholdKind>,
+    named_kind: impl Fn(&str) -> Option<ThresholdKind>,
+) -> Result<(), Reason> {
+    let bad = |what: &str| Reason::bad_value(keyword, format!("'{what}'"));
+    let (mut track, mut count, mut seconds) = (None, None, None);
+    for part in text(keyword, value)?.split(',') {
+        let (name, word) = part.trim().split_once(' ').ok_or_else(|| bad(part))?;
+        let word = word.trim();
+        match name {
+            "type" => kind = Some(named_kind(word).ok_or_else(|| bad(part))?),
+            "track" => {
+                track = Some(match word {
+                    "by_src" => Track::Source,
+                    "by_dst" => Track::Destination,
+                    "by_both" => Track::Both,
+                    "by_rule" => Track::Rule,
+                    _ => return Err(bad(part)),
+                })
+            }
+            "count" => count = Some(decimal(keyword, word.as_bytes())?),
+            "seconds" => seconds = Some(decimal(keyword, word.as_bytes())?),
+            _ => return Err(bad(part)),
+        }
+    }
+    match (kind, track, count, seconds) {
+        (Some(kind), Some(track), Some(count), Some(seconds)) if count > 0 && seconds > 0 => {
+            let threshold = Threshold {
+                kind,
+                track,
+                count,
+                seconds,
+            };
+            match draft.threshold.replace(threshold) {
+                None => Ok(()),
+                Some(_) => Err(Reason::Conflict("two thresholds".into())),
+            }
+        }
+        _ => Err(Reason::bad_value(
+            keyword,
+            format!("'{}' is incomplete", printable(value)),
+        )),
+    }
+}

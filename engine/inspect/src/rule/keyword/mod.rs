@@ -1,0 +1,356 @@
+//! The keyword tables.
+//!
+//! Each file holds one table, with everything a keyword is: its names, how its value is read, and for a
+//! sticky buffer which side of which protocol has it, when, and where its bytes are. A new keyword is a new
+//! row; a new file is one line in [`TABLES`].
+mod app;
+mod bytes;
+mod content;
+mod flow;
+mod http;
+mod meta;
+mod packet;
+mod pcre;
+mod transform;
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use super::buffer::Buffer;
+use super::draft::Draft;
+use super::lexer::RuleOption;
+use super::transform::Transform;
+use super::Reason;
+
+const TABLES: &[&[Keyword]] = &[
+    app::KEYWORDS,
+    bytes::KEYWORDS,
+    content::KEYWORDS,
+    flow::KEYWORDS,
+    http::KEYWORDS,
+    meta::KEYWORDS,
+    packet::KEYWORDS,
+    pcre::KEYWORDS,
+    transform::KEYWORDS,
+];
+
+/// One keyword.
+pub struct Keyword {
+    /// Its names, the current one first.
+    names: &'static [&'static str],
+    /// What it does.
+    meaning: Meaning,
+}
+
+/// What a keyword does.
+enum Meaning {
+    /// Makes a buffer the one that following conditions are about.
+    Sticky(&'static Buffer),
+    /// Moves the content before it into a buffer.
+    Modifier(&'static Buffer),
+    /// Transforms the sticky buffer before it.
+    Transform(fn(&str, &[u8]) -> Result<Transform, Reason>),
+    /// Transforms the sticky buffer before it, and takes no value.
+    PlainTransform(Transform),
+    /// Takes no value.
+    Flag(fn(&mut Draft, &str) -> Result<(), Reason>),
+    /// Needs a value.
+    Value(fn(&mut Draft, &str, &[u8]) -> Result<(), Reason>),
+    /// May have a value; without one it is empty.
+    Optional(fn(&mut Draft, &str, &[u8]) -> Result<(), Reason>),
+}
+
+/// Keywords of Suricata 7 that are not evaluated here.
+const UNSUPPORTED: &[&str] = &[
+    "asn1",
+    "cip_service",
+    "config",
+    "dataset",
+    "datarep",
+    "dce_iface",
+    "dce_opnum",
+    "dce_stub_data",
+    "dcerpc.iface",
+    "dcerpc.opnum",
+    "dcerpc.stub_data",
+    "decode-event",
+    "detection_filter_by",
+    "dhcp.leasetime",
+    "dhcp.rebinding_time",
+    "dhcp.renewal_time",
+    "dnp3_data",
+    "dnp3_func",
+    "dnp3_ind",
+    "dnp3_obj",
+    "dnp3.data",
+    "dns.opcode",
+    "dns.query",
+    "dns_query",
+    "engine-event",
+    "enip_command",
+    "file.magic",
+    "file.name",
+    "fileext",
+    "filemagic",
+    "filemd5",
+    "filename",
+    "filesha1",
+    "filesha256",
+    "filesize",
+    "filestore",
+    "flow.age",
+    "flow.bytes_toclient",
+    "flow.bytes_toserver",
+    "flow.pkts_toclient",
+    "flow.pkts_toserver",
+    "flowint",
+    "flowvar",
+    "frame",
+    "ftpbounce",
+    "ftpdata_command",
+    "geoip",
+    "hostbits",
+    "http2.errorcode",
+    "http2.frametype",
+    "http2.header_name",
+    "http2.priority",
+    "http2.settings",
+    "http2.size_update",
+    "http2.window",
+    "icmpv4.hdr",
+    "icmpv6.hdr",
+    "icmpv6.mtu",
+    "ike.chosen_sa_attribute",
+    "ike.exchtype",
+    "ike.init_spi",
+    "ike.key_exchange_payload",
+    "ike.key_exchange_payload_length",
+    "ike.nonce_payload",
+    "ike.nonce_payload_length",
+    "ike.resp_spi",
+    "ike.vendor",
+    "ip.dst",
+    "ip.src",
+    "ipopts",
+    "iprep",
+    "ipv4.hdr",
+    "ipv4-csum",
+    "ipv6.hdr",
+    "ja3.hash",
+    "ja3.string",
+    "ja3_hash",
+    "ja3_string",
+    "ja3s.hash",
+    "ja3s.string",
+    "ja4.hash",
+    "krb5.cname",
+    "krb5.sname",
+    "krb5.ticket_encryption",
+    "krb5.weak_encryption",
+    "krb5_cname",
+    "krb5_err_code",
+    "krb5_msg_type",
+    "krb5_sname",
+    "l3_proto",
+    "lua",
+    "luajit",
+    "modbus",
+    "mqtt.connack.session_present",
+    "mqtt.connect.clientid",
+    "mqtt.connect.flags",
+    "mqtt.connect.password",
+    "mqtt.connect.protocol_string",
+    "mqtt.connect.username",
+    "mqtt.connect.willmessage",
+    "mqtt.connect.willtopic",
+    "mqtt.flags",
+    "mqtt.protocol_version",
+    "mqtt.publish.message",
+    "mqtt.publish.topic",
+    "mqtt.qos",
+    "mqtt.reason_code",
+    "mqtt.subscribe.topic",
+    "mqtt.type",
+    "mqtt.unsubscribe.topic",
+    "nfq_set_mark",
+    "nfs.version",
+    "nfs_procedure",
+    "nfs_version",
+    "pcrexform",
+    "pgsql.query",
+    "quic.cyu.hash",
+    "quic.cyu.string",
+    "quic.sni",
+    "quic.ua",
+    "quic.version",
+    "replace",
+    "rfb.name",
+    "rfb.sectype",
+    "rfb.secresult",
+    "rpc",
+    "sip.method",
+    "sip.protocol",
+    "sip.request_line",
+    "sip.response_line",
+    "sip.stat_code",
+    "sip.stat_msg",
+    "sip.uri",
+    "smb.named_pipe",
+    "smb.ntlmssp_domain",
+    "smb.ntlmssp_user",
+    "smb.share",
+    "smb_named_pipe",
+    "smb_share",
+    "snmp.community",
+    "snmp.pdu_type",
+    "snmp.usm",
+    "snmp.version",
+    "ssh.hassh",
+    "ssh.hassh.server",
+    "ssh.hassh.server.string",
+    "ssh.hassh.string",
+    "ssh.proto",
+    "ssh.protoversion",
+    "ssh.software",
+    "ssh.softwareversion",
+    "ssh_proto",
+    "ssh_software",
+    "ssl_state",
+    "ssl_version",
+    "stream-event",
+    "tag",
+    "tcp.hdr",
+    "tcp.mss",
+    "tcpv4-csum",
+    "tcpv6-csum",
+    "tls.cert_chain_len",
+    "tls.cert_fingerprint",
+    "tls.cert_issuer",
+    "tls.cert_serial",
+    "tls.cert_subject",
+    "tls.certs",
+    "tls.fingerprint",
+    "tls.issuerdn",
+    "tls.random",
+    "tls.random_bytes",
+    "tls.random_time",
+    "tls.sni",
+    "tls.store",
+    "tls.subject",
+    "tls.version",
+    "tls_cert_expired",
+    "tls_cert_fingerprint",
+    "tls_cert_issuer",
+    "tls_cert_notafter",
+    "tls_cert_notbefore",
+    "tls_cert_serial",
+    "tls_cert_subject",
+    "tls_cert_valid",
+    "tls_sni",
+    "tos",
+    "udp.hdr",
+    "udpv4-csum",
+    "udpv6-csum",
+    "icmpv4-csum",
+    "icmpv6-csum",
+    "xbits",
+    "to_md5",
+    "to_sha1",
+    "to_sha256",
+    "header_lowercase",
+    "strip_pseudo_headers",
+    "file.data.raw",
+    "bypass",
+    "template",
+    "vxlan_vni",
+    "geneve_vni",
+    "krb5.msg_type",
+    "nfs_procedure",
+    "ftpdata",
+    "smtp.helo",
+    "detect-noalert",
+];
+
+/// Reads one option into `draft`.
+///
+/// Errors: the keyword is unknown or unsupported, has a value it should not, or lacks one; or its own.
+pub fn apply(draft: &mut Draft, option: &RuleOption<'_>) -> Result<(), Reason> {
+    let name = option.name.to_ascii_lowercase();
+    let keyword = index().get(name.as_str()).ok_or_else(|| {
+        if UNSUPPORTED.contains(&name.as_str()) {
+            Reason::UnsupportedKeyword(option.name.into())
+        } else {
+            Reason::UnknownKeyword(option.name.into())
+        }
+    })?;
+    let value = option.value.filter(|value| !value.is_empty());
+    let needed = || value.ok_or_else(|| Reason::MissingValue(name.clone()));
+    let none = match value {
+        None => Ok(()),
+        Some(_) => Err(Reason::UnexpectedValue(name.clone())),
+    };
+    match &keyword.meaning {
+        Meaning::Sticky(buffer) => none.and_then(|()| draft.enter(buffer)),
+        Meaning::Modifier(buffer) => none.and_then(|()| draft.move_content(&name, buffer)),
+        Meaning::Transform(parse) => draft.transform(&name, parse(&name, needed()?)?),
+        Meaning::PlainTransform(transform) => {
+            none.and_then(|()| draft.transform(&name, transform.clone()))
+        }
+        Meaning::Flag(set) => none.and_then(|()| set(draft, &name)),
+        Meaning::Value(parse) => parse(draft, &name, needed()?),
+        Meaning::Optional(parse) => parse(draft, &name, value.unwrap_or_default()),
+    }
+}
+
+/// The names of all keywords that are evaluated.
+pub fn supported() -> impl Iterator<Item = &'static str> {
+    TABLES
+        .iter()
+        .copied()
+        .flatten()
+        .flat_map(|keyword| keyword.names.iter().copied())
+}
+
+fn index() -> &'static HashMap<&'static str, &'static Keyword> {
+    static INDEX: OnceLock<HashMap<&'static str, &'static Keyword>> = OnceLock::new();
+    INDEX.get_or_init(|| {
+        let rows = TABLES.iter().copied().flatten();
+        rows.flat_map(|keyword| keyword.names.iter().map(move |name| (*name, keyword)))
+            .collect()
+    })
+}
+
+/// A value that must be text.
+fn text<'a>(keyword: &str, value: &'a [u8]) -> Result<&'a str, Reason> {
+    std::str::from_utf8(value).map_err(|_| Reason::bad_value(keyword, "not text"))
+}
+
+/// A decimal number that fits.
+fn decimal<T: std::str::FromStr>(keyword: &str, value: &[u8]) -> Result<T, Reason> {
+    let digits = text(keyword, value)?.trim();
+    let number = digits
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| digits.parse().ok())
+        .flatten();
+    number
+        .ok_or_else(|| Reason::bad_value(keyword, format!("'{digits}' is not a number that fits")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_stands_in_two_tables() {
+        assert_eq!(index().len(), supported().count());
+    }
+
+    #[test]
+    fn nothing_supported_is_listed_as_unsupported() {
+        let both: Vec<_> = supported()
+            .filter(|name| UNSUPPORTED.contains(name))
+            .collect();
+        assert!(both.is_empty(), "{both:?}");
+    }
+}

@@ -1,0 +1,43 @@
+//! `pcre`.
+use super::super::buffer::{Buffer, Test};
+use super::super::draft::Draft;
+use super::super::pcre;
+use super::super::Reason;
+use super::{http, Keyword, Meaning};
+
+pub(super) const KEYWORDS: &[Keyword] = &[Keyword {
+    names: &["pcre"],
+    meaning: Meaning::Value(parse),
+}];
+
+fn parse(draft: &mut Draft, _keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let parsed = pcre::parse(value)?;
+    let test = Test::Pcre(parsed.pcre);
+    match parsed.buffer_flag.and_then(buffer) {
+        None => draft.push(test),
+        Some(_) if draft.in_buffer() => Err(Reason::Conflict(
+            "pcre: a flag that names a buffer cannot follow a sticky buffer".into(),
+        )),
+        Some(buffer) => draft.push_to(buffer, test),
+    }
+}
+
+/// The buffer that a flag names.
+fn buffer(flag: u8) -> Option<&'static Buffer> {
+    Some(match flag {
+        b'U' => &http::URI,
+        b'I' => &http::URI_RAW,
+        b'P' => &http::REQUEST_BODY,
+        b'Q' => &http::RESPONSE_BODY,
+        b'H' => &http::HEADER,
+        b'D' => &http::HEADER_RAW,
+        b'M' => &http::METHOD,
+        b'C' => &http::COOKIE,
+        b'S' => &http::STAT_CODE,
+        b'Y' => &http::STAT_MSG,
+        b'V' => &http::USER_AGENT,
+        b'W' => &http::HOST,
+        b'Z' => &http::HOST_RAW,
+        _ => return None,
+    })
+}

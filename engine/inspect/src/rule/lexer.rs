@@ -1,0 +1,177 @@
+//! Cuts a rule file into rules, and a rule's options apart.
+//!
+//! A rule is one line; a backslash at a line's end continues it on the next. `#` at the start of a line is a
+//! comment. Within the parentheses options end at `;`, which a backslash protects, in quotes or out of them.
+use super::Reason;
+
+/// Longest rule accepted, in bytes, continued lines included. Suricata's own bound is 8,192 to 16,384.
+pub const MAX_RULE_BYTES: usize = 65_536;
+
+/// One rule's text and the line it starts on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Line of its first byte, from 1.
+    pub line: u32,
+    /// Continued lines joined; at most [`MAX_RULE_BYTES`] + 1 bytes are kept of a longer one.
+    pub text: Vec<u8>,
+}
+
+/// The rules of a file in order; comments and empty lines are left out.
+pub fn statements(file: &[u8]) -> Vec<Statement> {
+    let mut found = Vec::new();
+    let mut open: Option<Statement> = None;
+    for (number, line) in (1u32..).zip(file.split(|byte| *byte == b'\n')) {
+        let line = trim_end(line);
+        let starting = open.is_none();
+        if starting && (trim(line).is_empty() || trim(line)[0] == b'#') {
+            continue;
+        }
+        let statement = open.get_or_insert_with(|| Statement {
+            line: number,
+            text: Vec::new(),
+        });
+        let (part, continued) = match line.strip_suffix(b"\\") {
+            Some(part) => (part, true),
+            None => (line, false),
+        };
+        let room = (MAX_RULE_BYTES + 1).saturating_sub(statement.text.len());
+        statement
+            .text
+            .extend_from_slice(&part[..part.len().min(room)]);
+        if !continued {
+            found.extend(open.take());
+        }
+    }
+    found.extend(open);
+    found.retain(|statement| !trim(&statement.text).is_empty());
+    found
+}
+
+/// One option as written: `name` or `name:value`, white space around both removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleOption<'a> {
+    /// Keyword.
+    pub name: &'a str,
+    /// What follows the colon, quotes and escapes untouched.
+    pub value: Option<&'a [u8]>,
+}
+
+/// The options between a rule's parentheses.
+///
+/// Errors: an option without its `;`, or a name that is not text.
+pub fn options(body: &[u8]) -> Result<Vec<RuleOption<'_>>, Reason> {
+    let mut rest = trim(body);
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let end = option_end(rest)
+            .ok_or_else(|| Reason::UnterminatedOption(printable(&rest[..rest.len().min(40)])))?;
+        let option = trim(&rest[..end]);
+        rest = trim(&rest[end + 1..]);
+        let (name, value) = match option.iter().position(|byte| *byte == b':') {
+            Some(colon) => (&option[..colon], Some(trim(&option[colon + 1..]))),
+            None => (option, None),
+        };
+        let name = std::str::from_utf8(trim(name))
+            .ok()
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| Reason::UnknownKeyword(printable(name)))?;
+        found.push(RuleOption { name, value });
+    }
+    Ok(found)
+}
+
+/// Offset of the first `;` that no backslash stands before.
+fn option_end(text: &[u8]) -> Option<usize> {
+    (0..text.len()).find(|at| text[*at] == b';' && (*at == 0 || text[*at - 1] != b'\\'))
+}
+
+/// `text` without the white space at both ends.
+pub fn trim(text: &[u8]) -> &[u8] {
+    text.trim_ascii()
+}
+
+fn trim_end(text: &[u8]) -> &[u8] {
+    text.trim_ascii_end()
+}
+
+/// `value` without the quotes around it.
+///
+/// Errors: `None` where a quote is missing on one side, or on both when they are mandatory.
+pub fn unquote(value: &[u8], mandatory: bool) -> Option<&[u8]> {
+    match (
+        value.strip_prefix(b"\""),
+        value.len() >= 2 && value.ends_with(b"\""),
+    ) {
+        (Some(inner), true) => Some(&inner[..inner.len() - 1]),
+        (None, false) if !mandatory => Some(value),
+        _ => None,
+    }
+}
+
+/// Text for messages: what is not printable ASCII is escaped, and it stays short.
+pub fn printable(text: &[u8]) -> String {
+    const LONGEST: usize = 120;
+    let shown = &text[..text.len().min(LONGEST)];
+    let dots = if shown.len() < text.len() { "…" } else { "" };
+    format!("{}{dots}", shown.escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joins_continued_lines_and_skips_comments() {
+        let file = b"# no\n\nalert a \\\n  b\r\n  # neither\nlast";
+        let found = statements(file);
+        assert_eq!(found.len(), 2);
+        assert_eq!(
+            (found[0].line, found[0].text.as_slice()),
+            (3, b"alert a   b".as_slice())
+        );
+        assert_eq!(
+            (found[1].line, found[1].text.as_slice()),
+            (6, b"last".as_slice())
+        );
+    }
+
+    #[test]
+    fn keeps_an_escaped_semicolon_inside_its_option() {
+        let found = options(br#"msg:"a\;b"; nocase ;sid:1;"#).unwrap();
+        assert_eq!(
+            found[0],
+            RuleOption {
+                name: "msg",
+                value: Some(br#""a\;b""#)
+            }
+        );
+        assert_eq!(
+            found[1],
+            RuleOption {
+                name: "nocase",
+                value: None
+            }
+        );
+        assert_eq!(
+            found[2],
+            RuleOption {
+                name: "sid",
+                value: Some(b"1")
+            }
+        );
+    }
+
+    #[test]
+    fn refuses_an_option_without_its_end() {
+        assert!(matches!(
+            options(b"sid:1"),
+            Err(Reason::UnterminatedOption(_))
+        ));
+    }
+
+    #[test]
+    fn bounds_a_rule_that_never_ends() {
+        let file = vec![b'a'; 10 * MAX_RULE_BYTES];
+        assert_eq!(statements(&file)[0].text.len(), MAX_RULE_BYTES + 1);
+    }
+}

@@ -1,0 +1,212 @@
+//! `pcre`: regular expressions, through PCRE2 with bounded work.
+use std::fmt;
+use std::sync::Arc;
+
+use pcre2::bytes::{Regex, RegexBuilder};
+
+use super::lexer::printable;
+use super::Reason;
+
+/// How much backtracking one match may do; past it there is no match. Suricata's default.
+const MATCH_LIMIT: u32 = 3_500;
+/// The same for an expression that asks for more (flag `O`).
+const MATCH_LIMIT_RAISED: u32 = 350_000;
+/// How deep it may nest. Suricata's default.
+const DEPTH_LIMIT: u32 = 1_500;
+/// How much memory it may take, in KiB.
+const HEAP_LIMIT_KIB: u32 = 8_192;
+/// Longest expression, in bytes.
+const MAX_EXPRESSION: usize = 8_192;
+
+/// One `pcre`.
+#[derive(Clone)]
+pub struct Pcre {
+    /// The compiled expression.
+    pub regex: Arc<Regex>,
+    /// It must not match.
+    pub negated: bool,
+    /// The subject begins at the last match's end (flag `R`).
+    pub relative: bool,
+    /// Its outcome may change when bytes follow.
+    pub sees_end: bool,
+}
+
+impl fmt::Debug for Pcre {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.negated { "!" } else { "" };
+        write!(
+            f,
+            "{sign}/{}/{}",
+            self.regex.as_str(),
+            if self.relative { "R" } else { "" }
+        )
+    }
+}
+
+/// A `pcre` and the buffer its flags name.
+pub struct Parsed {
+    /// The expression.
+    pub pcre: Pcre,
+    /// `U`, `I`, `P`, `H`, … where given.
+    pub buffer_flag: Option<u8>,
+}
+
+/// Reads `/expression/flags`, with `!` before it or not, in quotes.
+///
+/// Errors: no expression, an unknown or unsupported flag, or PCRE2's own word on the expression.
+pub fn parse(value: &[u8]) -> Result<Parsed, Reason> {
+    let bad = |why: &str| Reason::bad_value("pcre", why);
+    let (negated, value) = match value.strip_prefix(b"!") {
+        Some(rest) => (true, rest.trim_ascii()),
+        None => (false, value),
+    };
+    let value = super::lexer::unquote(value, false).ok_or_else(|| bad("quotes don't pair"))?;
+    let value = value.trim_ascii();
+    let inner = value
+        .strip_prefix(b"/")
+        .ok_or_else(|| bad("not of the form /expression/flags"))?;
+    let end = inner
+        .iter()
+        .rposition(|byte| *byte == b'/')
+        .ok_or_else(|| bad("not of the form /expression/flags"))?;
+    let (expression, flags) = (&inner[..end], &inner[end + 1..]);
+    if expression.len() > MAX_EXPRESSION {
+        return Err(bad("expression is too long"));
+    }
+    let flags = match flags.iter().position(|byte| *byte == b',') {
+        // What follows names captures for the log; it decides nothing.
+        Some(comma) => &flags[..comma],
+        None => flags,
+    };
+    compile(expression, flags.trim_ascii(), negated)
+}
+
+fn compile(expression: &[u8], flags: &[u8], negated: bool) -> Result<Parsed, Reason> {
+    let mut builder = RegexBuilder::new();
+    builder.jit_if_available(true);
+    let (mut relative, mut anchored, mut ungreedy, mut limit) = (false, false, false, MATCH_LIMIT);
+    let mut buffer_flag = None;
+    for flag in flags {
+        match flag {
+            b'i' => _ = builder.caseless(true),
+            b's' => _ = builder.dotall(true),
+            b'm' => _ = builder.multi_line(true),
+            b'x' => _ = builder.extended(true),
+            b'A' => anchored = true,
+            b'G' => ungreedy = true,
+            b'R' => relative = true,
+            b'O' => limit = MATCH_LIMIT_RAISED,
+            b'B' => {}
+            b'U' | b'I' | b'P' | b'H' | b'D' | b'M' | b'C' | b'S' | b'Y' | b'V' | b'W' | b'Z'
+            | b'Q' => {
+                if buffer_flag
+                    .replace(*flag)
+                    .is_some_and(|before| before != *flag)
+                {
+                    return Err(Reason::Conflict("pcre: flags name two buffers".into()));
+                }
+            }
+            b'E' => return Err(Reason::unsupported_form("pcre", "flag 'E'")),
+            other => {
+                return Err(Reason::bad_value(
+                    "pcre",
+                    format!("unknown flag '{}'", printable(&[*other])),
+                ))
+            }
+        }
+    }
+    let mut pattern =
+        format!("(*LIMIT_MATCH={limit})(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT_KIB})");
+    pattern.push_str(if ungreedy { "(?U)" } else { "" });
+    pattern.push_str(if anchored { "\\G(?:" } else { "" });
+    push_as_text(&mut pattern, expression);
+    pattern.push_str(if anchored { ")" } else { "" });
+    let regex = builder
+        .build(&pattern)
+        .map_err(|error| Reason::bad_value("pcre", error.to_string()))?;
+    let pcre = Pcre {
+        regex: Arc::new(regex),
+        negated,
+        relative,
+        sees_end: sees_end(expression),
+    };
+    Ok(Parsed { pcre, buffer_flag })
+}
+
+/// Appends `expression`; bytes that are not ASCII as escapes, since they stand for themselves.
+fn push_as_text(pattern: &mut String, expression: &[u8]) {
+    for byte in expression {
+        match byte {
+            0x80.. => pattern.push_str(&format!("\\x{byte:02x}")),
+            _ => pattern.push(*byte as char),
+        }
+    }
+}
+
+/// Whether the expression can match at the end of a subject and not with more behind it. May err on yes.
+fn sees_end(expression: &[u8]) -> bool {
+    const SIGNS: [&[u8]; 8] = [
+        b"$", b"\\z", b"\\Z", b"\\b", b"\\B", b"(?!", b"(?<!", b"\\G",
+    ];
+    SIGNS
+        .iter()
+        .any(|sign| expression.windows(sign.len()).any(|window| window == *sign))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(rule: &str, subject: &[u8]) -> bool {
+        parse(rule.as_bytes())
+            .unwrap()
+            .pcre
+            .regex
+            .is_match(subject)
+            .unwrap()
+    }
+
+    #[test]
+    fn honours_its_flags() {
+        assert!(matches(r#""/AbC/i""#, b"xaBc"));
+        assert!(!matches(r#""/AbC/""#, b"xaBc"));
+        assert!(matches(r#""/a.c/s""#, b"a\nc"));
+        assert!(!matches(r#""/a.c/""#, b"a\nc"));
+        assert!(matches(r#""/^b/m""#, b"a\nb"));
+        assert!(!matches(r#""/b/A""#, b"ab"));
+        assert!(matches(r#""/a b/x""#, b"ab"));
+        assert!(matches(r#""/\xff/""#, b"\xff"));
+        assert!(parse(b"!\"/a/\"").unwrap().pcre.negated);
+        assert_eq!(parse(b"\"/a/Ui\"").unwrap().buffer_flag, Some(b'U'));
+    }
+
+    #[test]
+    fn takes_bytes_that_are_not_ascii_as_themselves() {
+        let parsed = parse(b"\"/\xe9+/\"").unwrap();
+        assert!(parsed.pcre.regex.is_match(b"\xe9").unwrap());
+    }
+
+    #[test]
+    fn gives_up_on_a_subject_that_backtracks_without_end() {
+        let parsed = parse(br#""/^(a|aa)+(b|bb)+(a+)+$/""#).unwrap();
+        let mut subject = vec![b'a'; 4000];
+        subject.push(b'!');
+        assert!(!parsed.pcre.regex.is_match(&subject).unwrap_or(false));
+    }
+
+    #[test]
+    fn refuses_what_is_not_an_expression() {
+        for bad in [
+            "",
+            "\"a\"",
+            "\"/a\"",
+            "\"/(/\"",
+            "\"/a/q\"",
+            "\"/a/UP\"",
+            "\"/a/E\"",
+            "!",
+        ] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

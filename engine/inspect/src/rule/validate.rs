@@ -1,0 +1,303 @@
+//! Turns a draft into a signature, or says why its parts don't go together.
+use std::collections::BTreeSet;
+
+use crate::app::AppProto;
+use crate::event::default_priority;
+use crate::Direction;
+
+use super::buffer::{Buffer, Test};
+use super::content::{Content, FastPattern};
+use super::draft::Draft;
+use super::group::Group;
+use super::number::Range;
+use super::signature::{FlowbitChange, PayloadScene, Scene, Signature};
+use super::{Protocol, Reason};
+
+/// The signature that `draft` describes.
+pub fn finish(mut draft: Draft, file: &str, line: u32) -> Result<Signature, Reason> {
+    draft.leave()?;
+    let sid = draft.sid.ok_or(Reason::MissingSid)?;
+    draft
+        .inspections
+        .retain(|inspection| !inspection.tests.is_empty());
+    check_contents(&draft)?;
+    check_fast_pattern(&draft)?;
+    check_flowbits(&draft)?;
+    direct(&mut draft)?;
+    check_protocol(&draft)?;
+    let scene = scene(&draft)?;
+    let msg = draft.msg.unwrap_or_default();
+    Ok(Signature {
+        gid: draft.gid,
+        sid,
+        rev: draft.rev.unwrap_or(0),
+        cves: cves(&msg, &draft.references, &draft.metadata),
+        msg,
+        action: draft.action,
+        protocol: draft.protocol,
+        priority: draft
+            .priority
+            .unwrap_or_else(|| default_priority(&draft.classtype)),
+        classtype: draft.classtype,
+        references: draft.references,
+        metadata: draft.metadata,
+        target: draft.target,
+        file: file.into(),
+        line,
+        header: draft.header,
+        app: draft.app,
+        app_tests: draft.app_tests,
+        flow: draft.flow,
+        packet_tests: draft.packet_tests,
+        flowbit_tests: draft.flowbit_tests,
+        flowbit_changes: draft.flowbit_changes,
+        tx_tests: draft.tx_tests,
+        inspections: draft.inspections,
+        threshold: draft.threshold,
+        noalert: draft.noalert,
+        scene,
+    })
+}
+
+/// Every content of a draft with its buffer.
+fn contents(draft: &Draft) -> impl Iterator<Item = (Option<&'static Buffer>, &Content)> {
+    draft.inspections.iter().flat_map(|inspection| {
+        inspection.tests.iter().filter_map(|test| match test {
+            Test::Content(content) => Some((inspection.buffer, content)),
+            _ => None,
+        })
+    })
+}
+
+/// Contents that could never match in their buffer, or not together with its `bsize`.
+fn check_contents(draft: &Draft) -> Result<(), Reason> {
+    for (buffer, content) in contents(draft) {
+        if let Some(buffer) = buffer {
+            (buffer.validate)(content)
+                .map_err(|why| Reason::Conflict(format!("{}: {why}", buffer.name)))?;
+        }
+    }
+    for inspection in draft.inspections.iter().filter(|it| it.buffer.is_some()) {
+        let most = inspection.tests.iter().find_map(|test| match test {
+            Test::Size(Range::Is(size) | Range::Within(_, size)) => Some(*size),
+            _ => None,
+        });
+        let longest = inspection.tests.iter().filter_map(|test| match test {
+            Test::Content(content) if !content.negated => Some(content.needle.len() as u64),
+            _ => None,
+        });
+        if let (Some(most), Some(longest)) = (most, longest.max()) {
+            if longest > most {
+                return Err(Reason::Conflict(format!(
+                    "a content of {longest} bytes never fits into a buffer of {most}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_fast_pattern(draft: &Draft) -> Result<(), Reason> {
+    let chosen = || contents(draft).filter(|(_, it)| it.fast_pattern != FastPattern::Unsaid);
+    if chosen().count() > 1 {
+        return Err(Reason::Conflict(
+            "'fast_pattern' on more than one content".into(),
+        ));
+    }
+    let Some((_, content)) = chosen().next() else {
+        return Ok(());
+    };
+    let placed = content.is_relative() || content.offset.is_some() || content.depth.is_some();
+    if content.negated && placed {
+        return Err(Reason::Conflict(
+            "'fast_pattern' on a negated content with a place".into(),
+        ));
+    }
+    if content.fast_pattern == FastPattern::Only
+        && (placed || content.negated || content.startswith)
+    {
+        return Err(Reason::Conflict(
+            "'fast_pattern:only' on a content that is negated or has a place".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// A bit that is both set and cleared, or both demanded and excluded.
+fn check_flowbits(draft: &Draft) -> Result<(), Reason> {
+    let kind = |change: &FlowbitChange| match *change {
+        FlowbitChange::Set(bit) => (0, bit),
+        FlowbitChange::Unset(bit) => (1, bit),
+        FlowbitChange::Toggle(bit) => (2, bit),
+    };
+    let changes = &draft.flowbit_changes;
+    let two_ways = changes.iter().map(kind).any(|(how, bit)| {
+        changes
+            .iter()
+            .map(kind)
+            .any(|(other, same)| same == bit && other != how)
+    });
+    if two_ways {
+        return Err(Reason::Conflict(
+            "flowbits: one bit is changed in two ways".into(),
+        ));
+    }
+    let tests = &draft.flowbit_tests;
+    let contradiction = tests
+        .iter()
+        .filter(|test| !test.negated && test.bits.len() == 1)
+        .any(|test| {
+            tests
+                .iter()
+                .any(|other| other.negated && other.bits == test.bits)
+        });
+    if contradiction {
+        return Err(Reason::Conflict(
+            "flowbits: isset and isnotset of one bit".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Derives the direction from the buffers: Suricata 7 evaluates a signature in one direction of a transaction.
+fn direct(draft: &mut Draft) -> Result<(), Reason> {
+    let buffers: Vec<_> = draft
+        .inspections
+        .iter()
+        .filter_map(|it| it.buffer)
+        .collect();
+    for buffer in buffers {
+        let only = match (buffer.to_server, buffer.to_client) {
+            (Some(_), None) => Direction::ToServer,
+            (None, Some(_)) => Direction::ToClient,
+            _ => continue,
+        };
+        if !draft.need_direction(only) {
+            return Err(Reason::Conflict(format!(
+                "'{}' is not to be found in the direction that the signature is about",
+                buffer.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_protocol(draft: &Draft) -> Result<(), Reason> {
+    let app_on_packets = matches!(draft.protocol, Protocol::Udp | Protocol::Icmp)
+        && draft.app.is_some_and(|app| app != AppProto::Dns);
+    if app_on_packets {
+        return Err(Reason::Conflict(format!(
+            "a buffer of an application protocol that {} does not carry",
+            draft.protocol.as_str()
+        )));
+    }
+    let in_transaction =
+        draft.inspections.iter().any(|it| it.buffer.is_some()) || !draft.tx_tests.is_empty();
+    if in_transaction && draft.needs_packet {
+        return Err(Reason::Conflict(
+            "conditions on single packets (dsize, flags, ttl, no_stream, …) beside conditions on a \
+             transaction"
+                .into(),
+        ));
+    }
+    if draft.only_stream && draft.needs_packet {
+        return Err(Reason::Conflict(
+            "only_stream beside conditions on single packets".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Where and when the signature is evaluated.
+fn scene(draft: &Draft) -> Result<Scene, Reason> {
+    let in_transaction =
+        draft.inspections.iter().any(|it| it.buffer.is_some()) || !draft.tx_tests.is_empty();
+    if in_transaction {
+        return Ok(Scene::Transaction);
+    }
+    let payload = payload_scene(draft);
+    let bare = draft.inspections.is_empty() && draft.app.is_none() && !draft.flow.given;
+    if bare
+        && !draft.app_tests.is_empty()
+        && draft.packet_tests.is_empty()
+        && draft.flowbit_tests.is_empty()
+    {
+        let negated = draft.app_tests.iter().any(|test| test.negated);
+        if !negated {
+            return Ok(Scene::ProtocolOnly);
+        }
+    }
+    let ports_any = draft.header.src_ports == Group::Any && draft.header.dst_ports == Group::Any;
+    let addresses_any = draft.header.src == Group::Any && draft.header.dst == Group::Any;
+    let only_ip_proto = draft
+        .packet_tests
+        .iter()
+        .all(|test| test.keyword == "ip_proto");
+    let no_reading = draft.flowbit_tests.is_empty();
+    if bare
+        && draft.app_tests.is_empty()
+        && ports_any
+        && !addresses_any
+        && only_ip_proto
+        && no_reading
+    {
+        return Ok(Scene::AddressesOnly);
+    }
+    Ok(Scene::Packet { payload })
+}
+
+fn payload_scene(draft: &Draft) -> PayloadScene {
+    if draft.inspections.is_empty() {
+        return PayloadScene::None;
+    }
+    match draft.protocol {
+        Protocol::TcpPkt => return PayloadScene::Packet,
+        Protocol::TcpStream => return PayloadScene::StreamOnly,
+        _ if draft.needs_packet => return PayloadScene::Packet,
+        _ if draft.only_stream => return PayloadScene::StreamOnly,
+        _ => {}
+    }
+    let placed = contents(draft).any(|(_, content)| {
+        content.offset.is_some() || content.depth.is_some() || content.startswith
+    });
+    if placed || draft.also_packet {
+        PayloadScene::Both
+    } else {
+        PayloadScene::Stream
+    }
+}
+
+/// CVEs named anywhere in a rule: `CVE-2021-44228`, `cve,2021-44228`, `cve CVE_2021_44228`.
+fn cves(msg: &str, references: &[String], metadata: &[(String, String)]) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    collect_cves(msg, false, &mut found);
+    for reference in references {
+        let (kind, id) = reference.split_once(',').unwrap_or((reference, ""));
+        collect_cves(id, kind.eq_ignore_ascii_case("cve"), &mut found);
+    }
+    for (key, value) in metadata {
+        collect_cves(value, key.eq_ignore_ascii_case("cve"), &mut found);
+    }
+    found.into_iter().collect()
+}
+
+/// Adds each `CVE-year-number` of `text`; `bare`: also each `year-number`.
+fn collect_cves(text: &str, bare: bool, found: &mut BTreeSet<String>) {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
+    for word in words {
+        let upper = word.to_ascii_uppercase().replace('_', "-");
+        let (named, rest) = match upper.find("CVE-") {
+            Some(at) => (true, &upper[at + 4..]),
+            None => (false, upper.as_str()),
+        };
+        let mut parts = rest.split('-');
+        let (Some(year), Some(number)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        let digits =
+            |part: &str, least| part.len() >= least && part.bytes().all(|b| b.is_ascii_digit());
+        if (named || bare) && year.len() == 4 && digits(year, 4) && digits(number, 4) {
+            found.insert(format!("CVE-{year}-{number}"));
+        }
+    }
+}
