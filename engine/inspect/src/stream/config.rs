@@ -36,7 +36,7 @@ pub struct Limits {
     pub history_window_bytes: usize,
     /// Bytes held past a hole (in Detect mode: also those not yet acknowledged).
     pub pending_bytes: usize,
-    /// Separate pieces held past a hole; adjacent ones are joined in Inline mode.
+    /// Separate pieces held past a hole.
     pub pending_pieces: usize,
     /// Readable bytes that the consumer has not consumed.
     pub unread_bytes: usize,

@@ -13,6 +13,15 @@ pub struct SegmentOutcome {
     pub events: SmallVec<[StreamEvent; 4]>,
 }
 
+impl SegmentOutcome {
+    pub(super) fn accept() -> Self {
+        Self {
+            verdict: Verdict::Accept,
+            events: SmallVec::new(),
+        }
+    }
+}
+
 /// What to do with a packet, as far as the stream is concerned. Detect mode only accepts or says `NewSession`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

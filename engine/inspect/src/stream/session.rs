@@ -1,8 +1,36 @@
 //! One TCP connection.
+//!
+//! The states follow what the two ends must believe, not every flag: `New` once a SYN is seen, `Established`
+//! when the SYN/ACK is answered (or the connection was taken up midstream), `Closing` when one direction is
+//! complete up to its FIN, `Closed` when both are or a RST counted.
+//!
+//! | in | SYN | SYN/ACK | bytes, ACK | FIN in order | RST that counts |
+//! |---|---|---|---|---|---|
+//! | None | New | midstream: New | midstream: Established | midstream: Closing | None |
+//! | New | remembered | New | Established | Closing | Closed |
+//! | Established | remembered | remembered SYN answered: another connection | Established | Closing | Closed |
+//! | Closing | remembered | as above | Closing | Closed | Closed |
+//! | Closed | another connection | as above | Closed | Closed | Closed |
+//!
+//! A *remembered* SYN carries another sequence number than the connection's own. An end that still knows the
+//! connection answers it with a challenge ACK (RFC 5961, 4), one that has forgotten it with a SYN/ACK; only
+//! the latter makes it another connection. So neither a stray nor a forged SYN ends inspection.
+//!
+//! Inline, what was accepted is the stream, whatever the receiver made of it: should it have discarded a
+//! segment (checksum, timestamp), it can only be given the same bytes again, since others are dropped.
+//!
+//! Urgent data stays in the stream like any other byte (RFC 6093), with an event. A receiver that takes it out
+//! of band sees one byte less per urgent pointer; a signature that must not be split that way can match the
+//! event.
 
-use super::{SegmentOutcome, StreamConfig};
-use crate::wire::Tcp;
+use super::half::{Admission, Half};
+use super::outcome::SegmentOutcome;
+use super::{DropReason, Mode, OverlapPolicy, StreamConfig, StreamEvent, Undecided, Verdict};
+use crate::wire::{flags, Tcp};
 use crate::Direction;
+
+/// The shift assumed for windows of a connection whose handshake was not seen: the largest (RFC 7323, 2.3).
+const MIDSTREAM_WINDOW_SCALE: u8 = 14;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,98 +49,566 @@ pub enum TcpState {
 }
 
 /// One TCP connection: segments in, two streams of bytes out.
+///
+/// After each segment, for both directions (an ACK makes the *other* direction's bytes readable in Detect
+/// mode): read and consume, and where [`TcpSession::gap`] says so and all before it is consumed,
+/// [`TcpSession::skip_gap`] and read on.
 #[derive(Debug)]
 pub struct TcpSession {
     config: StreamConfig,
+    state: TcpState,
+    /// What the client (index 0) and the server (1) send.
+    halves: [Half; 2],
+    midstream: bool,
+    reset: bool,
+    /// Segments were seen while in state `None`.
+    untracked: bool,
+    /// A SYN with another sequence number, until it is answered or the session ends.
+    remembered: Option<OtherSyn>,
+}
+
+/// A SYN that is not this connection's.
+#[derive(Clone, Copy, Debug)]
+struct OtherSyn {
+    direction: Direction,
+    seq: u32,
+    window_scale: Option<u8>,
 }
 
 impl TcpSession {
     /// A connection of which nothing was seen yet.
     pub fn new(config: StreamConfig) -> Self {
-        Self { config }
+        Self {
+            config,
+            state: TcpState::None,
+            halves: Default::default(),
+            midstream: false,
+            reset: false,
+            untracked: false,
+            remembered: None,
+        }
     }
 
     /// Takes one segment. `payload` is all that the packet carries (up to 64 KiB with GSO).
+    ///
+    /// To reset a connection over this very segment, ask [`TcpSession::expected_seq`] *before*: what is
+    /// accepted here counts as delivered, even if a signature then has the packet dropped.
     pub fn on_segment(
         &mut self,
-        _direction: Direction,
-        _tcp: &Tcp<'_>,
-        _payload: &[u8],
+        direction: Direction,
+        tcp: &Tcp<'_>,
+        payload: &[u8],
         _now_ns: u64,
     ) -> SegmentOutcome {
-        unimplemented!("{:?}", self.config)
+        let mut outcome = SegmentOutcome::accept();
+        outcome.verdict = if tcp.has(flags::RST) {
+            self.on_rst(direction, tcp, &mut outcome)
+        } else if tcp.has(flags::SYN) {
+            self.on_syn(direction, tcp, payload, &mut outcome)
+        } else {
+            self.on_data(direction, tcp, payload, &mut outcome)
+        };
+        outcome
     }
 
     /// The bytes travelling in `direction` that are in order and not yet consumed; ends at a gap.
-    pub fn readable(&self, _direction: Direction) -> &[u8] {
-        unimplemented!()
+    pub fn readable(&self, direction: Direction) -> &[u8] {
+        self.half(direction).readable()
     }
 
     /// Where `readable` starts, counted from the first byte of the stream (gaps included).
-    pub fn offset(&self, _direction: Direction) -> u64 {
-        unimplemented!()
+    pub fn offset(&self, direction: Direction) -> u64 {
+        self.half(direction).read_offset()
     }
 
     /// Gives up the first `n` readable bytes (all, if there are fewer).
-    pub fn consume(&mut self, _direction: Direction, _n: usize) {
-        unimplemented!()
+    pub fn consume(&mut self, direction: Direction, n: usize) {
+        let limits = self.config.limits;
+        let history = (self.config.mode == Mode::Inline).then_some(&limits);
+        self.half_mut(direction).consume(n, history);
     }
 
     /// The length of the hole that follows the readable bytes, when the receiver acknowledged past it (or a
     /// bound or [`TcpSession::flush`] forces the matter): those bytes will not come any more.
-    pub fn gap(&self, _direction: Direction) -> Option<u64> {
-        unimplemented!()
+    pub fn gap(&self, direction: Direction) -> Option<u64> {
+        self.half(direction).gap()
     }
 
-    /// Gives up the hole that [`TcpSession::gap`] reports, once all before it is consumed; returns its length.
-    pub fn skip_gap(&mut self, _direction: Direction) -> u64 {
-        unimplemented!()
+    /// Gives up the hole that [`TcpSession::gap`] reports, once all before it is consumed; returns its length
+    /// (0 when there was nothing to give up). Inline, whatever later claims to fill it is
+    /// [`Undecided::PastHistory`].
+    pub fn skip_gap(&mut self, direction: Direction) -> u64 {
+        let inline = self.config.mode == Mode::Inline;
+        let length = self.half_mut(direction).skip_gap(inline);
+        self.advance_state();
+        length
     }
 
     /// Makes everything that is held readable, acknowledged or not: the flow has ended or timed out.
     pub fn flush(&mut self) {
-        unimplemented!()
+        self.halves.iter_mut().for_each(Half::force);
+        self.advance_state();
     }
 
     /// How far the connection has come.
     pub fn state(&self) -> TcpState {
-        unimplemented!()
+        self.state
     }
 
     /// Whether the stream in `direction` has ended (FIN or RST) and all its bytes are readable or consumed.
-    pub fn ended(&self, _direction: Direction) -> bool {
-        unimplemented!()
+    pub fn ended(&self, direction: Direction) -> bool {
+        let half = self.half(direction);
+        self.reset || half.fin.is_some_and(|fin| fin <= half.next())
     }
 
     /// Whether a RST ended the connection.
     pub fn was_reset(&self) -> bool {
-        unimplemented!()
+        self.reset
     }
 
     /// Whether the handshake was not seen.
     pub fn midstream(&self) -> bool {
-        unimplemented!()
+        self.midstream
     }
 
     /// The sequence number that the receiver of `direction` expects next: what a reset that seems to come
     /// from that direction's sender must carry. `None` before it is known.
-    pub fn expected_seq(&self, _direction: Direction) -> Option<u32> {
-        unimplemented!()
+    pub fn expected_seq(&self, direction: Direction) -> Option<u32> {
+        self.half(direction).expected_seq()
     }
 
     /// Whether bytes of `direction` are held past a hole.
-    pub fn has_hole(&self, _direction: Direction) -> bool {
-        unimplemented!()
+    pub fn has_hole(&self, direction: Direction) -> bool {
+        self.half(direction).has_hole()
     }
 
-    /// Bytes of memory held by both directions' buffers.
+    /// About how many bytes of memory both directions' buffers hold.
     pub fn memory_bytes(&self) -> usize {
-        unimplemented!()
+        self.halves.iter().map(Half::memory_bytes).sum()
     }
 
-    /// The session that a [`Verdict::NewSession`](super::Verdict) announced: same configuration, knowing the
-    /// SYN that opened it.
+    /// The session that a [`Verdict::NewSession`] announced: same configuration, knowing the SYN that opened
+    /// it, if that was in an earlier segment.
     pub fn successor(&self) -> Self {
-        Self::new(self.config)
+        let mut next = Self::new(self.config);
+        if let Some(syn) = self.remembered {
+            let half = next.half_mut(syn.direction);
+            half.base = Some(syn.seq.wrapping_add(1));
+            half.window_scale = syn.window_scale;
+            next.state = TcpState::New;
+        }
+        next
+    }
+
+    fn half(&self, direction: Direction) -> &Half {
+        &self.halves[direction as usize]
+    }
+
+    fn half_mut(&mut self, direction: Direction) -> &mut Half {
+        &mut self.halves[direction as usize]
+    }
+
+    fn on_syn(
+        &mut self,
+        direction: Direction,
+        tcp: &Tcp<'_>,
+        payload: &[u8],
+        outcome: &mut SegmentOutcome,
+    ) -> Verdict {
+        let window_scale = tcp.options().window_scale;
+        let first = tcp.seq().wrapping_add(1);
+        if tcp.has(flags::ACK) {
+            if let Some(verdict) = self.check_answer(direction, tcp, outcome) {
+                return verdict;
+            }
+        } else if self.state == TcpState::Closed || self.untracked {
+            // A finished connection's addresses and ports are used again; or the first SYN after segments that
+            // could not be followed, whose direction was a guess.
+            self.remembered = None;
+            return Verdict::NewSession;
+        }
+        match self.half(direction).base {
+            None => {
+                let half = self.half_mut(direction);
+                half.base = Some(first);
+                half.window_scale = window_scale;
+                self.state = self.state.max(TcpState::New);
+            }
+            Some(base) if base == first => {}
+            Some(_) => return self.remember(direction, tcp, payload, outcome),
+        }
+        if !payload.is_empty() {
+            outcome.events.push(StreamEvent::DataOnSyn);
+        }
+        self.half_mut(direction.reverse())
+            .advertise(u64::from(tcp.window()));
+        self.take(direction, first, tcp, payload, outcome)
+    }
+
+    /// What a SYN/ACK answers; `Some` when that settles the verdict.
+    fn check_answer(
+        &mut self,
+        direction: Direction,
+        tcp: &Tcp<'_>,
+        outcome: &mut SegmentOutcome,
+    ) -> Option<Verdict> {
+        let asked = direction.reverse();
+        let answers =
+            |syn: OtherSyn| syn.direction == asked && tcp.ack() == syn.seq.wrapping_add(1);
+        if self.remembered.is_some_and(answers) {
+            return Some(Verdict::NewSession);
+        }
+        if self.half(asked).base.is_none() {
+            // The SYN went by unseen.
+            if !self.config.midstream {
+                return Some(self.not_followed(outcome));
+            }
+            self.half_mut(asked).base = Some(tcp.ack());
+            self.midstream = true;
+            outcome.events.push(StreamEvent::Midstream);
+        }
+        let sent = 0..=self.half(asked).highest() as i64;
+        if !self
+            .half(asked)
+            .offset_of(tcp.ack())
+            .is_some_and(|acked| sent.contains(&acked))
+        {
+            // Whoever opened the connection answers this with a RST; the real SYN/ACK may be on its way.
+            outcome.events.push(StreamEvent::InvalidAck);
+            return Some(self.inline_drop(DropReason::OutOfWindow));
+        }
+        None
+    }
+
+    /// A SYN or SYN/ACK with another sequence number than this connection's.
+    fn remember(
+        &mut self,
+        direction: Direction,
+        tcp: &Tcp<'_>,
+        payload: &[u8],
+        outcome: &mut SegmentOutcome,
+    ) -> Verdict {
+        let established = self.state >= TcpState::Established;
+        outcome.events.push(if established {
+            StreamEvent::SynInEstablished
+        } else {
+            StreamEvent::SynDiffers
+        });
+        if tcp.has(flags::ACK) {
+            return self.inline_drop(DropReason::Differs);
+        }
+        self.remembered = Some(OtherSyn {
+            direction,
+            seq: tcp.seq(),
+            window_scale: tcp.options().window_scale,
+        });
+        if payload.is_empty() {
+            return Verdict::Accept;
+        }
+        outcome.events.push(StreamEvent::DataOnSyn);
+        self.inline_drop(DropReason::OutOfWindow)
+    }
+
+    fn on_rst(
+        &mut self,
+        direction: Direction,
+        tcp: &Tcp<'_>,
+        outcome: &mut SegmentOutcome,
+    ) -> Verdict {
+        let half = self.half(direction);
+        let counts = match half.offset_of(tcp.seq()) {
+            Some(offset) => {
+                let exact = half.expected_seq() == Some(tcp.seq());
+                let in_window =
+                    offset >= (half.acked.min(half.next())) as i64 && offset <= half.edge() as i64;
+                match (self.config.mode, in_window) {
+                    (_, true) if exact => true,
+                    (Mode::Detect(_), true) => true,
+                    (Mode::Inline, true) => {
+                        outcome.events.push(StreamEvent::RstNotExact);
+                        false
+                    }
+                    (_, false) => {
+                        outcome.events.push(StreamEvent::RstOutOfWindow);
+                        false
+                    }
+                }
+            }
+            // Refuses our SYN: counts when it acknowledges it (RFC 9293, 3.10.7.3).
+            None => {
+                let asked = self.half(direction.reverse());
+                let acked = asked.offset_of(tcp.ack()).filter(|_| tcp.has(flags::ACK));
+                acked.is_some_and(|offset| (0..=asked.highest() as i64).contains(&offset))
+            }
+        };
+        if counts {
+            if matches!(self.config.mode, Mode::Detect(_)) {
+                self.acknowledge(direction, tcp, outcome);
+                self.flush();
+            }
+            self.reset = true;
+            self.state = TcpState::Closed;
+        }
+        Verdict::Accept
+    }
+
+    fn on_data(
+        &mut self,
+        direction: Direction,
+        tcp: &Tcp<'_>,
+        payload: &[u8],
+        outcome: &mut SegmentOutcome,
+    ) -> Verdict {
+        if self.state == TcpState::None {
+            if !self.config.midstream {
+                return self.not_followed(outcome);
+            }
+            self.midstream = true;
+            self.state = TcpState::Established;
+            outcome.events.push(StreamEvent::Midstream);
+        }
+        if self.midstream {
+            self.half_mut(direction).base.get_or_insert(tcp.seq());
+            if tcp.has(flags::ACK) {
+                self.half_mut(direction.reverse())
+                    .base
+                    .get_or_insert(tcp.ack());
+            }
+        }
+        if self.half(direction).base.is_none() {
+            // Bytes or an ACK before this end's SYN: an end that opens a connection discards them.
+            return if payload.is_empty() {
+                Verdict::Accept
+            } else {
+                self.not_followed(outcome)
+            };
+        }
+        if self.state == TcpState::New {
+            if self.half(direction.reverse()).base.is_some() {
+                self.state = TcpState::Established;
+            } else if matches!(self.config.mode, Mode::Detect(_)) {
+                // Nobody has answered: as Suricata without `async-oneside`, one side alone is not followed.
+                return Verdict::Accept;
+            }
+        }
+        if self.reset && !payload.is_empty() {
+            outcome.events.push(StreamEvent::DataAfterEnd);
+            return self.inline_drop(DropReason::Closed);
+        }
+        self.take(direction, tcp.seq(), tcp, payload, outcome)
+    }
+
+    /// A segment of a connection whose opening was not seen.
+    fn not_followed(&mut self, outcome: &mut SegmentOutcome) -> Verdict {
+        if !std::mem::replace(&mut self.untracked, self.state == TcpState::None) {
+            outcome.events.push(StreamEvent::Midstream);
+        }
+        match self.config.mode {
+            Mode::Inline => Verdict::Undecided(Undecided::Midstream),
+            Mode::Detect(_) => Verdict::Accept,
+        }
+    }
+
+    /// Detect mode never has anything dropped.
+    fn inline_drop(&self, reason: DropReason) -> Verdict {
+        match self.config.mode {
+            Mode::Inline => Verdict::Drop(reason),
+            Mode::Detect(_) => Verdict::Accept,
+        }
+    }
+
+    /// Takes a segment's bytes, FIN, acknowledgment and window; `seq` is that of the first byte.
+    fn take(
+        &mut self,
+        direction: Direction,
+        seq: u32,
+        tcp: &Tcp<'_>,
+        payload: &[u8],
+        outcome: &mut SegmentOutcome,
+    ) -> Verdict {
+        let Some(offset) = self.half(direction).offset_of(seq) else {
+            return Verdict::Accept;
+        };
+        if tcp.has(flags::URG) {
+            outcome.events.push(StreamEvent::Urgent);
+        }
+        let verdict = match self.config.mode {
+            Mode::Inline => self.take_inline(direction, offset, tcp, payload, outcome),
+            Mode::Detect(policy) => {
+                self.take_detect(direction, offset, tcp, payload, policy, outcome)
+            }
+        };
+        if verdict == Verdict::Accept {
+            self.acknowledge(direction, tcp, outcome);
+            self.advance_state();
+        }
+        verdict
+    }
+
+    fn take_inline(
+        &mut self,
+        direction: Direction,
+        offset: i64,
+        tcp: &Tcp<'_>,
+        payload: &[u8],
+        outcome: &mut SegmentOutcome,
+    ) -> Verdict {
+        let limits = self.config.limits;
+        let midstream = self.midstream;
+        let half = self.half_mut(direction);
+        let end = offset + payload.len() as i64;
+        let fin = tcp.has(flags::FIN);
+        let past_fin = half
+            .fin
+            .is_some_and(|known| end > known as i64 || (fin && end != known as i64));
+        let cuts_short = fin && end < half.highest() as i64;
+        if past_fin || (cuts_short && half.fin.is_none()) {
+            outcome.events.push(StreamEvent::DataAfterEnd);
+            return Verdict::Drop(DropReason::PastFin);
+        }
+        if fin && end > half.edge() as i64 {
+            outcome.events.push(StreamEvent::OutOfWindow);
+            return Verdict::Drop(DropReason::OutOfWindow);
+        }
+        // Before a connection's first byte there is nothing to take, but before the byte at which it was taken up
+        // there may be bytes that its receiver still lacks.
+        let admission = match midstream && offset < 0 && !payload.is_empty() {
+            true => Admission::PastHistory,
+            false => half.admit(offset, payload, &limits),
+        };
+        if fin && matches!(admission, Admission::Taken { .. }) {
+            half.fin = Some(end.max(0) as u64);
+        }
+        let (verdict, event) = match admission {
+            Admission::Taken {
+                retransmission: false,
+            } => return Verdict::Accept,
+            Admission::Taken {
+                retransmission: true,
+            } => (Verdict::Accept, StreamEvent::Retransmission),
+            Admission::Differs => (
+                Verdict::Drop(DropReason::Differs),
+                StreamEvent::OverlapDiffers,
+            ),
+            Admission::OutOfWindow => (
+                Verdict::Drop(DropReason::OutOfWindow),
+                StreamEvent::OutOfWindow,
+            ),
+            Admission::PendingLimit => (
+                Verdict::Drop(DropReason::PendingLimit),
+                StreamEvent::MemoryLimit,
+            ),
+            Admission::PastHistory => (
+                Verdict::Undecided(Undecided::PastHistory),
+                StreamEvent::MemoryLimit,
+            ),
+            Admission::Unread => (
+                Verdict::Undecided(Undecided::Unread),
+                StreamEvent::MemoryLimit,
+            ),
+        };
+        outcome.events.push(event);
+        verdict
+    }
+
+    fn take_detect(
+        &mut self,
+        direction: Direction,
+        offset: i64,
+        tcp: &Tcp<'_>,
+        payload: &[u8],
+        policy: OverlapPolicy,
+        outcome: &mut SegmentOutcome,
+    ) -> Verdict {
+        let limits = self.config.limits;
+        let half = self.half_mut(direction);
+        let end = offset + payload.len() as i64;
+        if end > half.edge() as i64 {
+            outcome.events.push(StreamEvent::OutOfWindow);
+            return Verdict::Accept;
+        }
+        let kept = match half.fin {
+            Some(fin) if end > fin as i64 => {
+                outcome.events.push(StreamEvent::DataAfterEnd);
+                &payload[..(fin as i64 - offset).clamp(0, payload.len() as i64) as usize]
+            }
+            _ => payload,
+        };
+        if !kept.is_empty() && end <= half.next() as i64 {
+            outcome.events.push(StreamEvent::Retransmission);
+        }
+        match half.hold(offset, kept, policy, &limits) {
+            Some(false) => {}
+            Some(true) => outcome.events.push(StreamEvent::OverlapDiffers),
+            None => outcome.events.push(StreamEvent::MemoryLimit),
+        }
+        if tcp.has(flags::FIN) && half.fin.is_none() && end >= half.highest() as i64 {
+            half.fin = Some(end as u64);
+        }
+        Verdict::Accept
+    }
+
+    /// Takes note of what the sender of a segment acknowledges, and of its window.
+    fn acknowledge(&mut self, direction: Direction, tcp: &Tcp<'_>, outcome: &mut SegmentOutcome) {
+        if !tcp.has(flags::ACK) {
+            return;
+        }
+        let window = u64::from(tcp.window()) << self.window_shift(direction, tcp);
+        let detect = matches!(self.config.mode, Mode::Detect(_));
+        let half = self.half_mut(direction.reverse());
+        let Some(acked) = half.offset_of(tcp.ack()) else {
+            return;
+        };
+        if acked > half.edge() as i64 || acked < -1 {
+            outcome.events.push(StreamEvent::InvalidAck);
+            return;
+        }
+        half.advertise(window);
+        // The FIN takes one number after the last byte.
+        let acked = acked.max(0) as u64;
+        let acked = if half.fin.is_some_and(|fin| acked == fin + 1) {
+            acked - 1
+        } else {
+            acked
+        };
+        if acked <= half.acked {
+            return;
+        }
+        let unseen_before = half.gap();
+        half.acked = acked;
+        if detect {
+            half.release();
+        }
+        if unseen_before.is_none() && half.gap().is_some() {
+            outcome
+                .events
+                .push(StreamEvent::AckedUnseen(direction.reverse()));
+        }
+    }
+
+    /// How far the windows that `direction`'s sender advertises are shifted (RFC 7323, 2.2): not on SYNs, and
+    /// only when both ends offered it.
+    fn window_shift(&self, direction: Direction, tcp: &Tcp<'_>) -> u8 {
+        if tcp.has(flags::SYN) {
+            return 0;
+        }
+        if self.midstream {
+            return MIDSTREAM_WINDOW_SCALE;
+        }
+        let both = self
+            .half(direction)
+            .window_scale
+            .zip(self.half(direction.reverse()).window_scale);
+        both.map_or(0, |(own, _)| own)
+    }
+
+    fn advance_state(&mut self) {
+        let complete =
+            [Direction::ToServer, Direction::ToClient].map(|direction| self.ended(direction));
+        self.state = match complete {
+            [true, true] => TcpState::Closed,
+            [false, false] => self.state,
+            _ => self.state.max(TcpState::Closing),
+        };
     }
 }

@@ -1,0 +1,290 @@
+//! The bytes that one end sends: in order, past holes, and kept for comparing.
+//!
+//! Positions are stream offsets: 0 is the byte after the SYN (or the first byte seen, midstream); they do not
+//! wrap. Copies: a byte is copied once into `bytes` (or first into a pending piece, when it arrives past a
+//! hole or awaits its acknowledgment), and moved at most about once more when old bytes before it are let go.
+
+use super::pending::Pending;
+use super::{Limits, OverlapPolicy};
+
+/// A sender may overshoot the window that we believe in by a GSO packet: our idea of it is one packet old.
+pub(super) const WINDOW_SLACK: u64 = 65_536;
+/// The window assumed before the receiver has advertised one.
+const INITIAL_WINDOW: u64 = 65_535;
+/// Freed space at the front of `bytes` under this is not worth a move.
+const COMPACT_MIN_BYTES: usize = 4096;
+
+/// One direction of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Half {
+    /// The sequence number of offset 0, once known.
+    pub base: Option<u32>,
+    /// The window scale that the sender of these bytes offered on its SYN.
+    pub window_scale: Option<u8>,
+    /// Where the sender's FIN stands, once accepted.
+    pub fin: Option<u64>,
+    /// The receiver acknowledged everything before this.
+    pub acked: u64,
+    /// The largest window that the receiver advertised, scaled.
+    window: u64,
+    /// Bytes in order, from offset `start`: history that was read, then what is readable.
+    bytes: Vec<u8>,
+    start: u64,
+    read: u64,
+    pending: Pending,
+    /// Everything before this is released whether it was acknowledged or not.
+    forced: u64,
+}
+
+/// What an inline half says to bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// They are, or already were, part of the stream.
+    Taken { retransmission: bool },
+    /// They contradict bytes that were taken.
+    Differs,
+    /// They (partly) lie before what is kept for comparing.
+    PastHistory,
+    /// They lie past the receiver's window.
+    OutOfWindow,
+    /// A pending bound.
+    PendingLimit,
+    /// The bound on unread bytes.
+    Unread,
+}
+
+impl Half {
+    /// The offset expected next.
+    pub fn next(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// The sequence number that the receiver expects next, the FIN counted.
+    pub fn expected_seq(&self) -> Option<u32> {
+        let fin = u32::from(self.fin == Some(self.next()));
+        Some(
+            self.base?
+                .wrapping_add(self.next() as u32)
+                .wrapping_add(fin),
+        )
+    }
+
+    /// The offset of `seq`, taken as the one nearest to what is expected; negative before the stream.
+    pub fn offset_of(&self, seq: u32) -> Option<i64> {
+        let expected = self.base?.wrapping_add(self.next() as u32);
+        Some(self.next() as i64 + i64::from(seq.wrapping_sub(expected) as i32))
+    }
+
+    /// Past this no honest byte or acknowledgment lies.
+    pub fn edge(&self) -> u64 {
+        self.next().max(self.acked) + self.window.max(INITIAL_WINDOW) + WINDOW_SLACK
+    }
+
+    /// Takes note of a window that the receiver advertises.
+    pub fn advertise(&mut self, window: u64) {
+        self.window = self.window.max(window);
+    }
+
+    /// Past the last byte held, holes notwithstanding.
+    pub fn highest(&self) -> u64 {
+        self.pending.end().unwrap_or(0).max(self.next())
+    }
+
+    pub fn readable(&self) -> &[u8] {
+        &self.bytes[(self.read - self.start) as usize..]
+    }
+
+    pub fn read_offset(&self) -> u64 {
+        self.read
+    }
+
+    pub fn has_hole(&self) -> bool {
+        self.pending
+            .start()
+            .is_some_and(|start| start > self.next())
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.pending.memory_bytes()
+    }
+
+    /// Inline: takes bytes at `offset`, or says why not; then nothing has changed.
+    pub fn admit(&mut self, offset: i64, data: &[u8], limits: &Limits) -> Admission {
+        // What lies before offset 0 the receiver has, or never will take: its window starts at the SYN's end.
+        let before = offset.min(0).unsigned_abs().min(data.len() as u64) as usize;
+        let (offset, data) = (offset.max(0) as u64, &data[before..]);
+        let (end, next) = (offset + data.len() as u64, self.next());
+        if end > self.edge() {
+            return Admission::OutOfWindow;
+        }
+        if data.is_empty() {
+            return Admission::Taken {
+                retransmission: before > 0,
+            };
+        }
+        if self.contradicts(offset, data) {
+            let keep_alive = data.len() == 1 && end == next && self.acked >= next;
+            return if keep_alive {
+                Admission::Taken {
+                    retransmission: true,
+                }
+            } else {
+                Admission::Differs
+            };
+        }
+        if offset < self.start {
+            return Admission::PastHistory;
+        }
+        if end <= next {
+            return Admission::Taken {
+                retransmission: true,
+            };
+        }
+        if offset > next {
+            let (bytes, pieces) = self.pending.cost(offset, data);
+            let (bytes, pieces) = (bytes + self.pending.bytes(), pieces + self.pending.pieces());
+            if bytes > limits.pending_bytes || pieces > limits.pending_pieces {
+                return Admission::PendingLimit;
+            }
+            self.pending.fill(offset, data);
+            return Admission::Taken {
+                retransmission: false,
+            };
+        }
+        let new = &data[(next - offset) as usize..];
+        if self.readable().len() + new.len() > limits.unread_bytes {
+            return Admission::Unread;
+        }
+        self.bytes.extend_from_slice(new);
+        self.drain(u64::MAX);
+        self.forget(limits);
+        Admission::Taken {
+            retransmission: offset < next,
+        }
+    }
+
+    /// Whether `data` at `offset` differs from a byte that is held.
+    fn contradicts(&self, offset: u64, data: &[u8]) -> bool {
+        let end = offset + data.len() as u64;
+        let (from, to) = (offset.max(self.start), end.min(self.next()));
+        let held = (from < to)
+            .then(|| &self.bytes[(from - self.start) as usize..(to - self.start) as usize]);
+        held.is_some_and(|held| held != &data[(from - offset) as usize..(to - offset) as usize])
+            || (end > self.next() && self.pending.differs(offset, data))
+    }
+
+    /// Detect: keeps bytes at `offset` until they are acknowledged. Returns whether they differed from bytes
+    /// that are held, or `None` when they were not kept for want of room.
+    pub fn hold(
+        &mut self,
+        offset: i64,
+        data: &[u8],
+        policy: OverlapPolicy,
+        limits: &Limits,
+    ) -> Option<bool> {
+        // What was released is settled, whatever comes later.
+        let settled = (self.next() as i64 - offset).clamp(0, data.len() as i64) as usize;
+        let data = &data[settled..];
+        if data.is_empty() {
+            return Some(false);
+        }
+        let full = self.pending.bytes() > limits.pending_bytes
+            || self.pending.pieces() > limits.pending_pieces;
+        if full || self.readable().len() > limits.unread_bytes {
+            return None;
+        }
+        let differs = self
+            .pending
+            .overlay((offset + settled as i64) as u64, data, policy);
+        if self.pending.bytes() > limits.pending_bytes
+            || self.pending.pieces() > limits.pending_pieces
+        {
+            self.forced = self.highest();
+        }
+        self.release();
+        Some(differs)
+    }
+
+    /// Detect: makes readable what is acknowledged.
+    pub fn release(&mut self) {
+        self.drain(self.acked.max(self.forced));
+        if self.read == self.next() {
+            self.start = self.next();
+            self.bytes.clear();
+        }
+    }
+
+    /// Makes readable what is held, as far as holes allow.
+    pub fn force(&mut self) {
+        self.forced = self.highest();
+        self.release_forced();
+    }
+
+    fn release_forced(&mut self) {
+        self.drain(self.forced);
+    }
+
+    fn drain(&mut self, limit: u64) {
+        let next = self.next();
+        self.pending.drain_into(&mut self.bytes, next, limit);
+    }
+
+    pub fn consume(&mut self, n: usize, history: Option<&Limits>) {
+        self.read += n.min(self.readable().len()) as u64;
+        match history {
+            Some(limits) => self.forget(limits),
+            None => self.let_go(self.read),
+        }
+    }
+
+    /// Lets go of history past its bound.
+    fn forget(&mut self, limits: &Limits) {
+        let kept =
+            limits.history_bytes as u64 + self.window.min(limits.history_window_bytes as u64);
+        self.let_go(self.next().saturating_sub(kept).min(self.read));
+    }
+
+    /// Frees what lies before `floor`, when that is at least half of the buffer: so each byte is moved about
+    /// once at most.
+    fn let_go(&mut self, floor: u64) {
+        let freed = floor.saturating_sub(self.start) as usize;
+        if freed == 0 {
+            return;
+        }
+        if freed == self.bytes.len() {
+            self.bytes.clear();
+        } else if freed >= COMPACT_MIN_BYTES && freed >= self.bytes.len() / 2 {
+            self.bytes.drain(..freed);
+        } else {
+            return;
+        }
+        self.start = floor;
+    }
+
+    /// The length of the hole after the readable bytes, when nothing will fill it.
+    pub fn gap(&self) -> Option<u64> {
+        let settled = self.acked.max(self.forced);
+        let end = self
+            .pending
+            .start()
+            .map_or(settled, |start| start.min(settled));
+        let end = self.fin.map_or(end, |fin| end.min(fin));
+        end.checked_sub(self.next()).filter(|length| *length > 0)
+    }
+
+    /// Steps over the hole that `gap` reports; 0 while there are bytes to read before it.
+    pub fn skip_gap(&mut self, inline: bool) -> u64 {
+        let Some(length) = self.gap().filter(|_| self.readable().is_empty()) else {
+            return 0;
+        };
+        self.start = self.next() + length;
+        self.read = self.start;
+        self.bytes.clear();
+        self.drain(if inline {
+            u64::MAX
+        } else {
+            self.acked.max(self.forced)
+        });
+        length
+    }
+}
