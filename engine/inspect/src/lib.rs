@@ -9,7 +9,9 @@
 pub mod app;
 pub mod detect;
 pub mod event;
+pub mod engine;
 pub mod flow;
+pub mod policy;
 pub mod rule;
 pub mod stream;
 pub mod wire;

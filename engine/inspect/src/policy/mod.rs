@@ -1,0 +1,179 @@
+//! What the engine is told to run: the engine policy document, compiled whole or refused whole.
+//!
+//! One matcher is shared by all guests; a guest's assignment is a set of signature indices over it.
+mod document;
+mod shield;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::detect::{Matcher, SignatureSet};
+use crate::rule::{self, Refusal, Signature, Variables};
+
+pub use document::{Document, Failure, GuestDocument, Mode, OnDrop, OpenOrClosed, PortDocument};
+pub use shield::Shield;
+
+/// A compiled policy; immutable, swapped whole.
+#[derive(Debug)]
+pub struct Policy {
+    /// The manager's version.
+    pub version: u64,
+    /// The appliance's own count of loads; a flow that saw another one is armed anew.
+    pub generation: u32,
+    /// All signatures of all rule sets.
+    pub matcher: Matcher,
+    shields: Vec<Shield>,
+    ports: HashMap<u32, Port>,
+    /// Rules that did not load; the policy runs without them and says so.
+    pub refused: Vec<Refusal>,
+}
+
+/// A bridge port and the guest that ends there.
+#[derive(Debug)]
+pub struct Port {
+    /// Its interface's name.
+    pub tap: String,
+    /// Index into the policy's shields.
+    pub shield: u32,
+}
+
+/// Why a policy document cannot run.
+#[derive(Debug)]
+pub enum PolicyError {
+    /// Not JSON of the expected form.
+    Form(serde_json::Error),
+    /// A format this engine does not know.
+    Format(u32),
+    /// A variable's value cannot be read.
+    Variable {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: rule::Reason,
+    },
+    /// A rule set, guest or segment is named that the document does not define.
+    Unknown {
+        /// What kind of thing.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A rule file is listed but was not handed over.
+    MissingFile(String),
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Form(error) => write!(f, "the policy document is malformed: {error}"),
+            Self::Format(format) => write!(
+                f,
+                "the policy document has format {format}, this engine reads format {}",
+                document::FORMAT
+            ),
+            Self::Variable { name, reason } => write!(f, "variable {name}: {reason}"),
+            Self::Unknown { kind, name } => {
+                write!(f, "the policy document names the {kind} {name:?} but does not define it")
+            }
+            Self::MissingFile(name) => write!(f, "rule file {name} was not given"),
+        }
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+/// A rule file's path as the document names it, and its text.
+pub type RuleFile = (String, Vec<u8>);
+
+impl Policy {
+    /// Compiles `document` with the contents of the rule files it lists.
+    pub fn compile(document: &Document, files: &[RuleFile]) -> Result<Self, PolicyError> {
+        let variables = document.variables()?;
+        let mut signatures = Vec::new();
+        let mut refused = Vec::new();
+        for rule_set in &document.rule_sets {
+            let texts = rule_set
+                .files
+                .iter()
+                .map(|path| {
+                    let file = files.iter().find(|(name, _)| name == path);
+                    file.cloned().ok_or_else(|| PolicyError::MissingFile(path.clone()))
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            let (loaded, not) = rule::load(&texts, &variables);
+            signatures.extend(loaded);
+            refused.extend(not);
+        }
+        let matcher = Matcher::compile(signatures, &variables);
+        let sets = members(document, matcher.signatures());
+        let shields = document
+            .guests
+            .iter()
+            .map(|guest| Shield::build(guest, document, matcher.signatures(), &sets))
+            .collect::<Result<Vec<_>, _>>()?;
+        let ports = document
+            .ports
+            .iter()
+            .map(|port| {
+                let shield = document.guests.iter().position(|guest| guest.name == port.guest);
+                let shield = shield.ok_or_else(|| PolicyError::Unknown {
+                    kind: "guest",
+                    name: port.guest.clone(),
+                })?;
+                let tap = port.tap.clone();
+                Ok((port.ifindex, Port { tap, shield: shield as u32 }))
+            })
+            .collect::<Result<_, PolicyError>>()?;
+        Ok(Self {
+            version: document.version,
+            generation: document.generation,
+            matcher,
+            shields,
+            ports,
+            refused,
+        })
+    }
+
+    /// Offline: one nameless guest with every signature, home from the variables' address lists.
+    pub fn offline(signatures: Vec<Signature>, variables: &Variables) -> Self {
+        Self {
+            version: 0,
+            generation: 0,
+            matcher: Matcher::compile(signatures, variables),
+            shields: vec![Shield::offline()],
+            ports: HashMap::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// The guests, in the document's order.
+    pub fn shields(&self) -> &[Shield] {
+        &self.shields
+    }
+
+    /// The port with that interface index, if a guest ends there.
+    pub fn port(&self, ifindex: u32) -> Option<&Port> {
+        self.ports.get(&ifindex)
+    }
+}
+
+/// For each rule set of the document, which signatures came from it.
+fn members(document: &Document, signatures: &[Signature]) -> HashMap<String, SignatureSet> {
+    let owner: HashMap<&str, &str> = document
+        .rule_sets
+        .iter()
+        .flat_map(|set| set.files.iter().map(|file| (file.as_str(), set.name.as_str())))
+        .collect();
+    let mut sets: HashMap<String, SignatureSet> = document
+        .rule_sets
+        .iter()
+        .map(|set| (set.name.clone(), SignatureSet::default()))
+        .collect();
+    for (index, signature) in signatures.iter().enumerate() {
+        let set = owner.get(signature.file.as_str()).and_then(|name| sets.get_mut(*name));
+        if let Some(set) = set {
+            set.insert(index as u32);
+        }
+    }
+    sets
+}
