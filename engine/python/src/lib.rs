@@ -1,7 +1,12 @@
-//! `appliance._engine`: converts, releases the GIL, nothing else.
+//! `appliance._engine`: converts, releases the GIL, nothing else. What it offers is stated in `_engine.pyi`.
+mod rules;
+
 use pyo3::prelude::*;
 
 #[pymodule]
-fn _engine(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<rules::SignatureInfo>()?;
+    module.add_class::<rules::Refusal>()?;
+    module.add_function(wrap_pyfunction!(rules::check_rules, module)?)?;
     Ok(())
 }
