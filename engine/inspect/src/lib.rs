@@ -12,6 +12,7 @@ pub mod event;
 pub mod engine;
 pub mod flow;
 pub mod policy;
+pub mod replay;
 pub mod rule;
 pub mod stream;
 pub mod wire;

@@ -1,7 +1,9 @@
 //! From hits to a verdict: each guest's modes decide what a signature's action means for it.
 use std::net::IpAddr;
 
-use crate::detect::{Hit, Scope};
+use smallvec::SmallVec;
+
+use crate::detect::{Hit, Scope, MAX_SIDES};
 use crate::policy::{Mode, Policy};
 use crate::rule::Action;
 
@@ -62,35 +64,35 @@ pub fn effect(mode: Mode, action: Action, noalert: bool) -> Effect {
 }
 
 /// The ends of a flow, and which guest (as a shield's index) each side of the evaluation stands for.
-#[derive(Clone, Copy, Debug)]
-pub struct Parties<'a> {
+#[derive(Clone, Debug)]
+pub struct Parties {
     /// Shield index of each side.
-    pub shields: &'a [u32],
+    pub shields: SmallVec<[u32; MAX_SIDES]>,
     /// For each side, the address of the other end.
-    pub peers: [IpAddr; 2],
+    pub peers: [IpAddr; MAX_SIDES],
     /// Unix seconds.
     pub wall_s: u64,
 }
 
-impl Parties<'_> {
+impl Parties {
     /// The mode in which a hit's signature holds for the hit's guest.
     pub fn mode(&self, policy: &Policy, hit: &Hit) -> Mode {
         let side = usize::from(hit.side);
         let shield = self.shields.get(side).and_then(|index| policy.shields().get(*index as usize));
         shield.map_or(Mode::Off, |shield| {
-            shield.mode(hit.signature, self.peers[side.min(1)], self.wall_s)
+            shield.mode(hit.signature, self.peers[side.min(MAX_SIDES - 1)], self.wall_s)
         })
     }
 
     /// What a hit means.
     pub fn effect(&self, policy: &Policy, hit: &Hit) -> Effect {
         let signature = &policy.matcher.signatures()[hit.signature as usize];
-        effect(self.mode(policy, hit), signature.action, signature.noalert)
+        effect(self.mode(policy, hit), signature.action, signature.is_silent())
     }
 }
 
 /// Puts all hits of a packet together.
-pub fn judge(policy: &Policy, parties: &Parties<'_>, hits: &[Hit]) -> Judgement {
+pub fn judge(policy: &Policy, parties: &Parties, hits: &[Hit]) -> Judgement {
     let mut judgement = Judgement::default();
     for (index, hit) in hits.iter().enumerate() {
         if let Effect::Block(tell) = parties.effect(policy, hit) {

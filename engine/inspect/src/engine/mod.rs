@@ -1,1 +1,276 @@
-//! One worker.
+//! One worker: its flows, and what becomes of each packet.
+//!
+//! ```text
+//! packet ─► defragment ─► flow ─► TCP stream ─► application ─► signatures ─► judgement ─► outcome, events
+//! ```
+//! The same code serves the live path and offline replay; [`Settings::inline`] is the difference: inline, bytes
+//! are judged when they arrive and may be held back, offline they are judged when they were acknowledged.
+mod conversation;
+mod counters;
+mod inspect;
+mod judge;
+mod reader;
+mod report;
+mod reset;
+
+use std::sync::Arc;
+
+use crate::app::http;
+use crate::detect::{Scratch, Thresholds};
+use crate::flow::{FlowLimits, FlowTable};
+use crate::policy::Policy;
+use crate::stream::StreamConfig;
+use crate::wire::{DefragLimits, DefragPolicy, Defragmenter, Malformed, Packet, Reassembly};
+use conversation::Conversation;
+
+pub use counters::{Counters, GuestCounters, Reason};
+pub use report::{EventSink, Records};
+
+/// Tunnels opened one in the other; a packet nested deeper is inspected as the tunnel's packet only.
+const MAX_TUNNELS: usize = 2;
+/// Idle flows ended in one call of [`Engine::tick`], so that no packet waits long behind it.
+const EXPIRE_BUDGET: usize = 256;
+
+/// How an engine works; the same for all its life.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Between the guests: judge at once, hold back what matches.
+    pub inline: bool,
+    /// Which events are written beside alerts.
+    pub records: Records,
+    /// The stream's mode and bounds.
+    pub stream: StreamConfig,
+    /// Bounds of the flow table.
+    pub flows: FlowLimits,
+    /// Bounds of fragments.
+    pub fragments: DefragLimits,
+    /// Bounds and depths of HTTP.
+    pub http: http::Settings,
+    /// Keys the hash of the flow table: randomness on the live path.
+    pub seed: [u64; 2],
+}
+
+impl Settings {
+    /// Offline, as Suricata's IDS mode.
+    pub fn offline() -> Self {
+        Self {
+            inline: false,
+            records: Records::ALL,
+            stream: StreamConfig::detect(),
+            flows: FlowLimits::default(),
+            fragments: DefragLimits::default(),
+            http: http::Settings::default(),
+            seed: [0; 2],
+        }
+    }
+
+    /// Offline, as Suricata simulates IPS mode.
+    pub fn offline_ips() -> Self {
+        let stream = StreamConfig { midstream: false, ..StreamConfig::inline() };
+        Self { inline: true, stream, ..Self::offline() }
+    }
+
+    /// The live path.
+    pub fn live(seed: [u64; 2]) -> Self {
+        Self {
+            inline: true,
+            records: Records::LIVE,
+            stream: StreamConfig::inline(),
+            seed,
+            ..Self::offline()
+        }
+    }
+}
+
+/// What is known of a packet's arrival beyond its bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arrival {
+    /// Monotonic time (offline: capture time); drives timeouts.
+    pub now_ns: u64,
+    /// Unix time, for events.
+    pub wall_ns: u64,
+    /// Interface index of the bridge port it came in by; 0: unknown.
+    pub in_port: u32,
+    /// Interface index of the bridge port it leaves by; 0: unknown.
+    pub out_port: u32,
+    /// Its sender's MAC address.
+    pub source_mac: Option<[u8; 6]>,
+    /// Its number in the capture, from 1.
+    pub number: Option<u64>,
+    /// The copy is shorter than the packet.
+    pub truncated: bool,
+    /// The transport checksum is meant to be right (not left to hardware), so a wrong one tells something.
+    pub verify_checksum: bool,
+}
+
+/// What the kernel is told about the flow beside the verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlowMark {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// Drop every further packet of it.
+    Drop,
+    /// A drop that was set earlier is over: these addresses and ports start anew.
+    Forget,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// It must not be delivered.
+    pub block: bool,
+    /// What the kernel is told about its flow.
+    pub flow: FlowMark,
+    /// Frames to be sent: (interface index of the port, frame).
+    pub frames: Vec<(u32, Vec<u8>)>,
+}
+
+impl Outcome {
+    fn merge(&mut self, other: Self) {
+        self.block |= other.block;
+        if other.flow != FlowMark::Keep {
+            self.flow = other.flow;
+        }
+        self.frames.extend(other.frames);
+    }
+}
+
+/// Inspects packets; one per worker, owning the flows that the kernel steers to it.
+pub struct Engine {
+    defragmenter: Defragmenter,
+    flows: FlowTable<Conversation>,
+    desk: Desk,
+}
+
+/// What inspection needs beside the flow at hand.
+struct Desk {
+    settings: Settings,
+    policy: Arc<Policy>,
+    thresholds: Arc<Thresholds>,
+    scratch: Scratch,
+    line: Vec<u8>,
+    counters: Counters,
+}
+
+impl Engine {
+    /// An engine without flows. `thresholds` is shared by all workers.
+    pub fn new(settings: Settings, policy: Arc<Policy>, thresholds: Arc<Thresholds>) -> Self {
+        let overlaps = if settings.inline { DefragPolicy::Strict } else { DefragPolicy::default() };
+        let counters = Counters::new(&policy);
+        Self {
+            defragmenter: Defragmenter::new(overlaps, settings.fragments),
+            flows: FlowTable::new(settings.flows, settings.seed),
+            desk: Desk {
+                settings,
+                policy,
+                thresholds,
+                scratch: Scratch::default(),
+                line: Vec::new(),
+                counters,
+            },
+        }
+    }
+
+    /// Runs another policy from the next packet on; every flow is armed anew when it is next seen.
+    pub fn swap(&mut self, policy: Arc<Policy>) {
+        self.desk.counters.follow(&policy);
+        self.desk.policy = policy;
+    }
+
+    /// The policy that runs.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.desk.policy
+    }
+
+    /// What was counted since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.desk.counters
+    }
+
+    /// Flows now.
+    pub fn flow_count(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Inspects one decoded packet.
+    pub fn packet(
+        &mut self,
+        arrival: &Arrival,
+        decoded: Result<Packet<'_>, Malformed>,
+        sink: &mut dyn EventSink,
+    ) -> Outcome {
+        self.desk.counters.packets += 1;
+        let outcome = match decoded {
+            Ok(packet) => self.whole_or_fragment(arrival, &packet, sink, 0),
+            Err(malformed) => self.desk.malformed(arrival, malformed, sink),
+        };
+        self.collect_ended(arrival, sink);
+        outcome
+    }
+
+    /// Ends idle flows. To be called now and then also without traffic.
+    pub fn tick(&mut self, arrival: &Arrival, sink: &mut dyn EventSink) {
+        self.flows.expire(arrival.now_ns, EXPIRE_BUDGET);
+        self.collect_ended(arrival, sink);
+    }
+
+    /// Ends every flow: what is still held back is inspected and reported.
+    pub fn finish(&mut self, arrival: &Arrival, sink: &mut dyn EventSink) {
+        self.flows.end_all();
+        self.collect_ended(arrival, sink);
+    }
+
+    fn whole_or_fragment(
+        &mut self,
+        arrival: &Arrival,
+        packet: &Packet<'_>,
+        sink: &mut dyn EventSink,
+        depth: usize,
+    ) -> Outcome {
+        if let Some(anomaly) = packet.anomaly {
+            self.desk.report_malformed(arrival, Some(packet), anomaly, sink);
+        }
+        if packet.fragment().is_none() {
+            return self.whole(arrival, packet, sink, depth);
+        }
+        let zone = self.desk.zone(arrival, packet);
+        // The buffer of a reassembled datagram belongs to the defragmenter while the flows are looked at.
+        let Self { defragmenter, flows, desk } = self;
+        match defragmenter.push(zone, packet, arrival.now_ns) {
+            Reassembly::Whole(bytes) => match crate::wire::decode_ip(bytes) {
+                Ok(whole) => desk.flow_packet(flows, zone, arrival, &whole, sink),
+                Err(malformed) => desk.malformed(arrival, malformed, sink),
+            },
+            Reassembly::Waiting | Reassembly::NotAFragment => Outcome::default(),
+            Reassembly::Refused(event) => desk.refused_fragment(arrival, packet, event, sink),
+        }
+    }
+
+    fn whole(
+        &mut self,
+        arrival: &Arrival,
+        packet: &Packet<'_>,
+        sink: &mut dyn EventSink,
+        depth: usize,
+    ) -> Outcome {
+        let zone = self.desk.zone(arrival, packet);
+        let mut outcome = self.desk.flow_packet(&mut self.flows, zone, arrival, packet, sink);
+        if depth < MAX_TUNNELS {
+            match crate::wire::inner_packet(packet) {
+                Some((_, Ok(inner))) => {
+                    outcome.merge(self.whole_or_fragment(arrival, &inner, sink, depth + 1));
+                }
+                Some((_, Err(malformed))) => outcome.merge(self.desk.malformed(arrival, malformed, sink)),
+                None => {}
+            }
+        }
+        outcome
+    }
+
+    fn collect_ended(&mut self, arrival: &Arrival, sink: &mut dyn EventSink) {
+        while let Some((mut flow, reason)) = self.flows.pop_ended() {
+            self.desk.end_flow(arrival, &mut flow, reason, sink);
+        }
+    }
+}

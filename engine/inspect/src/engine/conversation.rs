@@ -1,0 +1,276 @@
+//! What the engine remembers of one flow.
+use smallvec::SmallVec;
+
+use crate::app::{http, AppProto, Detection, Detector};
+use crate::detect::{App, FlowState, Home, MAX_SIDES};
+use crate::policy::Policy;
+use crate::stream::{StreamConfig, TcpSession};
+use crate::Direction;
+
+use super::Arrival;
+
+/// Bytes of a stream kept after they were inspected, so that a signature still matches across two packets.
+///
+/// Suricata inspects raw streams in pieces of about 2.5 KiB that overlap; a match longer than this, or one
+/// whose parts lie further apart, is not seen in either.
+pub const STREAM_TAIL_BYTES: usize = 4096;
+
+/// The guest-side facts and the protocol state of one flow.
+#[derive(Debug)]
+pub struct Conversation {
+    /// Its number in events.
+    pub id: u64,
+    /// Policy generation it was armed for.
+    pub generation: u32,
+    /// The protected guests at its ends.
+    pub sides: SmallVec<[PartySide; MAX_SIDES]>,
+    /// Detection's memory.
+    pub detect: FlowState,
+    /// TCP's state; `None` for other protocols.
+    pub tcp: Option<Box<TcpLayer>>,
+    /// The port and MAC address at which each direction's sender was last seen.
+    pub senders: [Sender; 2],
+    /// Every further packet is dropped.
+    pub dropped: bool,
+    /// A drop was reported.
+    pub drop_reported: bool,
+    /// A signature alerted.
+    pub alerted: bool,
+    /// When it began, Unix time.
+    pub start_wall_ns: u64,
+    /// When it was last seen, Unix time.
+    pub last_wall_ns: u64,
+}
+
+/// One protected guest at an end of the flow.
+#[derive(Clone, Copy, Debug)]
+pub struct PartySide {
+    /// Index of its shield in the policy.
+    pub shield: u32,
+    /// Which end it is.
+    pub home: Home,
+}
+
+/// Where a direction's sender sits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sender {
+    /// Interface index of its bridge port; 0: not seen.
+    pub port: u32,
+    /// Its MAC address.
+    pub mac: Option<[u8; 6]>,
+}
+
+/// One TCP connection.
+#[derive(Debug)]
+pub struct TcpLayer {
+    /// Reassembly.
+    pub session: TcpSession,
+    /// Protocol detection, until it is done.
+    pub detector: Detector,
+    /// What is spoken.
+    pub app: AppState,
+    /// Up to which stream offset each direction was shown to stream signatures.
+    pub streamed: [u64; 2],
+    /// The last bytes that were shown.
+    pub tails: [Vec<u8>; 2],
+    /// Whether the application was told that a direction ended.
+    pub closed: [bool; 2],
+    flushed: bool,
+}
+
+/// The application layer of a connection.
+#[derive(Debug)]
+pub enum AppState {
+    /// Not known yet; bytes stay in the stream.
+    Detecting,
+    /// HTTP/1.
+    Http(Box<http::Connection>),
+    /// A protocol that is not parsed, or none.
+    Other(Option<AppProto>),
+}
+
+impl AppState {
+    /// As signatures see it.
+    pub fn as_detect(&self) -> App {
+        match self {
+            Self::Detecting => App::Unknown,
+            Self::Http(_) => App::Http1,
+            Self::Other(_) => App::Other,
+        }
+    }
+
+    /// The protocol's name for events.
+    pub fn proto(&self) -> Option<AppProto> {
+        match self {
+            Self::Detecting => None,
+            Self::Http(_) => Some(AppProto::Http),
+            Self::Other(proto) => *proto,
+        }
+    }
+
+    /// The rest of the connection is encrypted and cannot be looked into.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Other(Some(AppProto::Tls | AppProto::Ssh)))
+    }
+}
+
+impl TcpLayer {
+    /// A connection of which nothing was seen.
+    pub fn new(config: StreamConfig) -> Self {
+        Self::with_session(TcpSession::new(config))
+    }
+
+    /// The connection that follows on the same addresses and ports.
+    pub fn successor(&self) -> Self {
+        Self::with_session(self.session.successor())
+    }
+
+    fn with_session(session: TcpSession) -> Self {
+        Self {
+            session,
+            detector: Detector::default(),
+            app: AppState::Detecting,
+            streamed: [0; 2],
+            tails: Default::default(),
+            closed: [false; 2],
+            flushed: false,
+        }
+    }
+
+    /// Learns the protocol from what `direction` has brought, if it is not known yet.
+    pub fn detect_app(&mut self, direction: Direction, http: &http::Settings) {
+        if !matches!(self.app, AppState::Detecting) {
+            return;
+        }
+        let bytes = self.session.readable(direction);
+        let ended = self.ended(direction);
+        self.app = match self.detector.probe_tcp(direction, bytes, ended) {
+            Detection::NeedMore if self.session.gap(direction).is_none() => return,
+            Detection::NeedMore | Detection::Unknown => AppState::Other(None),
+            Detection::Found(AppProto::Http) => AppState::Http(Box::new(http::Connection::new(http.clone()))),
+            Detection::Found(proto) => AppState::Other(Some(proto)),
+        };
+    }
+
+    /// Makes all that is held readable and both directions ended: the flow is over.
+    pub fn flush(&mut self) {
+        self.session.flush();
+        self.flushed = true;
+    }
+
+    /// Whether nothing more will come in `direction`.
+    pub fn ended(&self, direction: Direction) -> bool {
+        self.flushed || self.session.ended(direction)
+    }
+
+    /// Whether a direction holds anything that was not shown yet.
+    pub fn has_news(&self, direction: Direction) -> bool {
+        let side = direction as usize;
+        let end = self.session.offset(direction) + self.session.readable(direction).len() as u64;
+        let unread = !self.session.readable(direction).is_empty() && !matches!(self.app, AppState::Detecting);
+        end > self.streamed[side]
+            || unread
+            || self.session.gap(direction).is_some()
+            || self.ended(direction) && !self.closed[side]
+    }
+
+    /// Heap held, roughly.
+    pub fn heap_bytes(&self) -> usize {
+        let app = match &self.app {
+            AppState::Http(connection) => connection.heap_bytes(),
+            _ => 0,
+        };
+        self.session.memory_bytes() + app + self.tails.iter().map(Vec::capacity).sum::<usize>()
+    }
+}
+
+impl Conversation {
+    /// A flow that begins with a packet sent in `direction`.
+    pub fn new(id: u64, arrival: &Arrival, tcp: Option<Box<TcpLayer>>) -> Self {
+        Self {
+            id,
+            generation: 0,
+            sides: SmallVec::new(),
+            detect: FlowState::default(),
+            tcp,
+            senders: Default::default(),
+            dropped: false,
+            drop_reported: false,
+            alerted: false,
+            start_wall_ns: arrival.wall_ns,
+            last_wall_ns: arrival.wall_ns,
+        }
+    }
+
+    /// Notes who sent a packet, and arms the flow for the policy that runs.
+    pub fn observe(&mut self, policy: &Policy, arrival: &Arrival, direction: Direction, created: bool) {
+        self.last_wall_ns = arrival.wall_ns;
+        let sender = &mut self.senders[direction as usize];
+        sender.port = arrival.in_port;
+        sender.mac = arrival.source_mac.or(sender.mac);
+        let receiver = &mut self.senders[direction.reverse() as usize];
+        if receiver.port == 0 {
+            receiver.port = arrival.out_port;
+        }
+        if created || self.generation != policy.generation {
+            self.arm(policy, created);
+        }
+    }
+
+    fn arm(&mut self, policy: &Policy, created: bool) {
+        self.generation = policy.generation;
+        self.sides = sides(policy, self.senders[0].port, self.senders[1].port);
+        if created {
+            return;
+        }
+        // Signature numbers belong to a policy: what was remembered under the old one means nothing now.
+        self.detect = FlowState::default();
+        if let Some(TcpLayer { app: AppState::Http(connection), .. }) = self.tcp.as_deref_mut() {
+            for transaction in connection.transactions_mut() {
+                transaction.detect = Default::default();
+            }
+        }
+    }
+
+    /// Takes the oldest transaction if it is complete on both sides.
+    pub fn pop_finished(&mut self) -> Option<http::Transaction> {
+        self.http()?.pop_finished()
+    }
+
+    fn http(&mut self) -> Option<&mut http::Connection> {
+        match &mut self.tcp.as_deref_mut()?.app {
+            AppState::Http(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// The application protocol as signatures see it.
+    pub fn app(&self) -> App {
+        self.tcp.as_ref().map_or(App::Unknown, |tcp| tcp.app.as_detect())
+    }
+
+    /// The application protocol's name for events.
+    pub fn app_proto(&self) -> Option<AppProto> {
+        self.tcp.as_ref().and_then(|tcp| tcp.app.proto())
+    }
+}
+
+/// The protected guests at the ends of a flow between two ports; offline the one shield, home by address.
+fn sides(policy: &Policy, client: u32, server: u32) -> SmallVec<[PartySide; MAX_SIDES]> {
+    let mut sides = SmallVec::new();
+    if let [only] = policy.shields() {
+        if only.guest.is_empty() {
+            sides.push(PartySide { shield: 0, home: Home::Addresses });
+            return sides;
+        }
+    }
+    let shield = |port: u32| policy.port(port).map(|port| port.shield);
+    match (shield(client), shield(server)) {
+        (Some(a), Some(b)) if a == b => sides.push(PartySide { shield: a, home: Home::Both }),
+        (a, b) => {
+            sides.extend(a.map(|shield| PartySide { shield, home: Home::Client }));
+            sides.extend(b.map(|shield| PartySide { shield, home: Home::Server }));
+        }
+    }
+    sides
+}

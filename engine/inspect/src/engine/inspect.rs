@@ -1,0 +1,549 @@
+//! One packet through its flow: stream, application, signatures, verdict.
+use smallvec::SmallVec;
+
+use crate::detect::{Context, FlowView, Home, IcmpView, PacketView, Side, TcpView, MAX_SIDES};
+use crate::event::AnomalyKind;
+use crate::flow::{EndReason, Flow, FlowPhase, FlowTable, Lookup};
+use crate::policy::{OpenOrClosed, Shield};
+use crate::stream::{self, StreamEvent, Undecided, Verdict};
+use crate::wire::{flags, proto, transport_checksum_ok, DefragEvent, Malformed, Network, Packet, Transport};
+use crate::Direction;
+
+use super::conversation::{Conversation, TcpLayer};
+use super::reader::Reader;
+use super::judge::{judge, Judgement, Parties, Tell};
+use super::report::{summary_of, Scene};
+use super::reset::Stand;
+use super::{Arrival, Desk, EventSink, FlowMark, Outcome, Reason};
+
+type Flows = FlowTable<Conversation>;
+
+impl Desk {
+    /// Which table of flows the packet belongs to: its segment's, offline its VLAN's.
+    pub(super) fn zone(&self, arrival: &Arrival, packet: &Packet<'_>) -> u32 {
+        let ports = [arrival.in_port, arrival.out_port];
+        let shield = ports.iter().find_map(|port| self.shield_at(*port));
+        match shield {
+            Some(shield) => u32::from(shield.zone),
+            None => packet.vlans.tags().first().map_or(0, |tag| u32::from(tag.id())),
+        }
+    }
+
+    fn shield_at(&self, port: u32) -> Option<&Shield> {
+        self.policy.shields().get(self.policy.port(port)?.shield as usize)
+    }
+
+    /// The strictest of the failure policies of the guests at a packet's two ports.
+    fn closes(&self, arrival: &Arrival, which: fn(&Shield) -> OpenOrClosed) -> bool {
+        [arrival.in_port, arrival.out_port]
+            .iter()
+            .filter_map(|port| self.shield_at(*port))
+            .any(|shield| which(shield).closes())
+    }
+
+    /// A packet that cannot be decoded: counted, reported, and answered by the failure policy.
+    pub(super) fn malformed(&mut self, arrival: &Arrival, malformed: Malformed, sink: &mut dyn EventSink) -> Outcome {
+        self.report_malformed(arrival, None, malformed, sink);
+        self.failed("malformed", arrival, |shield| shield.failure.malformed)
+    }
+
+    /// A fragment that overlaps or overflows: never passed on where fragments are enforced.
+    pub(super) fn refused_fragment(
+        &mut self,
+        arrival: &Arrival,
+        packet: &Packet<'_>,
+        event: DefragEvent,
+        sink: &mut dyn EventSink,
+    ) -> Outcome {
+        self.report_fragment(arrival, packet, event, sink);
+        self.failed("malformed", arrival, |shield| shield.failure.malformed)
+    }
+
+    fn failed(&mut self, name: &'static str, arrival: &Arrival, which: fn(&Shield) -> OpenOrClosed) -> Outcome {
+        self.counters.failure(name);
+        Outcome { block: self.settings.inline && self.closes(arrival, which), ..Outcome::default() }
+    }
+
+    /// Finds the packet's flow and inspects it there.
+    pub(super) fn flow_packet(
+        &mut self,
+        flows: &mut Flows,
+        zone: u32,
+        arrival: &Arrival,
+        packet: &Packet<'_>,
+        sink: &mut dyn EventSink,
+    ) -> Outcome {
+        let mut successor = None;
+        let mut mark = FlowMark::Keep;
+        // A SYN may end the flow it was found in, once; the packet is then the first of the next one.
+        for _ in 0..2 {
+            let id = self.next_flow_id();
+            let config = self.settings.stream;
+            let fresh = successor.take();
+            let made = flows.find_or_create(zone, packet, arrival.now_ns, |flow| {
+                let tcp = (flow.key.protocol == proto::TCP)
+                    .then(|| fresh.unwrap_or_else(|| Box::new(TcpLayer::new(config))));
+                Conversation::new(id, arrival, tcp)
+            });
+            let Some(lookup) = made else { return Outcome::default() };
+            let Some(flow) = flows.get_mut(lookup.id) else { return Outcome::default() };
+            flow.data.observe(&self.policy, arrival, lookup.direction, lookup.created);
+            let reopens = flow.data.dropped && is_first_syn(packet);
+            if !reopens {
+                match self.inspect(flow, &lookup, arrival, packet, sink) {
+                    Step::Done(mut outcome) => {
+                        settle(flows, &lookup);
+                        if outcome.flow == FlowMark::Keep {
+                            outcome.flow = mark;
+                        }
+                        return outcome;
+                    }
+                    Step::NewSession => {}
+                }
+            }
+            if let Some(mut ended) = flows.end(lookup.id) {
+                mark = if ended.data.dropped { FlowMark::Forget } else { mark };
+                successor = ended.data.tcp.as_deref().map(|tcp| Box::new(tcp.successor()));
+                self.end_flow(arrival, &mut ended, EndReason::Ended, sink);
+            }
+        }
+        Outcome { flow: mark, ..Outcome::default() }
+    }
+
+    /// A number no two flows of one engine share, and that fits the integers of JavaScript.
+    fn next_flow_id(&mut self) -> u64 {
+        self.counters.flow_ids += 1;
+        let mixed = (self.counters.flow_ids ^ self.settings.seed[0]).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed ^ (mixed >> 32)) & ((1 << 53) - 1)
+    }
+
+    fn inspect(
+        &mut self,
+        flow: &mut Flow<Conversation>,
+        lookup: &Lookup,
+        arrival: &Arrival,
+        packet: &Packet<'_>,
+        sink: &mut dyn EventSink,
+    ) -> Step {
+        self.count_bytes(flow, arrival, packet);
+        if flow.data.dropped && self.settings.inline {
+            self.count_blocked(&flow.data);
+            return Step::Done(Outcome { block: true, flow: FlowMark::Drop, frames: Vec::new() });
+        }
+        let sides = flow.data.sides.len();
+        if sides == 0 || (0..sides).all(|side| flow.data.detect.passed(side)) {
+            return Step::Done(Outcome::default());
+        }
+        let Some(view) = packet_view(packet, lookup.direction) else { return Step::Done(Outcome::default()) };
+        let scene = Scene {
+            arrival,
+            view: &view,
+            ip_len: packet.ip_bytes().len() as u32,
+            summary: summary_of(flow),
+        };
+        let enforced = self.enforces(&flow.data);
+        if enforced && arrival.verify_checksum && transport_checksum_ok(packet) == Some(false) {
+            return Step::Done(self.refuse(&scene, &mut flow.data, "malformed", "bad checksum", sink));
+        }
+        let mut stand = None;
+        if !lookup.related {
+            if let Transport::Tcp(tcp) = &packet.transport {
+                match self.segment(flow, &scene, tcp, sink) {
+                    SegmentStep::Accepted(before) => stand = before,
+                    SegmentStep::NewSession => return Step::NewSession,
+                    SegmentStep::Refused(outcome) => return Step::Done(outcome),
+                }
+            }
+        }
+        let judgement = self.rounds(flow, &scene, sink);
+        Step::Done(self.conclude(&scene, &mut flow.data, packet, stand, judgement, sink))
+    }
+
+    /// Gives the segment to the stream.
+    fn segment(
+        &mut self,
+        flow: &mut Flow<Conversation>,
+        scene: &Scene<'_>,
+        tcp: &crate::wire::Tcp<'_>,
+        sink: &mut dyn EventSink,
+    ) -> SegmentStep {
+        let direction = scene.view.direction;
+        let midstream = flow.midstream;
+        let Some(layer) = flow.data.tcp.as_deref_mut() else { return SegmentStep::Accepted(None) };
+        let stand = layer.session.expected_seq(direction).map(|receiver_expects| Stand {
+            receiver_expects,
+            sender_expects: layer.session.expected_seq(direction.reverse()),
+        });
+        let outcome = layer.session.on_segment(direction, tcp, scene.view.payload, scene.arrival.now_ns);
+        for event in &outcome.events {
+            if let (Some(name), false) = (event.event_name(), *event == StreamEvent::Retransmission) {
+                self.report_anomaly(scene, &flow.data, AnomalyKind::Stream, name, sink);
+            }
+        }
+        if midstream && self.failed_closed(&flow.data, "midstream", |shield| shield.failure.midstream) {
+            return SegmentStep::Refused(self.refuse(scene, &mut flow.data, "midstream", "stream midstream", sink));
+        }
+        match outcome.verdict {
+            Verdict::Accept => SegmentStep::Accepted(stand),
+            Verdict::NewSession => SegmentStep::NewSession,
+            Verdict::Drop(_) => {
+                self.counters.stream_drops += 1;
+                if self.enforces(&flow.data) {
+                    SegmentStep::Refused(self.refuse(scene, &mut flow.data, "stream", "stream error", sink))
+                } else {
+                    SegmentStep::Accepted(stand)
+                }
+            }
+            Verdict::Undecided(why) => {
+                let (name, which): (_, fn(&Shield) -> OpenOrClosed) = match why {
+                    Undecided::Midstream => ("midstream", |shield| shield.failure.midstream),
+                    Undecided::PastHistory | Undecided::Unread => ("memory", |shield| shield.failure.memory),
+                };
+                if self.failed_closed(&flow.data, name, which) {
+                    SegmentStep::Refused(self.refuse(scene, &mut flow.data, name, "stream memcap", sink))
+                } else {
+                    SegmentStep::Accepted(stand)
+                }
+            }
+        }
+    }
+
+    /// Drops one packet for a reason other than a signature.
+    fn refuse(
+        &mut self,
+        scene: &Scene<'_>,
+        conversation: &mut Conversation,
+        name: &'static str,
+        reason: &str,
+        sink: &mut dyn EventSink,
+    ) -> Outcome {
+        self.counters.failure(name);
+        self.count_blocked(conversation);
+        self.report_drop(scene, conversation, reason, None, sink);
+        Outcome { block: true, ..Outcome::default() }
+    }
+
+    /// Whether anything of this flow may be blocked: offline in IPS mode, or a guest with a blocking signature.
+    fn enforces(&self, conversation: &Conversation) -> bool {
+        self.settings.inline && self.shields(conversation).any(Shield::can_block)
+    }
+
+    fn failed_closed(
+        &mut self,
+        conversation: &Conversation,
+        name: &'static str,
+        which: fn(&Shield) -> OpenOrClosed,
+    ) -> bool {
+        if !self.settings.inline {
+            return false;
+        }
+        let closed = self.shields(conversation).any(|shield| which(shield).closes());
+        if !closed {
+            self.counters.failure(name);
+        }
+        closed
+    }
+
+    fn shields<'a>(&'a self, conversation: &'a Conversation) -> impl Iterator<Item = &'a Shield> {
+        conversation.sides.iter().filter_map(|side| self.policy.shields().get(side.shield as usize))
+    }
+
+    /// Shows the signatures what the packet brought: itself and its direction's stream, and, where it
+    /// acknowledged bytes that were held, the other direction's.
+    fn rounds(&mut self, flow: &mut Flow<Conversation>, scene: &Scene<'_>, sink: &mut dyn EventSink) -> Judgement {
+        let mut judgement = self.round(flow, scene, sink);
+        let reverse = scene.view.direction.reverse();
+        if flow.data.tcp.as_ref().is_some_and(|tcp| tcp.has_news(reverse)) {
+            let view = pseudo_view(flow, reverse);
+            let other = self.round(flow, &Scene { view: &view, ..*scene }, sink);
+            judgement.block |= other.block;
+            judgement.block_flow |= other.block_flow;
+        }
+        judgement
+    }
+
+    /// One direction's evaluation: packet (unless pseudo), stream, transactions; then verdict and alerts.
+    fn round(&mut self, flow: &mut Flow<Conversation>, scene: &Scene<'_>, sink: &mut dyn EventSink) -> Judgement {
+        let direction = scene.view.direction;
+        if let Some(layer) = flow.data.tcp.as_deref_mut() {
+            layer.detect_app(direction, &self.settings.http);
+        }
+        let flow_view = flow_view(flow);
+        let parties = parties(flow, scene.arrival);
+        let policy = self.policy.clone();
+        let thresholds = self.thresholds.clone();
+        let sides: SmallVec<[Side<'_>; MAX_SIDES]> = flow
+            .data
+            .sides
+            .iter()
+            .map(|party| {
+                let shield = &policy.shields()[party.shield as usize];
+                let assigned = (!shield.guest.is_empty()).then_some(&shield.assigned);
+                Side { home: party.home, assigned, guest: party.shield }
+            })
+            .collect();
+        let context = Context {
+            now_ns: scene.arrival.now_ns,
+            flow: Some(&flow_view),
+            packet: scene.view,
+            sides: &sides,
+            at_once: self.settings.inline,
+            thresholds: &thresholds,
+        };
+        let Conversation { tcp, detect, .. } = &mut flow.data;
+        self.scratch.begin();
+        policy.matcher.packet(&context, detect, &mut self.scratch);
+        let mut skipped = 0;
+        if let Some(layer) = tcp.as_deref_mut() {
+            let mut reader = Reader { matcher: &policy.matcher, context: &context, detect, scratch: &mut self.scratch };
+            skipped = reader.drain(layer, direction);
+        }
+        policy.matcher.finish(&context, &mut flow.data.detect, &mut self.scratch);
+        drop(sides);
+
+        self.count_skipped(&flow.data, skipped);
+        let mut judgement = Judgement::default();
+        if !self.scratch.hits().is_empty() {
+            judgement = judge(&policy, &parties, self.scratch.hits());
+            self.report_hits(scene, &mut flow.data, &parties, sink);
+            if judgement.block && self.settings.inline {
+                self.report_drop(scene, &mut flow.data, "rules", Some((&judgement, &parties)), sink);
+            }
+        }
+        self.finish_transactions(flow, scene, sink);
+        judgement
+    }
+
+    /// Reports and forgets the transactions that are complete.
+    fn finish_transactions(&mut self, flow: &mut Flow<Conversation>, scene: &Scene<'_>, sink: &mut dyn EventSink) {
+        while let Some(transaction) = flow.data.pop_finished() {
+            self.report_http(scene, &flow.data, &transaction, sink);
+            for event in transaction.events.iter() {
+                self.report_anomaly(scene, &flow.data, AnomalyKind::Applayer, event.name(), sink);
+            }
+        }
+    }
+
+    /// From judgement to outcome: marks the flow, tells its ends.
+    fn conclude(
+        &mut self,
+        scene: &Scene<'_>,
+        conversation: &mut Conversation,
+        packet: &Packet<'_>,
+        stand: Option<Stand>,
+        judgement: Judgement,
+        _sink: &mut dyn EventSink,
+    ) -> Outcome {
+        if !judgement.block || !self.settings.inline {
+            return Outcome::default();
+        }
+        self.count_blocked(conversation);
+        let told = judgement.block_flow || judgement.tell != Tell::default();
+        conversation.dropped |= judgement.block_flow;
+        let frames = if told {
+            self.tell(conversation, scene.view.direction, packet, stand, judgement.tell)
+        } else {
+            Vec::new()
+        };
+        let flow = if judgement.block_flow { FlowMark::Drop } else { FlowMark::Keep };
+        Outcome { block: true, flow, frames }
+    }
+
+    /// Inspects what an ended flow still held, and reports it.
+    pub(super) fn end_flow(
+        &mut self,
+        arrival: &Arrival,
+        flow: &mut Flow<Conversation>,
+        reason: EndReason,
+        sink: &mut dyn EventSink,
+    ) {
+        let armed = flow.data.generation == self.policy.generation;
+        if armed && !flow.data.dropped {
+            if let Some(layer) = flow.data.tcp.as_deref_mut() {
+                layer.flush();
+                for direction in [Direction::ToServer, Direction::ToClient] {
+                    let view = pseudo_view(flow, direction);
+                    let scene = Scene { arrival, view: &view, ip_len: 0, summary: summary_of(flow) };
+                    self.round(flow, &scene, sink);
+                }
+            }
+        }
+        let view = pseudo_view(flow, Direction::ToServer);
+        let scene = Scene { arrival, view: &view, ip_len: 0, summary: summary_of(flow) };
+        self.finish_transactions(flow, &scene, sink);
+        self.report_flow(arrival, flow, reason, sink);
+    }
+
+    fn count_bytes(&mut self, flow: &Flow<Conversation>, arrival: &Arrival, packet: &Packet<'_>) {
+        let bytes = packet.ip_bytes().len() as u64;
+        let encrypted = flow.data.tcp.as_ref().is_some_and(|tcp| tcp.app.is_encrypted());
+        let reason = if arrival.truncated {
+            Some(Reason::Truncated)
+        } else if encrypted {
+            Some(Reason::Encrypted)
+        } else if flow.midstream && self.settings.inline {
+            Some(Reason::Midstream)
+        } else {
+            None
+        };
+        for side in &flow.data.sides {
+            if let Some(guest) = self.counters.guest(side.shield) {
+                guest.bytes += bytes;
+                if let Some(reason) = reason {
+                    guest.uninspected[reason as usize] += bytes;
+                }
+            }
+        }
+    }
+
+    fn count_skipped(&mut self, conversation: &Conversation, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        for side in &conversation.sides {
+            if let Some(guest) = self.counters.guest(side.shield) {
+                guest.uninspected[Reason::PastDepth as usize] += bytes;
+            }
+        }
+    }
+
+    fn count_blocked(&mut self, conversation: &Conversation) {
+        for side in &conversation.sides {
+            if let Some(guest) = self.counters.guest(side.shield) {
+                guest.blocked += 1;
+            }
+        }
+    }
+}
+
+enum Step {
+    Done(Outcome),
+    NewSession,
+}
+
+enum SegmentStep {
+    Accepted(Option<Stand>),
+    NewSession,
+    Refused(Outcome),
+}
+
+/// Tells the flow table how far the flow has come and what it holds.
+fn settle(flows: &mut Flows, lookup: &Lookup) {
+    let Some(flow) = flows.get(lookup.id) else { return };
+    let Some(tcp) = flow.data.tcp.as_deref() else { return };
+    let phase = match tcp.session.state() {
+        stream::TcpState::Closed => FlowPhase::Closed,
+        stream::TcpState::Established | stream::TcpState::Closing => FlowPhase::Established,
+        _ => FlowPhase::New,
+    };
+    let bytes = tcp.heap_bytes();
+    flows.set_phase(lookup.id, phase);
+    flows.account(lookup.id, bytes);
+}
+
+fn is_first_syn(packet: &Packet<'_>) -> bool {
+    packet.tcp().is_some_and(|tcp| tcp.has(flags::SYN) && !tcp.has(flags::ACK))
+}
+
+fn flow_view(flow: &Flow<Conversation>) -> FlowView {
+    let server = flow.server();
+    let established = match &flow.data.tcp {
+        Some(tcp) => tcp.session.state() >= stream::TcpState::Established,
+        None => flow.packets.iter().all(|count| *count > 0),
+    };
+    FlowView {
+        client: flow.client.address,
+        client_port: flow.client.port,
+        server: server.address,
+        server_port: server.port,
+        ip_proto: flow.key.protocol,
+        established,
+        app: flow.data.app(),
+    }
+}
+
+fn parties(flow: &Flow<Conversation>, arrival: &Arrival) -> Parties {
+    let (client, server) = (flow.client.address, flow.server().address);
+    let mut peers = [server; MAX_SIDES];
+    for (peer, side) in peers.iter_mut().zip(&flow.data.sides) {
+        if side.home == Home::Server {
+            *peer = client;
+        }
+    }
+    Parties {
+        shields: flow.data.sides.iter().map(|side| side.shield).collect(),
+        peers,
+        wall_s: arrival.wall_ns / 1_000_000_000,
+    }
+}
+
+fn packet_view<'a>(packet: &Packet<'a>, direction: Direction) -> Option<PacketView<'a>> {
+    let (src, dst) = packet.addresses()?;
+    let ports = packet.ports().unwrap_or_default();
+    let (ttl, ip_id, fragment_bits) = match packet.network {
+        Network::V4(ip) => (ip.ttl(), Some(ip.id()), ip.flags()),
+        Network::V6(ip) => (ip.hop_limit(), None, 0),
+        Network::Other => return None,
+    };
+    let tcp = packet.tcp().map(|tcp| TcpView {
+        flags: tcp.flags(),
+        seq: tcp.seq(),
+        ack: tcp.ack(),
+        window: tcp.window(),
+    });
+    let icmp = match packet.transport {
+        Transport::Icmpv4(icmp) | Transport::Icmpv6(icmp) => {
+            let echo = icmp.has_id(matches!(packet.network, Network::V6(_)));
+            Some(IcmpView {
+                kind: icmp.kind(),
+                code: icmp.code(),
+                id: echo.then(|| icmp.id()),
+                seq: echo.then(|| icmp.sequence()),
+            })
+        }
+        _ => None,
+    };
+    Some(PacketView {
+        direction,
+        src,
+        dst,
+        src_port: ports.0,
+        dst_port: ports.1,
+        ip_proto: packet.protocol()?,
+        ttl,
+        ip_id,
+        fragment_bits,
+        fragment_offset: 0,
+        tcp,
+        icmp,
+        payload: packet.payload,
+        in_stream: tcp.is_some(),
+        pseudo: false,
+    })
+}
+
+/// The moment at which held bytes of `direction` become readable, without a packet of that direction.
+fn pseudo_view(flow: &Flow<Conversation>, direction: Direction) -> PacketView<'static> {
+    let (client, server) = (flow.client, flow.server());
+    let (from, to) = match direction {
+        Direction::ToServer => (client, server),
+        Direction::ToClient => (server, client),
+    };
+    PacketView {
+        direction,
+        src: from.address,
+        dst: to.address,
+        src_port: from.port,
+        dst_port: to.port,
+        ip_proto: flow.key.protocol,
+        ttl: 0,
+        ip_id: None,
+        fragment_bits: 0,
+        fragment_offset: 0,
+        tcp: None,
+        icmp: None,
+        payload: &[],
+        in_stream: true,
+        pseudo: true,
+    }
+}

@@ -1,0 +1,120 @@
+//! Moves one direction's readable bytes to stream signatures and the application parser.
+use crate::app::http;
+use crate::detect::{Context, FlowState, Matcher, Scratch, StreamView};
+use crate::Direction;
+
+use super::conversation::{AppState, TcpLayer, STREAM_TAIL_BYTES};
+
+/// Everything a direction's bytes are shown to.
+pub struct Reader<'a> {
+    /// The signatures.
+    pub matcher: &'a Matcher,
+    /// The moment.
+    pub context: &'a Context<'a>,
+    /// The flow's memory of detection.
+    pub detect: &'a mut FlowState,
+    /// Work space, taking hits.
+    pub scratch: &'a mut Scratch,
+}
+
+impl Reader<'_> {
+    /// Shows all that `direction` holds, across gaps, and says if it ended. Returns the bytes of bodies past
+    /// their depth that no parser looked at.
+    pub fn drain(&mut self, layer: &mut TcpLayer, direction: Direction) -> u64 {
+        let mut skipped = 0;
+        loop {
+            self.stream(layer, direction);
+            if matches!(layer.app, AppState::Detecting) {
+                return skipped;
+            }
+            skipped += self.application(layer, direction);
+            if layer.session.gap(direction).is_none() {
+                break;
+            }
+            self.gap(layer, direction);
+        }
+        self.end(layer, direction);
+        skipped
+    }
+
+    /// Shows stream signatures the bytes they have not seen, with the tail of those they have.
+    fn stream(&mut self, layer: &mut TcpLayer, direction: Direction) {
+        let side = direction as usize;
+        let readable = layer.session.readable(direction);
+        let seen = layer.streamed[side].saturating_sub(layer.session.offset(direction));
+        let fresh = readable.get(usize::try_from(seen).unwrap_or(usize::MAX)..).unwrap_or_default();
+        if fresh.is_empty() {
+            return;
+        }
+        let last = layer.ended(direction);
+        let tail = &mut layer.tails[side];
+        let seen_before = tail.len();
+        let offset = layer.streamed[side] - seen_before as u64;
+        let mut show = |bytes: &[u8]| {
+            let view = StreamView { offset, bytes, seen_before, last };
+            self.matcher.stream(self.context, self.detect, &view, self.scratch);
+        };
+        if tail.is_empty() {
+            show(fresh);
+            tail.extend_from_slice(&fresh[fresh.len().saturating_sub(STREAM_TAIL_BYTES)..]);
+        } else {
+            tail.extend_from_slice(fresh);
+            show(tail);
+            tail.drain(..tail.len().saturating_sub(STREAM_TAIL_BYTES));
+        }
+        tail.shrink_to(2 * STREAM_TAIL_BYTES);
+        layer.streamed[side] += fresh.len() as u64;
+    }
+
+    /// Feeds the parser, inspects the transactions that changed, gives up the bytes.
+    fn application(&mut self, layer: &mut TcpLayer, direction: Direction) -> u64 {
+        let readable = layer.session.readable(direction);
+        let len = readable.len();
+        let mut skipped = 0;
+        if len > 0 {
+            if let AppState::Http(connection) = &mut layer.app {
+                let skippable = connection.skippable(direction).min(len as u64);
+                let touched = if skippable == len as u64 {
+                    skipped = skippable;
+                    connection.gap(direction, skippable)
+                } else {
+                    connection.feed(direction, readable)
+                };
+                self.transactions(connection, touched);
+            }
+        }
+        layer.session.consume(direction, len);
+        skipped
+    }
+
+    fn gap(&mut self, layer: &mut TcpLayer, direction: Direction) {
+        let side = direction as usize;
+        let lost = layer.session.skip_gap(direction);
+        layer.tails[side].clear();
+        layer.streamed[side] += lost;
+        if let AppState::Http(connection) = &mut layer.app {
+            let touched = connection.gap(direction, lost);
+            self.transactions(connection, touched);
+        }
+    }
+
+    fn end(&mut self, layer: &mut TcpLayer, direction: Direction) {
+        let side = direction as usize;
+        if layer.closed[side] || !layer.ended(direction) {
+            return;
+        }
+        layer.closed[side] = true;
+        if let AppState::Http(connection) = &mut layer.app {
+            let touched = connection.close(direction);
+            self.transactions(connection, touched);
+        }
+    }
+
+    fn transactions(&mut self, connection: &mut http::Connection, touched: http::Touched) {
+        for id in touched {
+            if let Some(transaction) = connection.transaction_mut(id) {
+                self.matcher.transaction(self.context, self.detect, transaction, self.scratch);
+            }
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! Turns what happened into EVE records.
+use crate::event::{
+    write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
+    FlowTotals, Http, Kind, Sekisho,
+};
+use crate::app::http::Transaction;
+use crate::detect::{Hit, PacketView};
+use crate::flow::{EndReason, Flow, FlowPhase};
+use crate::rule::Signature;
+use crate::wire::{DefragEvent, Malformed, Network, Packet};
+use crate::Direction;
+
+use super::conversation::{AppState, Conversation};
+use super::judge::{Effect, Judgement, Parties};
+use super::{Arrival, Desk};
+
+/// Spool severity of records that no signature's priority decides.
+const SEVERITY_DROP: u8 = 2;
+const SEVERITY_ANOMALY: u8 = 3;
+const SEVERITY_RECORD: u8 = 4;
+
+/// Takes finished lines of EVE JSON, newline included. `severity`: 1 most severe … 4.
+pub trait EventSink {
+    /// Takes one line.
+    fn event(&mut self, severity: u8, line: &[u8]);
+}
+
+/// Which records are written beside alerts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// `drop`, one a flow.
+    pub drop: bool,
+    /// `http`, one a transaction.
+    pub http: bool,
+    /// `flow`, one a flow.
+    pub flow: bool,
+    /// `anomaly`.
+    pub anomaly: bool,
+}
+
+impl Records {
+    /// Everything: offline.
+    pub const ALL: Self = Self { drop: true, http: true, flow: true, anomaly: true };
+    /// The live path: what a peer could provoke without end is counted instead of written.
+    pub const LIVE: Self = Self { drop: true, http: false, flow: false, anomaly: false };
+}
+
+/// The packet, or the moment, that records are about.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub arrival: &'a Arrival,
+    pub view: &'a PacketView<'a>,
+    pub ip_len: u32,
+    pub summary: FlowSummary,
+}
+
+pub(super) fn summary_of(flow: &Flow<Conversation>) -> FlowSummary {
+    let server = flow.server();
+    FlowSummary {
+        totals: FlowTotals {
+            pkts_toserver: flow.packets[0],
+            pkts_toclient: flow.packets[1],
+            bytes_toserver: flow.bytes[0],
+            bytes_toclient: flow.bytes[1],
+        },
+        start_ns: flow.data.start_wall_ns,
+        endpoints: Some(Endpoints {
+            src: flow.client.address,
+            dst: server.address,
+            src_port: flow.client.port,
+            dst_port: server.port,
+            protocol: flow.key.protocol,
+        }),
+    }
+}
+
+fn endpoints_of(view: &PacketView<'_>) -> Endpoints {
+    let (src_port, dst_port) = match view.icmp {
+        Some(icmp) => (u16::from(icmp.kind), u16::from(icmp.code)),
+        None => (view.src_port, view.dst_port),
+    };
+    Endpoints { src: view.src, dst: view.dst, src_port, dst_port, protocol: view.ip_proto }
+}
+
+fn alert_of(signature: &Signature, action: Action) -> Alert<'_> {
+    Alert {
+        action,
+        gid: signature.gid,
+        sid: signature.sid,
+        rev: signature.rev,
+        msg: &signature.msg,
+        classtype: &signature.classtype,
+        priority: signature.priority,
+        metadata: &signature.metadata,
+    }
+}
+
+fn transaction_of(conversation: &Conversation, id: Option<u64>) -> Option<&Transaction> {
+    match &conversation.tcp.as_ref()?.app {
+        AppState::Http(connection) => connection.transaction(id?),
+        _ => None,
+    }
+}
+
+impl Desk {
+    /// The tap behind which a side's guest sits.
+    fn vnic_of(&self, conversation: &Conversation, side: usize) -> &str {
+        let Some(party) = conversation.sides.get(side) else { return "" };
+        let ends = conversation.senders.iter().filter_map(|sender| self.policy.port(sender.port));
+        ends.into_iter().find(|port| port.shield == party.shield).map_or("", |port| &port.tap)
+    }
+
+    fn tap(&self, ifindex: u32) -> &str {
+        self.policy.port(ifindex).map_or("", |port| &port.tap)
+    }
+
+    /// Writes an alert for every hit that is due one.
+    pub(super) fn report_hits(
+        &mut self,
+        scene: &Scene<'_>,
+        conversation: &mut Conversation,
+        parties: &Parties,
+        sink: &mut dyn super::EventSink,
+    ) {
+        for index in 0..self.scratch.hits().len() {
+            let hit = self.scratch.hits()[index];
+            if !hit.alert {
+                continue;
+            }
+            let effect = parties.effect(&self.policy, &hit);
+            if effect == Effect::None {
+                continue;
+            }
+            conversation.alerted = true;
+            if let Some(party) = conversation.sides.get(usize::from(hit.side)) {
+                if let Some(guest) = self.counters.guest(party.shield) {
+                    guest.alerts += 1;
+                }
+            }
+            self.report_alert(scene, conversation, parties, &hit, effect, sink);
+        }
+    }
+
+    fn report_alert(
+        &mut self,
+        scene: &Scene<'_>,
+        conversation: &Conversation,
+        parties: &Parties,
+        hit: &Hit,
+        effect: Effect,
+        sink: &mut dyn super::EventSink,
+    ) {
+        let blocks = self.settings.inline && matches!(effect, Effect::Block(_));
+        let action = if blocks { Action::Blocked } else { Action::Allowed };
+        let transaction = transaction_of(conversation, hit.tx_id);
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let signature = &self.policy.matcher.signatures()[hit.signature as usize];
+        let mut event = self.event(scene, conversation, Kind::Alert(alert_of(signature, action)));
+        event.tx_id = hit.tx_id;
+        event.http = transaction.map(|transaction| Http { transaction });
+        event.sekisho = self.sekisho(conversation, parties, hit, effect, blocks);
+        write_line(&event, &mut line);
+        let severity = signature.priority.clamp(1, 4);
+        sink.event(severity, &line);
+        self.line = line;
+    }
+
+    fn sekisho<'a>(
+        &'a self,
+        conversation: &Conversation,
+        parties: &Parties,
+        hit: &Hit,
+        effect: Effect,
+        blocks: bool,
+    ) -> Option<Sekisho<'a>> {
+        let side = usize::from(hit.side);
+        let shield = self.policy.shields().get(conversation.sides.get(side)?.shield as usize)?;
+        if shield.guest.is_empty() {
+            return None;
+        }
+        Some(Sekisho {
+            guest: &shield.guest,
+            vnic: self.vnic_of(conversation, side),
+            mode: parties.mode(&self.policy, hit).as_str(),
+            policy_version: Some(self.policy.version),
+            would: match effect {
+                Effect::Alert { would } => would,
+                _ => None,
+            },
+            verdict: if blocks { "drop" } else { "accept" },
+            ..Sekisho::default()
+        })
+    }
+
+    fn event<'a>(&'a self, scene: &Scene<'a>, conversation: &Conversation, kind: Kind<'a>) -> Event<'a> {
+        Event {
+            flow_id: Some(conversation.id),
+            in_iface: self.tap(scene.arrival.in_port),
+            pcap_cnt: scene.arrival.number,
+            endpoints: Some(endpoints_of(scene.view)),
+            pkt_src: if scene.view.pseudo { "stream" } else { "" },
+            app_proto: conversation.app_proto(),
+            direction: Some(scene.view.direction),
+            flow: Some(scene.summary),
+            ..Event::new(scene.arrival.wall_ns, kind)
+        }
+    }
+
+    fn write(&mut self, event: &Event<'_>, severity: u8, line: &mut Vec<u8>, sink: &mut dyn super::EventSink) {
+        line.clear();
+        write_line(event, line);
+        sink.event(severity, line);
+    }
+
+    /// Writes the `drop` record of a flow, once.
+    pub(super) fn report_drop(
+        &mut self,
+        scene: &Scene<'_>,
+        conversation: &mut Conversation,
+        reason: &str,
+        by: Option<(&Judgement, &Parties)>,
+        sink: &mut dyn super::EventSink,
+    ) {
+        if !self.settings.records.drop || conversation.drop_reported {
+            return;
+        }
+        conversation.drop_reported = true;
+        let policy = self.policy.clone();
+        let hit = by.and_then(|(judgement, _)| judgement.by).map(|index| self.scratch.hits()[index]);
+        let signature = hit.map(|hit| &policy.matcher.signatures()[hit.signature as usize]);
+        let alert = signature.map(|signature| alert_of(signature, Action::Blocked));
+        let kind = Kind::Drop(Drop { len: scene.ip_len, reason, alert });
+        let mut line = std::mem::take(&mut self.line);
+        {
+            let mut event = self.event(scene, conversation, kind);
+            if let (Some(hit), Some((_, parties))) = (hit, by) {
+                let effect = parties.effect(&policy, &hit);
+                event.sekisho = self.sekisho(conversation, parties, &hit, effect, true);
+            }
+            line.clear();
+            write_line(&event, &mut line);
+        }
+        sink.event(SEVERITY_DROP, &line);
+        self.line = line;
+    }
+
+    /// Writes a stream or application anomaly of a flow.
+    pub(super) fn report_anomaly(
+        &mut self,
+        scene: &Scene<'_>,
+        conversation: &Conversation,
+        kind: AnomalyKind,
+        name: &str,
+        sink: &mut dyn super::EventSink,
+    ) {
+        if !self.settings.records.anomaly {
+            return;
+        }
+        let layer = if kind == AnomalyKind::Applayer { "proto_parser" } else { "" };
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let anomaly = Kind::Anomaly(Anomaly { kind, event: name, layer });
+        write_line(&self.event(scene, conversation, anomaly), &mut line);
+        sink.event(SEVERITY_ANOMALY, &line);
+        self.line = line;
+    }
+
+    /// Writes that a packet is malformed.
+    pub(super) fn report_malformed(
+        &mut self,
+        arrival: &Arrival,
+        packet: Option<&Packet<'_>>,
+        malformed: Malformed,
+        sink: &mut dyn super::EventSink,
+    ) {
+        self.counters.malformed += 1;
+        let name = malformed.event_name().unwrap_or_else(|| malformed.reason());
+        self.report_decode(arrival, packet, name, sink);
+    }
+
+    /// Writes that a fragment is odd.
+    pub(super) fn report_fragment(
+        &mut self,
+        arrival: &Arrival,
+        packet: &Packet<'_>,
+        event: DefragEvent,
+        sink: &mut dyn super::EventSink,
+    ) {
+        let v6 = matches!(packet.network, Network::V6(_));
+        let name = match (event, v6) {
+            (DefragEvent::Overlap | DefragEvent::OverlapDiffers, false) => "decoder.ipv4.frag_overlap",
+            (DefragEvent::Overlap | DefragEvent::OverlapDiffers, true) => "decoder.ipv6.frag_overlap",
+            (DefragEvent::TooLarge, false) => "decoder.ipv4.frag_pkt_too_large",
+            (DefragEvent::TooLarge, true) => "decoder.ipv6.frag_pkt_too_large",
+            (DefragEvent::BadLength, true) => "decoder.ipv6.frag_invalid_length",
+            (DefragEvent::Inconsistent | DefragEvent::BadLength, _) => "fragment_inconsistent",
+            (DefragEvent::TooManyFragments | DefragEvent::Evicted, _) => "fragment_limit",
+        };
+        self.report_decode(arrival, Some(packet), name, sink);
+    }
+
+    fn report_decode(
+        &mut self,
+        arrival: &Arrival,
+        packet: Option<&Packet<'_>>,
+        name: &str,
+        sink: &mut dyn super::EventSink,
+    ) {
+        if !self.settings.records.anomaly {
+            return;
+        }
+        let kind = Kind::Anomaly(Anomaly { kind: AnomalyKind::Decode, event: name, layer: "" });
+        let ports = packet.and_then(Packet::ports).unwrap_or_default();
+        let endpoints = packet.and_then(|packet| {
+            let (src, dst) = packet.addresses()?;
+            let protocol = packet.protocol().unwrap_or(0);
+            Some(Endpoints { src, dst, src_port: ports.0, dst_port: ports.1, protocol })
+        });
+        let mut line = std::mem::take(&mut self.line);
+        let event = Event {
+            pcap_cnt: arrival.number,
+            endpoints,
+            ..Event::new(arrival.wall_ns, kind)
+        };
+        self.write(&event, SEVERITY_ANOMALY, &mut line, sink);
+        self.line = line;
+    }
+
+    /// Writes the `http` record of a transaction.
+    pub(super) fn report_http(
+        &mut self,
+        scene: &Scene<'_>,
+        conversation: &Conversation,
+        transaction: &Transaction,
+        sink: &mut dyn super::EventSink,
+    ) {
+        if !self.settings.records.http {
+            return;
+        }
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let mut event = self.event(scene, conversation, Kind::Http);
+        event.endpoints = scene.summary.endpoints;
+        event.flow = None;
+        event.direction = None;
+        event.tx_id = Some(transaction.id);
+        event.http = Some(Http { transaction });
+        write_line(&event, &mut line);
+        sink.event(SEVERITY_RECORD, &line);
+        self.line = line;
+    }
+
+    /// Writes the `flow` record.
+    pub(super) fn report_flow(
+        &mut self,
+        arrival: &Arrival,
+        flow: &Flow<Conversation>,
+        reason: EndReason,
+        sink: &mut dyn super::EventSink,
+    ) {
+        if !self.settings.records.flow {
+            return;
+        }
+        let summary = summary_of(flow);
+        let kind = Kind::Flow(FlowEnd {
+            totals: summary.totals,
+            start_ns: summary.start_ns,
+            end_ns: flow.data.last_wall_ns,
+            state: match flow.phase {
+                FlowPhase::New => "new",
+                FlowPhase::Established => "established",
+                FlowPhase::Closed => "closed",
+            },
+            reason: match reason {
+                EndReason::Timeout => "timeout",
+                EndReason::Evicted => "forced",
+                EndReason::Ended => "shutdown",
+            },
+            alerted: flow.data.alerted,
+            action: if flow.data.dropped { "drop" } else { "" },
+        });
+        let mut line = std::mem::take(&mut self.line);
+        let event = Event {
+            flow_id: Some(flow.data.id),
+            endpoints: summary.endpoints,
+            app_proto: flow.data.app_proto(),
+            direction: None::<Direction>,
+            ..Event::new(arrival.wall_ns.max(flow.data.last_wall_ns), kind)
+        };
+        self.write(&event, SEVERITY_RECORD, &mut line, sink);
+        self.line = line;
+    }
+}

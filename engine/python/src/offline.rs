@@ -1,0 +1,70 @@
+//! `replay`: captures inspected offline.
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use inspect::engine::{EventSink, Settings};
+use inspect::policy::Policy;
+use inspect::rule::{self, Variables};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+
+use crate::rules::owned;
+
+/// Writes events to a file; the first error is kept and ends up as the capture's.
+struct Eve {
+    file: BufWriter<File>,
+    failed: Option<std::io::Error>,
+}
+
+impl EventSink for Eve {
+    fn event(&mut self, _severity: u8, line: &[u8]) {
+        if self.failed.is_none() {
+            self.failed = self.file.write_all(line).err();
+        }
+    }
+}
+
+/// Inspects each (capture path, eve.json path) with fresh state; returns an error or "" for each.
+#[pyfunction]
+#[pyo3(signature = (rules, captures, *, ips, home_net, external_net))]
+pub fn replay(
+    py: Python<'_>,
+    rules: Vec<(String, PyBackedBytes)>,
+    captures: Vec<(String, String)>,
+    ips: bool,
+    home_net: &str,
+    external_net: &str,
+) -> PyResult<Vec<String>> {
+    let mut variables = Variables::default();
+    for (name, value) in [("HOME_NET", home_net), ("EXTERNAL_NET", external_net)] {
+        variables
+            .set_addresses(name, value)
+            .map_err(|reason| PyValueError::new_err(format!("{name} {value:?}: {reason}")))?;
+    }
+    let files = owned(rules);
+    Ok(py.allow_threads(|| {
+        let (signatures, _refused) = rule::load(&files, &variables);
+        let policy = Arc::new(Policy::offline(signatures, &variables));
+        let settings = if ips { Settings::offline_ips() } else { Settings::offline() };
+        let each = captures.iter().map(|(capture, eve)| {
+            one(Path::new(capture), Path::new(eve), &policy, &settings).err().unwrap_or_default()
+        });
+        each.collect()
+    }))
+}
+
+fn one(capture: &Path, eve: &Path, policy: &Arc<Policy>, settings: &Settings) -> Result<(), String> {
+    let bytes = fs::read(capture).map_err(|error| format!("{}: {error}", capture.display()))?;
+    let file = File::create(eve).map_err(|error| format!("{}: {error}", eve.display()))?;
+    let mut sink = Eve { file: BufWriter::new(file), failed: None };
+    let ran = inspect::replay::run(&bytes, policy, settings, &mut sink);
+    let wrote = sink.failed.map_or_else(|| sink.file.flush(), Err);
+    wrote.map_err(|error| format!("{}: {error}", eve.display()))?;
+    match ran {
+        Err(error) | Ok((_, Some(error))) => Err(format!("{}: {error}", capture.display())),
+        Ok((_, None)) => Ok(()),
+    }
+}
