@@ -173,9 +173,12 @@ impl Engine {
     }
 
     /// Runs another policy from the next packet on; every flow is armed anew when it is next seen.
-    pub fn swap(&mut self, policy: Arc<Policy>) {
+    ///
+    /// Its thresholds count from nothing: they are keyed by its own signature numbers.
+    pub fn swap(&mut self, policy: Arc<Policy>, thresholds: Arc<Thresholds>) {
         self.desk.counters.follow(&policy);
         self.desk.policy = policy;
+        self.desk.thresholds = thresholds;
     }
 
     /// The policy that runs.

@@ -146,6 +146,11 @@ impl Policy {
         }
     }
 
+    /// No guests, no signatures: what runs before a policy is loaded.
+    pub fn empty(variables: &Variables) -> Self {
+        Self { shields: Vec::new(), ..Self::offline(Vec::new(), variables) }
+    }
+
     /// The guests, in the document's order.
     pub fn shields(&self) -> &[Shield] {
         &self.shields

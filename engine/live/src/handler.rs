@@ -1,0 +1,240 @@
+//! A worker's packets through its engine, and the engine's answers as marks and verdicts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use inspect::detect::Thresholds;
+use inspect::engine::{Arrival, Engine, FlowMark, GuestCounters, Outcome, Reason, Settings};
+use inspect::flow::FlowLimits;
+use inspect::policy::{Policy, Shield};
+use inspect::rule::Variables;
+use inspect::wire::decode_ip;
+use nfqueue::{Decision, Handler, QueuedPacket};
+use serde::Serialize;
+
+use crate::{EventSink, PolicyReader, ResetSender, Severity, WorkerContext};
+
+/// Bits of the packet mark; ARCHITECTURE.md has the whole layout.
+mod mark {
+    /// The inspector has seen the packet.
+    pub const SEEN: u32 = 0x0100_0000;
+    /// Drop this packet and its flow.
+    pub const DROP: u32 = 0x0200_0000;
+    /// Forget that the flow was dropped: this packet opens a new one.
+    pub const FORGET: u32 = 0x0800_0000;
+}
+
+/// A policy and the thresholds that count under it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Its counters.
+    pub thresholds: Arc<Thresholds>,
+}
+
+impl Loaded {
+    /// No guests, no signatures: every packet passes.
+    pub fn nothing() -> Self {
+        let policy = Policy::empty(&Variables::default());
+        Self { policy: Arc::new(policy), thresholds: Arc::default() }
+    }
+}
+
+/// What a worker shows of its engine, renewed about every 100 ms.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Published {
+    packets: u64,
+    flows: u64,
+    malformed: u64,
+    stream_drops: u64,
+    told: u64,
+    untold: u64,
+    failures: BTreeMap<String, u64>,
+    guests: BTreeMap<String, PublishedGuest>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+struct PublishedGuest {
+    bytes: u64,
+    uninspected: BTreeMap<&'static str, u64>,
+    blocked: u64,
+    alerts: u64,
+}
+
+impl PublishedGuest {
+    fn add(&mut self, counters: &GuestCounters) {
+        self.bytes += counters.bytes;
+        self.blocked += counters.blocked;
+        self.alerts += counters.alerts;
+        for reason in Reason::ALL {
+            let bytes = counters.uninspected[reason as usize];
+            if bytes > 0 {
+                *self.uninspected.entry(reason.as_str()).or_default() += bytes;
+            }
+        }
+    }
+}
+
+impl Published {
+    fn of(engine: &Engine) -> Self {
+        let counters = engine.counters();
+        let mut guests: BTreeMap<String, PublishedGuest> = BTreeMap::new();
+        for (name, counted) in counters.guests() {
+            guests.entry(name.to_owned()).or_default().add(&counted);
+        }
+        Self {
+            packets: counters.packets,
+            flows: engine.flow_count() as u64,
+            malformed: counters.malformed,
+            stream_drops: counters.stream_drops,
+            told: counters.told,
+            untold: counters.untold,
+            failures: counters.failures.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            guests,
+        }
+    }
+
+    /// All workers' together.
+    pub fn merge(workers: &[Self]) -> Self {
+        let mut all = Self::default();
+        for one in workers {
+            all.packets += one.packets;
+            all.flows += one.flows;
+            all.malformed += one.malformed;
+            all.stream_drops += one.stream_drops;
+            all.told += one.told;
+            all.untold += one.untold;
+            for (name, count) in &one.failures {
+                *all.failures.entry(name.clone()).or_default() += count;
+            }
+            for (name, guest) in &one.guests {
+                let total = all.guests.entry(name.clone()).or_default();
+                total.bytes += guest.bytes;
+                total.blocked += guest.blocked;
+                total.alerts += guest.alerts;
+                for (reason, bytes) in &guest.uninspected {
+                    *total.uninspected.entry(reason).or_default() += bytes;
+                }
+            }
+        }
+        all
+    }
+}
+
+/// One worker's handler.
+pub struct PacketHandler {
+    engine: Engine,
+    policy: PolicyReader<Loaded>,
+    events: EventSink,
+    resets: Option<ResetSender>,
+    published: Arc<Vec<Mutex<Published>>>,
+    worker: usize,
+    began: Instant,
+}
+
+/// Hands the engine's events to the spool's writer.
+struct Sink<'a>(&'a EventSink);
+
+impl inspect::engine::EventSink for Sink<'_> {
+    fn event(&mut self, severity: u8, line: &[u8]) {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        self.0.send(Severity::new(severity), line);
+    }
+}
+
+impl PacketHandler {
+    /// A handler without flows; `memory` bounds what its flows hold.
+    pub fn new(
+        context: WorkerContext,
+        mut policy: PolicyReader<Loaded>,
+        published: Arc<Vec<Mutex<Published>>>,
+        memory: usize,
+    ) -> Self {
+        let settings = Settings {
+            flows: FlowLimits { max_memory_bytes: memory, ..FlowLimits::default() },
+            ..Settings::live(seed())
+        };
+        let loaded = policy.current();
+        let engine = Engine::new(settings, loaded.policy.clone(), loaded.thresholds.clone());
+        Self {
+            engine,
+            policy,
+            events: context.events,
+            resets: context.resets,
+            published,
+            worker: context.worker,
+            began: Instant::now(),
+        }
+    }
+
+    fn arrival(&self, wall_ns: u64) -> Arrival {
+        Arrival { now_ns: self.began.elapsed().as_nanos() as u64, wall_ns, ..Arrival::default() }
+    }
+
+    fn follow_policy(&mut self) {
+        let loaded = self.policy.current();
+        if !Arc::ptr_eq(&loaded.policy, self.engine.policy()) {
+            self.engine.swap(loaded.policy.clone(), loaded.thresholds.clone());
+        }
+    }
+}
+
+impl Handler for PacketHandler {
+    fn packet(&mut self, packet: &QueuedPacket<'_>, wall_ns: u64) -> Decision {
+        self.follow_policy();
+        let arrival = Arrival {
+            in_port: packet.in_dev,
+            out_port: packet.out_dev,
+            source_mac: packet.src_mac,
+            truncated: packet.truncated(),
+            verify_checksum: packet.checksum_ready,
+            ..self.arrival(wall_ns)
+        };
+        let decoded = decode_ip(packet.payload);
+        let outcome = self.engine.packet(&arrival, decoded, &mut Sink(&self.events));
+        if let Some(resets) = &self.resets {
+            for (port, frame) in &outcome.frames {
+                resets.send(*port, frame);
+            }
+        }
+        decide(packet.mark, &outcome)
+    }
+
+    fn idle(&mut self, wall_ns: u64) {
+        self.follow_policy();
+        let arrival = self.arrival(wall_ns);
+        self.engine.tick(&arrival, &mut Sink(&self.events));
+        if let Some(published) = self.published.get(self.worker) {
+            *published.lock().unwrap_or_else(PoisonError::into_inner) = Published::of(&self.engine);
+        }
+    }
+}
+
+/// The engine's answer as the kernel understands it.
+///
+/// A flow that must stay dropped is accepted with the drop mark: a packet dropped here would reach no later hook,
+/// and only a later hook can write the mark to the connection and drop the packet.
+fn decide(mark: u32, outcome: &Outcome) -> Decision {
+    let mark = mark | mark::SEEN;
+    match (outcome.block, outcome.flow) {
+        (true, FlowMark::Drop) => Decision::accept_with(mark | mark::DROP),
+        (true, _) => Decision::DROP,
+        (false, FlowMark::Forget) => Decision::accept_with(mark | mark::FORGET),
+        (false, _) => Decision::accept_with(mark),
+    }
+}
+
+/// Whether a packet whose inspection failed must be dropped.
+pub fn fails_closed(policy: &Policy, packet: &QueuedPacket<'_>) -> bool {
+    let shield = |port: u32| policy.port(port).and_then(|port| policy.shields().get(port.shield as usize));
+    let closed = |shield: &Shield| shield.failure.parser_error.closes();
+    [packet.in_dev, packet.out_dev].into_iter().filter_map(shield).any(closed)
+}
+
+/// Keys the flow table's hash, so that no peer can make its flows collide.
+fn seed() -> [u64; 2] {
+    use std::hash::{BuildHasher, RandomState};
+    [RandomState::new().hash_one(0u8), RandomState::new().hash_one(1u8)]
+}

@@ -1,0 +1,244 @@
+//! The inspector: a policy slot, the packet handlers that read it, and the queues or another source of packets.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use inspect::detect::Thresholds;
+use inspect::policy::{Document, Policy, PolicyError};
+use nfqueue::{Decision, Handler, QueuedPacket};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
+
+use crate::handler::{fails_closed, Loaded, PacketHandler, Published};
+use crate::{
+    EventSink, EventWriter, Guarded, OnPanic, PolicySlot, ResetSender, Runtime, RuntimeConfig, Spool,
+    WorkerContext, WorkerCounters,
+};
+
+/// Bytes of events that may wait for the spool's disk.
+const EVENT_BUFFER_BYTES: usize = 16 << 20;
+/// Reset frames a second, all workers together.
+const RESETS_PER_SECOND: u32 = 1000;
+
+/// What an inspector is told once, when it starts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InspectorSettings {
+    /// Workers, and so queues.
+    pub queues: u16,
+    /// Bound of the whole spool.
+    pub spool_max_bytes: u64,
+    /// Bound of all flows' memory.
+    pub memory_max_bytes: usize,
+}
+
+/// What became of a policy.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoadReport {
+    /// Its version, live now.
+    pub version: u64,
+    /// Signatures compiled.
+    pub loaded: usize,
+    /// Rules that did not load; the rest runs.
+    pub refused: Vec<String>,
+    /// How long it took.
+    pub took_ms: u64,
+}
+
+/// Why a policy did not go live; the one before it stays.
+#[derive(Debug)]
+pub enum LoadError {
+    /// A file cannot be read.
+    Unreadable {
+        /// Its path.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The document cannot run.
+    Policy(PolicyError),
+}
+
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable { path, error } => write!(f, "{path}: {error}"),
+            Self::Policy(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// The live inspector.
+pub struct Inspector {
+    settings: InspectorSettings,
+    slot: PolicySlot<Loaded>,
+    events: EventSink,
+    writer: Option<EventWriter>,
+    published: Arc<Vec<Mutex<Published>>>,
+    runtime: Option<Runtime>,
+    external: Option<External>,
+}
+
+/// Handlers for packets that another source brings, one a worker.
+struct External {
+    handlers: Vec<Mutex<Guarded<PacketHandler>>>,
+    counters: Vec<Arc<WorkerCounters>>,
+    resets: ResetSender,
+}
+
+impl Inspector {
+    /// Opens the spool. Nothing is inspected before [`Inspector::load`] and a start.
+    pub fn open(spool_dir: &Path, settings: InspectorSettings) -> io::Result<Self> {
+        let spool = Spool::open(spool_dir, "inspector", settings.spool_max_bytes)?;
+        let (events, writer) = EventWriter::start(spool, EVENT_BUFFER_BYTES)?;
+        let published = (0..settings.queues).map(|_| Mutex::default()).collect();
+        Ok(Self {
+            settings,
+            slot: PolicySlot::new(Loaded::nothing()),
+            events,
+            writer: Some(writer),
+            published: Arc::new(published),
+            runtime: None,
+            external: None,
+        })
+    }
+
+    /// Compiles the engine policy at `path` and swaps it in whole.
+    pub fn load(&self, path: &Path) -> Result<LoadReport, LoadError> {
+        let began = Instant::now();
+        let document = Document::parse(&read(path)?).map_err(LoadError::Policy)?;
+        let files = document
+            .rule_files()
+            .map(|name| Ok((name.to_owned(), read(Path::new(name))?)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let policy = Policy::compile(&document, &files).map_err(LoadError::Policy)?;
+        let report = LoadReport {
+            version: policy.version,
+            loaded: policy.matcher.signatures().len(),
+            refused: policy.refused.iter().map(ToString::to_string).collect(),
+            took_ms: began.elapsed().as_millis() as u64,
+        };
+        self.slot.swap(Loaded {
+            policy: Arc::new(policy),
+            thresholds: Arc::new(Thresholds::default()),
+        });
+        Ok(report)
+    }
+
+    /// Binds the queues from `first` on and starts a worker each, in the calling thread's network namespace.
+    pub fn start_native(&mut self, first: u16, fail_open: bool) -> io::Result<()> {
+        self.refuse_second_start()?;
+        let config = RuntimeConfig {
+            resets_per_second: RESETS_PER_SECOND,
+            ..RuntimeConfig::new(first, self.settings.queues, fail_open)
+        };
+        let bound = Runtime::bind(&config)?;
+        self.runtime = Some(bound.start(self.events.clone(), self.maker(), self.on_panic())?);
+        Ok(())
+    }
+
+    /// Makes ready for packets of another source, see [`Inspector::inspect`].
+    pub fn start_external(&mut self) -> io::Result<()> {
+        self.refuse_second_start()?;
+        let resets = ResetSender::open(RESETS_PER_SECOND)?;
+        let make: Arc<dyn Fn(WorkerContext) -> PacketHandler + Send + Sync> = Arc::new(self.maker());
+        let counters: Vec<Arc<WorkerCounters>> =
+            (0..self.settings.queues).map(|_| Arc::default()).collect();
+        let handlers = counters
+            .iter()
+            .enumerate()
+            .map(|(worker, counters)| {
+                let context = WorkerContext {
+                    worker,
+                    events: self.events.clone(),
+                    resets: Some(resets.clone()),
+                };
+                Mutex::new(Guarded::new(context, make.clone(), self.on_panic(), counters.clone()))
+            })
+            .collect();
+        self.external = Some(External { handlers, counters, resets });
+        Ok(())
+    }
+
+    /// Inspects one packet of another source; `None` when there is no such worker.
+    pub fn inspect(&self, worker: usize, packet: &QueuedPacket<'_>, now_ns: u64) -> Option<Decision> {
+        let handler = self.external.as_ref()?.handlers.get(worker)?;
+        Some(handler.lock().unwrap_or_else(PoisonError::into_inner).packet(packet, now_ns))
+    }
+
+    /// Time for timeouts, for another source's workers; about every 100 ms.
+    pub fn idle(&self, now_ns: u64) {
+        for handler in self.external.iter().flat_map(|external| &external.handlers) {
+            handler.lock().unwrap_or_else(PoisonError::into_inner).idle(now_ns);
+        }
+    }
+
+    /// Every counter, and the live policy's version.
+    pub fn stats(&self) -> Value {
+        let loaded = self.slot.load();
+        let workers: Vec<Published> = self
+            .published
+            .iter()
+            .map(|published| published.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .collect();
+        let source = match (&self.runtime, &self.external) {
+            (Some(runtime), _) => json!({ "source": "native", "healthy": runtime.healthy(), "runtime": runtime.stats() }),
+            (None, Some(external)) => json!({
+                "source": "external",
+                "healthy": true,
+                "workers": external.counters.iter().map(|one| one.snapshot()).collect::<Vec<_>>(),
+                "resets": external.resets.stats(),
+                "events": self.events.stats(),
+            }),
+            (None, None) => json!({ "source": null, "healthy": false }),
+        };
+        json!({
+            "policy_version": loaded.policy.version,
+            "generation": loaded.policy.generation,
+            "signatures": loaded.policy.matcher.signatures().len(),
+            "engine": Published::merge(&workers),
+            "packets_from": source,
+        })
+    }
+
+    /// Decides what waits, closes the queues, writes the last events.
+    pub fn stop(&mut self) {
+        self.external = None;
+        if let Some(runtime) = self.runtime.take() {
+            runtime.stop();
+        }
+        if let Some(writer) = self.writer.take() {
+            writer.stop();
+        }
+    }
+
+    fn refuse_second_start(&self) -> io::Result<()> {
+        if self.runtime.is_some() || self.external.is_some() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the inspector runs already"));
+        }
+        Ok(())
+    }
+
+    fn maker(&self) -> impl Fn(WorkerContext) -> PacketHandler + Send + Sync + 'static {
+        let slot = self.slot.clone();
+        let published = self.published.clone();
+        let memory = self.settings.memory_max_bytes / usize::from(self.settings.queues.max(1));
+        move |context| PacketHandler::new(context, slot.reader(), published.clone(), memory)
+    }
+
+    fn on_panic(&self) -> Arc<OnPanic> {
+        let slot = self.slot.clone();
+        Arc::new(move |packet| match fails_closed(&slot.load().policy, packet) {
+            true => Decision::DROP,
+            false => Decision::ACCEPT,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    std::fs::read(path).map_err(|error| LoadError::Unreadable { path: path.display().to_string(), error })
+}
