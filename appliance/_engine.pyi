@@ -50,8 +50,14 @@ class Inspector:
         """settings: JSON, `{"queues": 2, "spool_max_bytes": …, "memory_max_bytes": …}`."""
     def load(self, policy_path: str) -> str:
         """Compile engine.json and swap it in whole; return a JSON report. Raises PolicyError."""
-    def start_native(self, first_queue: int, *, fail_open: bool) -> None:
-        """Bind the queues and start one worker a queue. Raises OSError."""
+    def start_native(
+        self, first_queue: int, *, fail_open: bool, run_as: tuple[int, int] | None = None
+    ) -> None:
+        """Bind the queues and start one worker a queue, as (uid, gid) without other rights. Raises OSError."""
+    def start_external(self) -> None:
+        """Make ready for `inspect`. Raises OSError."""
+    def idle(self) -> None:
+        """Run timeouts for `inspect`'s workers; to be called about every 100 ms."""
     def inspect(
         self, worker: int, packet: bytes, mark: int, in_dev: int, out_dev: int, src_mac: bytes
     ) -> tuple[bool, int]:

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
 use crate::handler::{fails_closed, Loaded, PacketHandler, Published};
+use crate::privilege::{self, Unprivileged};
 use crate::{
     EventSink, EventWriter, Guarded, OnPanic, PolicySlot, ResetSender, Runtime, RuntimeConfig, Spool,
     WorkerContext, WorkerCounters,
@@ -76,9 +77,9 @@ impl std::error::Error for LoadError {}
 pub struct Inspector {
     settings: InspectorSettings,
     slot: PolicySlot<Loaded>,
-    events: EventSink,
-    writer: Option<EventWriter>,
+    spool: Option<Spool>,
     published: Arc<Vec<Mutex<Published>>>,
+    writer: Option<EventWriter>,
     runtime: Option<Runtime>,
     external: Option<External>,
 }
@@ -88,19 +89,19 @@ struct External {
     handlers: Vec<Mutex<Guarded<PacketHandler>>>,
     counters: Vec<Arc<WorkerCounters>>,
     resets: ResetSender,
+    events: EventSink,
 }
 
 impl Inspector {
     /// Opens the spool. Nothing is inspected before [`Inspector::load`] and a start.
     pub fn open(spool_dir: &Path, settings: InspectorSettings) -> io::Result<Self> {
         let spool = Spool::open(spool_dir, "inspector", settings.spool_max_bytes)?;
-        let (events, writer) = EventWriter::start(spool, EVENT_BUFFER_BYTES)?;
         let published = (0..settings.queues).map(|_| Mutex::default()).collect();
         Ok(Self {
             settings,
             slot: PolicySlot::new(Loaded::nothing()),
-            events,
-            writer: Some(writer),
+            spool: Some(spool),
+            writer: None,
             published: Arc::new(published),
             runtime: None,
             external: None,
@@ -130,21 +131,24 @@ impl Inspector {
     }
 
     /// Binds the queues from `first` on and starts a worker each, in the calling thread's network namespace.
-    pub fn start_native(&mut self, first: u16, fail_open: bool) -> io::Result<()> {
-        self.refuse_second_start()?;
+    ///
+    /// become_user: gives up all other rights in between; no other thread may run then, see
+    /// [`privilege::drop_to`].
+    pub fn start_native(&mut self, first: u16, fail_open: bool, become_user: Option<Unprivileged>) -> io::Result<()> {
         let config = RuntimeConfig {
             resets_per_second: RESETS_PER_SECOND,
             ..RuntimeConfig::new(first, self.settings.queues, fail_open)
         };
         let bound = Runtime::bind(&config)?;
-        self.runtime = Some(bound.start(self.events.clone(), self.maker(), self.on_panic())?);
+        let events = self.start_events(become_user)?;
+        self.runtime = Some(bound.start(events, self.maker(), self.on_panic())?);
         Ok(())
     }
 
     /// Makes ready for packets of another source, see [`Inspector::inspect`].
     pub fn start_external(&mut self) -> io::Result<()> {
-        self.refuse_second_start()?;
         let resets = ResetSender::open(RESETS_PER_SECOND)?;
+        let events = self.start_events(None)?;
         let make: Arc<dyn Fn(WorkerContext) -> PacketHandler + Send + Sync> = Arc::new(self.maker());
         let counters: Vec<Arc<WorkerCounters>> =
             (0..self.settings.queues).map(|_| Arc::default()).collect();
@@ -154,13 +158,13 @@ impl Inspector {
             .map(|(worker, counters)| {
                 let context = WorkerContext {
                     worker,
-                    events: self.events.clone(),
+                    events: events.clone(),
                     resets: Some(resets.clone()),
                 };
                 Mutex::new(Guarded::new(context, make.clone(), self.on_panic(), counters.clone()))
             })
             .collect();
-        self.external = Some(External { handlers, counters, resets });
+        self.external = Some(External { handlers, counters, resets, events });
         Ok(())
     }
 
@@ -192,7 +196,7 @@ impl Inspector {
                 "healthy": true,
                 "workers": external.counters.iter().map(|one| one.snapshot()).collect::<Vec<_>>(),
                 "resets": external.resets.stats(),
-                "events": self.events.stats(),
+                "events": external.events.stats(),
             }),
             (None, None) => json!({ "source": null, "healthy": false }),
         };
@@ -216,11 +220,16 @@ impl Inspector {
         }
     }
 
-    fn refuse_second_start(&self) -> io::Result<()> {
-        if self.runtime.is_some() || self.external.is_some() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the inspector runs already"));
+    /// Starts the thread that writes the spool, once every right that is given up is given up.
+    fn start_events(&mut self, become_user: Option<Unprivileged>) -> io::Result<EventSink> {
+        let running = || io::Error::new(io::ErrorKind::AlreadyExists, "the inspector was started before");
+        let spool = self.spool.take().ok_or_else(running)?;
+        if let Some(who) = become_user {
+            privilege::drop_to(who)?;
         }
-        Ok(())
+        let (events, writer) = EventWriter::start(spool, EVENT_BUFFER_BYTES)?;
+        self.writer = Some(writer);
+        Ok(events)
     }
 
     fn maker(&self) -> impl Fn(WorkerContext) -> PacketHandler + Send + Sync + 'static {

@@ -10,6 +10,8 @@
 mod counter;
 mod events;
 mod guarded;
+mod handler;
+mod inspector;
 mod notice;
 mod policy;
 pub mod privilege;
@@ -22,6 +24,7 @@ mod sys;
 
 pub use events::{EventSink, EventStats, EventWriter, Severity};
 pub use guarded::{Guarded, OnPanic, WorkerContext, WorkerCounters};
+pub use inspector::{Inspector, InspectorSettings, LoadError, LoadReport};
 pub use policy::{PolicyReader, PolicySlot};
 pub use reset::{ResetSender, ResetStats};
 pub use runtime::{Bound, Runtime, RuntimeConfig};

@@ -73,7 +73,29 @@ pub struct QueuedPacket<'a> {
     pub ct_zone: Option<u16>,
 }
 
-impl QueuedPacket<'_> {
+impl<'a> QueuedPacket<'a> {
+    /// A packet of which only the bytes are known; set the rest with struct update.
+    pub fn of(payload: &'a [u8]) -> Self {
+        Self {
+            id: 0,
+            payload,
+            original_len: payload.len(),
+            mark: 0,
+            in_dev: 0,
+            out_dev: 0,
+            src_mac: None,
+            checksum_ready: false,
+            gso: false,
+            vlan: None,
+            hw_protocol: 0,
+            hook: 0,
+            l2_header: None,
+            timestamp_ns: None,
+            ct_mark: None,
+            ct_zone: None,
+        }
+    }
+
     /// Whether there is more of this packet than [`QueuedPacket::payload`] shows.
     ///
     /// The kernel copies at most 65,531 bytes; an IP header may claim more than it copied, too.

@@ -1,8 +1,16 @@
 //! `appliance._engine`: converts, releases the GIL, nothing else. What it offers is stated in `_engine.pyi`.
+mod inspector;
 mod offline;
 mod rules;
 
 use pyo3::prelude::*;
+
+pyo3::create_exception!(
+    _engine,
+    PolicyError,
+    pyo3::exceptions::PyValueError,
+    "An engine policy that cannot be loaded; the live one stays."
+);
 
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -10,5 +18,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rules::Refusal>()?;
     module.add_function(wrap_pyfunction!(rules::check_rules, module)?)?;
     module.add_function(wrap_pyfunction!(offline::replay, module)?)?;
+    module.add_class::<inspector::Inspector>()?;
+    module.add_class::<inspector::Spool>()?;
+    module.add("PolicyError", module.py().get_type::<PolicyError>())?;
     Ok(())
 }
