@@ -1,0 +1,203 @@
+//! The whole engine on packets, as the live path drives it.
+mod dialogue;
+
+use dialogue::{policy, policy_of_generation, Dialogue, CLIENT_PORT_IFINDEX, SERVER_PORT_IFINDEX};
+use inspect::engine::FlowMark;
+use serde_json::json;
+
+const EVIL: &str = r#"alert http any any -> $HOME_NET any (msg:"evil"; flow:established,to_server; http.uri; content:"/evil"; sid:1;)"#;
+const REQUEST: &[u8] = b"GET /evil HTTP/1.1\r\nHost: web\r\n\r\n";
+const HARMLESS: &[u8] = b"GET /good HTTP/1.1\r\nHost: web\r\n\r\n";
+
+#[test]
+fn prevent_blocks_the_request_and_marks_its_flow() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    let outcome = dialogue.client(REQUEST);
+    assert!(outcome.block);
+    assert_eq!(FlowMark::Drop, outcome.flow);
+    assert_eq!(vec![1], dialogue.alerts());
+    let alert = &dialogue.events.0[0];
+    assert_eq!("blocked", alert["alert"]["action"]);
+    assert_eq!("web", alert["sekisho"]["guest"]);
+    assert_eq!("web0", alert["sekisho"]["vnic"]);
+    assert_eq!("prevent", alert["sekisho"]["mode"]);
+    assert_eq!(7, alert["sekisho"]["policy_version"]);
+}
+
+#[test]
+fn a_blocked_flow_stays_blocked_in_both_directions() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    dialogue.client(REQUEST);
+    assert!(dialogue.client(HARMLESS).block);
+    assert!(dialogue.server(b"HTTP/1.1 200 OK\r\n\r\n").block);
+    assert_eq!(vec![1], dialogue.alerts(), "and says so once");
+}
+
+#[test]
+fn a_blocked_flow_resets_both_ends_at_the_sequence_numbers_they_expect() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    let (client_seq, server_seq) = dialogue.sequences();
+    let frames = dialogue.client(REQUEST).frames;
+    let seq = |frame: &[u8]| u32::from_be_bytes(frame[38..42].try_into().unwrap());
+    let told: Vec<(u32, u32)> = frames.iter().map(|(port, frame)| (*port, seq(frame))).collect();
+    assert_eq!(vec![(SERVER_PORT_IFINDEX, client_seq), (CLIENT_PORT_IFINDEX, server_seq)], told);
+}
+
+#[test]
+fn a_guest_that_wants_silence_sends_no_resets() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({"on_drop": "silent"})));
+    let outcome = dialogue.client(REQUEST);
+    assert!(outcome.block);
+    assert!(outcome.frames.is_empty());
+}
+
+#[test]
+fn detect_passes_the_request_and_says_what_it_would_have_done() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "detect", json!({})));
+    assert!(!dialogue.client(REQUEST).block);
+    assert_eq!(vec![1], dialogue.alerts());
+    assert_eq!("drop", dialogue.events.0[0]["sekisho"]["would"]);
+    assert_eq!("allowed", dialogue.events.0[0]["alert"]["action"]);
+}
+
+#[test]
+fn as_written_alerts_without_blocking() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "as-written", json!({})));
+    assert!(!dialogue.client(REQUEST).block);
+    assert_eq!(vec![1], dialogue.alerts());
+    assert!(dialogue.events.0[0]["sekisho"].get("would").is_none());
+}
+
+#[test]
+fn off_neither_alerts_nor_blocks() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "off", json!({})));
+    assert!(!dialogue.client(REQUEST).block);
+    assert!(dialogue.events.0.is_empty());
+}
+
+#[test]
+fn ten_segments_of_one_byte_each_do_not_hide_a_match() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    let (start, rest) = REQUEST.split_at(10);
+    for byte in start {
+        assert!(!dialogue.client(&[*byte]).block);
+    }
+    assert!(dialogue.client(rest).block);
+}
+
+#[test]
+fn every_split_of_a_request_is_blocked_before_its_last_byte_passes() {
+    for cut in 1..REQUEST.len() {
+        let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+        let first = dialogue.client(&REQUEST[..cut]);
+        let blocked = first.block || dialogue.client(&REQUEST[cut..]).block;
+        assert!(blocked, "cut at {cut}");
+        assert_eq!(vec![1], dialogue.alerts(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn the_segment_that_fills_the_hole_is_the_one_blocked() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    assert!(!dialogue.client_ahead(10, &REQUEST[10..]).block);
+    assert!(dialogue.client(&REQUEST[..10]).block);
+}
+
+#[test]
+fn the_thousandth_request_of_a_connection_is_inspected_like_the_first() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    for _ in 0..1000 {
+        assert!(!dialogue.client(HARMLESS).block);
+        assert!(!dialogue.server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").block);
+    }
+    assert!(dialogue.client(REQUEST).block);
+}
+
+#[test]
+fn a_request_pipelined_behind_a_harmless_one_is_blocked() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    let both = [HARMLESS, REQUEST].concat();
+    assert!(dialogue.client(&both).block);
+}
+
+#[test]
+fn an_override_turns_one_signature_off() {
+    let off = json!({"overrides": [{"sid": 1, "mode": "off"}]});
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", off));
+    assert!(!dialogue.client(REQUEST).block);
+    assert!(dialogue.alerts().is_empty());
+}
+
+#[test]
+fn an_override_for_one_peer_holds_for_that_peer_only() {
+    let off_for = |peer: &str| json!({"overrides": [{"sid": 1, "mode": "off", "peer": peer}]});
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", off_for("10.9.0.0/24")));
+    assert!(!dialogue.client(REQUEST).block);
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", off_for("10.8.0.2")));
+    assert!(dialogue.client(REQUEST).block);
+}
+
+#[test]
+fn an_override_ends_with_its_date() {
+    let until = |until_s: u64| json!({"overrides": [{"sid": 1, "mode": "off", "until_s": until_s}]});
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", until(1_700_000_001)));
+    assert!(!dialogue.client(REQUEST).block);
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", until(1_699_999_999)));
+    assert!(dialogue.client(REQUEST).block);
+}
+
+#[test]
+fn a_policy_that_arrives_within_a_connection_holds_from_the_next_packet_on() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "off", json!({})));
+    assert!(!dialogue.client(HARMLESS).block);
+    let next = policy_of_generation(2, EVIL, "prevent", json!({}));
+    dialogue.engine.swap(next, Default::default());
+    assert!(dialogue.client(REQUEST).block);
+}
+
+#[test]
+fn a_new_connection_on_a_blocked_tuple_starts_anew() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    dialogue.client(REQUEST);
+    let first = dialogue.handshake();
+    assert!(!first.block);
+    assert_eq!(FlowMark::Forget, first.flow);
+    assert!(!dialogue.client(HARMLESS).block);
+    assert!(dialogue.client(REQUEST).block);
+}
+
+#[test]
+fn traffic_between_ports_without_a_guest_is_let_through_unseen() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({"name": "web"})));
+    let stranger = policy_of_generation(2, EVIL, "prevent", json!({"assignments": []}));
+    dialogue.engine.swap(stranger, Default::default());
+    assert!(!dialogue.client(REQUEST).block);
+}
+
+#[test]
+fn a_stream_signature_matches_across_segments() {
+    let rule = r#"alert tcp any any -> $HOME_NET any (msg:"raw"; flow:established,to_server; content:"attack-at-dawn"; sid:2;)"#;
+    let mut dialogue = Dialogue::open(policy(rule, "prevent", json!({})));
+    assert!(!dialogue.client(b"xxxx attack-").block);
+    assert!(dialogue.client(b"at-dawn yyy").block);
+    assert_eq!(vec![2], dialogue.alerts());
+}
+
+#[test]
+fn a_retransmission_that_differs_from_what_was_accepted_is_dropped() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    let (client_seq, server_seq) = dialogue.sequences();
+    assert!(!dialogue.client(b"GET /good").block);
+    assert!(dialogue.raw(true, client_seq, server_seq, 0x18, b"GET /evil").block);
+    assert!(!dialogue.raw(true, client_seq, server_seq, 0x18, b"GET /good").block);
+}
+
+#[test]
+fn a_passing_signature_silences_the_others() {
+    let rules = format!(
+        "{EVIL}\npass http any any -> $HOME_NET any (msg:\"ours\"; flow:established,to_server; http.uri; content:\"/evil\"; sid:3;)"
+    );
+    let mut dialogue = Dialogue::open(policy(&rules, "prevent", json!({})));
+    assert!(!dialogue.client(REQUEST).block);
+    assert!(dialogue.alerts().is_empty());
+}
