@@ -8,8 +8,8 @@
 
 pub mod app;
 pub mod detect;
-pub mod event;
 pub mod engine;
+pub mod event;
 pub mod flow;
 pub mod policy;
 pub mod replay;

@@ -19,7 +19,11 @@ pub fn run(
     sink: &mut dyn EventSink,
 ) -> Result<(u64, Option<CaptureError>), CaptureError> {
     let reader = CaptureReader::new(capture)?;
-    let mut engine = Engine::new(settings.clone(), policy.clone(), Arc::new(Thresholds::default()));
+    let mut engine = Engine::new(
+        settings.clone(),
+        policy.clone(),
+        Arc::new(Thresholds::default()),
+    );
     let mut arrival = Arrival::default();
     let mut torn = None;
     for record in reader {

@@ -39,8 +39,17 @@ fn a_blocked_flow_resets_both_ends_at_the_sequence_numbers_they_expect() {
     let (client_seq, server_seq) = dialogue.sequences();
     let frames = dialogue.client(REQUEST).frames;
     let seq = |frame: &[u8]| u32::from_be_bytes(frame[38..42].try_into().unwrap());
-    let told: Vec<(u32, u32)> = frames.iter().map(|(port, frame)| (*port, seq(frame))).collect();
-    assert_eq!(vec![(SERVER_PORT_IFINDEX, client_seq), (CLIENT_PORT_IFINDEX, server_seq)], told);
+    let told: Vec<(u32, u32)> = frames
+        .iter()
+        .map(|(port, frame)| (*port, seq(frame)))
+        .collect();
+    assert_eq!(
+        vec![
+            (SERVER_PORT_IFINDEX, client_seq),
+            (CLIENT_PORT_IFINDEX, server_seq)
+        ],
+        told
+    );
 }
 
 #[test]
@@ -108,7 +117,11 @@ fn the_thousandth_request_of_a_connection_is_inspected_like_the_first() {
     let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
     for _ in 0..1000 {
         assert!(!dialogue.client(HARMLESS).block);
-        assert!(!dialogue.server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").block);
+        assert!(
+            !dialogue
+                .server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .block
+        );
     }
     assert!(dialogue.client(REQUEST).block);
 }
@@ -139,7 +152,8 @@ fn an_override_for_one_peer_holds_for_that_peer_only() {
 
 #[test]
 fn an_override_ends_with_its_date() {
-    let until = |until_s: u64| json!({"overrides": [{"sid": 1, "mode": "off", "until_s": until_s}]});
+    let until =
+        |until_s: u64| json!({"overrides": [{"sid": 1, "mode": "off", "until_s": until_s}]});
     let mut dialogue = Dialogue::open(policy(EVIL, "prevent", until(1_700_000_001)));
     assert!(!dialogue.client(REQUEST).block);
     let mut dialogue = Dialogue::open(policy(EVIL, "prevent", until(1_699_999_999)));
@@ -188,8 +202,16 @@ fn a_retransmission_that_differs_from_what_was_accepted_is_dropped() {
     let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
     let (client_seq, server_seq) = dialogue.sequences();
     assert!(!dialogue.client(b"GET /good").block);
-    assert!(dialogue.raw(true, client_seq, server_seq, 0x18, b"GET /evil").block);
-    assert!(!dialogue.raw(true, client_seq, server_seq, 0x18, b"GET /good").block);
+    assert!(
+        dialogue
+            .raw(true, client_seq, server_seq, 0x18, b"GET /evil")
+            .block
+    );
+    assert!(
+        !dialogue
+            .raw(true, client_seq, server_seq, 0x18, b"GET /good")
+            .block
+    );
 }
 
 #[test]

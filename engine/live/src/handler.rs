@@ -38,7 +38,10 @@ impl Loaded {
     /// No guests, no signatures: every packet passes.
     pub fn nothing() -> Self {
         let policy = Policy::empty(&Variables::default());
-        Self { policy: Arc::new(policy), thresholds: Arc::default() }
+        Self {
+            policy: Arc::new(policy),
+            thresholds: Arc::default(),
+        }
     }
 }
 
@@ -91,7 +94,11 @@ impl Published {
             stream_drops: counters.stream_drops,
             told: counters.told,
             untold: counters.untold,
-            failures: counters.failures.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            failures: counters
+                .failures
+                .iter()
+                .map(|(name, count)| ((*name).to_owned(), *count))
+                .collect(),
             guests,
         }
     }
@@ -153,7 +160,10 @@ impl PacketHandler {
         memory: usize,
     ) -> Self {
         let settings = Settings {
-            flows: FlowLimits { max_memory_bytes: memory, ..FlowLimits::default() },
+            flows: FlowLimits {
+                max_memory_bytes: memory,
+                ..FlowLimits::default()
+            },
             ..Settings::live(seed())
         };
         let loaded = policy.current();
@@ -170,13 +180,18 @@ impl PacketHandler {
     }
 
     fn arrival(&self, wall_ns: u64) -> Arrival {
-        Arrival { now_ns: self.began.elapsed().as_nanos() as u64, wall_ns, ..Arrival::default() }
+        Arrival {
+            now_ns: self.began.elapsed().as_nanos() as u64,
+            wall_ns,
+            ..Arrival::default()
+        }
     }
 
     fn follow_policy(&mut self) {
         let loaded = self.policy.current();
         if !Arc::ptr_eq(&loaded.policy, self.engine.policy()) {
-            self.engine.swap(loaded.policy.clone(), loaded.thresholds.clone());
+            self.engine
+                .swap(loaded.policy.clone(), loaded.thresholds.clone());
         }
     }
 }
@@ -193,7 +208,9 @@ impl Handler for PacketHandler {
             ..self.arrival(wall_ns)
         };
         let decoded = decode_ip(packet.payload);
-        let outcome = self.engine.packet(&arrival, decoded, &mut Sink(&self.events));
+        let outcome = self
+            .engine
+            .packet(&arrival, decoded, &mut Sink(&self.events));
         if let Some(resets) = &self.resets {
             for (port, frame) in &outcome.frames {
                 resets.send(*port, frame);
@@ -228,13 +245,23 @@ fn decide(mark: u32, outcome: &Outcome) -> Decision {
 
 /// Whether a packet whose inspection failed must be dropped.
 pub fn fails_closed(policy: &Policy, packet: &QueuedPacket<'_>) -> bool {
-    let shield = |port: u32| policy.port(port).and_then(|port| policy.shields().get(port.shield as usize));
+    let shield = |port: u32| {
+        policy
+            .port(port)
+            .and_then(|port| policy.shields().get(port.shield as usize))
+    };
     let closed = |shield: &Shield| shield.failure.parser_error.closes();
-    [packet.in_dev, packet.out_dev].into_iter().filter_map(shield).any(closed)
+    [packet.in_dev, packet.out_dev]
+        .into_iter()
+        .filter_map(shield)
+        .any(closed)
 }
 
 /// Keys the flow table's hash, so that no peer can make its flows collide.
 fn seed() -> [u64; 2] {
     use std::hash::{BuildHasher, RandomState};
-    [RandomState::new().hash_one(0u8), RandomState::new().hash_one(1u8)]
+    [
+        RandomState::new().hash_one(0u8),
+        RandomState::new().hash_one(1u8),
+    ]
 }

@@ -14,8 +14,8 @@ use serde_json::{json, Value};
 use crate::handler::{fails_closed, Loaded, PacketHandler, Published};
 use crate::privilege::{self, Unprivileged};
 use crate::{
-    EventSink, EventWriter, Guarded, OnPanic, PolicySlot, ResetSender, Runtime, RuntimeConfig, Spool,
-    WorkerContext, WorkerCounters,
+    EventSink, EventWriter, Guarded, OnPanic, PolicySlot, ResetSender, Runtime, RuntimeConfig,
+    Spool, WorkerContext, WorkerCounters,
 };
 
 /// Bytes of events that may wait for the spool's disk.
@@ -134,7 +134,12 @@ impl Inspector {
     ///
     /// become_user: gives up all other rights in between; no other thread may run then, see
     /// [`privilege::drop_to`].
-    pub fn start_native(&mut self, first: u16, fail_open: bool, become_user: Option<Unprivileged>) -> io::Result<()> {
+    pub fn start_native(
+        &mut self,
+        first: u16,
+        fail_open: bool,
+        become_user: Option<Unprivileged>,
+    ) -> io::Result<()> {
         let config = RuntimeConfig {
             resets_per_second: RESETS_PER_SECOND,
             ..RuntimeConfig::new(first, self.settings.queues, fail_open)
@@ -149,7 +154,8 @@ impl Inspector {
     pub fn start_external(&mut self) -> io::Result<()> {
         let resets = ResetSender::open(RESETS_PER_SECOND)?;
         let events = self.start_events(None)?;
-        let make: Arc<dyn Fn(WorkerContext) -> PacketHandler + Send + Sync> = Arc::new(self.maker());
+        let make: Arc<dyn Fn(WorkerContext) -> PacketHandler + Send + Sync> =
+            Arc::new(self.maker());
         let counters: Vec<Arc<WorkerCounters>> =
             (0..self.settings.queues).map(|_| Arc::default()).collect();
         let handlers = counters
@@ -161,23 +167,46 @@ impl Inspector {
                     events: events.clone(),
                     resets: Some(resets.clone()),
                 };
-                Mutex::new(Guarded::new(context, make.clone(), self.on_panic(), counters.clone()))
+                Mutex::new(Guarded::new(
+                    context,
+                    make.clone(),
+                    self.on_panic(),
+                    counters.clone(),
+                ))
             })
             .collect();
-        self.external = Some(External { handlers, counters, resets, events });
+        self.external = Some(External {
+            handlers,
+            counters,
+            resets,
+            events,
+        });
         Ok(())
     }
 
     /// Inspects one packet of another source; `None` when there is no such worker.
-    pub fn inspect(&self, worker: usize, packet: &QueuedPacket<'_>, now_ns: u64) -> Option<Decision> {
+    pub fn inspect(
+        &self,
+        worker: usize,
+        packet: &QueuedPacket<'_>,
+        now_ns: u64,
+    ) -> Option<Decision> {
         let handler = self.external.as_ref()?.handlers.get(worker)?;
-        Some(handler.lock().unwrap_or_else(PoisonError::into_inner).packet(packet, now_ns))
+        Some(
+            handler
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .packet(packet, now_ns),
+        )
     }
 
     /// Time for timeouts, for another source's workers; about every 100 ms.
     pub fn idle(&self, now_ns: u64) {
         for handler in self.external.iter().flat_map(|external| &external.handlers) {
-            handler.lock().unwrap_or_else(PoisonError::into_inner).idle(now_ns);
+            handler
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .idle(now_ns);
         }
     }
 
@@ -187,10 +216,17 @@ impl Inspector {
         let workers: Vec<Published> = self
             .published
             .iter()
-            .map(|published| published.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .map(|published| {
+                published
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone()
+            })
             .collect();
         let source = match (&self.runtime, &self.external) {
-            (Some(runtime), _) => json!({ "source": "native", "healthy": runtime.healthy(), "runtime": runtime.stats() }),
+            (Some(runtime), _) => {
+                json!({ "source": "native", "healthy": runtime.healthy(), "runtime": runtime.stats() })
+            }
             (None, Some(external)) => json!({
                 "source": "external",
                 "healthy": true,
@@ -222,7 +258,12 @@ impl Inspector {
 
     /// Starts the thread that writes the spool, once every right that is given up is given up.
     fn start_events(&mut self, become_user: Option<Unprivileged>) -> io::Result<EventSink> {
-        let running = || io::Error::new(io::ErrorKind::AlreadyExists, "the inspector was started before");
+        let running = || {
+            io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the inspector was started before",
+            )
+        };
         let spool = self.spool.take().ok_or_else(running)?;
         if let Some(who) = become_user {
             privilege::drop_to(who)?;
@@ -241,13 +282,18 @@ impl Inspector {
 
     fn on_panic(&self) -> Arc<OnPanic> {
         let slot = self.slot.clone();
-        Arc::new(move |packet| match fails_closed(&slot.load().policy, packet) {
-            true => Decision::DROP,
-            false => Decision::ACCEPT,
-        })
+        Arc::new(
+            move |packet| match fails_closed(&slot.load().policy, packet) {
+                true => Decision::DROP,
+                false => Decision::ACCEPT,
+            },
+        )
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    std::fs::read(path).map_err(|error| LoadError::Unreadable { path: path.display().to_string(), error })
+    std::fs::read(path).map_err(|error| LoadError::Unreadable {
+        path: path.display().to_string(),
+        error,
+    })
 }

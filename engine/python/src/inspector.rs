@@ -28,7 +28,9 @@ impl Inspector {
 }
 
 fn now_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64)
 }
 
 #[pymethods]
@@ -38,7 +40,9 @@ impl Inspector {
         let settings: InspectorSettings = serde_json::from_str(settings)
             .map_err(|error| PyValueError::new_err(format!("inspector settings: {error}")))?;
         let inner = py.allow_threads(|| live::Inspector::open(&spool_dir, settings))?;
-        Ok(Self { inner: RwLock::new(inner) })
+        Ok(Self {
+            inner: RwLock::new(inner),
+        })
     }
 
     /// Compiles engine.json and swaps it in whole; returns a JSON report. Raises PolicyError.
@@ -58,7 +62,11 @@ impl Inspector {
         fail_open: bool,
         run_as: Option<(u32, u32)>,
     ) -> PyResult<()> {
-        let who = run_as.map(|(uid, gid)| Unprivileged { uid, gid, keep_raw: false });
+        let who = run_as.map(|(uid, gid)| Unprivileged {
+            uid,
+            gid,
+            keep_raw: false,
+        });
         py.allow_threads(|| self.write().start_native(first_queue, fail_open, who))?;
         Ok(())
     }
@@ -88,9 +96,15 @@ impl Inspector {
             ..QueuedPacket::of(packet)
         };
         let decision = py.allow_threads(|| self.read().inspect(worker, &queued, now_ns()));
-        let decision = decision
-            .ok_or_else(|| PyValueError::new_err(format!("no worker {worker}: not started, or too few queues")))?;
-        Ok((decision.verdict == Verdict::Accept, decision.mark.unwrap_or(mark)))
+        let decision = decision.ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "no worker {worker}: not started, or too few queues"
+            ))
+        })?;
+        Ok((
+            decision.verdict == Verdict::Accept,
+            decision.mark.unwrap_or(mark),
+        ))
     }
 
     /// Runs timeouts for `inspect`'s workers; to be called about every 100 ms.
@@ -120,7 +134,9 @@ impl Spool {
     #[new]
     fn new(spool_dir: PathBuf, writer: &str, max_bytes: u64) -> PyResult<Self> {
         let inner = live::Spool::open(&spool_dir, writer, max_bytes)?;
-        Ok(Self { inner: std::sync::Mutex::new(inner) })
+        Ok(Self {
+            inner: std::sync::Mutex::new(inner),
+        })
     }
 
     /// Appends one JSON line; severity 1 (most severe) to 4. Raises OSError.

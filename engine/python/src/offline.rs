@@ -48,18 +48,32 @@ pub fn replay(
     Ok(py.allow_threads(|| {
         let (signatures, _refused) = rule::load(&files, &variables);
         let policy = Arc::new(Policy::offline(signatures, &variables));
-        let settings = if ips { Settings::offline_ips() } else { Settings::offline() };
+        let settings = if ips {
+            Settings::offline_ips()
+        } else {
+            Settings::offline()
+        };
         let each = captures.iter().map(|(capture, eve)| {
-            one(Path::new(capture), Path::new(eve), &policy, &settings).err().unwrap_or_default()
+            one(Path::new(capture), Path::new(eve), &policy, &settings)
+                .err()
+                .unwrap_or_default()
         });
         each.collect()
     }))
 }
 
-fn one(capture: &Path, eve: &Path, policy: &Arc<Policy>, settings: &Settings) -> Result<(), String> {
+fn one(
+    capture: &Path,
+    eve: &Path,
+    policy: &Arc<Policy>,
+    settings: &Settings,
+) -> Result<(), String> {
     let bytes = fs::read(capture).map_err(|error| format!("{}: {error}", capture.display()))?;
     let file = File::create(eve).map_err(|error| format!("{}: {error}", eve.display()))?;
-    let mut sink = Eve { file: BufWriter::new(file), failed: None };
+    let mut sink = Eve {
+        file: BufWriter::new(file),
+        failed: None,
+    };
     let ran = inspect::replay::run(&bytes, policy, settings, &mut sink);
     let wrote = sink.failed.map_or_else(|| sink.file.flush(), Err);
     wrote.map_err(|error| format!("{}: {error}", eve.display()))?;

@@ -69,7 +69,10 @@ impl From<rule::Refusal> for Refusal {
 
 /// Copies (name, text) pairs so that the GIL can be let go.
 pub fn owned(files: Vec<(String, PyBackedBytes)>) -> Vec<(String, Vec<u8>)> {
-    files.into_iter().map(|(name, text)| (name, text.to_vec())).collect()
+    files
+        .into_iter()
+        .map(|(name, text)| (name, text.to_vec()))
+        .collect()
 }
 
 /// Returns what of the (name, text) files loads and what is refused; never raises for a bad rule.

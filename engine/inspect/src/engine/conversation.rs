@@ -2,7 +2,7 @@
 use smallvec::SmallVec;
 
 use crate::app::{http, AppProto, Detection, Detector};
-use crate::detect::{App, FlowState, Home, MAX_SIDES};
+use crate::detect::{FlowState, Home, MAX_SIDES};
 use crate::policy::Policy;
 use crate::stream::{StreamConfig, TcpSession};
 use crate::Direction;
@@ -90,16 +90,7 @@ pub enum AppState {
 }
 
 impl AppState {
-    /// As signatures see it.
-    pub fn as_detect(&self) -> App {
-        match self {
-            Self::Detecting => App::Unknown,
-            Self::Http(_) => App::Http1,
-            Self::Other(_) => App::Other,
-        }
-    }
-
-    /// The protocol's name for events.
+    /// The protocol, once told.
     pub fn proto(&self) -> Option<AppProto> {
         match self {
             Self::Detecting => None,
@@ -147,7 +138,9 @@ impl TcpLayer {
         self.app = match self.detector.probe_tcp(direction, bytes, ended) {
             Detection::NeedMore if self.session.gap(direction).is_none() => return,
             Detection::NeedMore | Detection::Unknown => AppState::Other(None),
-            Detection::Found(AppProto::Http) => AppState::Http(Box::new(http::Connection::new(http.clone()))),
+            Detection::Found(AppProto::Http) => {
+                AppState::Http(Box::new(http::Connection::new(http.clone())))
+            }
             Detection::Found(proto) => AppState::Other(Some(proto)),
         };
     }
@@ -163,11 +156,19 @@ impl TcpLayer {
         self.flushed || self.session.ended(direction)
     }
 
+    /// How many bytes of each direction's stream came in order, gaps included.
+    pub fn stream_bytes(&self) -> [u64; 2] {
+        [Direction::ToServer, Direction::ToClient].map(|direction| {
+            self.session.offset(direction) + self.session.readable(direction).len() as u64
+        })
+    }
+
     /// Whether a direction holds anything that was not shown yet.
     pub fn has_news(&self, direction: Direction) -> bool {
         let side = direction as usize;
         let end = self.session.offset(direction) + self.session.readable(direction).len() as u64;
-        let unread = !self.session.readable(direction).is_empty() && !matches!(self.app, AppState::Detecting);
+        let unread = !self.session.readable(direction).is_empty()
+            && !matches!(self.app, AppState::Detecting);
         end > self.streamed[side]
             || unread
             || self.session.gap(direction).is_some()
@@ -203,7 +204,13 @@ impl Conversation {
     }
 
     /// Notes who sent a packet, and arms the flow for the policy that runs.
-    pub fn observe(&mut self, policy: &Policy, arrival: &Arrival, direction: Direction, created: bool) {
+    pub fn observe(
+        &mut self,
+        policy: &Policy,
+        arrival: &Arrival,
+        direction: Direction,
+        created: bool,
+    ) {
         self.last_wall_ns = arrival.wall_ns;
         let sender = &mut self.senders[direction as usize];
         sender.port = arrival.in_port;
@@ -225,7 +232,11 @@ impl Conversation {
         }
         // Signature numbers belong to a policy: what was remembered under the old one means nothing now.
         self.detect = FlowState::default();
-        if let Some(TcpLayer { app: AppState::Http(connection), .. }) = self.tcp.as_deref_mut() {
+        if let Some(TcpLayer {
+            app: AppState::Http(connection),
+            ..
+        }) = self.tcp.as_deref_mut()
+        {
             for transaction in connection.transactions_mut() {
                 transaction.detect = Default::default();
             }
@@ -244,12 +255,7 @@ impl Conversation {
         }
     }
 
-    /// The application protocol as signatures see it.
-    pub fn app(&self) -> App {
-        self.tcp.as_ref().map_or(App::Unknown, |tcp| tcp.app.as_detect())
-    }
-
-    /// The application protocol's name for events.
+    /// The application protocol, once told.
     pub fn app_proto(&self) -> Option<AppProto> {
         self.tcp.as_ref().and_then(|tcp| tcp.app.proto())
     }
@@ -260,16 +266,28 @@ fn sides(policy: &Policy, client: u32, server: u32) -> SmallVec<[PartySide; MAX_
     let mut sides = SmallVec::new();
     if let [only] = policy.shields() {
         if only.guest.is_empty() {
-            sides.push(PartySide { shield: 0, home: Home::Addresses });
+            sides.push(PartySide {
+                shield: 0,
+                home: Home::Addresses,
+            });
             return sides;
         }
     }
     let shield = |port: u32| policy.port(port).map(|port| port.shield);
     match (shield(client), shield(server)) {
-        (Some(a), Some(b)) if a == b => sides.push(PartySide { shield: a, home: Home::Both }),
+        (Some(a), Some(b)) if a == b => sides.push(PartySide {
+            shield: a,
+            home: Home::Both,
+        }),
         (a, b) => {
-            sides.extend(a.map(|shield| PartySide { shield, home: Home::Client }));
-            sides.extend(b.map(|shield| PartySide { shield, home: Home::Server }));
+            sides.extend(a.map(|shield| PartySide {
+                shield,
+                home: Home::Client,
+            }));
+            sides.extend(b.map(|shield| PartySide {
+                shield,
+                home: Home::Server,
+            }));
         }
     }
     sides

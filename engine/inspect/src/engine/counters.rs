@@ -19,7 +19,12 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::PastDepth, Self::Encrypted, Self::Midstream, Self::Truncated];
+    pub const ALL: [Self; 4] = [
+        Self::PastDepth,
+        Self::Encrypted,
+        Self::Midstream,
+        Self::Truncated,
+    ];
 
     /// The word in status, events and metrics.
     pub fn as_str(self) -> &'static str {
@@ -77,8 +82,15 @@ impl Counters {
 
     /// Keeps counting by name under another policy.
     pub fn follow(&mut self, policy: &Policy) {
-        self.past = self.guests().map(|(name, counters)| (name.to_owned(), counters)).collect();
-        self.names = policy.shields().iter().map(|shield| shield.guest.clone()).collect();
+        self.past = self
+            .guests()
+            .map(|(name, counters)| (name.to_owned(), counters))
+            .collect();
+        self.names = policy
+            .shields()
+            .iter()
+            .map(|shield| shield.guest.clone())
+            .collect();
         self.live = self
             .names
             .iter()
@@ -93,8 +105,16 @@ impl Counters {
 
     /// Every guest ever counted, by name.
     pub fn guests(&self) -> impl Iterator<Item = (&str, GuestCounters)> {
-        let live = self.names.iter().map(String::as_str).zip(self.live.iter().copied());
-        live.chain(self.past.iter().map(|(name, counters)| (name.as_str(), *counters)))
+        let live = self
+            .names
+            .iter()
+            .map(String::as_str)
+            .zip(self.live.iter().copied());
+        live.chain(
+            self.past
+                .iter()
+                .map(|(name, counters)| (name.as_str(), *counters)),
+        )
     }
 
     /// Counts one use of the failure policy.

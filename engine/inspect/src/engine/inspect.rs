@@ -6,12 +6,14 @@ use crate::event::AnomalyKind;
 use crate::flow::{EndReason, Flow, FlowPhase, FlowTable, Lookup};
 use crate::policy::{OpenOrClosed, Shield};
 use crate::stream::{self, StreamEvent, Undecided, Verdict};
-use crate::wire::{flags, proto, transport_checksum_ok, DefragEvent, Malformed, Network, Packet, Transport};
+use crate::wire::{
+    flags, proto, transport_checksum_ok, DefragEvent, Malformed, Network, Packet, Transport,
+};
 use crate::Direction;
 
-use super::conversation::{Conversation, TcpLayer};
-use super::reader::Reader;
+use super::conversation::{AppState, Conversation, TcpLayer};
 use super::judge::{judge, Judgement, Parties, Tell};
+use super::reader::Reader;
 use super::report::{summary_of, Scene};
 use super::reset::Stand;
 use super::{Arrival, Desk, EventSink, FlowMark, Outcome, Reason};
@@ -25,12 +27,18 @@ impl Desk {
         let shield = ports.iter().find_map(|port| self.shield_at(*port));
         match shield {
             Some(shield) => u32::from(shield.zone),
-            None => packet.vlans.tags().first().map_or(0, |tag| u32::from(tag.id())),
+            None => packet
+                .vlans
+                .tags()
+                .first()
+                .map_or(0, |tag| u32::from(tag.id())),
         }
     }
 
     fn shield_at(&self, port: u32) -> Option<&Shield> {
-        self.policy.shields().get(self.policy.port(port)?.shield as usize)
+        self.policy
+            .shields()
+            .get(self.policy.port(port)?.shield as usize)
     }
 
     /// The strictest of the failure policies of the guests at a packet's two ports.
@@ -42,7 +50,12 @@ impl Desk {
     }
 
     /// A packet that cannot be decoded: counted, reported, and answered by the failure policy.
-    pub(super) fn malformed(&mut self, arrival: &Arrival, malformed: Malformed, sink: &mut dyn EventSink) -> Outcome {
+    pub(super) fn malformed(
+        &mut self,
+        arrival: &Arrival,
+        malformed: Malformed,
+        sink: &mut dyn EventSink,
+    ) -> Outcome {
         self.report_malformed(arrival, None, malformed, sink);
         self.failed("malformed", arrival, |shield| shield.failure.malformed)
     }
@@ -59,9 +72,17 @@ impl Desk {
         self.failed("malformed", arrival, |shield| shield.failure.malformed)
     }
 
-    fn failed(&mut self, name: &'static str, arrival: &Arrival, which: fn(&Shield) -> OpenOrClosed) -> Outcome {
+    fn failed(
+        &mut self,
+        name: &'static str,
+        arrival: &Arrival,
+        which: fn(&Shield) -> OpenOrClosed,
+    ) -> Outcome {
         self.counters.failure(name);
-        Outcome { block: self.settings.inline && self.closes(arrival, which), ..Outcome::default() }
+        Outcome {
+            block: self.settings.inline && self.closes(arrival, which),
+            ..Outcome::default()
+        }
     }
 
     /// Finds the packet's flow and inspects it there.
@@ -85,9 +106,14 @@ impl Desk {
                     .then(|| fresh.unwrap_or_else(|| Box::new(TcpLayer::new(config))));
                 Conversation::new(id, arrival, tcp)
             });
-            let Some(lookup) = made else { return Outcome::default() };
-            let Some(flow) = flows.get_mut(lookup.id) else { return Outcome::default() };
-            flow.data.observe(&self.policy, arrival, lookup.direction, lookup.created);
+            let Some(lookup) = made else {
+                return Outcome::default();
+            };
+            let Some(flow) = flows.get_mut(lookup.id) else {
+                return Outcome::default();
+            };
+            flow.data
+                .observe(&self.policy, arrival, lookup.direction, lookup.created);
             let reopens = flow.data.dropped && is_first_syn(packet);
             if !reopens {
                 match self.inspect(flow, &lookup, arrival, packet, sink) {
@@ -102,18 +128,30 @@ impl Desk {
                 }
             }
             if let Some(mut ended) = flows.end(lookup.id) {
-                mark = if ended.data.dropped { FlowMark::Forget } else { mark };
-                successor = ended.data.tcp.as_deref().map(|tcp| Box::new(tcp.successor()));
+                mark = if ended.data.dropped {
+                    FlowMark::Forget
+                } else {
+                    mark
+                };
+                successor = ended
+                    .data
+                    .tcp
+                    .as_deref()
+                    .map(|tcp| Box::new(tcp.successor()));
                 self.end_flow(arrival, &mut ended, EndReason::Ended, sink);
             }
         }
-        Outcome { flow: mark, ..Outcome::default() }
+        Outcome {
+            flow: mark,
+            ..Outcome::default()
+        }
     }
 
     /// A number no two flows of one engine share, and that fits the integers of JavaScript.
     fn next_flow_id(&mut self) -> u64 {
         self.counters.flow_ids += 1;
-        let mixed = (self.counters.flow_ids ^ self.settings.seed[0]).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed =
+            (self.counters.flow_ids ^ self.settings.seed[0]).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed ^ (mixed >> 32)) & ((1 << 53) - 1)
     }
 
@@ -128,13 +166,19 @@ impl Desk {
         self.count_bytes(flow, arrival, packet);
         if flow.data.dropped && self.settings.inline {
             self.count_blocked(&flow.data);
-            return Step::Done(Outcome { block: true, flow: FlowMark::Drop, frames: Vec::new() });
+            return Step::Done(Outcome {
+                block: true,
+                flow: FlowMark::Drop,
+                frames: Vec::new(),
+            });
         }
         let sides = flow.data.sides.len();
         if sides == 0 || (0..sides).all(|side| flow.data.detect.passed(side)) {
             return Step::Done(Outcome::default());
         }
-        let Some(view) = packet_view(packet, lookup.direction) else { return Step::Done(Outcome::default()) };
+        let Some(view) = packet_view(packet, lookup.direction) else {
+            return Step::Done(Outcome::default());
+        };
         let scene = Scene {
             arrival,
             view: &view,
@@ -143,7 +187,13 @@ impl Desk {
         };
         let enforced = self.enforces(&flow.data);
         if enforced && arrival.verify_checksum && transport_checksum_ok(packet) == Some(false) {
-            return Step::Done(self.refuse(&scene, &mut flow.data, "malformed", "bad checksum", sink));
+            return Step::Done(self.refuse(
+                &scene,
+                &mut flow.data,
+                "malformed",
+                "bad checksum",
+                sink,
+            ));
         }
         let mut stand = None;
         if !lookup.related {
@@ -169,19 +219,36 @@ impl Desk {
     ) -> SegmentStep {
         let direction = scene.view.direction;
         let midstream = flow.midstream;
-        let Some(layer) = flow.data.tcp.as_deref_mut() else { return SegmentStep::Accepted(None) };
-        let stand = layer.session.expected_seq(direction).map(|receiver_expects| Stand {
-            receiver_expects,
-            sender_expects: layer.session.expected_seq(direction.reverse()),
-        });
-        let outcome = layer.session.on_segment(direction, tcp, scene.view.payload, scene.arrival.now_ns);
+        let Some(layer) = flow.data.tcp.as_deref_mut() else {
+            return SegmentStep::Accepted(None);
+        };
+        let stand = layer
+            .session
+            .expected_seq(direction)
+            .map(|receiver_expects| Stand {
+                receiver_expects,
+                sender_expects: layer.session.expected_seq(direction.reverse()),
+            });
+        let outcome =
+            layer
+                .session
+                .on_segment(direction, tcp, scene.view.payload, scene.arrival.now_ns);
         for event in &outcome.events {
-            if let (Some(name), false) = (event.event_name(), *event == StreamEvent::Retransmission) {
+            if let (Some(name), false) = (event.event_name(), *event == StreamEvent::Retransmission)
+            {
                 self.report_anomaly(scene, &flow.data, AnomalyKind::Stream, name, sink);
             }
         }
-        if midstream && self.failed_closed(&flow.data, "midstream", |shield| shield.failure.midstream) {
-            return SegmentStep::Refused(self.refuse(scene, &mut flow.data, "midstream", "stream midstream", sink));
+        if midstream
+            && self.failed_closed(&flow.data, "midstream", |shield| shield.failure.midstream)
+        {
+            return SegmentStep::Refused(self.refuse(
+                scene,
+                &mut flow.data,
+                "midstream",
+                "stream midstream",
+                sink,
+            ));
         }
         match outcome.verdict {
             Verdict::Accept => SegmentStep::Accepted(stand),
@@ -189,7 +256,13 @@ impl Desk {
             Verdict::Drop(_) => {
                 self.counters.stream_drops += 1;
                 if self.enforces(&flow.data) {
-                    SegmentStep::Refused(self.refuse(scene, &mut flow.data, "stream", "stream error", sink))
+                    SegmentStep::Refused(self.refuse(
+                        scene,
+                        &mut flow.data,
+                        "stream",
+                        "stream error",
+                        sink,
+                    ))
                 } else {
                     SegmentStep::Accepted(stand)
                 }
@@ -197,10 +270,18 @@ impl Desk {
             Verdict::Undecided(why) => {
                 let (name, which): (_, fn(&Shield) -> OpenOrClosed) = match why {
                     Undecided::Midstream => ("midstream", |shield| shield.failure.midstream),
-                    Undecided::PastHistory | Undecided::Unread => ("memory", |shield| shield.failure.memory),
+                    Undecided::PastHistory | Undecided::Unread => {
+                        ("memory", |shield| shield.failure.memory)
+                    }
                 };
                 if self.failed_closed(&flow.data, name, which) {
-                    SegmentStep::Refused(self.refuse(scene, &mut flow.data, name, "stream memcap", sink))
+                    SegmentStep::Refused(self.refuse(
+                        scene,
+                        &mut flow.data,
+                        name,
+                        "stream memcap",
+                        sink,
+                    ))
                 } else {
                     SegmentStep::Accepted(stand)
                 }
@@ -220,7 +301,10 @@ impl Desk {
         self.counters.failure(name);
         self.count_blocked(conversation);
         self.report_drop(scene, conversation, reason, None, sink);
-        Outcome { block: true, ..Outcome::default() }
+        Outcome {
+            block: true,
+            ..Outcome::default()
+        }
     }
 
     /// Whether anything of this flow may be blocked: offline in IPS mode, or a guest with a blocking signature.
@@ -237,7 +321,9 @@ impl Desk {
         if !self.settings.inline {
             return false;
         }
-        let closed = self.shields(conversation).any(|shield| which(shield).closes());
+        let closed = self
+            .shields(conversation)
+            .any(|shield| which(shield).closes());
         if !closed {
             self.counters.failure(name);
         }
@@ -245,17 +331,37 @@ impl Desk {
     }
 
     fn shields<'a>(&'a self, conversation: &'a Conversation) -> impl Iterator<Item = &'a Shield> {
-        conversation.sides.iter().filter_map(|side| self.policy.shields().get(side.shield as usize))
+        conversation
+            .sides
+            .iter()
+            .filter_map(|side| self.policy.shields().get(side.shield as usize))
     }
 
     /// Shows the signatures what the packet brought: itself and its direction's stream, and, where it
     /// acknowledged bytes that were held, the other direction's.
-    fn rounds(&mut self, flow: &mut Flow<Conversation>, scene: &Scene<'_>, sink: &mut dyn EventSink) -> Judgement {
+    fn rounds(
+        &mut self,
+        flow: &mut Flow<Conversation>,
+        scene: &Scene<'_>,
+        sink: &mut dyn EventSink,
+    ) -> Judgement {
         let mut judgement = self.round(flow, scene, sink);
         let reverse = scene.view.direction.reverse();
-        if flow.data.tcp.as_ref().is_some_and(|tcp| tcp.has_news(reverse)) {
+        if flow
+            .data
+            .tcp
+            .as_ref()
+            .is_some_and(|tcp| tcp.has_news(reverse))
+        {
             let view = pseudo_view(flow, reverse);
-            let other = self.round(flow, &Scene { view: &view, ..*scene }, sink);
+            let other = self.round(
+                flow,
+                &Scene {
+                    view: &view,
+                    ..*scene
+                },
+                sink,
+            );
             judgement.block |= other.block;
             judgement.block_flow |= other.block_flow;
         }
@@ -263,7 +369,12 @@ impl Desk {
     }
 
     /// One direction's evaluation: packet (unless pseudo), stream, transactions; then verdict and alerts.
-    fn round(&mut self, flow: &mut Flow<Conversation>, scene: &Scene<'_>, sink: &mut dyn EventSink) -> Judgement {
+    fn round(
+        &mut self,
+        flow: &mut Flow<Conversation>,
+        scene: &Scene<'_>,
+        sink: &mut dyn EventSink,
+    ) -> Judgement {
         let direction = scene.view.direction;
         if let Some(layer) = flow.data.tcp.as_deref_mut() {
             layer.detect_app(direction, &self.settings.http);
@@ -279,7 +390,11 @@ impl Desk {
             .map(|party| {
                 let shield = &policy.shields()[party.shield as usize];
                 let assigned = (!shield.guest.is_empty()).then_some(&shield.assigned);
-                Side { home: party.home, assigned, guest: party.shield }
+                Side {
+                    home: party.home,
+                    assigned,
+                    guest: party.shield,
+                }
             })
             .collect();
         let context = Context {
@@ -295,10 +410,17 @@ impl Desk {
         policy.matcher.packet(&context, detect, &mut self.scratch);
         let mut skipped = 0;
         if let Some(layer) = tcp.as_deref_mut() {
-            let mut reader = Reader { matcher: &policy.matcher, context: &context, detect, scratch: &mut self.scratch };
+            let mut reader = Reader {
+                matcher: &policy.matcher,
+                context: &context,
+                detect,
+                scratch: &mut self.scratch,
+            };
             skipped = reader.drain(layer, direction);
         }
-        policy.matcher.finish(&context, &mut flow.data.detect, &mut self.scratch);
+        policy
+            .matcher
+            .finish(&context, &mut flow.data.detect, &mut self.scratch);
         drop(sides);
 
         self.count_skipped(&flow.data, skipped);
@@ -307,7 +429,13 @@ impl Desk {
             judgement = judge(&policy, &parties, self.scratch.hits());
             self.report_hits(scene, &mut flow.data, &parties, sink);
             if judgement.block && self.settings.inline {
-                self.report_drop(scene, &mut flow.data, "rules", Some((&judgement, &parties)), sink);
+                self.report_drop(
+                    scene,
+                    &mut flow.data,
+                    "rules",
+                    Some((&judgement, &parties)),
+                    sink,
+                );
             }
         }
         self.finish_transactions(flow, scene, sink);
@@ -315,7 +443,12 @@ impl Desk {
     }
 
     /// Reports and forgets the transactions that are complete.
-    fn finish_transactions(&mut self, flow: &mut Flow<Conversation>, scene: &Scene<'_>, sink: &mut dyn EventSink) {
+    fn finish_transactions(
+        &mut self,
+        flow: &mut Flow<Conversation>,
+        scene: &Scene<'_>,
+        sink: &mut dyn EventSink,
+    ) {
         while let Some(transaction) = flow.data.pop_finished() {
             self.report_http(scene, &flow.data, &transaction, sink);
             for event in transaction.events.iter() {
@@ -341,12 +474,26 @@ impl Desk {
         let told = judgement.block_flow || judgement.tell != Tell::default();
         conversation.dropped |= judgement.block_flow;
         let frames = if told {
-            self.tell(conversation, scene.view.direction, packet, stand, judgement.tell)
+            self.tell(
+                conversation,
+                scene.view.direction,
+                packet,
+                stand,
+                judgement.tell,
+            )
         } else {
             Vec::new()
         };
-        let flow = if judgement.block_flow { FlowMark::Drop } else { FlowMark::Keep };
-        Outcome { block: true, flow, frames }
+        let flow = if judgement.block_flow {
+            FlowMark::Drop
+        } else {
+            FlowMark::Keep
+        };
+        Outcome {
+            block: true,
+            flow,
+            frames,
+        }
     }
 
     /// Inspects what an ended flow still held, and reports it.
@@ -363,20 +510,34 @@ impl Desk {
                 layer.flush();
                 for direction in [Direction::ToServer, Direction::ToClient] {
                     let view = pseudo_view(flow, direction);
-                    let scene = Scene { arrival, view: &view, ip_len: 0, summary: summary_of(flow) };
+                    let scene = Scene {
+                        arrival,
+                        view: &view,
+                        ip_len: 0,
+                        summary: summary_of(flow),
+                    };
                     self.round(flow, &scene, sink);
                 }
             }
         }
         let view = pseudo_view(flow, Direction::ToServer);
-        let scene = Scene { arrival, view: &view, ip_len: 0, summary: summary_of(flow) };
+        let scene = Scene {
+            arrival,
+            view: &view,
+            ip_len: 0,
+            summary: summary_of(flow),
+        };
         self.finish_transactions(flow, &scene, sink);
         self.report_flow(arrival, flow, reason, sink);
     }
 
     fn count_bytes(&mut self, flow: &Flow<Conversation>, arrival: &Arrival, packet: &Packet<'_>) {
         let bytes = packet.ip_bytes().len() as u64;
-        let encrypted = flow.data.tcp.as_ref().is_some_and(|tcp| tcp.app.is_encrypted());
+        let encrypted = flow
+            .data
+            .tcp
+            .as_ref()
+            .is_some_and(|tcp| tcp.app.is_encrypted());
         let reason = if arrival.truncated {
             Some(Reason::Truncated)
         } else if encrypted {
@@ -429,8 +590,12 @@ enum SegmentStep {
 
 /// Tells the flow table how far the flow has come and what it holds.
 fn settle(flows: &mut Flows, lookup: &Lookup) {
-    let Some(flow) = flows.get(lookup.id) else { return };
-    let Some(tcp) = flow.data.tcp.as_deref() else { return };
+    let Some(flow) = flows.get(lookup.id) else {
+        return;
+    };
+    let Some(tcp) = flow.data.tcp.as_deref() else {
+        return;
+    };
     let phase = match tcp.session.state() {
         stream::TcpState::Closed => FlowPhase::Closed,
         stream::TcpState::Established | stream::TcpState::Closing => FlowPhase::Established,
@@ -442,12 +607,15 @@ fn settle(flows: &mut Flows, lookup: &Lookup) {
 }
 
 fn is_first_syn(packet: &Packet<'_>) -> bool {
-    packet.tcp().is_some_and(|tcp| tcp.has(flags::SYN) && !tcp.has(flags::ACK))
+    packet
+        .tcp()
+        .is_some_and(|tcp| tcp.has(flags::SYN) && !tcp.has(flags::ACK))
 }
 
 fn flow_view(flow: &Flow<Conversation>) -> FlowView {
     let server = flow.server();
-    let established = match &flow.data.tcp {
+    let tcp = flow.data.tcp.as_deref();
+    let established = match tcp {
         Some(tcp) => tcp.session.state() >= stream::TcpState::Established,
         None => flow.packets.iter().all(|count| *count > 0),
     };
@@ -458,7 +626,9 @@ fn flow_view(flow: &Flow<Conversation>) -> FlowView {
         server_port: server.port,
         ip_proto: flow.key.protocol,
         established,
-        app: flow.data.app(),
+        app: flow.data.app_proto(),
+        app_done: !matches!(tcp.map(|tcp| &tcp.app), Some(AppState::Detecting)),
+        stream_bytes: tcp.map_or([0; 2], TcpLayer::stream_bytes),
     }
 }
 

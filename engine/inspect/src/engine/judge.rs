@@ -48,17 +48,30 @@ pub enum Effect {
 /// A signature that never alerts (`noalert`, a flowbit setter) is not raised: it states a fact, not an attack.
 pub fn effect(mode: Mode, action: Action, noalert: bool) -> Effect {
     let tell = match action {
-        Action::Reject => Tell { source: true, destination: false },
-        Action::RejectDst => Tell { source: false, destination: true },
-        Action::RejectBoth => Tell { source: true, destination: true },
+        Action::Reject => Tell {
+            source: true,
+            destination: false,
+        },
+        Action::RejectDst => Tell {
+            source: false,
+            destination: true,
+        },
+        Action::RejectBoth => Tell {
+            source: true,
+            destination: true,
+        },
         _ => Tell::default(),
     };
     match (mode, action) {
         (Mode::Off, _) | (_, Action::Pass) => Effect::None,
         (_, Action::Alert) if noalert => Effect::Alert { would: None },
         (Mode::AsWritten, Action::Alert) => Effect::Alert { would: None },
-        (Mode::Detect, Action::Alert | Action::Drop) => Effect::Alert { would: Some("drop") },
-        (Mode::Detect, _) => Effect::Alert { would: Some("reject") },
+        (Mode::Detect, Action::Alert | Action::Drop) => Effect::Alert {
+            would: Some("drop"),
+        },
+        (Mode::Detect, _) => Effect::Alert {
+            would: Some("reject"),
+        },
         (Mode::AsWritten | Mode::Prevent, _) => Effect::Block(tell),
     }
 }
@@ -78,16 +91,27 @@ impl Parties {
     /// The mode in which a hit's signature holds for the hit's guest.
     pub fn mode(&self, policy: &Policy, hit: &Hit) -> Mode {
         let side = usize::from(hit.side);
-        let shield = self.shields.get(side).and_then(|index| policy.shields().get(*index as usize));
+        let shield = self
+            .shields
+            .get(side)
+            .and_then(|index| policy.shields().get(*index as usize));
         shield.map_or(Mode::Off, |shield| {
-            shield.mode(hit.signature, self.peers[side.min(MAX_SIDES - 1)], self.wall_s)
+            shield.mode(
+                hit.signature,
+                self.peers[side.min(MAX_SIDES - 1)],
+                self.wall_s,
+            )
         })
     }
 
     /// What a hit means.
     pub fn effect(&self, policy: &Policy, hit: &Hit) -> Effect {
         let signature = &policy.matcher.signatures()[hit.signature as usize];
-        effect(self.mode(policy, hit), signature.action, signature.is_silent())
+        effect(
+            self.mode(policy, hit),
+            signature.action,
+            signature.is_silent(),
+        )
     }
 }
 
@@ -113,13 +137,21 @@ mod tests {
     #[test]
     fn each_mode_gives_each_action_its_meaning() {
         let alert = Effect::Alert { would: None };
-        let would_drop = Effect::Alert { would: Some("drop") };
+        let would_drop = Effect::Alert {
+            would: Some("drop"),
+        };
         let block = Effect::Block(Tell::default());
         let rows = [
             (Effect::None, Mode::Off, Action::Drop),
             (would_drop, Mode::Detect, Action::Alert),
             (would_drop, Mode::Detect, Action::Drop),
-            (Effect::Alert { would: Some("reject") }, Mode::Detect, Action::Reject),
+            (
+                Effect::Alert {
+                    would: Some("reject"),
+                },
+                Mode::Detect,
+                Action::Reject,
+            ),
             (alert, Mode::AsWritten, Action::Alert),
             (block, Mode::AsWritten, Action::Drop),
             (block, Mode::Prevent, Action::Alert),
@@ -133,6 +165,9 @@ mod tests {
 
     #[test]
     fn prevention_does_not_raise_a_signature_that_only_sets_a_flowbit() {
-        assert_eq!(Effect::Alert { would: None }, effect(Mode::Prevent, Action::Alert, true));
+        assert_eq!(
+            Effect::Alert { would: None },
+            effect(Mode::Prevent, Action::Alert, true)
+        );
     }
 }

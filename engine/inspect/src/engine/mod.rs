@@ -66,8 +66,15 @@ impl Settings {
 
     /// Offline, as Suricata simulates IPS mode.
     pub fn offline_ips() -> Self {
-        let stream = StreamConfig { midstream: false, ..StreamConfig::inline() };
-        Self { inline: true, stream, ..Self::offline() }
+        let stream = StreamConfig {
+            midstream: false,
+            ..StreamConfig::inline()
+        };
+        Self {
+            inline: true,
+            stream,
+            ..Self::offline()
+        }
     }
 
     /// The live path.
@@ -156,7 +163,11 @@ struct Desk {
 impl Engine {
     /// An engine without flows. `thresholds` is shared by all workers.
     pub fn new(settings: Settings, policy: Arc<Policy>, thresholds: Arc<Thresholds>) -> Self {
-        let overlaps = if settings.inline { DefragPolicy::Strict } else { DefragPolicy::default() };
+        let overlaps = if settings.inline {
+            DefragPolicy::Strict
+        } else {
+            DefragPolicy::default()
+        };
         let counters = Counters::new(&policy);
         Self {
             defragmenter: Defragmenter::new(overlaps, settings.fragments),
@@ -232,14 +243,19 @@ impl Engine {
         depth: usize,
     ) -> Outcome {
         if let Some(anomaly) = packet.anomaly {
-            self.desk.report_malformed(arrival, Some(packet), anomaly, sink);
+            self.desk
+                .report_malformed(arrival, Some(packet), anomaly, sink);
         }
         if packet.fragment().is_none() {
             return self.whole(arrival, packet, sink, depth);
         }
         let zone = self.desk.zone(arrival, packet);
         // The buffer of a reassembled datagram belongs to the defragmenter while the flows are looked at.
-        let Self { defragmenter, flows, desk } = self;
+        let Self {
+            defragmenter,
+            flows,
+            desk,
+        } = self;
         match defragmenter.push(zone, packet, arrival.now_ns) {
             Reassembly::Whole(bytes) => match crate::wire::decode_ip(bytes) {
                 Ok(whole) => desk.flow_packet(flows, zone, arrival, &whole, sink),
@@ -258,13 +274,17 @@ impl Engine {
         depth: usize,
     ) -> Outcome {
         let zone = self.desk.zone(arrival, packet);
-        let mut outcome = self.desk.flow_packet(&mut self.flows, zone, arrival, packet, sink);
+        let mut outcome = self
+            .desk
+            .flow_packet(&mut self.flows, zone, arrival, packet, sink);
         if depth < MAX_TUNNELS {
             match crate::wire::inner_packet(packet) {
                 Some((_, Ok(inner))) => {
                     outcome.merge(self.whole_or_fragment(arrival, &inner, sink, depth + 1));
                 }
-                Some((_, Err(malformed))) => outcome.merge(self.desk.malformed(arrival, malformed, sink)),
+                Some((_, Err(malformed))) => {
+                    outcome.merge(self.desk.malformed(arrival, malformed, sink))
+                }
                 None => {}
             }
         }

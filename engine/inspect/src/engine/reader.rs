@@ -42,7 +42,9 @@ impl Reader<'_> {
         let side = direction as usize;
         let readable = layer.session.readable(direction);
         let seen = layer.streamed[side].saturating_sub(layer.session.offset(direction));
-        let fresh = readable.get(usize::try_from(seen).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let fresh = readable
+            .get(usize::try_from(seen).unwrap_or(usize::MAX)..)
+            .unwrap_or_default();
         if fresh.is_empty() {
             return;
         }
@@ -51,8 +53,14 @@ impl Reader<'_> {
         let seen_before = tail.len();
         let offset = layer.streamed[side] - seen_before as u64;
         let mut show = |bytes: &[u8]| {
-            let view = StreamView { offset, bytes, seen_before, last };
-            self.matcher.stream(self.context, self.detect, &view, self.scratch);
+            let view = StreamView {
+                offset,
+                bytes,
+                seen_before,
+                last,
+            };
+            self.matcher
+                .stream(self.context, self.detect, &view, self.scratch);
         };
         if tail.is_empty() {
             show(fresh);
@@ -113,7 +121,8 @@ impl Reader<'_> {
     fn transactions(&mut self, connection: &mut http::Connection, touched: http::Touched) {
         for id in touched {
             if let Some(transaction) = connection.transaction_mut(id) {
-                self.matcher.transaction(self.context, self.detect, transaction, self.scratch);
+                self.matcher
+                    .transaction(self.context, self.detect, transaction, self.scratch);
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Turns what happened into EVE records.
+use crate::app::http::Transaction;
+use crate::detect::{Hit, PacketView};
 use crate::event::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
     FlowTotals, Http, Kind, Sekisho,
 };
-use crate::app::http::Transaction;
-use crate::detect::{Hit, PacketView};
 use crate::flow::{EndReason, Flow, FlowPhase};
 use crate::rule::Signature;
 use crate::wire::{DefragEvent, Malformed, Network, Packet};
@@ -40,9 +40,19 @@ pub struct Records {
 
 impl Records {
     /// Everything: offline.
-    pub const ALL: Self = Self { drop: true, http: true, flow: true, anomaly: true };
+    pub const ALL: Self = Self {
+        drop: true,
+        http: true,
+        flow: true,
+        anomaly: true,
+    };
     /// The live path: what a peer could provoke without end is counted instead of written.
-    pub const LIVE: Self = Self { drop: true, http: false, flow: false, anomaly: false };
+    pub const LIVE: Self = Self {
+        drop: true,
+        http: false,
+        flow: false,
+        anomaly: false,
+    };
 }
 
 /// The packet, or the moment, that records are about.
@@ -79,7 +89,13 @@ fn endpoints_of(view: &PacketView<'_>) -> Endpoints {
         Some(icmp) => (u16::from(icmp.kind), u16::from(icmp.code)),
         None => (view.src_port, view.dst_port),
     };
-    Endpoints { src: view.src, dst: view.dst, src_port, dst_port, protocol: view.ip_proto }
+    Endpoints {
+        src: view.src,
+        dst: view.dst,
+        src_port,
+        dst_port,
+        protocol: view.ip_proto,
+    }
 }
 
 fn alert_of(signature: &Signature, action: Action) -> Alert<'_> {
@@ -105,9 +121,16 @@ fn transaction_of(conversation: &Conversation, id: Option<u64>) -> Option<&Trans
 impl Desk {
     /// The tap behind which a side's guest sits.
     fn vnic_of(&self, conversation: &Conversation, side: usize) -> &str {
-        let Some(party) = conversation.sides.get(side) else { return "" };
-        let ends = conversation.senders.iter().filter_map(|sender| self.policy.port(sender.port));
-        ends.into_iter().find(|port| port.shield == party.shield).map_or("", |port| &port.tap)
+        let Some(party) = conversation.sides.get(side) else {
+            return "";
+        };
+        let ends = conversation
+            .senders
+            .iter()
+            .filter_map(|sender| self.policy.port(sender.port));
+        ends.into_iter()
+            .find(|port| port.shield == party.shield)
+            .map_or("", |port| &port.tap)
     }
 
     fn tap(&self, ifindex: u32) -> &str {
@@ -151,12 +174,20 @@ impl Desk {
         sink: &mut dyn super::EventSink,
     ) {
         let blocks = self.settings.inline && matches!(effect, Effect::Block(_));
-        let action = if blocks { Action::Blocked } else { Action::Allowed };
+        let action = if blocks {
+            Action::Blocked
+        } else {
+            Action::Allowed
+        };
         let transaction = transaction_of(conversation, hit.tx_id);
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         let signature = &self.policy.matcher.signatures()[hit.signature as usize];
-        let mut event = self.event(scene, conversation, Kind::Alert(alert_of(signature, action)));
+        let mut event = self.event(
+            scene,
+            conversation,
+            Kind::Alert(alert_of(signature, action)),
+        );
         event.tx_id = hit.tx_id;
         event.http = transaction.map(|transaction| Http { transaction });
         event.sekisho = self.sekisho(conversation, parties, hit, effect, blocks);
@@ -175,7 +206,10 @@ impl Desk {
         blocks: bool,
     ) -> Option<Sekisho<'a>> {
         let side = usize::from(hit.side);
-        let shield = self.policy.shields().get(conversation.sides.get(side)?.shield as usize)?;
+        let shield = self
+            .policy
+            .shields()
+            .get(conversation.sides.get(side)?.shield as usize)?;
         if shield.guest.is_empty() {
             return None;
         }
@@ -193,7 +227,12 @@ impl Desk {
         })
     }
 
-    fn event<'a>(&'a self, scene: &Scene<'a>, conversation: &Conversation, kind: Kind<'a>) -> Event<'a> {
+    fn event<'a>(
+        &'a self,
+        scene: &Scene<'a>,
+        conversation: &Conversation,
+        kind: Kind<'a>,
+    ) -> Event<'a> {
         Event {
             flow_id: Some(conversation.id),
             in_iface: self.tap(scene.arrival.in_port),
@@ -207,7 +246,13 @@ impl Desk {
         }
     }
 
-    fn write(&mut self, event: &Event<'_>, severity: u8, line: &mut Vec<u8>, sink: &mut dyn super::EventSink) {
+    fn write(
+        &mut self,
+        event: &Event<'_>,
+        severity: u8,
+        line: &mut Vec<u8>,
+        sink: &mut dyn super::EventSink,
+    ) {
         line.clear();
         write_line(event, line);
         sink.event(severity, line);
@@ -227,10 +272,16 @@ impl Desk {
         }
         conversation.drop_reported = true;
         let policy = self.policy.clone();
-        let hit = by.and_then(|(judgement, _)| judgement.by).map(|index| self.scratch.hits()[index]);
+        let hit = by
+            .and_then(|(judgement, _)| judgement.by)
+            .map(|index| self.scratch.hits()[index]);
         let signature = hit.map(|hit| &policy.matcher.signatures()[hit.signature as usize]);
         let alert = signature.map(|signature| alert_of(signature, Action::Blocked));
-        let kind = Kind::Drop(Drop { len: scene.ip_len, reason, alert });
+        let kind = Kind::Drop(Drop {
+            len: scene.ip_len,
+            reason,
+            alert,
+        });
         let mut line = std::mem::take(&mut self.line);
         {
             let mut event = self.event(scene, conversation, kind);
@@ -257,10 +308,18 @@ impl Desk {
         if !self.settings.records.anomaly {
             return;
         }
-        let layer = if kind == AnomalyKind::Applayer { "proto_parser" } else { "" };
+        let layer = if kind == AnomalyKind::Applayer {
+            "proto_parser"
+        } else {
+            ""
+        };
         let mut line = std::mem::take(&mut self.line);
         line.clear();
-        let anomaly = Kind::Anomaly(Anomaly { kind, event: name, layer });
+        let anomaly = Kind::Anomaly(Anomaly {
+            kind,
+            event: name,
+            layer,
+        });
         write_line(&self.event(scene, conversation, anomaly), &mut line);
         sink.event(SEVERITY_ANOMALY, &line);
         self.line = line;
@@ -289,8 +348,12 @@ impl Desk {
     ) {
         let v6 = matches!(packet.network, Network::V6(_));
         let name = match (event, v6) {
-            (DefragEvent::Overlap | DefragEvent::OverlapDiffers, false) => "decoder.ipv4.frag_overlap",
-            (DefragEvent::Overlap | DefragEvent::OverlapDiffers, true) => "decoder.ipv6.frag_overlap",
+            (DefragEvent::Overlap | DefragEvent::OverlapDiffers, false) => {
+                "decoder.ipv4.frag_overlap"
+            }
+            (DefragEvent::Overlap | DefragEvent::OverlapDiffers, true) => {
+                "decoder.ipv6.frag_overlap"
+            }
             (DefragEvent::TooLarge, false) => "decoder.ipv4.frag_pkt_too_large",
             (DefragEvent::TooLarge, true) => "decoder.ipv6.frag_pkt_too_large",
             (DefragEvent::BadLength, true) => "decoder.ipv6.frag_invalid_length",
@@ -310,12 +373,22 @@ impl Desk {
         if !self.settings.records.anomaly {
             return;
         }
-        let kind = Kind::Anomaly(Anomaly { kind: AnomalyKind::Decode, event: name, layer: "" });
+        let kind = Kind::Anomaly(Anomaly {
+            kind: AnomalyKind::Decode,
+            event: name,
+            layer: "",
+        });
         let ports = packet.and_then(Packet::ports).unwrap_or_default();
         let endpoints = packet.and_then(|packet| {
             let (src, dst) = packet.addresses()?;
             let protocol = packet.protocol().unwrap_or(0);
-            Some(Endpoints { src, dst, src_port: ports.0, dst_port: ports.1, protocol })
+            Some(Endpoints {
+                src,
+                dst,
+                src_port: ports.0,
+                dst_port: ports.1,
+                protocol,
+            })
         });
         let mut line = std::mem::take(&mut self.line);
         let event = Event {

@@ -31,7 +31,10 @@ impl Desk {
         stand: Option<Stand>,
         asked: Tell,
     ) -> Vec<(u32, Vec<u8>)> {
-        let mut shields = conversation.sides.iter().filter_map(|side| self.policy.shields().get(side.shield as usize));
+        let mut shields = conversation
+            .sides
+            .iter()
+            .filter_map(|side| self.policy.shields().get(side.shield as usize));
         let reset = stand.is_some() && shields.any(|shield| shield.on_drop == OnDrop::Reset);
         let source = asked.source || reset;
         let destination = asked.destination || reset;
@@ -57,7 +60,12 @@ impl Desk {
     }
 }
 
-fn push(frames: &mut Vec<(u32, Vec<u8>)>, counters: &mut Counters, to: Sender, built: Option<Vec<u8>>) {
+fn push(
+    frames: &mut Vec<(u32, Vec<u8>)>,
+    counters: &mut Counters,
+    to: Sender,
+    built: Option<Vec<u8>>,
+) {
     match built {
         Some(frame) if to.port != 0 => {
             counters.told += 1;
@@ -68,17 +76,31 @@ fn push(frames: &mut Vec<(u32, Vec<u8>)>, counters: &mut Counters, to: Sender, b
 }
 
 fn frame_between(from: Sender, to: Sender) -> Option<Frame> {
-    let ethernet = Ethernet { source: from.mac?, destination: to.mac? };
-    Some(Frame { ethernet: Some(ethernet), ..Frame::default() })
+    let ethernet = Ethernet {
+        source: from.mac?,
+        destination: to.mac?,
+    };
+    Some(Frame {
+        ethernet: Some(ethernet),
+        ..Frame::default()
+    })
 }
 
 fn ends(packet: &Packet<'_>) -> Option<(SocketAddr, SocketAddr)> {
     let (source, destination) = packet.addresses()?;
     let ports = packet.ports()?;
-    Some((SocketAddr::new(source, ports.0), SocketAddr::new(destination, ports.1)))
+    Some((
+        SocketAddr::new(source, ports.0),
+        SocketAddr::new(destination, ports.1),
+    ))
 }
 
-fn reset_receiver(packet: &Packet<'_>, sender: Sender, receiver: Sender, stand: Stand) -> Option<Vec<u8>> {
+fn reset_receiver(
+    packet: &Packet<'_>,
+    sender: Sender,
+    receiver: Sender,
+    stand: Stand,
+) -> Option<Vec<u8>> {
     let (source, destination) = ends(packet)?;
     reset_to(&Reset {
         frame: frame_between(sender, receiver)?,
@@ -89,7 +111,12 @@ fn reset_receiver(packet: &Packet<'_>, sender: Sender, receiver: Sender, stand: 
     })
 }
 
-fn reset_sender(packet: &Packet<'_>, sender: Sender, receiver: Sender, stand: Stand) -> Option<Vec<u8>> {
+fn reset_sender(
+    packet: &Packet<'_>,
+    sender: Sender,
+    receiver: Sender,
+    stand: Stand,
+) -> Option<Vec<u8>> {
     let (source, destination) = ends(packet)?;
     reset_to(&Reset {
         frame: frame_between(receiver, sender)?,

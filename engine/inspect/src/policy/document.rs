@@ -199,17 +199,26 @@ impl Document {
 
     /// Every rule file's path.
     pub fn rule_files(&self) -> impl Iterator<Item = &str> {
-        self.rule_sets.iter().flat_map(|set| set.files.iter().map(String::as_str))
+        self.rule_sets
+            .iter()
+            .flat_map(|set| set.files.iter().map(String::as_str))
     }
 
     pub(super) fn variables(&self) -> Result<Variables, PolicyError> {
         let mut variables = Variables::default();
-        let broken = |name: &str, reason| PolicyError::Variable { name: name.to_owned(), reason };
+        let broken = |name: &str, reason| PolicyError::Variable {
+            name: name.to_owned(),
+            reason,
+        };
         for (name, value) in &self.variables.addresses {
-            variables.set_addresses(name, value).map_err(|reason| broken(name, reason))?;
+            variables
+                .set_addresses(name, value)
+                .map_err(|reason| broken(name, reason))?;
         }
         for (name, value) in &self.variables.ports {
-            variables.set_ports(name, value).map_err(|reason| broken(name, reason))?;
+            variables
+                .set_ports(name, value)
+                .map_err(|reason| broken(name, reason))?;
         }
         Ok(variables)
     }

@@ -73,7 +73,10 @@ impl fmt::Display for PolicyError {
             ),
             Self::Variable { name, reason } => write!(f, "variable {name}: {reason}"),
             Self::Unknown { kind, name } => {
-                write!(f, "the policy document names the {kind} {name:?} but does not define it")
+                write!(
+                    f,
+                    "the policy document names the {kind} {name:?} but does not define it"
+                )
             }
             Self::MissingFile(name) => write!(f, "rule file {name} was not given"),
         }
@@ -97,7 +100,8 @@ impl Policy {
                 .iter()
                 .map(|path| {
                     let file = files.iter().find(|(name, _)| name == path);
-                    file.cloned().ok_or_else(|| PolicyError::MissingFile(path.clone()))
+                    file.cloned()
+                        .ok_or_else(|| PolicyError::MissingFile(path.clone()))
                 })
                 .collect::<Result<Vec<_>, _>>()?;
             let (loaded, not) = rule::load(&texts, &variables);
@@ -115,13 +119,22 @@ impl Policy {
             .ports
             .iter()
             .map(|port| {
-                let shield = document.guests.iter().position(|guest| guest.name == port.guest);
+                let shield = document
+                    .guests
+                    .iter()
+                    .position(|guest| guest.name == port.guest);
                 let shield = shield.ok_or_else(|| PolicyError::Unknown {
                     kind: "guest",
                     name: port.guest.clone(),
                 })?;
                 let tap = port.tap.clone();
-                Ok((port.ifindex, Port { tap, shield: shield as u32 }))
+                Ok((
+                    port.ifindex,
+                    Port {
+                        tap,
+                        shield: shield as u32,
+                    },
+                ))
             })
             .collect::<Result<_, PolicyError>>()?;
         Ok(Self {
@@ -148,7 +161,10 @@ impl Policy {
 
     /// No guests, no signatures: what runs before a policy is loaded.
     pub fn empty(variables: &Variables) -> Self {
-        Self { shields: Vec::new(), ..Self::offline(Vec::new(), variables) }
+        Self {
+            shields: Vec::new(),
+            ..Self::offline(Vec::new(), variables)
+        }
     }
 
     /// The guests, in the document's order.
@@ -167,7 +183,11 @@ fn members(document: &Document, signatures: &[Signature]) -> HashMap<String, Sig
     let owner: HashMap<&str, &str> = document
         .rule_sets
         .iter()
-        .flat_map(|set| set.files.iter().map(|file| (file.as_str(), set.name.as_str())))
+        .flat_map(|set| {
+            set.files
+                .iter()
+                .map(|file| (file.as_str(), set.name.as_str()))
+        })
         .collect();
     let mut sets: HashMap<String, SignatureSet> = document
         .rule_sets
@@ -175,7 +195,9 @@ fn members(document: &Document, signatures: &[Signature]) -> HashMap<String, Sig
         .map(|set| (set.name.clone(), SignatureSet::default()))
         .collect();
     for (index, signature) in signatures.iter().enumerate() {
-        let set = owner.get(signature.file.as_str()).and_then(|name| sets.get_mut(*name));
+        let set = owner
+            .get(signature.file.as_str())
+            .and_then(|name| sets.get_mut(*name));
         if let Some(set) = set {
             set.insert(index as u32);
         }

@@ -57,7 +57,11 @@ impl Network {
     }
 
     fn holds(self, other: IpAddr) -> bool {
-        let cut = |value: u128, bits: u8| value.checked_shr(u32::from(bits - self.prefix)).unwrap_or(0);
+        let cut = |value: u128, bits: u8| {
+            value
+                .checked_shr(u32::from(bits - self.prefix))
+                .unwrap_or(0)
+        };
         match (self.address, other) {
             (IpAddr::V4(a), IpAddr::V4(b)) => {
                 cut(u32::from(a).into(), 32) == cut(u32::from(b).into(), 32)
@@ -91,8 +95,14 @@ impl Shield {
         signatures: &[Signature],
         sets: &HashMap<String, SignatureSet>,
     ) -> Result<Self, PolicyError> {
-        let unknown = |kind, name: &str| PolicyError::Unknown { kind, name: name.to_owned() };
-        let segment = document.segments.iter().find(|segment| segment.name == guest.segment);
+        let unknown = |kind, name: &str| PolicyError::Unknown {
+            kind,
+            name: name.to_owned(),
+        };
+        let segment = document
+            .segments
+            .iter()
+            .find(|segment| segment.name == guest.segment);
         let segment = segment.ok_or_else(|| unknown("segment", &guest.segment))?;
 
         let mut modes = vec![Mode::Off; signatures.len()];
@@ -100,17 +110,27 @@ impl Shield {
             let members = sets
                 .get(&assignment.rule_set)
                 .ok_or_else(|| unknown("rule set", &assignment.rule_set))?;
-            let chosen: Option<HashSet<u32>> =
-                assignment.sids.as_ref().map(|sids| sids.iter().copied().collect());
+            let chosen: Option<HashSet<u32>> = assignment
+                .sids
+                .as_ref()
+                .map(|sids| sids.iter().copied().collect());
             for (index, signature) in signatures.iter().enumerate() {
-                let selected = chosen.as_ref().is_none_or(|sids| sids.contains(&signature.sid));
+                let selected = chosen
+                    .as_ref()
+                    .is_none_or(|sids| sids.contains(&signature.sid));
                 if selected && members.contains(index as u32) {
                     modes[index] = assignment.mode;
                 }
             }
         }
         let exceptions = apply_overrides(guest, signatures, &mut modes)?;
-        Ok(Self::with_modes(guest, segment.failure, signatures, &modes, exceptions))
+        Ok(Self::with_modes(
+            guest,
+            segment.failure,
+            signatures,
+            &modes,
+            exceptions,
+        ))
     }
 
     fn with_modes(
@@ -138,7 +158,8 @@ impl Shield {
             }
             shield.assigned.insert(number);
             let any = |wanted: Mode| {
-                *mode == wanted || excepted.is_some_and(|list| list.iter().any(|e| e.mode == wanted))
+                *mode == wanted
+                    || excepted.is_some_and(|list| list.iter().any(|e| e.mode == wanted))
             };
             let blocks = any(Mode::Prevent)
                 || any(Mode::AsWritten)
@@ -203,7 +224,11 @@ fn apply_overrides(
             if peer.is_none() && wanted.until_s.is_none() {
                 modes[index] = wanted.mode;
             } else {
-                let exception = Exception { mode: wanted.mode, peer, until_s: wanted.until_s };
+                let exception = Exception {
+                    mode: wanted.mode,
+                    peer,
+                    until_s: wanted.until_s,
+                };
                 exceptions.entry(index as u32).or_default().push(exception);
             }
         }

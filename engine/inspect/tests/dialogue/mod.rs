@@ -18,7 +18,8 @@ pub struct Events(pub Vec<serde_json::Value>);
 
 impl EventSink for Events {
     fn event(&mut self, _severity: u8, line: &[u8]) {
-        self.0.push(serde_json::from_slice(line).expect("an event is one JSON object"));
+        self.0
+            .push(serde_json::from_slice(line).expect("an event is one JSON object"));
     }
 }
 
@@ -27,7 +28,12 @@ pub fn policy(rules: &str, mode: &str, more: serde_json::Value) -> Arc<Policy> {
     policy_of_generation(1, rules, mode, more)
 }
 
-pub fn policy_of_generation(generation: u32, rules: &str, mode: &str, more: serde_json::Value) -> Arc<Policy> {
+pub fn policy_of_generation(
+    generation: u32,
+    rules: &str,
+    mode: &str,
+    more: serde_json::Value,
+) -> Arc<Policy> {
     let mut guest = serde_json::json!({
         "name": "web", "segment": "lab", "zone": 1,
         "assignments": [{"rule_set": "t", "mode": mode}],
@@ -61,7 +67,11 @@ pub struct Dialogue {
 
 impl Dialogue {
     pub fn new(policy: Arc<Policy>) -> Self {
-        let engine = Engine::new(Settings::live([1, 2]), policy, Arc::new(Thresholds::default()));
+        let engine = Engine::new(
+            Settings::live([1, 2]),
+            policy,
+            Arc::new(Thresholds::default()),
+        );
         Self {
             engine,
             events: Events::default(),
@@ -120,15 +130,36 @@ impl Dialogue {
     }
 
     pub fn alerts(&self) -> Vec<u64> {
-        let alerts = self.events.0.iter().filter(|event| event["event_type"] == "alert");
-        alerts.map(|event| event["alert"]["signature_id"].as_u64().expect("a sid")).collect()
+        let alerts = self
+            .events
+            .0
+            .iter()
+            .filter(|event| event["event_type"] == "alert");
+        alerts
+            .map(|event| event["alert"]["signature_id"].as_u64().expect("a sid"))
+            .collect()
     }
 
-    pub fn raw(&mut self, from_client: bool, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Outcome {
+    pub fn raw(
+        &mut self,
+        from_client: bool,
+        seq: u32,
+        ack: u32,
+        flags: u8,
+        payload: &[u8],
+    ) -> Outcome {
         self.now_ns += 1_000_000;
         let (client, server) = (Ipv4Addr::new(10, 9, 0, 2), Ipv4Addr::new(10, 9, 0, 1));
-        let ends = if from_client { (client, server) } else { (server, client) };
-        let ports = if from_client { (self.client_port, 80) } else { (80, self.client_port) };
+        let ends = if from_client {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        let ports = if from_client {
+            (self.client_port, 80)
+        } else {
+            (80, self.client_port)
+        };
         let bytes = segment(ends, ports, seq, ack, flags, payload);
         let (in_port, out_port, mac) = if from_client {
             (CLIENT_PORT_IFINDEX, SERVER_PORT_IFINDEX, CLIENT_MAC)
@@ -143,7 +174,8 @@ impl Dialogue {
             source_mac: Some(mac),
             ..Arrival::default()
         };
-        self.engine.packet(&arrival, decode_ip(&bytes), &mut self.events)
+        self.engine
+            .packet(&arrival, decode_ip(&bytes), &mut self.events)
     }
 }
 
