@@ -2,46 +2,73 @@
 //!
 //! Every function appends to `out`, which the caller clears and reuses, or borrows from the transaction.
 
-use super::transaction::{Headers, Transaction};
+use super::transaction::{Header, Headers, Transaction};
 use crate::Direction;
 
-/// `http.header`: `Name: value\r\n` a field, repeated fields joined, without Cookie and Set-Cookie.
-pub fn header_block(headers: &Headers, out: &mut Vec<u8>) {
-    let _ = (headers, out);
+/// `http.header`: `Name: value\r\n` a field, without Cookie (requests) and Set-Cookie (responses).
+///
+/// A repeated field appears once, where it came first, its values joined with `, `; of several Content-Lengths
+/// only the first. A line that had no colon is `: line\r\n`.
+pub fn header_block(headers: &Headers, direction: Direction, out: &mut Vec<u8>) {
+    let hidden = cookie_name(direction);
+    for (at, field) in headers.fields.iter().enumerate() {
+        if field.name.eq_ignore_ascii_case(hidden.as_bytes()) || is_repetition(headers, at) {
+            continue;
+        }
+        out.extend_from_slice(&field.name);
+        out.extend_from_slice(b": ");
+        join(headers, field, out);
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
-/// `http.header.raw`: the block as sent.
+/// `http.header.raw`: the block as sent, with the empty line that ends it.
 pub fn header_raw(headers: &Headers) -> &[u8] {
     &headers.raw
 }
 
-/// `http.header_names`: `\r\nHost\r\nUser-Agent\r\n\r\n`.
+/// `http.header_names`: `\r\nHost\r\nUser-Agent\r\n\r\n`; empty without fields.
 pub fn header_names(headers: &Headers, out: &mut Vec<u8>) {
-    let _ = (headers, out);
+    if headers.fields.is_empty() {
+        return;
+    }
+    out.extend_from_slice(b"\r\n");
+    for (at, field) in headers.fields.iter().enumerate() {
+        if !is_repetition(headers, at) {
+            out.extend_from_slice(&field.name);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The value of one field as the buffers show it, repeated fields joined with `, `; false if there is none.
 ///
-/// `http.user_agent`, `http.content_type`, `http.accept`, `http.accept_enc`, `http.accept_lang`, `http.referer`,
-/// `http.connection`, `http.content_len`, `http.location`, `http.server` are `value(headers, "user-agent", out)`
-/// and so on.
+/// `http.user_agent`, `http.content_type` and the other buffers of [`field_of_buffer`].
 pub fn value(headers: &Headers, name: &str, out: &mut Vec<u8>) -> bool {
-    let _ = (headers, name, out);
-    false
+    let field = headers
+        .fields
+        .iter()
+        .find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+    if let Some(field) = field {
+        join(headers, field, out);
+    }
+    field.is_some()
 }
 
 /// `http.cookie`: Cookie of the request, Set-Cookie of the response; false if there is none.
 pub fn cookie(transaction: &Transaction, direction: Direction, out: &mut Vec<u8>) -> bool {
-    let _ = (transaction, direction, out);
-    false
+    value(headers(transaction, direction), cookie_name(direction), out)
 }
 
-/// `http.start`: the first line and the header block as sent, with `\r\n` ends and the empty line.
+/// `http.start`: the first line, `\r\n`, and the header block as sent with its empty line.
 pub fn start(transaction: &Transaction, direction: Direction, out: &mut Vec<u8>) {
-    let _ = (transaction, direction, out);
+    out.extend_from_slice(first_line(transaction, direction));
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&headers(transaction, direction).raw);
 }
 
-/// `http.request_line`, `http.response_line`: as sent.
+/// `http.request_line`, `http.response_line`: as sent, without the line's end.
 pub fn first_line(transaction: &Transaction, direction: Direction) -> &[u8] {
     match direction {
         Direction::ToServer => &transaction.request.line,
@@ -72,4 +99,106 @@ pub fn field_of_buffer(buffer: &str) -> Option<&'static str> {
         "http.server" => "server",
         _ => return None,
     })
+}
+
+fn cookie_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::ToServer => "cookie",
+        Direction::ToClient => "set-cookie",
+    }
+}
+
+/// Whether a field of that name came before.
+fn is_repetition(headers: &Headers, at: usize) -> bool {
+    let name = &headers.fields[at].name;
+    headers.fields[..at]
+        .iter()
+        .any(|earlier| earlier.name.eq_ignore_ascii_case(name))
+}
+
+/// The value of `first` and of the later fields of its name.
+fn join(headers: &Headers, first: &Header, out: &mut Vec<u8>) {
+    out.extend_from_slice(&first.value);
+    if first.name.eq_ignore_ascii_case(b"content-length") {
+        return;
+    }
+    let mut same = headers
+        .fields
+        .iter()
+        .filter(|field| field.name.eq_ignore_ascii_case(&first.name));
+    same.next();
+    for field in same {
+        out.extend_from_slice(b", ");
+        out.extend_from_slice(&field.value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers_with(rows: &[(&str, &str)]) -> Headers {
+        let field = |&(name, value): &(&str, &str)| Header {
+            name: name.into(),
+            value: value.into(),
+        };
+        Headers {
+            fields: rows.iter().map(field).collect(),
+            raw: Vec::new(),
+        }
+    }
+
+    fn filled(fill: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        fill(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    const ROWS: &[(&str, &str)] = &[
+        ("Host", "a"),
+        ("Cookie", "x=1"),
+        ("X-A", "1"),
+        ("", "junk"),
+        ("x-a", "2"),
+        ("Content-Length", "5"),
+        ("content-length", "6"),
+    ];
+
+    #[test]
+    fn the_header_block_leaves_cookies_out_and_joins_repetitions() {
+        let headers = headers_with(ROWS);
+        assert_eq!(
+            filled(|out| header_block(&headers, Direction::ToServer, out)),
+            "Host: a\r\nX-A: 1, 2\r\n: junk\r\nContent-Length: 5\r\n"
+        );
+        let response = headers_with(&[("Set-Cookie", "a"), ("Cookie", "b")]);
+        assert_eq!(
+            filled(|out| header_block(&response, Direction::ToClient, out)),
+            "Cookie: b\r\n"
+        );
+    }
+
+    #[test]
+    fn header_names_are_framed_by_line_ends() {
+        assert_eq!(
+            filled(|out| header_names(&headers_with(ROWS), out)),
+            "\r\nHost\r\nCookie\r\nX-A\r\n\r\nContent-Length\r\n\r\n"
+        );
+        assert_eq!(filled(|out| header_names(&Headers::default(), out)), "");
+    }
+
+    #[test]
+    fn a_cookie_is_the_side_s_own() {
+        let mut transaction = Transaction::default();
+        transaction.request.headers = headers_with(&[("cookie", "a=1"), ("Cookie", "b=2")]);
+        transaction.response.headers = headers_with(&[("Set-Cookie", "c=3")]);
+        assert_eq!(
+            filled(|out| assert!(cookie(&transaction, Direction::ToServer, out))),
+            "a=1, b=2"
+        );
+        assert_eq!(
+            filled(|out| assert!(cookie(&transaction, Direction::ToClient, out))),
+            "c=3"
+        );
+    }
 }

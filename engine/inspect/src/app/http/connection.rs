@@ -1,9 +1,11 @@
 //! One TCP connection's HTTP: two parsers and the transactions they share.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::transaction::Transaction;
+use super::request::RequestReader;
+use super::response::{Effect, ResponseReader};
+use super::store::Store;
+use super::transaction::{Body, Headers, Transaction};
 use crate::Direction;
 
 /// Bounds and depths; the defaults are libhtp's and Suricata's.
@@ -13,10 +15,13 @@ pub struct Settings {
     pub request_depth_bytes: usize,
     /// Decoded bytes kept of each response body.
     pub response_depth_bytes: usize,
-    /// A line or header field longer than this raises an event (libhtp's hard limit) and is not read on.
+    /// Bytes kept of a line or header field (libhtp's hard limit). A longer one raises an event and is read on
+    /// to its end, so that it cannot hide what follows.
     pub field_limit_bytes: usize,
     /// Fields kept of one header block.
     pub header_fields: usize,
+    /// Bytes kept of one header block as sent (servers stop at 8 KiB to 1 MiB).
+    pub header_block_bytes: usize,
     /// Transactions open at once.
     pub open_transactions: usize,
     /// Content codings undone, one over the other.
@@ -25,7 +30,7 @@ pub struct Settings {
     pub bomb_bytes: u64,
     /// Decoded bytes an encoded byte may become, above `bomb_bytes`.
     pub bomb_ratio: u64,
-    /// Whether request bodies with a Content-Encoding are decoded.
+    /// Whether request bodies with a Content-Encoding are decoded (Suricata 7: yes; libhtp by itself: no).
     pub decode_requests: bool,
 }
 
@@ -36,11 +41,12 @@ impl Default for Settings {
             response_depth_bytes: 1 << 20,
             field_limit_bytes: 18_000,
             header_fields: 1024,
+            header_block_bytes: 1 << 20,
             open_transactions: 512,
             coding_layers: 2,
             bomb_bytes: 1 << 20,
             bomb_ratio: 2048,
-            decode_requests: false,
+            decode_requests: true,
         }
     }
 }
@@ -51,91 +57,169 @@ pub type Touched = Range<u64>;
 /// One connection's two streams and its open transactions, oldest first.
 #[derive(Debug)]
 pub struct Connection {
-    open: VecDeque<Transaction>,
+    store: Store,
+    requests: RequestReader,
+    responses: ResponseReader,
     settings: Settings,
+    switched: bool,
 }
 
 impl Connection {
     /// A connection of which nothing was seen yet.
     pub fn new(settings: Settings) -> Self {
         Self {
-            open: VecDeque::new(),
+            store: Store::new(settings.open_transactions),
+            requests: RequestReader::new(&settings),
+            responses: ResponseReader::new(&settings),
             settings,
+            switched: false,
         }
     }
 
     /// Reads the next bytes of one direction, in whatever pieces they come.
     pub fn feed(&mut self, direction: Direction, bytes: &[u8]) -> Touched {
-        let _ = (direction, bytes, &self.settings);
-        0..0
+        match direction {
+            Direction::ToServer => self.requests.feed(bytes, &mut self.store, &self.settings),
+            Direction::ToClient => {
+                let mut input = bytes;
+                while let Some(effect) =
+                    self.responses
+                        .feed(&mut input, &mut self.store, &self.settings)
+                {
+                    self.apply(effect);
+                }
+            }
+        }
+        self.store.take_touched()
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Refused => self.requests.resume(&mut self.store, &self.settings),
+            Effect::Switched => {
+                self.switched = true;
+                self.requests.close(&mut self.store, &self.settings);
+            }
+        }
     }
 
     /// Says that `len` bytes of one direction were never seen.
     ///
-    /// Inside a body of known length they are counted as lost; elsewhere the direction is not read any further.
+    /// Inside a body they are counted as lost; elsewhere the message is given up, and that direction is read on
+    /// when bytes look like the beginning of a message again.
     pub fn gap(&mut self, direction: Direction, len: u64) -> Touched {
-        let _ = (direction, len);
-        0..0
+        match direction {
+            Direction::ToServer => self.requests.gap(len, &mut self.store),
+            Direction::ToClient => self.responses.gap(len, &mut self.store),
+        }
+        self.store.take_touched()
     }
 
-    /// Says that one direction has ended: a body until close is complete, anything else half-read too.
+    /// Says that one direction has ended: whatever is half-read there is complete.
+    ///
+    /// When the server's has, requests without a response are complete too.
     pub fn close(&mut self, direction: Direction) -> Touched {
-        let _ = direction;
-        0..0
+        match direction {
+            Direction::ToServer => self.requests.close(&mut self.store, &self.settings),
+            Direction::ToClient => {
+                if let Some(effect) = self.responses.close(&mut self.store, &self.settings) {
+                    self.apply(effect);
+                }
+            }
+        }
+        self.store.take_touched()
     }
 
     /// Open transactions, oldest first; ids are contiguous.
     pub fn transactions(
         &self,
     ) -> impl DoubleEndedIterator<Item = &Transaction> + ExactSizeIterator {
-        self.open.iter()
+        self.store.open.iter()
     }
 
     /// The same, mutable.
     pub fn transactions_mut(
         &mut self,
     ) -> impl DoubleEndedIterator<Item = &mut Transaction> + ExactSizeIterator {
-        self.open.iter_mut()
+        self.store.open.iter_mut()
     }
 
     /// One open transaction.
     pub fn transaction(&self, id: u64) -> Option<&Transaction> {
-        let first = self.open.front()?.id;
-        self.open.get(usize::try_from(id.checked_sub(first)?).ok()?)
+        self.store.get(id)
     }
 
     /// The same, mutable.
     pub fn transaction_mut(&mut self, id: u64) -> Option<&mut Transaction> {
-        let first = self.open.front()?.id;
-        self.open
-            .get_mut(usize::try_from(id.checked_sub(first)?).ok()?)
+        self.store.get_mut(id)
     }
 
     /// Takes the oldest transaction if it is complete on both sides. Call until `None`, after having looked.
     pub fn pop_finished(&mut self) -> Option<Transaction> {
-        if self.open.front()?.is_complete() {
-            self.open.pop_front()
+        if self.store.open.front()?.is_complete() {
+            self.store.open.pop_front()
         } else {
             None
         }
     }
 
-    /// Whether one direction's further bytes are not HTTP any more: a tunnel, another protocol after 101, or
-    /// lost in a gap. Feeding them does nothing.
+    /// Whether one direction's further bytes are not read as HTTP any more: it was closed, or the connection is
+    /// a tunnel or another protocol, or has more open transactions than the bound. Feeding them does nothing.
     pub fn is_opaque(&self, direction: Direction) -> bool {
-        let _ = direction;
-        false
+        match direction {
+            Direction::ToServer => self.requests.is_opaque(),
+            Direction::ToClient => self.responses.is_opaque(),
+        }
+    }
+
+    /// Whether what follows is another protocol by agreement: behind a CONNECT that was granted, or behind 101.
+    pub fn has_switched(&self) -> bool {
+        self.switched
+    }
+
+    /// Whether reading has ended because more transactions were open at once than the bound allows.
+    pub fn has_overflowed(&self) -> bool {
+        self.store.overflowed
     }
 
     /// How many of the next bytes that way belong to a body that is past its inspection depth, so that skipping
     /// them with [`Connection::gap`] changes nothing but counters. `u64::MAX`: all there will ever be.
     pub fn skippable(&self, direction: Direction) -> u64 {
-        let _ = direction;
-        0
+        match direction {
+            Direction::ToServer => self.requests.skippable(&self.store),
+            Direction::ToClient => self.responses.skippable(&self.store),
+        }
     }
 
-    /// Bytes of heap held, roughly; for the flow table's memory bound.
+    /// Bytes of heap held, roughly, for the flow table's memory bound; walks the open transactions.
     pub fn heap_bytes(&self) -> usize {
-        0
+        let transactions = self.store.open.iter().map(transaction_bytes).sum::<usize>();
+        self.requests.heap_bytes() + self.responses.heap_bytes() + transactions
     }
+}
+
+fn transaction_bytes(transaction: &Transaction) -> usize {
+    let Transaction {
+        request, response, ..
+    } = transaction;
+    let headers = |headers: &Headers| {
+        let fields = headers
+            .fields
+            .iter()
+            .map(|field| 64 + field.name.capacity() + field.value.capacity());
+        headers.raw.capacity() + fields.sum::<usize>()
+    };
+    let body = |body: &Body| body.bytes.capacity();
+    let lines = request.line.capacity() * 2 + request.uri.capacity() + response.line.capacity() * 2;
+    let blocks = [
+        &request.headers,
+        &request.trailers,
+        &response.headers,
+        &response.trailers,
+    ];
+    size_of::<Transaction>()
+        + lines
+        + blocks.into_iter().map(headers).sum::<usize>()
+        + body(&request.body)
+        + body(&response.body)
 }

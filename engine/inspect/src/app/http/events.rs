@@ -124,6 +124,18 @@ events! {
     RequestTooManyHeaders = "request_too_many_headers",
     /// More response header fields than are kept.
     ResponseTooManyHeaders = "response_too_many_headers",
+    /// A multipart body that is not read on.
+    MultipartGenericError = "multipart_generic_error",
+    /// A multipart part that announces a file and has none.
+    MultipartNoFiledata = "multipart_no_filedata",
+    /// A malformed header in a multipart part.
+    MultipartInvalidHeader = "multipart_invalid_header",
+    /// More oddities on one connection than are reported.
+    TooManyWarnings = "too_many_warnings",
+    /// A Content-Range that is none.
+    RangeInvalid = "range_invalid",
+    /// A file name past the limit.
+    FileNameTooLong = "file_name_too_long",
     /// More transactions open at once than are kept; the rest of the connection is not read.
     TooManyTransactions = "too_many_transactions",
     /// A gap fell where the message's form was still open; that direction is not read any further.
@@ -166,6 +178,11 @@ impl Events {
             .iter()
             .copied()
             .filter(move |&event| self.contains(event))
+    }
+
+    /// Adds those of another set.
+    pub fn merge(&mut self, other: Self) {
+        self.0 |= other.0;
     }
 
     /// Those in `self` that are not in `earlier`.

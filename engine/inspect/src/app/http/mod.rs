@@ -3,9 +3,16 @@
 //! [`Connection`] takes bytes in any pieces and keeps [`transaction::Transaction`]s; [`buffers`] shows a
 //! transaction under the names of Suricata's sticky buffers. The personality is libhtp's `IDS`, as Suricata's
 //! default configuration sets it up: see [`uri`] for what that means for `http.uri`.
+mod body;
 pub mod buffers;
+mod coding;
 pub mod connection;
 pub mod events;
+mod fields;
+mod lines;
+mod request;
+mod response;
+mod store;
 pub mod transaction;
 pub mod uri;
 

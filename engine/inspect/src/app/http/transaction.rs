@@ -34,7 +34,7 @@ pub struct Header {
 pub struct Headers {
     /// Fields in wire order.
     pub fields: Vec<Header>,
-    /// The block as sent, without the empty line that ends it.
+    /// The block as sent, with the empty line that ends it (`http.header.raw`).
     pub raw: Vec<u8>,
 }
 

@@ -161,7 +161,7 @@ pub(super) static HEADER: Buffer = both(
     Stage::Headers,
     |view, direction, index, out| {
         let TxView::Http(tx) = view;
-        buffers::header_block(buffers::headers(tx, direction), out);
+        buffers::header_block(buffers::headers(tx, direction), direction, out);
         (index == 0 && !out.is_empty()).then_some(out.as_slice())
     },
 );

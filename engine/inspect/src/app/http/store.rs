@@ -1,0 +1,85 @@
+//! The open transactions of a connection, and which of them a call has changed.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::events::HttpEvent;
+use super::transaction::Transaction;
+
+/// Open transactions, oldest first; ids are contiguous.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) open: VecDeque<Transaction>,
+    next_id: u64,
+    limit: usize,
+    touched: Range<u64>,
+    /// More were opened than there is room for.
+    pub(super) overflowed: bool,
+}
+
+impl Store {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            open: VecDeque::new(),
+            next_id: 0,
+            limit: limit.max(1),
+            touched: 0..0,
+            overflowed: false,
+        }
+    }
+
+    /// Opens a transaction; `None` past the bound, and from then on.
+    pub(super) fn open_next(&mut self) -> Option<&mut Transaction> {
+        if self.overflowed || self.open.len() >= self.limit {
+            if let Some(last) = self.open.back_mut() {
+                last.events.raise(HttpEvent::TooManyTransactions);
+            }
+            self.touch(self.next_id.saturating_sub(1));
+            self.overflowed = true;
+            return None;
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.touch(id);
+        self.open.push_back(Transaction {
+            id,
+            ..Transaction::default()
+        });
+        self.open.back_mut()
+    }
+
+    /// The id the next transaction will get.
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Transaction> {
+        let first = self.open.front()?.id;
+        self.open.get(usize::try_from(id.checked_sub(first)?).ok()?)
+    }
+
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Transaction> {
+        let first = self.open.front()?.id;
+        self.open
+            .get_mut(usize::try_from(id.checked_sub(first)?).ok()?)
+    }
+
+    /// The same, and the transaction counts as changed.
+    pub(super) fn change(&mut self, id: u64) -> Option<&mut Transaction> {
+        self.touch(id);
+        self.get_mut(id)
+    }
+
+    pub(super) fn touch(&mut self, id: u64) {
+        if self.touched.is_empty() {
+            self.touched = id..id + 1;
+        } else {
+            self.touched = self.touched.start.min(id)..self.touched.end.max(id + 1);
+        }
+    }
+
+    /// What was changed since the last call.
+    pub(super) fn take_touched(&mut self) -> Range<u64> {
+        std::mem::replace(&mut self.touched, 0..0)
+    }
+}
