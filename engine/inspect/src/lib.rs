@@ -18,4 +18,5 @@ pub mod stream;
 pub mod wire;
 
 mod direction;
+mod pieces;
 pub use direction::Direction;

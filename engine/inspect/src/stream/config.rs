@@ -27,6 +27,20 @@ pub enum OverlapPolicy {
     Windows,
 }
 
+impl OverlapPolicy {
+    /// Whether the bytes of the later segment replace those of the earlier one where the two overlap. Segments
+    /// are (start, end).
+    pub(super) fn later_wins(self, later: (u64, u64), earlier: (u64, u64)) -> bool {
+        match self {
+            Self::First => false,
+            Self::Last => true,
+            Self::Bsd => later.0 < earlier.0,
+            Self::Linux => later.0 < earlier.0 || (later.0 == earlier.0 && later.1 > earlier.1),
+            Self::Windows => later.0 < earlier.0 && later.1 > earlier.1,
+        }
+    }
+}
+
 /// Bounds of one session; each direction has its own budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -4,8 +4,8 @@
 //! wrap. Copies: a byte is copied once into `bytes` (or first into a pending piece, when it arrives past a
 //! hole or awaits its acknowledgment), and moved at most about once more when old bytes before it are let go.
 
-use super::pending::Pending;
 use super::{Limits, OverlapPolicy};
+use crate::pieces::Pieces;
 
 /// A sender may overshoot the window that we believe in by a GSO packet: our idea of it is one packet old.
 pub(super) const WINDOW_SLACK: u64 = 65_536;
@@ -31,7 +31,7 @@ pub(super) struct Half {
     bytes: Vec<u8>,
     start: u64,
     read: u64,
-    pending: Pending,
+    pending: Pieces,
     /// Everything before this is released whether it was acknowledged or not.
     forced: u64,
 }
@@ -142,7 +142,7 @@ impl Half {
         }
         if offset > next {
             let (bytes, pieces) = self.pending.cost(offset, data);
-            let (bytes, pieces) = (bytes + self.pending.bytes(), pieces + self.pending.pieces());
+            let (bytes, pieces) = (bytes + self.pending.bytes(), pieces + self.pending.count());
             if bytes > limits.pending_bytes || pieces > limits.pending_pieces {
                 return Admission::PendingLimit;
             }
@@ -189,15 +189,17 @@ impl Half {
             return Some(false);
         }
         let full = self.pending.bytes() > limits.pending_bytes
-            || self.pending.pieces() > limits.pending_pieces;
+            || self.pending.count() > limits.pending_pieces;
         if full || self.readable().len() > limits.unread_bytes {
             return None;
         }
-        let differs = self
-            .pending
-            .overlay((offset + settled as i64) as u64, data, policy);
+        let differs =
+            self.pending
+                .overlay((offset + settled as i64) as u64, data, |later, earlier| {
+                    policy.later_wins(later, earlier)
+                });
         if self.pending.bytes() > limits.pending_bytes
-            || self.pending.pieces() > limits.pending_pieces
+            || self.pending.count() > limits.pending_pieces
         {
             self.forced = self.highest();
         }

@@ -3,7 +3,6 @@
 mod config;
 mod half;
 mod outcome;
-mod pending;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,20 @@
 //! Puts IP fragments together, within bounds.
+//!
+//! Nothing is decided about a datagram before it is whole, so a first fragment that is too short for its
+//! transport header (RFC 1858) hides nothing here.
+//!
+//! A datagram that is refused is remembered until its timeout, so that no later fragment of it passes either.
+//! With [`DefragPolicy::Strict`] the fragments that came before have been let through: were such a datagram
+//! forgotten for want of room, its receiver could complete it unseen. So at a bound the strict policy refuses
+//! new datagrams, the others give up the oldest.
 
-use super::Packet;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::checksum::Sum;
+use super::ip6::IPV6_HEADER_BYTES;
+use super::{Fragment, Network, Packet};
+use crate::pieces::Pieces;
 
 /// Which bytes win where fragments overlap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,9 +43,6 @@ pub struct DefragLimits {
     pub max_fragments: usize,
     /// How long a datagram may stay in pieces.
     pub timeout_s: u32,
-    /// Smallest payload of a fragment that is not the last. Real path MTUs are ≥ 576; a first fragment too
-    /// short for its transport header hides the ports (RFC 1858).
-    pub min_fragment_bytes: usize,
 }
 
 impl Default for DefragLimits {
@@ -41,7 +52,17 @@ impl Default for DefragLimits {
             max_memory_bytes: 16 << 20,
             max_fragments: 1024,
             timeout_s: 60,
-            min_fragment_bytes: 0,
+        }
+    }
+}
+
+impl DefragPolicy {
+    fn later_wins(self, later: (u64, u64), earlier: (u64, u64)) -> bool {
+        match self {
+            Self::Strict | Self::First => false,
+            Self::Last => true,
+            Self::Bsd => later.0 < earlier.0,
+            Self::Linux => later.0 <= earlier.0,
         }
     }
 }
@@ -49,26 +70,41 @@ impl Default for DefragLimits {
 /// What is worth reporting about fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DefragEvent {
-    /// Fragments overlapped.
+    /// Fragments overlapped with equal bytes.
     Overlap,
-    /// Fragments overlapped and their bytes differed.
+    /// Fragments overlapped and their bytes differed, or on IPv6 overlapped at all (RFC 5722).
     OverlapDiffers,
     /// A fragment ended past its datagram's last fragment, or two "last" fragments disagreed.
     Inconsistent,
-    /// A fragment other than the last whose length is no multiple of 8 (or is 0, or under the minimum).
+    /// A fragment other than the last that is empty, or (strict, IPv6) no multiple of 8 long.
     BadLength,
     /// More fragments than [`DefragLimits::max_fragments`].
     TooManyFragments,
-    /// No room: [`DefragLimits::max_memory_bytes`] or `max_datagrams`; the oldest datagram was given up.
-    Evicted,
+    /// No room: [`DefragLimits::max_memory_bytes`] or `max_datagrams`. Strict: the new datagram was refused;
+    /// else the oldest was given up.
+    NoRoom,
     /// The datagram would be longer than IP allows.
     TooLarge,
 }
 
+impl DefragEvent {
+    /// Suricata's decoder event, where it has one.
+    pub fn event_name(self, v6: bool) -> Option<&'static str> {
+        match (self, v6) {
+            (Self::Overlap | Self::OverlapDiffers, false) => Some("decoder.ipv4.frag_overlap"),
+            (Self::Overlap | Self::OverlapDiffers, true) => Some("decoder.ipv6.frag_overlap"),
+            (Self::TooLarge, false) => Some("decoder.ipv4.frag_pkt_too_large"),
+            (Self::TooLarge, true) => Some("decoder.ipv6.frag_pkt_too_large"),
+            (_, false) => Some("decoder.ipv4.frag_ignored"),
+            (_, true) => Some("decoder.ipv6.frag_ignored"),
+        }
+    }
+}
+
 /// What became of a fragment.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Reassembly<'a> {
-    /// Kept; more is needed.
+    /// Kept, or of no use; more is needed.
     Waiting,
     /// The whole IP packet, header and payload; for [`decode_ip`](super::decode_ip).
     Whole(&'a [u8]),
@@ -78,38 +114,329 @@ pub enum Reassembly<'a> {
     NotAFragment,
 }
 
-/// Reassembles IPv4 and IPv6 datagrams, keyed by (zone, source, destination, identification, protocol).
+/// Events kept for [`Defragmenter::take_events`]; past it they are not, since nobody seems to ask.
+const MAX_EVENTS: usize = 64;
+
+/// Reassembles IPv4 and IPv6 datagrams, keyed by (zone, source, destination, identification, and on IPv4 the
+/// protocol).
 #[derive(Debug)]
 pub struct Defragmenter {
     limits: DefragLimits,
     policy: DefragPolicy,
+    /// An ordered map, because a hash over what peers choose would need a secret.
+    datagrams: BTreeMap<Key, Datagram>,
+    /// By age.
+    ages: BTreeMap<u64, Key>,
+    next_age: u64,
+    memory_bytes: usize,
+    events: Vec<DefragEvent>,
+    whole: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    zone: u32,
+    source: IpAddr,
+    destination: IpAddr,
+    id: u32,
+    protocol: u8,
+}
+
+#[derive(Debug)]
+struct Datagram {
+    age: u64,
+    first_seen_ns: u64,
+    pieces: Pieces,
+    fragments: usize,
+    /// IP header (on IPv6 the unfragmentable part) from the fragment at offset 0, as the whole packet's.
+    header: Option<Vec<u8>>,
+    /// Payload length, known from the last fragment.
+    total: Option<u64>,
+    refused: Option<DefragEvent>,
 }
 
 impl Defragmenter {
     /// An empty one.
     pub fn new(policy: DefragPolicy, limits: DefragLimits) -> Self {
-        Self { limits, policy }
+        Self {
+            limits,
+            policy,
+            datagrams: BTreeMap::new(),
+            ages: BTreeMap::new(),
+            next_age: 0,
+            memory_bytes: 0,
+            events: Vec::new(),
+            whole: Vec::new(),
+        }
     }
 
     /// Takes one fragment; the result borrows a buffer that the next call reuses.
     ///
     /// zone: the conntrack zone or segment, so that two bridges' equal addresses never mix.
-    pub fn push(&mut self, _zone: u32, _packet: &Packet<'_>, _now_ns: u64) -> Reassembly<'_> {
-        unimplemented!("{:?} {:?}", self.limits, self.policy)
+    pub fn push(&mut self, zone: u32, packet: &Packet<'_>, now_ns: u64) -> Reassembly<'_> {
+        let (Some(fragment), Some((source, destination))) = (packet.fragment(), packet.addresses())
+        else {
+            return Reassembly::NotAFragment;
+        };
+        // RFC 8200, 4.5: the next header of a later fragment does not count.
+        let protocol = if source.is_ipv4() {
+            fragment.protocol
+        } else {
+            0
+        };
+        let key = Key {
+            zone,
+            source,
+            destination,
+            id: fragment.id,
+            protocol,
+        };
+        self.expire(now_ns);
+        if !self.datagrams.contains_key(&key) {
+            if self.datagrams.len() >= self.limits.max_datagrams.max(1) && !self.make_room(None) {
+                return self.refuse_unknown();
+            }
+            self.begin(key, now_ns);
+        }
+        let Some(datagram) = self.datagrams.get_mut(&key) else {
+            return Reassembly::Waiting;
+        };
+        if let Some(event) = datagram.refused {
+            return Reassembly::Refused(event);
+        }
+        let before = datagram.memory_bytes();
+        let taken = datagram.take(packet, &fragment, self.policy, &self.limits);
+        self.memory_bytes = self.memory_bytes - before + datagram.memory_bytes();
+        let complete = datagram.is_complete();
+        match taken {
+            Err(event) => return self.refuse(key, event),
+            Ok(event) => self.note(event),
+        }
+        if complete {
+            return self.finish(key);
+        }
+        while self.memory_bytes > self.limits.max_memory_bytes {
+            if !self.make_room(Some(key)) {
+                return self.refuse(key, DefragEvent::NoRoom);
+            }
+        }
+        Reassembly::Waiting
     }
 
-    /// What was noticed since the last call, oldest first; at most a few per packet.
+    /// What was noticed since the last call, oldest first.
     pub fn take_events(&mut self) -> Vec<DefragEvent> {
-        unimplemented!()
+        std::mem::take(&mut self.events)
     }
 
-    /// Datagrams in pieces now.
+    /// Datagrams in pieces now, the refused ones that are remembered included.
     pub fn datagrams(&self) -> usize {
-        unimplemented!()
+        self.datagrams.len()
     }
 
-    /// Bytes of fragments held now.
+    /// About how many bytes of fragments are held now.
     pub fn memory_bytes(&self) -> usize {
-        unimplemented!()
+        self.memory_bytes
+    }
+
+    fn begin(&mut self, key: Key, now_ns: u64) {
+        let datagram = Datagram {
+            age: self.next_age,
+            first_seen_ns: now_ns,
+            pieces: Pieces::default(),
+            fragments: 0,
+            header: None,
+            total: None,
+            refused: None,
+        };
+        self.ages.insert(self.next_age, key);
+        self.datagrams.insert(key, datagram);
+        self.next_age += 1;
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Datagram> {
+        let datagram = self.datagrams.remove(&key)?;
+        self.ages.remove(&datagram.age);
+        self.memory_bytes -= datagram.memory_bytes();
+        Some(datagram)
+    }
+
+    fn expire(&mut self, now_ns: u64) {
+        let timeout_ns = u64::from(self.limits.timeout_s) * 1_000_000_000;
+        while let Some((_, key)) = self.ages.first_key_value() {
+            let key = *key;
+            let first_seen_ns = self
+                .datagrams
+                .get(&key)
+                .map_or(0, |datagram| datagram.first_seen_ns);
+            if now_ns.saturating_sub(first_seen_ns) <= timeout_ns {
+                return;
+            }
+            self.remove(key);
+        }
+    }
+
+    /// Gives up the oldest datagram but `except`, where the policy allows that.
+    fn make_room(&mut self, except: Option<Key>) -> bool {
+        let oldest = self.ages.values().copied().find(|key| Some(*key) != except);
+        let Some(oldest) = oldest.filter(|_| self.policy != DefragPolicy::Strict) else {
+            return false;
+        };
+        self.remove(oldest);
+        self.note(Some(DefragEvent::NoRoom));
+        true
+    }
+
+    fn refuse_unknown(&mut self) -> Reassembly<'_> {
+        self.note(Some(DefragEvent::NoRoom));
+        Reassembly::Refused(DefragEvent::NoRoom)
+    }
+
+    /// Frees what a datagram holds and remembers that it is refused.
+    fn refuse(&mut self, key: Key, event: DefragEvent) -> Reassembly<'_> {
+        self.note(Some(event));
+        if let Some(datagram) = self.datagrams.get_mut(&key) {
+            self.memory_bytes -= datagram.memory_bytes();
+            datagram.pieces = Pieces::default();
+            datagram.header = None;
+            datagram.refused = Some(event);
+        }
+        Reassembly::Refused(event)
+    }
+
+    fn finish(&mut self, key: Key) -> Reassembly<'_> {
+        let Some(mut datagram) = self.remove(key) else {
+            return Reassembly::Waiting;
+        };
+        self.whole.clear();
+        self.whole
+            .extend_from_slice(datagram.header.as_deref().unwrap_or_default());
+        datagram.pieces.drain_into(&mut self.whole, 0, u64::MAX);
+        seal(&mut self.whole);
+        Reassembly::Whole(&self.whole)
+    }
+
+    fn note(&mut self, event: Option<DefragEvent>) {
+        self.events
+            .extend(event.filter(|_| self.events.len() < MAX_EVENTS));
+    }
+}
+
+impl Datagram {
+    fn memory_bytes(&self) -> usize {
+        self.pieces.memory_bytes() + self.header.as_ref().map_or(0, Vec::capacity)
+    }
+
+    fn is_complete(&self) -> bool {
+        let total = self
+            .total
+            .filter(|_| self.header.is_some() && self.refused.is_none());
+        total.is_some_and(|total| self.pieces.bytes() as u64 == total)
+    }
+
+    /// Takes one fragment in; an event that condemns the datagram is an error.
+    fn take(
+        &mut self,
+        packet: &Packet<'_>,
+        fragment: &Fragment,
+        policy: DefragPolicy,
+        limits: &DefragLimits,
+    ) -> Result<Option<DefragEvent>, DefragEvent> {
+        let strict = policy == DefragPolicy::Strict;
+        let v6 = matches!(packet.network, Network::V6(_));
+        let data = packet.payload;
+        let (start, end) = (
+            u64::from(fragment.offset_bytes),
+            u64::from(fragment.offset_bytes) + data.len() as u64,
+        );
+        // Off the strict path a fragment that makes no sense is passed over, as receivers do.
+        let fault = |event| if strict { Err(event) } else { Ok(Some(event)) };
+
+        self.fragments += 1;
+        if self.fragments > limits.max_fragments {
+            return Err(DefragEvent::TooManyFragments);
+        }
+        if fragment.more && (data.is_empty() || ((strict || v6) && data.len() % 8 != 0)) {
+            return fault(DefragEvent::BadLength);
+        }
+        let last_known = self
+            .total
+            .is_some_and(|total| end > total || (!fragment.more && end != total));
+        let last_too_early = !fragment.more && self.pieces.end().is_some_and(|held| held > end);
+        if last_known || last_too_early {
+            return fault(DefragEvent::Inconsistent);
+        }
+
+        let held = self.pieces.covered(start, end);
+        let differs = self.pieces.differs(start, data);
+        let duplicate = held == data.len() && !differs;
+        if held > 0 && ((strict && differs) || (v6 && !duplicate)) {
+            return Err(DefragEvent::OverlapDiffers);
+        }
+        if fragment.offset_bytes == 0 && self.header.is_none() {
+            self.header = Some(whole_header(packet).ok_or(DefragEvent::TooLarge)?);
+        }
+        if !fragment.more {
+            self.total = Some(end);
+        }
+        let header_bytes = self.header.as_ref().map_or(0, Vec::len);
+        // On IPv6 the length field does not count the fixed header.
+        let counted = if v6 {
+            header_bytes.saturating_sub(IPV6_HEADER_BYTES)
+        } else {
+            header_bytes
+        };
+        if end + counted as u64 > u64::from(u16::MAX)
+            || self
+                .total
+                .is_some_and(|total| total + counted as u64 > u64::from(u16::MAX))
+        {
+            return Err(DefragEvent::TooLarge);
+        }
+        self.pieces.overlay(start, data, |later, earlier| {
+            policy.later_wins(later, earlier)
+        });
+        Ok(match (held > 0, differs) {
+            (false, _) => None,
+            (true, false) => Some(DefragEvent::Overlap),
+            (true, true) => Some(DefragEvent::OverlapDiffers),
+        })
+    }
+}
+
+/// The header that a whole packet will have, lengths and checksum still to be [`seal`]ed; from the fragment at
+/// offset 0.
+fn whole_header(packet: &Packet<'_>) -> Option<Vec<u8>> {
+    match packet.network {
+        Network::V4(ip) => {
+            let mut header = ip.header().to_vec();
+            header[6..8].fill(0);
+            Some(header)
+        }
+        Network::V6(ip) => {
+            let fragment_header = ip.fragment_header()?;
+            let mut header = ip.bytes()[..fragment_header.at].to_vec();
+            header[fragment_header.named_at] = fragment_header.fragment.protocol;
+            Some(header)
+        }
+        Network::Other => None,
+    }
+}
+
+/// Writes length and, on IPv4, checksum into a whole packet (its length was checked to fit).
+fn seal(packet: &mut [u8]) {
+    match packet.first().map(|byte| byte >> 4) {
+        Some(4) => {
+            let header_bytes = usize::from(packet[0] & 0x0f) * 4;
+            let total = packet.len() as u16;
+            packet[2..4].copy_from_slice(&total.to_be_bytes());
+            packet[10..12].fill(0);
+            let checksum = Sum::default().add(&packet[..header_bytes]).finish();
+            packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+        }
+        Some(6) => {
+            let payload = (packet.len() - IPV6_HEADER_BYTES) as u16;
+            packet[4..6].copy_from_slice(&payload.to_be_bytes());
+        }
+        _ => {}
     }
 }

@@ -17,6 +17,8 @@ mod quoted;
 mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests_defrag;
 mod tunnel;
 mod udp;
 

@@ -1,12 +1,10 @@
-//! Bytes held past a hole, or not yet acknowledged: pieces that never overlap.
+//! Bytes by offset, with holes: for TCP past a hole or not yet acknowledged, and for IP fragments.
 
 use std::collections::BTreeMap;
 
-use super::OverlapPolicy;
-
-/// Pieces by stream offset.
+/// Runs of bytes by offset, which never overlap.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(crate) struct Pieces {
     pieces: BTreeMap<u64, Piece>,
     bytes: usize,
 }
@@ -25,28 +23,14 @@ fn cut(data: &[u8], start: u64, from: u64, to: u64) -> &[u8] {
     &data[(from - start) as usize..(to.max(from) - start) as usize]
 }
 
-impl OverlapPolicy {
-    /// Whether the bytes of the later segment replace those of the earlier one where the two overlap. Segments
-    /// are (start, end).
-    fn later_wins(self, later: (u64, u64), earlier: (u64, u64)) -> bool {
-        match self {
-            Self::First => false,
-            Self::Last => true,
-            Self::Bsd => later.0 < earlier.0,
-            Self::Linux => later.0 < earlier.0 || (later.0 == earlier.0 && later.1 > earlier.1),
-            Self::Windows => later.0 < earlier.0 && later.1 > earlier.1,
-        }
-    }
-}
-
-impl Pending {
+impl Pieces {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Pieces held.
-    pub fn pieces(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.pieces.len()
     }
 
@@ -88,7 +72,14 @@ impl Pending {
         })
     }
 
-    /// How many bytes and pieces [`Pending::fill`] would add.
+    /// How many bytes of `start..end` are held.
+    pub fn covered(&self, start: u64, end: u64) -> usize {
+        self.overlapping(start, end)
+            .map(|(at, piece)| cut(&piece.data, at, start, end).len())
+            .sum()
+    }
+
+    /// How many bytes and pieces [`Pieces::fill`] would add.
     pub fn cost(&self, start: u64, data: &[u8]) -> (usize, usize) {
         let runs = self.uncovered(start, start + data.len() as u64);
         let bytes = runs.iter().map(|(from, to)| (to - from) as usize).sum();
@@ -123,8 +114,14 @@ impl Pending {
         }
     }
 
-    /// Adds `data`, letting `policy` decide each overlap. Returns whether any overlapping bytes differed.
-    pub fn overlay(&mut self, start: u64, data: &[u8], policy: OverlapPolicy) -> bool {
+    /// Adds `data`; where it overlaps a piece, `later_wins(later, earlier)`, asked with the two segments' (start,
+    /// end), decides whose bytes stay. Returns whether any overlapping bytes differed.
+    pub fn overlay(
+        &mut self,
+        start: u64,
+        data: &[u8],
+        later_wins: impl Fn((u64, u64), (u64, u64)) -> bool,
+    ) -> bool {
         let segment = (start, start + data.len() as u64);
         let differs = self.differs(start, data);
         let touched: Vec<u64> = self
@@ -138,7 +135,7 @@ impl Pending {
             };
             let end = at + piece.data.len() as u64;
             self.bytes -= piece.data.len();
-            if policy.later_wins(segment, piece.segment) {
+            if later_wins(segment, piece.segment) {
                 self.put(at, cut(&piece.data, at, at, segment.0), piece.segment);
                 self.put(
                     segment.1,
