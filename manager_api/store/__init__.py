@@ -1,0 +1,1 @@
+"""The database: tables, migrations and queries; SQLite or PostgreSQL through the same code."""
