@@ -41,7 +41,8 @@ def test_each_filter_finds_its_own(manager: RunningManager, appliance: EnrolledA
     post(appliance, 0, odd, lane="filters").raise_for_status()
     for params in (
         {"sid": 4242}, {"guest": "db"}, {"severity": 3}, {"event_type": "http"}, {"cve": "1999-0001"},
-        {"src_ip": "2001:db8::1"}, {"blocked": False}, {"until": "2026-02-01T00:00:00Z"}, {"text": "100%_ODD"},
+        {"src_ip": "2001:db8::1"}, {"blocked": False}, {"until": "2026-02-01T00:00:00Z"},
+        {"text": "100%_ODD"},
         {"appliance": "lab", "sid": 4242},
     ):  # fmt: skip
         found = manager.operator.get("/events", params=params).json()["events"]
@@ -104,7 +105,8 @@ def test_a_hostile_event_is_stored_and_read_again(
     "body",
     [
         b"", b"{", b"[]", b'{"epoch":"e"}', b'{"epoch":"e","lane":"l","first":-1,"events":[]}',
-        b'{"epoch":"e","lane":"l","first":0,"events":[1]}', b'{"epoch":"../x","lane":"l","first":0,"events":[]}',
+        b'{"epoch":"e","lane":"l","first":0,"events":[1]}',
+        b'{"epoch":"../x","lane":"l","first":0,"events":[]}',
         b'{"epoch":"e","lane":"l","first":9999999999999999999999,"events":[]}', b"\xff\xfe", b"[" * 100_000,
     ],
 )  # fmt: skip
