@@ -21,8 +21,8 @@ class Case:
     """One case to be written.
 
     rules: text, or the name of a file below signatures/, to which test.rules is then a link.
-    alerts: how often each sid fires. purpose, why and notes (where Suricata differs) go into
-    the README.
+    alerts: how often each sid fires; suricata: how often in Suricata, where we differ (notes then say why).
+    purpose, why and notes go into the README.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Case:
     alerts: Mapping[int, int] = field(default_factory=dict)
     ips: bool = False
     notes: str = ""
+    suricata: Mapping[int, int] | None = None
 
     def write(self, below: Path) -> None:
         """Write the case's folder below this one, replacing what is there."""
@@ -46,7 +47,9 @@ class Case:
             test_rules.symlink_to(os.path.relpath(target, CASES / self.name))
         else:
             test_rules.write_text(self.rules.strip() + "\n")
-        expect = {"ips": self.ips, "alerts": dict(sorted(self.alerts.items()))}
+        expect: dict[str, object] = {"ips": self.ips, "alerts": dict(sorted(self.alerts.items()))}
+        if self.suricata is not None:
+            expect["suricata"] = dict(sorted(self.suricata.items()))
         (folder / "expect.yaml").write_text(yaml.safe_dump(expect, sort_keys=False))
         (folder / "README.md").write_text(self.readme())
 
@@ -65,6 +68,7 @@ class Written:
     folder: Path
     ips: bool
     alerts: Counter[int]
+    suricata: Counter[int]
 
     @property
     def name(self) -> str:
@@ -82,7 +86,8 @@ class Written:
 def read(folder: Path) -> Written:
     """Return the case in this folder. Raises OSError, KeyError or yaml.YAMLError where it is not one."""
     expect = yaml.safe_load((folder / "expect.yaml").read_text())
-    return Written(folder, bool(expect["ips"]), Counter(expect["alerts"]))
+    alerts = expect["alerts"]
+    return Written(folder, bool(expect["ips"]), Counter(alerts), Counter(expect.get("suricata", alerts)))
 
 
 def read_all(below: Path = CASES) -> list[Written]:

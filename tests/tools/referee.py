@@ -66,9 +66,9 @@ def main(argv: Sequence[str]) -> int:
         if argv and not any(part in case.name for part in argv):
             continue
         got, said = judge(case.rules, case.pcap, ips=case.ips)
-        if got != case.alerts or said:
+        if got != case.suricata or said:
             differing += 1
-            print(f"{case.name}: expected {dict(case.alerts)}, Suricata {dict(sorted(got.items()))} {said}")
+            print(f"{case.name}: expected {dict(case.suricata)}, Suricata {dict(sorted(got.items()))} {said}")
     print(f"{differing} cases differ")
     return 1 if differing else 0
 

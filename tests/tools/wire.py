@@ -132,12 +132,12 @@ def http(
 
 def chunked(body: bytes, sizes: Sequence[int]) -> bytes:
     """Return body in chunked coding: chunks of these sizes first, the rest in a last one."""
-    chunks = []
-    for size in sizes:
-        chunks.append(body[:size])
-        body = body[size:]
-    chunks += [body, b""]
-    return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks if chunk or chunk is chunks[-1])
+    coded = b""
+    for size in [*sizes, len(body)]:
+        chunk, body = body[:size], body[size:]
+        if chunk:
+            coded += b"%x\r\n%s\r\n" % (len(chunk), chunk)
+    return coded + b"0\r\n\r\n"
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nok\n"
