@@ -140,7 +140,7 @@ def fragments6(packet: Packet, size: int) -> list[Packet]:
         return [packet]
     inner = packet[IPv6]
     whole = IPv6(src=inner.src, dst=inner.dst, hlim=64) / IPv6ExtHdrFragment(id=7) / inner.payload
-    return [packet.copy().__class__(src=packet.src, dst=packet.dst) / part for part in fragment6(whole, size)]
+    return [packet.copy().__class__(src=packet.src, dst=packet.dst) / part for part in fragment6(whole, size)]  # type: ignore[no-untyped-call]
 
 
 def links() -> Iterator[Case]:
