@@ -113,11 +113,7 @@ impl EventSink {
             sent: shared.sent.get(),
             lost: std::array::from_fn(|lane| shared.lost[lane].get()),
             waiting_bytes: shared.lock().bytes,
-            spool: shared
-                .spool
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            spool: *shared.spool.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }

@@ -91,7 +91,7 @@ impl Lane {
         let used = |segment: &Segment| segment.bytes + self.pending.len() as u64;
         self.segment
             .as_ref()
-            .is_some_and(|segment| used(segment) + length as u64 + 1 <= self.segment_bytes)
+            .is_some_and(|segment| used(segment) + (length as u64) < self.segment_bytes)
     }
 
     /// Adds a line that fits; returns its number.

@@ -18,8 +18,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{flock, FlockOperation};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::events::Severity;
@@ -39,6 +41,8 @@ const SPOOL_MIN_BYTES: u64 = 128 << 10;
 /// belong to their group, with the set-group-id bit.
 const DIRECTORY_MODE: u32 = 0o770;
 const FILE_MODE: u32 = 0o640;
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// Appends to one writer's lanes.
 #[derive(Debug)]
@@ -77,7 +81,8 @@ impl Spool {
     ///
     /// writer: lower-case letters, digits and `_`. max_bytes: bound of the whole spool, all writers' lanes
     /// together; all must name the same. Errors name the file: the writer's lanes are in use by another process,
-    /// the bound is too small, or the system refused. A full disk is no error here.
+    /// the bound is too small, or the system refused. A full disk is an error only where
+    /// there was no spool before.
     pub fn open(dir: &Path, writer: &str, max_bytes: u64) -> io::Result<Self> {
         check_settings(writer, max_bytes)?;
         make_directory(dir)?;
@@ -234,6 +239,10 @@ fn make_directory(dir: &Path) -> io::Result<()> {
         .map_err(|error| named(&error, dir))
 }
 
+/// Locks a writer's lanes.
+///
+/// Waits a moment for the lock: a child that another thread is just starting holds a copy of the descriptor until
+/// it becomes its own program, so a lock can outlive the writer that had it.
 fn lock(path: &Path, writer: &str) -> io::Result<File> {
     let file = OpenOptions::new()
         .create(true)
@@ -241,16 +250,20 @@ fn lock(path: &Path, writer: &str) -> io::Result<File> {
         .mode(FILE_MODE)
         .open(path);
     let file = file.map_err(|error| named(&error, path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let reason = format!(
-                "spool writer {writer:?} is in use by another process ({})",
-                path.display()
-            );
-            Err(io::Error::new(ErrorKind::WouldBlock, reason))
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+            Err(Errno::WOULDBLOCK) => {
+                let reason = format!(
+                    "spool writer {writer:?} is in use by another process ({})",
+                    path.display()
+                );
+                return Err(io::Error::new(ErrorKind::WouldBlock, reason));
+            }
+            Err(error) => return Err(named(&error.into(), path)),
         }
-        Err(error) => Err(named(&error.into(), path)),
     }
 }
 
