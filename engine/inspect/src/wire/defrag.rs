@@ -82,7 +82,7 @@ pub enum DefragEvent {
     TooManyFragments,
     /// No room: [`DefragLimits::max_memory_bytes`] or `max_datagrams`. Strict: the new datagram was refused;
     /// else the oldest was given up.
-    NoRoom,
+    Evicted,
     /// The datagram would be longer than IP allows.
     TooLarge,
 }
@@ -217,7 +217,7 @@ impl Defragmenter {
         }
         while self.memory_bytes > self.limits.max_memory_bytes {
             if !self.make_room(Some(key)) {
-                return self.refuse(key, DefragEvent::NoRoom);
+                return self.refuse(key, DefragEvent::Evicted);
             }
         }
         Reassembly::Waiting
@@ -282,13 +282,13 @@ impl Defragmenter {
             return false;
         };
         self.remove(oldest);
-        self.note(Some(DefragEvent::NoRoom));
+        self.note(Some(DefragEvent::Evicted));
         true
     }
 
     fn refuse_unknown(&mut self) -> Reassembly<'_> {
-        self.note(Some(DefragEvent::NoRoom));
-        Reassembly::Refused(DefragEvent::NoRoom)
+        self.note(Some(DefragEvent::Evicted));
+        Reassembly::Refused(DefragEvent::Evicted)
     }
 
     /// Frees what a datagram holds and remembers that it is refused.

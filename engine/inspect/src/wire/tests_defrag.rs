@@ -393,7 +393,7 @@ fn strict_refuses_new_datagrams_when_full_and_others_give_up_the_oldest() {
         ..DefragLimits::default()
     };
     let rows = [
-        (DefragPolicy::Strict, Err(DefragEvent::NoRoom), true),
+        (DefragPolicy::Strict, Err(DefragEvent::Evicted), true),
         (DefragPolicy::Bsd, Ok(None), false),
     ];
     for (policy, third, first_completes) in rows {
@@ -421,7 +421,7 @@ fn strict_refuses_new_datagrams_when_full_and_others_give_up_the_oldest() {
             ),
             third
         );
-        assert_eq!(defragmenter.take_events(), [DefragEvent::NoRoom]);
+        assert_eq!(defragmenter.take_events(), [DefragEvent::Evicted]);
         assert_eq!(defragmenter.datagrams(), 2);
         let first = push(
             &mut defragmenter,
