@@ -1,22 +1,21 @@
 //! One packet through its flow: stream, application, signatures, verdict.
 use smallvec::SmallVec;
 
-use crate::detect::{Context, FlowView, Home, IcmpView, PacketView, Side, TcpView, MAX_SIDES};
+use crate::detect::{Context, Side, MAX_SIDES};
 use crate::event::AnomalyKind;
 use crate::flow::{EndReason, Flow, FlowPhase, FlowTable, Lookup};
 use crate::policy::{OpenOrClosed, Shield};
 use crate::stream::{self, StreamEvent, Undecided, Verdict};
-use crate::wire::{
-    flags, proto, transport_checksum_ok, DefragEvent, Malformed, Network, Packet, Transport,
-};
+use crate::wire::{flags, proto, transport_checksum_ok, Packet, Transport};
 use crate::Direction;
 
-use super::conversation::{AppState, Conversation, TcpLayer};
-use super::judge::{judge, Judgement, Parties, Tell};
+use super::conversation::{Conversation, TcpLayer};
+use super::judge::{judge, Judgement, Tell};
 use super::reader::Reader;
 use super::report::{summary_of, Scene};
 use super::reset::Stand;
-use super::{Arrival, Desk, EventSink, FlowMark, Outcome, Reason};
+use super::views::{flow_view, packet_view, parties, pseudo_view};
+use super::{Arrival, Desk, EventSink, FlowMark, Outcome};
 
 type Flows = FlowTable<Conversation>;
 
@@ -35,54 +34,10 @@ impl Desk {
         }
     }
 
-    fn shield_at(&self, port: u32) -> Option<&Shield> {
+    pub(super) fn shield_at(&self, port: u32) -> Option<&Shield> {
         self.policy
             .shields()
             .get(self.policy.port(port)?.shield as usize)
-    }
-
-    /// The strictest of the failure policies of the guests at a packet's two ports.
-    fn closes(&self, arrival: &Arrival, which: fn(&Shield) -> OpenOrClosed) -> bool {
-        [arrival.in_port, arrival.out_port]
-            .iter()
-            .filter_map(|port| self.shield_at(*port))
-            .any(|shield| which(shield).closes())
-    }
-
-    /// A packet that cannot be decoded: counted, reported, and answered by the failure policy.
-    pub(super) fn malformed(
-        &mut self,
-        arrival: &Arrival,
-        malformed: Malformed,
-        sink: &mut dyn EventSink,
-    ) -> Outcome {
-        self.report_malformed(arrival, None, malformed, sink);
-        self.failed("malformed", arrival, |shield| shield.failure.malformed)
-    }
-
-    /// A fragment that overlaps or overflows: never passed on where fragments are enforced.
-    pub(super) fn refused_fragment(
-        &mut self,
-        arrival: &Arrival,
-        packet: &Packet<'_>,
-        event: DefragEvent,
-        sink: &mut dyn EventSink,
-    ) -> Outcome {
-        self.report_fragment(arrival, packet, event, sink);
-        self.failed("malformed", arrival, |shield| shield.failure.malformed)
-    }
-
-    fn failed(
-        &mut self,
-        name: &'static str,
-        arrival: &Arrival,
-        which: fn(&Shield) -> OpenOrClosed,
-    ) -> Outcome {
-        self.counters.failure(name);
-        Outcome {
-            block: self.settings.inline && self.closes(arrival, which),
-            ..Outcome::default()
-        }
     }
 
     /// Finds the packet's flow and inspects it there.
@@ -289,54 +244,6 @@ impl Desk {
         }
     }
 
-    /// Drops one packet for a reason other than a signature.
-    fn refuse(
-        &mut self,
-        scene: &Scene<'_>,
-        conversation: &mut Conversation,
-        name: &'static str,
-        reason: &str,
-        sink: &mut dyn EventSink,
-    ) -> Outcome {
-        self.counters.failure(name);
-        self.count_blocked(conversation);
-        self.report_drop(scene, conversation, reason, None, sink);
-        Outcome {
-            block: true,
-            ..Outcome::default()
-        }
-    }
-
-    /// Whether anything of this flow may be blocked: offline in IPS mode, or a guest with a blocking signature.
-    fn enforces(&self, conversation: &Conversation) -> bool {
-        self.settings.inline && self.shields(conversation).any(Shield::can_block)
-    }
-
-    fn failed_closed(
-        &mut self,
-        conversation: &Conversation,
-        name: &'static str,
-        which: fn(&Shield) -> OpenOrClosed,
-    ) -> bool {
-        if !self.settings.inline {
-            return false;
-        }
-        let closed = self
-            .shields(conversation)
-            .any(|shield| which(shield).closes());
-        if !closed {
-            self.counters.failure(name);
-        }
-        closed
-    }
-
-    fn shields<'a>(&'a self, conversation: &'a Conversation) -> impl Iterator<Item = &'a Shield> {
-        conversation
-            .sides
-            .iter()
-            .filter_map(|side| self.policy.shields().get(side.shield as usize))
-    }
-
     /// Shows the signatures what the packet brought: itself and its direction's stream, and, where it
     /// acknowledged bytes that were held, the other direction's.
     fn rounds(
@@ -530,51 +437,6 @@ impl Desk {
         self.finish_transactions(flow, &scene, sink);
         self.report_flow(arrival, flow, reason, sink);
     }
-
-    fn count_bytes(&mut self, flow: &Flow<Conversation>, arrival: &Arrival, packet: &Packet<'_>) {
-        let bytes = packet.ip_bytes().len() as u64;
-        let encrypted = flow
-            .data
-            .tcp
-            .as_ref()
-            .is_some_and(|tcp| tcp.app.is_encrypted());
-        let reason = if arrival.truncated {
-            Some(Reason::Truncated)
-        } else if encrypted {
-            Some(Reason::Encrypted)
-        } else if flow.midstream && self.settings.inline {
-            Some(Reason::Midstream)
-        } else {
-            None
-        };
-        for side in &flow.data.sides {
-            if let Some(guest) = self.counters.guest(side.shield) {
-                guest.bytes += bytes;
-                if let Some(reason) = reason {
-                    guest.uninspected[reason as usize] += bytes;
-                }
-            }
-        }
-    }
-
-    fn count_skipped(&mut self, conversation: &Conversation, bytes: u64) {
-        if bytes == 0 {
-            return;
-        }
-        for side in &conversation.sides {
-            if let Some(guest) = self.counters.guest(side.shield) {
-                guest.uninspected[Reason::PastDepth as usize] += bytes;
-            }
-        }
-    }
-
-    fn count_blocked(&mut self, conversation: &Conversation) {
-        for side in &conversation.sides {
-            if let Some(guest) = self.counters.guest(side.shield) {
-                guest.blocked += 1;
-            }
-        }
-    }
 }
 
 enum Step {
@@ -612,108 +474,3 @@ fn is_first_syn(packet: &Packet<'_>) -> bool {
         .is_some_and(|tcp| tcp.has(flags::SYN) && !tcp.has(flags::ACK))
 }
 
-fn flow_view(flow: &Flow<Conversation>) -> FlowView {
-    let server = flow.server();
-    let tcp = flow.data.tcp.as_deref();
-    let established = match tcp {
-        Some(tcp) => tcp.session.state() >= stream::TcpState::Established,
-        None => flow.packets.iter().all(|count| *count > 0),
-    };
-    FlowView {
-        client: flow.client.address,
-        client_port: flow.client.port,
-        server: server.address,
-        server_port: server.port,
-        ip_proto: flow.key.protocol,
-        established,
-        app: flow.data.app_proto(),
-        app_done: !matches!(tcp.map(|tcp| &tcp.app), Some(AppState::Detecting)),
-        stream_bytes: tcp.map_or([0; 2], TcpLayer::stream_bytes),
-    }
-}
-
-fn parties(flow: &Flow<Conversation>, arrival: &Arrival) -> Parties {
-    let (client, server) = (flow.client.address, flow.server().address);
-    let mut peers = [server; MAX_SIDES];
-    for (peer, side) in peers.iter_mut().zip(&flow.data.sides) {
-        if side.home == Home::Server {
-            *peer = client;
-        }
-    }
-    Parties {
-        shields: flow.data.sides.iter().map(|side| side.shield).collect(),
-        peers,
-        wall_s: arrival.wall_ns / 1_000_000_000,
-    }
-}
-
-fn packet_view<'a>(packet: &Packet<'a>, direction: Direction) -> Option<PacketView<'a>> {
-    let (src, dst) = packet.addresses()?;
-    let ports = packet.ports().unwrap_or_default();
-    let (ttl, ip_id, fragment_bits) = match packet.network {
-        Network::V4(ip) => (ip.ttl(), Some(ip.id()), ip.flags()),
-        Network::V6(ip) => (ip.hop_limit(), None, 0),
-        Network::Other => return None,
-    };
-    let tcp = packet.tcp().map(|tcp| TcpView {
-        flags: tcp.flags(),
-        seq: tcp.seq(),
-        ack: tcp.ack(),
-        window: tcp.window(),
-    });
-    let icmp = match packet.transport {
-        Transport::Icmpv4(icmp) | Transport::Icmpv6(icmp) => {
-            let echo = icmp.has_id(matches!(packet.network, Network::V6(_)));
-            Some(IcmpView {
-                kind: icmp.kind(),
-                code: icmp.code(),
-                id: echo.then(|| icmp.id()),
-                seq: echo.then(|| icmp.sequence()),
-            })
-        }
-        _ => None,
-    };
-    Some(PacketView {
-        direction,
-        src,
-        dst,
-        src_port: ports.0,
-        dst_port: ports.1,
-        ip_proto: packet.protocol()?,
-        ttl,
-        ip_id,
-        fragment_bits,
-        fragment_offset: 0,
-        tcp,
-        icmp,
-        payload: packet.payload,
-        in_stream: tcp.is_some(),
-        pseudo: false,
-    })
-}
-
-/// The moment at which held bytes of `direction` become readable, without a packet of that direction.
-fn pseudo_view(flow: &Flow<Conversation>, direction: Direction) -> PacketView<'static> {
-    let (client, server) = (flow.client, flow.server());
-    let (from, to) = match direction {
-        Direction::ToServer => (client, server),
-        Direction::ToClient => (server, client),
-    };
-    PacketView {
-        direction,
-        src: from.address,
-        dst: to.address,
-        src_port: from.port,
-        dst_port: to.port,
-        ip_proto: flow.key.protocol,
-        ttl: 0,
-        ip_id: None,
-        fragment_bits: 0,
-        fragment_offset: 0,
-        tcp: None,
-        icmp: None,
-        payload: &[],
-        in_stream: true,
-        pseudo: true,
-    }
-}

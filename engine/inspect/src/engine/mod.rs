@@ -7,11 +7,14 @@
 //! are judged when they arrive and may be held back, offline they are judged when they were acknowledged.
 mod conversation;
 mod counters;
+mod failure;
 mod inspect;
 mod judge;
 mod reader;
 mod report;
 mod reset;
+mod tally;
+mod views;
 
 use std::sync::Arc;
 

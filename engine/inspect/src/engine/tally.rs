@@ -1,0 +1,53 @@
+//! Counts, for every guest of a flow, what passed, what was not looked at and what was blocked.
+use crate::flow::Flow;
+use crate::wire::Packet;
+
+use super::conversation::Conversation;
+use super::{Arrival, Desk, Reason};
+
+impl Desk {
+    pub(super) fn count_bytes(&mut self, flow: &Flow<Conversation>, arrival: &Arrival, packet: &Packet<'_>) {
+        let bytes = packet.ip_bytes().len() as u64;
+        let encrypted = flow
+            .data
+            .tcp
+            .as_ref()
+            .is_some_and(|tcp| tcp.app.is_encrypted());
+        let reason = if arrival.truncated {
+            Some(Reason::Truncated)
+        } else if encrypted {
+            Some(Reason::Encrypted)
+        } else if flow.midstream && self.settings.inline {
+            Some(Reason::Midstream)
+        } else {
+            None
+        };
+        for side in &flow.data.sides {
+            if let Some(guest) = self.counters.guest(side.shield) {
+                guest.bytes += bytes;
+                if let Some(reason) = reason {
+                    guest.uninspected[reason as usize] += bytes;
+                }
+            }
+        }
+    }
+
+    pub(super) fn count_skipped(&mut self, conversation: &Conversation, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        for side in &conversation.sides {
+            if let Some(guest) = self.counters.guest(side.shield) {
+                guest.uninspected[Reason::PastDepth as usize] += bytes;
+            }
+        }
+    }
+
+    pub(super) fn count_blocked(&mut self, conversation: &Conversation) {
+        for side in &conversation.sides {
+            if let Some(guest) = self.counters.guest(side.shield) {
+                guest.blocked += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Packets and flows as signatures see them.
+use crate::detect::{FlowView, Home, IcmpView, PacketView, TcpView, MAX_SIDES};
+use crate::flow::Flow;
+use crate::stream;
+use crate::wire::{Network, Packet, Transport};
+use crate::Direction;
+
+use super::conversation::{AppState, Conversation, TcpLayer};
+use super::judge::Parties;
+use super::Arrival;
+
+pub(super) fn flow_view(flow: &Flow<Conversation>) -> FlowView {
+    let server = flow.server();
+    let tcp = flow.data.tcp.as_deref();
+    let established = match tcp {
+        Some(tcp) => tcp.session.state() >= stream::TcpState::Established,
+        None => flow.packets.iter().all(|count| *count > 0),
+    };
+    FlowView {
+        client: flow.client.address,
+        client_port: flow.client.port,
+        server: server.address,
+        server_port: server.port,
+        ip_proto: flow.key.protocol,
+        established,
+        app: flow.data.app_proto(),
+        app_done: !matches!(tcp.map(|tcp| &tcp.app), Some(AppState::Detecting)),
+        stream_bytes: tcp.map_or([0; 2], TcpLayer::stream_bytes),
+    }
+}
+
+pub(super) fn parties(flow: &Flow<Conversation>, arrival: &Arrival) -> Parties {
+    let (client, server) = (flow.client.address, flow.server().address);
+    let mut peers = [server; MAX_SIDES];
+    for (peer, side) in peers.iter_mut().zip(&flow.data.sides) {
+        if side.home == Home::Server {
+            *peer = client;
+        }
+    }
+    Parties {
+        shields: flow.data.sides.iter().map(|side| side.shield).collect(),
+        peers,
+        wall_s: arrival.wall_ns / 1_000_000_000,
+    }
+}
+
+pub(super) fn packet_view<'a>(packet: &Packet<'a>, direction: Direction) -> Option<PacketView<'a>> {
+    let (src, dst) = packet.addresses()?;
+    let ports = packet.ports().unwrap_or_default();
+    let (ttl, ip_id, fragment_bits) = match packet.network {
+        Network::V4(ip) => (ip.ttl(), Some(ip.id()), ip.flags()),
+        Network::V6(ip) => (ip.hop_limit(), None, 0),
+        Network::Other => return None,
+    };
+    let tcp = packet.tcp().map(|tcp| TcpView {
+        flags: tcp.flags(),
+        seq: tcp.seq(),
+        ack: tcp.ack(),
+        window: tcp.window(),
+    });
+    let icmp = match packet.transport {
+        Transport::Icmpv4(icmp) | Transport::Icmpv6(icmp) => {
+            let echo = icmp.has_id(matches!(packet.network, Network::V6(_)));
+            Some(IcmpView {
+                kind: icmp.kind(),
+                code: icmp.code(),
+                id: echo.then(|| icmp.id()),
+                seq: echo.then(|| icmp.sequence()),
+            })
+        }
+        _ => None,
+    };
+    Some(PacketView {
+        direction,
+        src,
+        dst,
+        src_port: ports.0,
+        dst_port: ports.1,
+        ip_proto: packet.protocol()?,
+        ttl,
+        ip_id,
+        fragment_bits,
+        fragment_offset: 0,
+        tcp,
+        icmp,
+        payload: packet.payload,
+        in_stream: tcp.is_some(),
+        pseudo: false,
+    })
+}
+
+/// The moment at which held bytes of `direction` become readable, without a packet of that direction.
+pub(super) fn pseudo_view(flow: &Flow<Conversation>, direction: Direction) -> PacketView<'static> {
+    let (client, server) = (flow.client, flow.server());
+    let (from, to) = match direction {
+        Direction::ToServer => (client, server),
+        Direction::ToClient => (server, client),
+    };
+    PacketView {
+        direction,
+        src: from.address,
+        dst: to.address,
+        src_port: from.port,
+        dst_port: to.port,
+        ip_proto: flow.key.protocol,
+        ttl: 0,
+        ip_id: None,
+        fragment_bits: 0,
+        fragment_offset: 0,
+        tcp: None,
+        icmp: None,
+        payload: &[],
+        in_stream: true,
+        pseudo: true,
+    }
+}
