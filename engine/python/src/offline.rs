@@ -1,6 +1,7 @@
 //! `replay`: captures inspected offline.
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,12 +55,31 @@ pub fn replay(
             Settings::offline()
         };
         let each = captures.iter().map(|(capture, eve)| {
-            one(Path::new(capture), Path::new(eve), &policy, &settings)
+            guarded(Path::new(capture), Path::new(eve), &policy, &settings)
                 .err()
                 .unwrap_or_default()
         });
         each.collect()
     }))
+}
+
+/// A panic is a bug, but one capture that finds it must not cost the results of the others.
+fn guarded(
+    capture: &Path,
+    eve: &Path,
+    policy: &Arc<Policy>,
+    settings: &Settings,
+) -> Result<(), String> {
+    let inspected = catch_unwind(AssertUnwindSafe(|| one(capture, eve, policy, settings)));
+    inspected.unwrap_or_else(|cause| {
+        let said = cause.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| cause.downcast_ref::<&str>().copied());
+        Err(format!(
+            "{}: the engine failed on this capture, which is a bug; please report it: {}",
+            capture.display(),
+            said.unwrap_or("no message")
+        ))
+    })
 }
 
 fn one(

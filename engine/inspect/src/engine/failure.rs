@@ -92,7 +92,10 @@ impl Desk {
         closed
     }
 
-    pub(super) fn shields<'a>(&'a self, conversation: &'a Conversation) -> impl Iterator<Item = &'a Shield> {
+    pub(super) fn shields<'a>(
+        &'a self,
+        conversation: &'a Conversation,
+    ) -> impl Iterator<Item = &'a Shield> {
         conversation
             .sides
             .iter()

@@ -473,4 +473,3 @@ fn is_first_syn(packet: &Packet<'_>) -> bool {
         .tcp()
         .is_some_and(|tcp| tcp.has(flags::SYN) && !tcp.has(flags::ACK))
 }
-

@@ -6,7 +6,12 @@ use super::conversation::Conversation;
 use super::{Arrival, Desk, Reason};
 
 impl Desk {
-    pub(super) fn count_bytes(&mut self, flow: &Flow<Conversation>, arrival: &Arrival, packet: &Packet<'_>) {
+    pub(super) fn count_bytes(
+        &mut self,
+        flow: &Flow<Conversation>,
+        arrival: &Arrival,
+        packet: &Packet<'_>,
+    ) {
         let bytes = packet.ip_bytes().len() as u64;
         let encrypted = flow
             .data
