@@ -1,6 +1,10 @@
 //! Says which protocol a flow speaks, from the first bytes of either direction, on any port.
 
+use super::http;
 use crate::Direction;
+
+/// Bytes of one direction after which nothing known will still be found in it.
+const LIMIT_BYTES: usize = 2048;
 
 /// A protocol that can be told from its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,18 +76,483 @@ pub struct Detector {
     found: Option<AppProto>,
 }
 
+/// What one direction's bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guess {
+    Found(AppProto),
+    /// More bytes could still be something.
+    Open,
+    /// They are nothing known.
+    Nothing,
+}
+
 impl Detector {
     /// Says what the flow speaks, given one direction's bytes from its start (call again with more of them).
     ///
-    /// `ended`: no more bytes will come that way.
+    /// `ended`: no more bytes will come that way. Either direction may decide; `Unknown` comes when both have
+    /// nothing to say, or one has said nothing known for 2,048 bytes.
     pub fn probe_tcp(&mut self, direction: Direction, prefix: &[u8], ended: bool) -> Detection {
-        let _ = (direction, prefix, ended, self.given_up);
-        self.found.map_or(Detection::NeedMore, Detection::Found)
+        if let Some(proto) = self.found {
+            return Detection::Found(proto);
+        }
+        let guess = match direction {
+            Direction::ToServer => guess_client(prefix),
+            Direction::ToClient => guess_server(prefix),
+        };
+        let long = prefix.len() >= LIMIT_BYTES;
+        match guess {
+            Guess::Found(proto) => {
+                self.found = Some(proto);
+                return Detection::Found(proto);
+            }
+            Guess::Open if !ended && !long => return Detection::NeedMore,
+            Guess::Open | Guess::Nothing => self.given_up[direction as usize] = true,
+        }
+        if long || self.given_up == [true; 2] {
+            Detection::Unknown
+        } else {
+            Detection::NeedMore
+        }
     }
 
     /// The same for one datagram.
     pub fn probe_udp(&mut self, direction: Direction, datagram: &[u8]) -> Detection {
-        let _ = (direction, datagram);
-        Detection::Unknown
+        if self.found.is_none() && is_dns_message(datagram, direction) == Some(true) {
+            self.found = Some(AppProto::Dns);
+        }
+        self.found.map_or(Detection::Unknown, Detection::Found)
+    }
+}
+
+fn guess_client(prefix: &[u8]) -> Guess {
+    first_of(&[
+        (AppProto::Http2, starts_with(prefix, b"PRI * HTTP/2.0\r\n")),
+        (AppProto::Http, is_http_request(prefix)),
+        (AppProto::Ssh, starts_with(prefix, b"SSH-")),
+        (AppProto::Tls, is_tls_record(prefix, 1)),
+        (AppProto::Smb, is_smb(prefix)),
+        (
+            AppProto::Smtp,
+            is_command(prefix, &["EHLO", "HELO", "LHLO"]),
+        ),
+        (
+            AppProto::Ftp,
+            is_command(prefix, &["USER", "PASS", "PORT", "AUTH TLS", "FEAT"]),
+        ),
+        (AppProto::Dns, is_dns_tcp(prefix, Direction::ToServer)),
+    ])
+}
+
+fn guess_server(prefix: &[u8]) -> Guess {
+    first_of(&[
+        (AppProto::Http, is_http_response(prefix)),
+        (AppProto::Ssh, starts_with(prefix, b"SSH-")),
+        (AppProto::Tls, is_tls_record(prefix, 2)),
+        (AppProto::Smb, is_smb(prefix)),
+        (AppProto::Smtp, is_greeting(prefix, b"SMTP")),
+        (AppProto::Ftp, is_greeting(prefix, b"FTP")),
+        (AppProto::Dns, is_dns_tcp(prefix, Direction::ToClient)),
+    ])
+}
+
+/// The first that is certain; open while one could still be.
+fn first_of(guesses: &[(AppProto, Option<bool>)]) -> Guess {
+    let certain = guesses.iter().find(|(_, guess)| *guess == Some(true));
+    match certain {
+        Some((proto, _)) => Guess::Found(*proto),
+        None if guesses.iter().any(|(_, guess)| guess.is_none()) => Guess::Open,
+        None => Guess::Nothing,
+    }
+}
+
+/// `None`: so far, but there is not enough.
+fn starts_with(bytes: &[u8], word: &[u8]) -> Option<bool> {
+    let shared = bytes.len().min(word.len());
+    if bytes[..shared] != word[..shared] {
+        return Some(false);
+    }
+    (shared == word.len()).then_some(true)
+}
+
+/// A line that begins with one of these words, in any case, and goes on with a space or ends.
+fn is_command(bytes: &[u8], words: &[&str]) -> Option<bool> {
+    let mut open = bytes.is_empty();
+    for word in words {
+        let shared = bytes.len().min(word.len());
+        if bytes[..shared].eq_ignore_ascii_case(&word.as_bytes()[..shared]) {
+            match bytes.get(word.len()) {
+                Some(b' ' | b'\r' | b'\n') => return Some(true),
+                Some(_) => {}
+                None => open = true,
+            }
+        }
+    }
+    if open {
+        None
+    } else {
+        Some(false)
+    }
+}
+
+/// A known method and white space, or any first line that ends in `HTTP/` and a version.
+///
+/// Empty lines before it are skipped, as servers skip them.
+fn is_http_request(bytes: &[u8]) -> Option<bool> {
+    let start = bytes
+        .iter()
+        .position(|byte| !matches!(byte, b'\r' | b'\n' | b' ' | b'\t'))?;
+    let text = &bytes[start..];
+    let end = memchr::memchr(b'\n', text);
+    let line = &text[..end.unwrap_or(text.len())];
+    let word_end = line.iter().position(u8::is_ascii_whitespace);
+    let method = &line[..word_end.unwrap_or(line.len())];
+    if word_end.is_some() && http::is_known_method(method) {
+        return Some(true);
+    }
+    if method.is_empty() || !method.iter().all(|byte| byte.is_ascii_graphic()) {
+        return Some(false);
+    }
+    match end {
+        Some(_) => Some(http::names_protocol(line)),
+        None if line
+            .iter()
+            .any(|byte| byte.is_ascii_control() && *byte != b'\t' && *byte != b'\r') =>
+        {
+            Some(false)
+        }
+        None => None,
+    }
+}
+
+fn is_http_response(bytes: &[u8]) -> Option<bool> {
+    let start = bytes
+        .iter()
+        .position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let text = &bytes[start..];
+    let word = b"HTTP/";
+    let shared = text.len().min(word.len());
+    if !text[..shared].eq_ignore_ascii_case(&word[..shared]) {
+        return Some(false);
+    }
+    text.get(word.len()).map(u8::is_ascii_digit)
+}
+
+/// A TLS record that begins a handshake, or SSL 2's hello. `hello`: 1 the client's, 2 the server's.
+///
+/// Source: RFC 8446, 5.1 and 4; RFC 6101, E.
+fn is_tls_record(bytes: &[u8], hello: u8) -> Option<bool> {
+    let handshake = [Some(0x16), Some(3), None, None, None, Some(hello)];
+    let alert = [Some(0x15), Some(3), None, Some(0), Some(2)];
+    let ssl2_tail = if hello == 1 {
+        [Some(1), Some(3)]
+    } else {
+        [Some(4), None]
+    };
+    let ssl2 = [None, None, ssl2_tail[0], ssl2_tail[1]];
+    let is_ssl2 = match bytes.first() {
+        Some(first) if first & 0x80 == 0 => Some(false),
+        _ if hello == 2 => matches(bytes, &ssl2).and_then(|fits| {
+            if fits {
+                is_ssl2_server(bytes)
+            } else {
+                Some(false)
+            }
+        }),
+        _ => matches(bytes, &ssl2).and_then(|fits| {
+            if fits {
+                bytes.get(4).map(|minor| *minor <= 4)
+            } else {
+                Some(false)
+            }
+        }),
+    };
+    any_of(&[
+        version_fits(bytes, matches(bytes, &handshake)),
+        version_fits(bytes, matches(bytes, &alert)),
+        is_ssl2,
+    ])
+}
+
+fn version_fits(bytes: &[u8], fits: Option<bool>) -> Option<bool> {
+    match bytes.get(2) {
+        Some(minor) if *minor > 4 => Some(false),
+        _ => fits,
+    }
+}
+
+/// SSL 2's server hello: session-id-hit 0 or 1, certificate type 0 or 1, version 2.
+fn is_ssl2_server(bytes: &[u8]) -> Option<bool> {
+    matches(bytes, &[None, None, None, None, None, Some(0), Some(2)])
+        .map(|fits| fits && bytes[3] <= 1 && bytes[4] <= 1)
+}
+
+/// Bytes against a pattern with holes; `None` while they are too few.
+fn matches(bytes: &[u8], pattern: &[Option<u8>]) -> Option<bool> {
+    let fits = bytes
+        .iter()
+        .zip(pattern)
+        .all(|(byte, wanted)| wanted.is_none_or(|wanted| wanted == *byte));
+    if !fits {
+        return Some(false);
+    }
+    (bytes.len() >= pattern.len()).then_some(true)
+}
+
+fn any_of(guesses: &[Option<bool>]) -> Option<bool> {
+    if guesses.contains(&Some(true)) {
+        return Some(true);
+    }
+    if guesses.contains(&None) {
+        None
+    } else {
+        Some(false)
+    }
+}
+
+/// SMB 1, 2 or 3 behind NetBIOS's four bytes, or NetBIOS's session request. Source: MS-SMB2, 2.1; RFC 1002, 4.3.
+fn is_smb(bytes: &[u8]) -> Option<bool> {
+    let framed = |first| {
+        [
+            Some(0),
+            None,
+            None,
+            None,
+            Some(first),
+            Some(b'S'),
+            Some(b'M'),
+            Some(b'B'),
+        ]
+    };
+    any_of(&[
+        matches(bytes, &framed(0xff)),
+        matches(bytes, &framed(0xfe)),
+        matches(bytes, &framed(0xfd)),
+        matches(
+            bytes,
+            &[Some(0x81), Some(0), Some(0), Some(0x44), Some(0x20)],
+        ),
+        matches(bytes, &[Some(0x82), Some(0), Some(0), Some(0)]),
+    ])
+}
+
+/// A first line of the kind `220 host ESMTP` that holds the protocol's name.
+fn is_greeting(bytes: &[u8], name: &[u8]) -> Option<bool> {
+    let shared = bytes.len().min(3);
+    if bytes[..shared] != b"220"[..shared]
+        || bytes
+            .get(3)
+            .is_some_and(|byte| !matches!(byte, b' ' | b'-'))
+    {
+        return Some(false);
+    }
+    let end = memchr::memchr(b'\n', bytes);
+    let line = bytes[..end.unwrap_or(bytes.len())].to_ascii_uppercase();
+    if memchr::memmem::find(&line, name).is_some() {
+        return Some(true);
+    }
+    // A greeting that names nothing leaves it to the client to say.
+    end.map(|_| false)
+}
+
+fn is_dns_tcp(bytes: &[u8], direction: Direction) -> Option<bool> {
+    let length = match bytes {
+        [high, low, ..] => usize::from(*high) << 8 | usize::from(*low),
+        _ => return None,
+    };
+    if length < 17 {
+        return Some(false);
+    }
+    let message = &bytes[2..];
+    is_dns_message(&message[..message.len().min(length)], direction)
+}
+
+/// A DNS message with one question, strict enough to be told from anything else on any port.
+///
+/// Source: RFC 1035, 4.1.
+fn is_dns_message(message: &[u8], direction: Direction) -> Option<bool> {
+    let word = |at: usize| {
+        message
+            .get(at..at + 2)
+            .map(|pair| u16::from(pair[0]) << 8 | u16::from(pair[1]))
+    };
+    if let Some(flags) = word(2) {
+        let response = flags & 0x8000 != 0;
+        let opcode = flags >> 11 & 0x0f;
+        if response != (direction == Direction::ToClient)
+            || opcode > 5
+            || opcode == 3
+            || flags & 0x0040 != 0
+        {
+            return Some(false);
+        }
+    }
+    if word(4).is_some_and(|questions| questions != 1)
+        || word(6).is_some_and(|answers| answers > 256)
+    {
+        return Some(false);
+    }
+    let mut at = 12;
+    loop {
+        let length = usize::from(*message.get(at)?);
+        match length {
+            0 => break,
+            1..=63 if at + length < 12 + 255 => at += 1 + length,
+            _ => return Some(false),
+        }
+    }
+    Some(matches!(word(at + 3)?, 1 | 3 | 4 | 254 | 255))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use AppProto::*;
+    use Direction::{ToClient, ToServer};
+
+    const QUERY: &[u8] =
+        b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x02ab\x00\x00\x01\x00\x01";
+    const ANSWER: &[u8] =
+        b"\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x02ab\x00\x00\x01\x00\x01\xc0\x0c";
+
+    /// Beginnings that tell a protocol.
+    fn beginnings() -> Vec<(Direction, Vec<u8>, AppProto)> {
+        let over_tcp =
+            |message: &[u8]| [&(message.len() as u16).to_be_bytes()[..], message].concat();
+        let rows: &[(Direction, &[u8], AppProto)] = &[
+            (ToServer, b"GET / HTTP/1.1\r\n", Http),
+            (ToServer, b"\r\n\r\nget /x\r\n", Http),
+            (ToServer, b"POST\t/ HTTP/1.0\r\n", Http),
+            (ToServer, b"FROB /x HTTP/1.1\r\n", Http),
+            (ToClient, b"HTTP/1.1 200 OK\r\n", Http),
+            (ToClient, b"http/1.0 404\n", Http),
+            (ToServer, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Http2),
+            (
+                ToServer,
+                b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+                Tls,
+            ),
+            (ToClient, b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76", Tls),
+            (ToClient, b"\x15\x03\x01\x00\x02\x02\x28", Tls),
+            (ToServer, b"\x80\x2e\x01\x03\x01\x00\x15", Tls),
+            (ToServer, b"SSH-2.0-OpenSSH_9\r\n", Ssh),
+            (ToClient, b"SSH-1.99-x\n", Ssh),
+            (ToServer, b"EHLO a\r\n", Smtp),
+            (ToServer, b"helo a\r\n", Smtp),
+            (ToClient, b"220 mail.example ESMTP Postfix\r\n", Smtp),
+            (ToServer, b"USER anonymous\r\n", Ftp),
+            (ToClient, b"220-Welcome to vsFTPd\r\n", Ftp),
+            (ToServer, b"\x00\x00\x00\x85\xffSMBr", Smb),
+            (ToClient, b"\x00\x00\x00\xf8\xfeSMB@\x00", Smb),
+        ];
+        let mut all: Vec<_> = rows
+            .iter()
+            .map(|(way, bytes, proto)| (*way, bytes.to_vec(), *proto))
+            .collect();
+        all.push((ToServer, over_tcp(QUERY), Dns));
+        all.push((ToClient, over_tcp(ANSWER), Dns));
+        all
+    }
+
+    #[test]
+    fn tells_protocols_by_their_first_bytes() {
+        for (direction, bytes, proto) in beginnings() {
+            let found = Detector::default().probe_tcp(direction, &bytes, false);
+            assert_eq!(found, Detection::Found(proto), "{}", bytes.escape_ascii());
+        }
+        assert_eq!(
+            Detector::default().probe_udp(ToServer, QUERY),
+            Detection::Found(Dns)
+        );
+        assert_eq!(
+            Detector::default().probe_udp(ToClient, ANSWER),
+            Detection::Found(Dns)
+        );
+        assert_eq!(
+            Detector::default().probe_udp(ToServer, ANSWER),
+            Detection::Unknown
+        );
+    }
+
+    #[test]
+    fn every_prefix_asks_for_more_until_it_is_certain() {
+        for (direction, bytes, proto) in beginnings() {
+            let mut detector = Detector::default();
+            let mut before = Detection::NeedMore;
+            for end in 0..=bytes.len() {
+                let now = detector.probe_tcp(direction, &bytes[..end], false);
+                let allowed = [Detection::NeedMore, Detection::Found(proto)];
+                assert!(
+                    allowed.contains(&now),
+                    "{now:?} after {}",
+                    bytes[..end].escape_ascii()
+                );
+                assert!(before == Detection::NeedMore || before == now);
+                before = now;
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_takes_both_directions_or_many_bytes() {
+        let mut detector = Detector::default();
+        assert_eq!(
+            detector.probe_tcp(ToServer, b"\x00\x01\x02\x03junk\n", false),
+            Detection::NeedMore
+        );
+        assert_eq!(
+            detector.probe_tcp(ToClient, b"+OK hello\r\n", false),
+            Detection::Unknown
+        );
+        let mut detector = Detector::default();
+        assert_eq!(
+            detector.probe_tcp(ToServer, b"FROB\r\n", false),
+            Detection::NeedMore
+        );
+        assert_eq!(
+            detector.probe_tcp(ToClient, b"HTTP/1.1 400 Bad\r\n", false),
+            Detection::Found(Http)
+        );
+        let mut detector = Detector::default();
+        assert_eq!(
+            detector.probe_tcp(ToServer, &[b'x'; 3000], false),
+            Detection::Unknown
+        );
+        let mut detector = Detector::default();
+        assert_eq!(detector.probe_tcp(ToServer, b"", true), Detection::NeedMore);
+        assert_eq!(detector.probe_tcp(ToClient, b"", true), Detection::Unknown);
+    }
+
+    #[test]
+    fn a_greeting_leaves_it_to_the_client() {
+        let mut detector = Detector::default();
+        assert_eq!(
+            detector.probe_tcp(ToClient, b"220 hello\r\n", false),
+            Detection::NeedMore
+        );
+        assert_eq!(
+            detector.probe_tcp(ToServer, b"EHLO a\r\n", false),
+            Detection::Found(Smtp)
+        );
+    }
+
+    #[test]
+    fn names_are_their_own_inverse() {
+        for proto in [Http, Http2, Tls, Ssh, Smtp, Ftp, Dns, Smb] {
+            assert_eq!(AppProto::from_name(proto.name()), Some(proto));
+        }
+        assert_eq!(AppProto::from_name("gopher"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn more_bytes_never_change_what_was_found(bytes: Vec<u8>, cut in 0_usize..100, to_server: bool) {
+            let direction = if to_server { ToServer } else { ToClient };
+            let early = Detector::default().probe_tcp(direction, &bytes[..cut.min(bytes.len())], false);
+            let late = Detector::default().probe_tcp(direction, &bytes, false);
+            if let Detection::Found(_) = early {
+                prop_assert_eq!(early, late);
+            }
+        }
     }
 }

@@ -18,4 +18,5 @@ pub mod uri;
 
 pub use connection::{Connection, Settings, Touched};
 pub use events::{Events, HttpEvent};
+pub(super) use request::{is_known_method, names_protocol};
 pub use transaction::{Body, Header, Headers, Progress, Request, Response, Transaction};

@@ -377,6 +377,13 @@ fn body_target(transaction: &mut Transaction) -> body::Target<'_> {
     }
 }
 
+/// Whether a method is one of those every server knows, in any case.
+pub(in crate::app) fn is_known_method(method: &[u8]) -> bool {
+    METHODS
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(method))
+}
+
 /// Whether bytes begin, behind white space, with a method that is known and a space.
 pub(super) fn looks_like_request(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii_start();
@@ -388,7 +395,7 @@ pub(super) fn looks_like_request(bytes: &[u8]) -> bool {
 }
 
 /// Whether a line ends like a request line.
-fn names_protocol(text: &[u8]) -> bool {
+pub(in crate::app) fn names_protocol(text: &[u8]) -> bool {
     let last = text
         .trim_ascii_end()
         .rsplit(u8::is_ascii_whitespace)
