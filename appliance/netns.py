@@ -31,7 +31,9 @@ def run_in(netns: str | None, argv: Sequence[str], stdin: str = "") -> str:
     except subprocess.TimeoutExpired as error:
         raise SystemFault(f"{argv[0]}: no answer within {PROGRAM_TIMEOUT_S} s") from error
     if done.returncode != 0:
-        raise SystemFault(f"{argv[0]}: {done.stderr.strip() or f'exit status {done.returncode}'}")
+        # nft repeats the whole input after its first line
+        reason = "; ".join(line for line in done.stderr.splitlines()[:2] if line.strip())[:400]
+        raise SystemFault(f"{argv[0]}: {reason or f'exit status {done.returncode}'}")
     return done.stdout
 
 

@@ -87,10 +87,16 @@ class AddressPair:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The L2 guard of a guest: it cannot speak with another's MAC or IP."""
+    """The L2 guard of a guest: it cannot speak with another's MAC or IP.
+
+    frames: what becomes of frames that nothing here can look into, whoever sent them: VLAN ID 0 and
+    double tags, PPPoE, SNAP and every other EtherType but ARP, IPv4 and IPv6. It is not part of mode:
+    a receiver may take the packet inside for an ordinary one, so a shield that let them pass is none.
+    """
 
     mode: Literal["off", "log", "enforce"] = "log"
     allowed: tuple[AddressPair, ...] = ()
+    frames: Literal["drop", "pass"] = "drop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance import lab
+from appliance import lab, steering
+from appliance.netns import run_in
+from tests.netns.kit import Bench
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,3 +33,12 @@ def running_lab(lab_settings: lab.LabSettings) -> Iterator[lab.LabSettings]:
     lab.up(lab_settings)
     yield lab_settings
     lab.down(lab_settings)
+
+
+@pytest.fixture
+def bench(running_lab: lab.LabSettings) -> Iterator[Bench]:
+    """The lab's bridge with no ruleset yet; whatever the test loads is removed after it."""
+    bench = Bench.of(running_lab)
+    yield bench
+    steering.teardown(bench.netns)
+    run_in(bench.netns, ["conntrack", "-F"])

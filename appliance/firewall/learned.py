@@ -1,0 +1,29 @@
+"""What the guard saw guests speak with beyond what they may."""
+
+from collections.abc import Iterator
+
+from appliance.firewall.kernel import list_objects
+from appliance.firewall.nft import TABLE
+from appliance.model.guest import GuestInventory
+from appliance.model.policy import AddressPair
+
+
+def promotable(
+    guest: str, inventory: GuestInventory, netns: str | None = None, allowed: tuple[AddressPair, ...] = ()
+) -> tuple[AddressPair, ...]:
+    """Return the pairs that a guest spoke with in the last day and that its policy does not allow.
+
+    An operator may put them into the guest's `guard.allowed`. Raises SystemFault.
+    """
+    taps = {vnic.tap for each in inventory.guests if each.name == guest for vnic in each.vnics}
+    known = {(pair.mac.lower(), pair.ip) for pair in allowed}
+    seen = [pair for tap, pair in _seen(netns) if tap in taps and (pair.mac, pair.ip) not in known]
+    return tuple(sorted(set(seen), key=lambda pair: (pair.mac, pair.ip)))
+
+
+def _seen(netns: str | None) -> Iterator[tuple[str, AddressPair]]:
+    for name in ("seen_ipv4", "seen_ipv6"):
+        for entry in list_objects(netns, "set", "bridge", TABLE, name):
+            for element in entry.get("set", {}).get("elem", ()):
+                tap, mac, ip = element["elem"]["val"]["concat"]
+                yield tap, AddressPair(mac, ip)

@@ -1,0 +1,26 @@
+"""Which traffic the inspector gets to see, as a value and in the kernel."""
+
+from appliance.steering.backend import Backend, choose_backend
+from appliance.steering.bypass import Bypassed, bypass, bypassed
+from appliance.steering.counters import Counters, GuestCounters, RuleCount, Traffic, read_counters
+from appliance.steering.ruleset import Queues, Ruleset, apply, load, read_state, render, teardown
+
+__all__ = [
+    "Backend",
+    "Bypassed",
+    "Counters",
+    "GuestCounters",
+    "Queues",
+    "RuleCount",
+    "Ruleset",
+    "Traffic",
+    "apply",
+    "bypass",
+    "bypassed",
+    "choose_backend",
+    "load",
+    "read_counters",
+    "read_state",
+    "render",
+    "teardown",
+]

@@ -1,0 +1,127 @@
+"""A lab with a ruleset loaded on its bridge, and what the tests of packets do with it."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from appliance import lab, steering
+from appliance.hypervisor import load_guests, read_links
+from appliance.lab.wire import Exchange, exchange
+from appliance.model.guest import GuestInventory
+from appliance.model.policy import Assignment, Firewall, Guard, GuestPolicy, Mode, PolicyDocument
+from appliance.netns import command_in, run_in
+
+FIRST_QUEUE = 20
+PREVENT = (Assignment("any", Mode.PREVENT),)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A packet that the consumer took from a queue; data begins with its IP header."""
+
+    queue: int
+    mark: int
+    data: bytes
+
+
+def policy(
+    *, inspected: bool = True, firewall: Firewall | None = None, guard: Guard | None = None
+) -> PolicyDocument:
+    """Return a policy for `web`; `client` has none."""
+    assignments = PREVENT if inspected else ()
+    web = GuestPolicy(assignments=assignments, firewall=firewall or Firewall(), guard=guard or Guard())
+    return PolicyDocument(1, guests={"web": web})
+
+
+@dataclass(slots=True)
+class Bench:
+    """The lab's bridge under a policy."""
+
+    settings: lab.LabSettings
+    inventory: GuestInventory
+    live: PolicyDocument
+
+    @classmethod
+    def of(cls, settings: lab.LabSettings) -> "Bench":
+        return cls(settings, load_guests(settings.guests_yaml), PolicyDocument(0))
+
+    @property
+    def netns(self) -> str:
+        return self.settings.bridge_netns
+
+    def apply(self, document: PolicyDocument, workers: int = 1, *, closed: bool = False) -> None:
+        self.live = document
+        inventory = self.inventory
+        if closed:
+            (segment,) = inventory.segments
+            failure = replace(segment.failure, inspector_down="closed")
+            inventory = replace(inventory, segments=(replace(segment, failure=failure),))
+        links = read_links(inventory, self.netns)
+        steering.apply(
+            document, inventory, links, queues=steering.Queues(FIRST_QUEUE, workers), netns=self.netns
+        )
+
+    def get(
+        self, path: str = "/x", *, port: int = lab.RAW_PORT, ip_version: int = 4, timeout_s: float = 1.0
+    ) -> Exchange:
+        """Send one request from client to web."""
+        request = f"GET {path} HTTP/1.1\r\nHost: web\r\n\r\n".encode()
+        address = lab.WEB.ipv4 if ip_version == 4 else lab.WEB.ipv6
+        return exchange(self.guest(lab.CLIENT), address, port, request, (), timeout_s)
+
+    def guest(self, guest: lab.LabGuest) -> str:
+        return self.settings.guest_netns(guest)
+
+    def counters(self, guest: str = "web") -> steering.GuestCounters:
+        read = steering.read_counters(self.live, self.inventory, self.netns)
+        (counters,) = [each for each in read.guests if each.guest == guest]
+        return counters
+
+    def listing(self) -> str:
+        return run_in(self.netns, ["nft", "list", "ruleset"])
+
+    @contextlib.contextmanager
+    def consumer(self, workers: int = 1, *options: str) -> Iterator[list[Seen]]:
+        """Run a consumer on the queues; the list is filled with what it saw when the block ends."""
+        numbers = ",".join(str(FIRST_QUEUE + worker) for worker in range(workers))
+        command = [sys.executable, "-m", "tests.netns.consumer", numbers, *options]
+        seen: list[Seen] = []
+        with tempfile.TemporaryFile("w+") as output:
+            process = subprocess.Popen(command_in(self.netns, command), stdout=output, cwd=ROOT)
+            try:
+                _wait_until_ready(process, output.fileno())
+                yield seen
+            finally:
+                time.sleep(0.1)  # what is under way comes to rest
+                process.kill()
+                process.wait(timeout=10)
+                output.seek(0)
+                lines = [json.loads(line) for line in output if line.endswith("\n")]
+                for line in lines[1:]:
+                    seen.append(Seen(line["queue"], line["mark"], line["data"].encode("latin-1")))
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", descriptor: int) -> None:
+    deadline = time.monotonic() + 10
+    path = Path(f"/proc/self/fd/{descriptor}")
+    while b"ready" not in path.read_bytes():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError("the consumer did not bind its queues")
+        time.sleep(0.02)
+
+
+def send_frames(netns: str, frames: list[bytes]) -> None:
+    """Send raw Ethernet frames out of a guest's eth0."""
+    program = (
+        "import socket, sys\n"
+        "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('eth0', 0))\n"
+        "for line in sys.stdin: s.send(bytes.fromhex(line))\n"
+    )
+    run_in(netns, [sys.executable, "-c", program], "\n".join(frame.hex() for frame in frames))

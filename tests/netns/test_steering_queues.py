@@ -1,0 +1,220 @@
+"""What is queued, to which worker, and what happens where nobody looks: real packets on a real bridge."""
+
+import collections
+import json
+import socket
+import struct
+import time
+
+import pytest
+from pyroute2 import netns
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+
+from appliance import lab, steering
+from appliance.lab.wire import Outcome, connect
+from appliance.model.faults import SystemFault
+from appliance.model.marks import IN_PORT, OUT_PORT, OUT_PORT_SHIFT, QUEUED, WORKER, WORKER_SHIFT
+from appliance.model.policy import Firewall, FirewallRule, GuestPolicy, PolicyDocument
+from appliance.netns import run_in
+from tests.netns.kit import FIRST_QUEUE, PREVENT, Bench, policy, send_frames
+
+
+def tuple_of(data: bytes) -> frozenset[tuple[bytes, bytes]]:
+    """An IP packet's two ends, the same for both directions."""
+    if data[0] >> 4 == 4:
+        ends, ports = (data[12:16], data[16:20]), data[20:24]
+    else:
+        ends, ports = (data[8:24], data[24:40]), data[40:44]
+    return frozenset([(ends[0], ports[:2]), (ends[1], ports[2:])])
+
+
+@pytest.mark.parametrize("ip_version", [4, 6])
+def test_both_directions_of_a_protected_guest_are_queued(bench: Bench, ip_version: int) -> None:
+    bench.apply(policy())
+    with bench.consumer() as seen:
+        assert bench.get("/marker", ip_version=ip_version).outcome is Outcome.ANSWERED
+    assert any(b"GET /marker" in packet.data for packet in seen)
+    assert any(b"200 OK" in packet.data for packet in seen)
+    assert bench.counters().uninspected["inspector-down"].packets == 0
+
+
+def test_marks_name_both_ports_and_the_worker(bench: Bench) -> None:
+    bench.apply(policy())
+    with bench.consumer() as seen:
+        bench.get("/marker")
+    (request,) = [packet for packet in seen if b"GET /marker" in packet.data]
+    web, client = 1, 2
+    assert request.mark & IN_PORT == client
+    assert (request.mark & OUT_PORT) >> OUT_PORT_SHIFT == web
+    assert request.mark & QUEUED
+    assert (request.mark & WORKER) >> WORKER_SHIFT == request.queue - FIRST_QUEUE
+
+
+def test_a_guest_without_signatures_is_not_queued(bench: Bench) -> None:
+    bench.apply(policy(inspected=False))
+    with bench.consumer() as seen:
+        assert bench.get().outcome is Outcome.ANSWERED
+    assert seen == []
+    counters = bench.counters()
+    assert counters.uninspected["steered"] == counters.total
+    assert counters.total.bytes > 0
+
+
+@pytest.mark.parametrize("ip_version", [4, 6])
+def test_one_client_pair_uses_all_queues_and_a_connection_one(bench: Bench, ip_version: int) -> None:
+    bench.apply(policy(), workers=4)
+    with bench.consumer(4) as seen:
+        for _ in range(40):
+            assert bench.get(ip_version=ip_version).outcome is Outcome.ANSWERED
+    queues = collections.defaultdict(set)
+    for packet in seen:
+        if (packet.data[9] if ip_version == 4 else packet.data[6]) == 6:
+            queues[tuple_of(packet.data)].add(packet.queue)
+    assert all(len(used) == 1 for used in queues.values())
+    assert {queue for used in queues.values() for queue in used} == {FIRST_QUEUE + n for n in range(4)}
+
+
+def test_without_an_inspector_traffic_passes_and_is_counted(bench: Bench) -> None:
+    bench.apply(policy())
+    assert bench.get().outcome is Outcome.ANSWERED
+    counters = bench.counters()
+    assert counters.uninspected["inspector-down"].bytes > 0
+    assert counters.total.bytes == sum(each.bytes for each in counters.uninspected.values())
+
+
+def test_without_an_inspector_a_closed_segment_passes_nothing(bench: Bench) -> None:
+    bench.apply(policy(), closed=True)
+    assert bench.get(timeout_s=0.5).outcome is Outcome.TIMEOUT
+
+
+def test_what_a_full_queue_let_pass_is_counted(bench: Bench) -> None:
+    bench.apply(policy())
+    with bench.consumer(1, "--ignore", "GET /unseen"):
+        assert bench.get("/unseen").outcome is Outcome.ANSWERED
+    assert bench.counters().uninspected["inspector-down"].packets == 1
+
+
+def test_a_dropped_flow_stays_dropped_without_its_inspector(bench: Bench) -> None:
+    bench.apply(policy())
+    with connect(bench.guest(lab.CLIENT), lab.WEB.ipv4, lab.RAW_PORT, 1.0) as connection:
+        with bench.consumer(1, "--drop-flow", "exploit"):
+            connection.sendall(b"GET /exploit HTTP/1.1\r\n\r\n")
+            time.sleep(0.3)
+        # the consumer is gone: only the kernel's own memory can stop the retransmissions now
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+    assert not any(b"exploit" in record.request for record in lab.records(bench.settings))
+    assert bench.counters().dropped["flow"].packets >= 2
+    assert bench.get().outcome is Outcome.ANSWERED
+
+
+def test_a_new_connection_on_a_dropped_tuple_is_judged_anew(bench: Bench) -> None:
+    bench.apply(policy())
+    with bench.consumer(1, "--drop-flow", "exploit", "--forget-syn"):
+        with from_port(bench, 45678) as connection:
+            connection.sendall(b"GET /exploit HTTP/1.1\r\n\r\n")
+            time.sleep(0.2)
+        with from_port(bench, 45678) as connection:
+            connection.sendall(b"GET /harmless HTTP/1.1\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def from_port(bench: Bench, port: int) -> socket.socket:
+    """Return a connection from this very port that ends with a reset, so that the port is free at once."""
+    connection: socket.socket = netns.create_socket(
+        bench.guest(lab.CLIENT), socket.AF_INET, socket.SOCK_STREAM
+    )
+    connection.settimeout(5.0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    connection.bind(("", port))
+    connection.connect((lab.WEB.ipv4, lab.RAW_PORT))
+    return connection
+
+
+def test_the_host_finds_its_own_mark_bits_again(bench: Bench) -> None:
+    bench.apply(policy())
+    run_in(
+        bench.netns,
+        ["nft", "-f", "-"],
+        "table bridge probe {\nchain c {\ntype filter hook postrouting priority 300\n"
+        "meta mark & 0x0fffffff != 0 counter\nmeta mark & 0xf0000000 == 0x30000000 counter\n}\n"
+        "chain f {\ntype filter hook forward priority -250\nmeta mark set 0x30000abc\n}\n}\n",
+    )
+    with bench.consumer():
+        assert bench.get().outcome is Outcome.ANSWERED
+    listing = json.loads(run_in(bench.netns, ["nft", "-j", "list", "table", "bridge", "probe"]))
+    run_in(bench.netns, ["nft", "delete", "table", "bridge", "probe"])
+    counts = [
+        statement["counter"]["packets"]
+        for entry in listing["nftables"]
+        if "rule" in entry
+        for statement in entry["rule"]["expr"]
+        if "counter" in statement
+    ]
+    assert counts[0] == 0
+    assert counts[1] > 0
+
+
+def test_connections_are_tracked_in_the_segments_zone(bench: Bench) -> None:
+    bench.apply(policy())
+    bench.get()
+    entries = run_in(bench.netns, ["conntrack", "-L", "--orig-src", lab.CLIENT.ipv4]).splitlines()
+    assert entries
+    assert all("zone=1" in entry for entry in entries)
+
+
+def test_a_policy_change_keeps_connections_and_counters(bench: Bench) -> None:
+    bench.apply(policy())
+    with (
+        bench.consumer(),
+        connect(bench.guest(lab.CLIENT), lab.WEB.ipv4, lab.HTTP_PORT, 3.0) as connection,
+    ):
+        connection.sendall(b"GET /download/large.bin HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
+        received = 0
+        for number in range(20):
+            rule = FirewallRule("allow", "in", protocol="tcp", ports=str(1000 + number))
+            bench.apply(policy(firewall=Firewall((rule,)), inspected=number % 2 == 0))
+            for _ in range(20):
+                received += len(connection.recv(65536))
+        while piece := connection.recv(1 << 20):
+            received += len(piece)
+    assert received > 8 * 1024 * 1024
+    assert bench.counters().total.bytes > 8 * 1024 * 1024
+
+
+def test_a_bypass_rule_of_one_guest_does_not_blind_the_other(bench: Bench) -> None:
+    rule = FirewallRule("bypass", "out", protocol="tcp")
+    client = GuestPolicy(assignments=PREVENT, firewall=Firewall((rule,)))
+    bench.apply(PolicyDocument(1, guests={"client": client, "web": GuestPolicy(assignments=PREVENT)}))
+    with bench.consumer() as seen:
+        bench.get("/marker")
+    assert any(b"GET /marker" in packet.data for packet in seen)
+    bench.apply(PolicyDocument(2, guests={"client": client}))
+    with bench.consumer() as seen:
+        bench.get("/marker")
+    assert seen == []
+    assert bench.counters("client").uninspected["bypass"].bytes > 0
+
+
+def test_only_what_both_headers_call_multicast_passes_unqueued(bench: Bench) -> None:
+    """A unicast packet in a broadcast frame is queued (and recent kernels then drop it: what the queue
+    gets is one of several clones of a connection that is not confirmed yet)."""
+    bench.apply(policy())
+    frames = [
+        Ether(src=lab.CLIENT.mac, dst="ff:ff:ff:ff:ff:ff") / IP(src=lab.CLIENT.ipv4, dst=address)
+        / UDP(sport=9, dport=9) / b"x"
+        for address in (lab.WEB.ipv4, lab.WEB.ipv4, "255.255.255.255")
+    ]  # fmt: skip
+    with bench.consumer():
+        send_frames(bench.guest(lab.CLIENT), [bytes(frame) for frame in frames])
+    counters = bench.counters()
+    assert counters.total.packets == 3
+    assert counters.uninspected["steered"].packets == 1
+    assert counters.uninspected["inspector-down"].packets == 0
+
+
+def test_nft_bridge_is_refused_with_the_reason(bench: Bench) -> None:
+    with pytest.raises(SystemFault, match="nft-bridge is not available"):
+        steering.choose_backend(bench.netns, steering.Backend.NFT_BRIDGE)
