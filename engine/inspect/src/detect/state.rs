@@ -1,18 +1,115 @@
 //! What detection remembers between packets.
+use smallvec::SmallVec;
+
+use crate::rule::FlowbitChange;
+use crate::Direction;
 
 /// What detection remembers of one transaction between packets.
+///
+/// Bounded by the matcher: a signature stands at most once in either list of either direction.
 #[derive(Clone, Debug, Default)]
-pub struct TxState {}
+pub struct TxState {
+    /// Which matcher the indices below belong to; another one starts over.
+    pub(super) matcher: u64,
+    pub(super) sides: [SideState; 2],
+    /// Signatures that fired (by gid and sid): direction and sides, so that none fires twice.
+    pub(super) fired: SmallVec<[(u64, Direction, u8); 2]>,
+}
+
+/// One direction of a transaction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SideState {
+    pub(super) started: bool,
+    pub(super) done: bool,
+    /// How much of each buffer the prefilter has seen.
+    pub(super) scanned: SmallVec<[Scanned; 4]>,
+    /// Signatures that may still match, in order of evaluation.
+    pub(super) pending: Vec<Pending>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scanned {
+    pub(super) slot: u32,
+    pub(super) bytes: usize,
+    pub(super) complete: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) signature: u32,
+    /// One bit an inspection that holds.
+    pub(super) held: u64,
+    /// How long its growing buffer was when it was last looked at.
+    pub(super) looked_at: usize,
+}
+
+impl TxState {
+    /// Forgets what belongs to another matcher; what fired stays.
+    pub(super) fn belong_to(&mut self, matcher: u64) {
+        if self.matcher != matcher {
+            *self = Self {
+                matcher,
+                sides: Default::default(),
+                fired: std::mem::take(&mut self.fired),
+            };
+        }
+    }
+
+    /// The sides for which `signature` fired already.
+    pub(super) fn fired(&self, signature: u64, direction: Direction) -> u8 {
+        let mine = self
+            .fired
+            .iter()
+            .filter(|entry| (entry.0, entry.1) == (signature, direction));
+        mine.fold(0, |sides, entry| sides | entry.2)
+    }
+}
 
 /// What detection remembers of one flow: flowbits, and what needs to be said only once.
 #[derive(Clone, Debug, Default)]
 pub struct FlowState {
-    passed: u8,
+    pub(super) matcher: u64,
+    pub(super) passed: u8,
+    /// Hashes of the names of the flowbits that are set.
+    pub(super) bits: SmallVec<[u64; 4]>,
+    /// Signatures on addresses alone were evaluated, by direction.
+    pub(super) addresses_done: [bool; 2],
+    /// Signatures on the protocol alone were evaluated, by direction.
+    pub(super) protocol_done: [bool; 2],
+    /// Signatures on a transaction whose payload conditions held on the stream.
+    pub(super) payload_held: SmallVec<[u32; 2]>,
 }
 
 impl FlowState {
     /// A `pass` signature let the rest of the flow through, uninspected, for side `side`.
     pub fn passed(&self, side: usize) -> bool {
         self.passed & (1 << side) != 0
+    }
+
+    /// Forgets what belongs to another matcher; flowbits stay, since they go by name.
+    pub(super) fn belong_to(&mut self, matcher: u64) {
+        if self.matcher != matcher {
+            *self = Self {
+                matcher,
+                bits: std::mem::take(&mut self.bits),
+                ..Self::default()
+            };
+        }
+    }
+
+    pub(super) fn is_set(&self, bit: u64) -> bool {
+        self.bits.contains(&bit)
+    }
+
+    pub(super) fn change(&mut self, change: FlowbitChange) {
+        let (bit, set) = match change {
+            FlowbitChange::Set(bit) => (bit, true),
+            FlowbitChange::Unset(bit) => (bit, false),
+            FlowbitChange::Toggle(bit) => (bit, !self.is_set(bit)),
+        };
+        self.bits.retain(|known| *known != bit);
+        if set {
+            self.bits.push(bit);
+        }
     }
 }

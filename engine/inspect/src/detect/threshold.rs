@@ -1,5 +1,190 @@
 //! Thresholds: how often a signature may speak.
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use crate::rule::threshold::{Threshold, ThresholdKind, Track};
+
+/// Counters kept by default.
+const DEFAULT_MAX_ENTRIES: usize = 65_536;
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// What a threshold says of one more match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// Alert.
+    Alert,
+    /// No alert, but its action holds.
+    Silent,
+    /// As if it had not matched.
+    Nothing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    signature: u64,
+    guest: u32,
+    first: Option<IpAddr>,
+    second: Option<IpAddr>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    since_ns: u64,
+    until_ns: u64,
+    count: u32,
+}
 
 /// The counters behind `threshold` and `detection_filter`, shared by all workers and bounded.
-#[derive(Debug, Default)]
-pub struct Thresholds {}
+#[derive(Debug)]
+pub struct Thresholds {
+    entries: Mutex<HashMap<Key, Entry>>,
+    max_entries: usize,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self::new(DEFAULT_MAX_ENTRIES)
+    }
+}
+
+impl Thresholds {
+    /// At most `max_entries` counters; past that the ones that ran out go first, then the oldest.
+    pub fn new(max_entries: usize) -> Self {
+        Self {
+            entries: Mutex::default(),
+            max_entries: max_entries.max(1),
+        }
+    }
+
+    /// Counts one more match from `src` to `dst` for `guest`, and says what becomes of it.
+    pub(crate) fn count(
+        &self,
+        threshold: &Threshold,
+        signature: u64,
+        guest: u32,
+        (src, dst): (IpAddr, IpAddr),
+        now_ns: u64,
+    ) -> Permit {
+        let (first, second) = match threshold.track {
+            Track::Source => (Some(src), None),
+            Track::Destination => (Some(dst), None),
+            Track::Both => (Some(src.min(dst)), Some(src.max(dst))),
+            Track::Rule => (None, None),
+        };
+        let key = Key {
+            signature,
+            guest,
+            first,
+            second,
+        };
+        // A worker that panicked leaves counts behind, not broken invariants.
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= self.max_entries && !entries.contains_key(&key) {
+            make_room(&mut entries, now_ns);
+        }
+        let period_ns = u64::from(threshold.seconds) * NS_PER_S;
+        let fresh = Entry {
+            since_ns: now_ns,
+            until_ns: now_ns.saturating_add(period_ns),
+            count: 0,
+        };
+        let entry = entries.entry(key).or_insert(fresh);
+        if now_ns.saturating_sub(entry.since_ns) >= period_ns {
+            *entry = fresh;
+        }
+        entry.count = entry.count.saturating_add(1);
+        permit(threshold, entry)
+    }
+}
+
+fn permit(threshold: &Threshold, entry: &mut Entry) -> Permit {
+    let (count, limit) = (entry.count, threshold.count);
+    match threshold.kind {
+        ThresholdKind::Limit if count <= limit => Permit::Alert,
+        ThresholdKind::Limit => Permit::Silent,
+        ThresholdKind::Threshold if count >= limit => {
+            entry.count = 0;
+            Permit::Alert
+        }
+        ThresholdKind::Both if count == limit => Permit::Alert,
+        ThresholdKind::Both if count > limit => Permit::Silent,
+        ThresholdKind::DetectionFilter if count > limit => Permit::Alert,
+        _ => Permit::Nothing,
+    }
+}
+
+/// Drops what ran out, or else the older half.
+fn make_room(entries: &mut HashMap<Key, Entry>, now_ns: u64) {
+    let before = entries.len();
+    entries.retain(|_, entry| entry.until_ns > now_ns);
+    if entries.len() == before {
+        let mut ages: Vec<_> = entries.values().map(|entry| entry.since_ns).collect();
+        let middle = ages.len() / 2;
+        let (_, median, _) = ages.select_nth_unstable(middle);
+        let median = *median;
+        let mut room = before / 2 + 1;
+        entries.retain(|_, entry| {
+            let goes = room > 0 && entry.since_ns <= median;
+            room -= usize::from(goes);
+            !goes
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn outcomes(kind: ThresholdKind, count: u32, times_s: &[u64]) -> Vec<Permit> {
+        let table = Thresholds::default();
+        let threshold = Threshold {
+            kind,
+            track: Track::Source,
+            count,
+            seconds: 10,
+        };
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let count = |second: &u64| table.count(&threshold, 1, 0, (peer, peer), second * NS_PER_S);
+        times_s.iter().map(count).collect()
+    }
+
+    #[test]
+    fn each_kind_speaks_as_often_as_suricata_does() {
+        use Permit::*;
+        let times = [0, 1, 2, 3, 10, 11];
+        assert_eq!(
+            outcomes(ThresholdKind::Limit, 2, &times),
+            [Alert, Alert, Silent, Silent, Alert, Alert]
+        );
+        assert_eq!(
+            outcomes(ThresholdKind::Threshold, 2, &times),
+            [Nothing, Alert, Nothing, Alert, Nothing, Alert]
+        );
+        assert_eq!(
+            outcomes(ThresholdKind::Both, 2, &times),
+            [Nothing, Alert, Silent, Silent, Nothing, Alert]
+        );
+        assert_eq!(
+            outcomes(ThresholdKind::DetectionFilter, 2, &times),
+            [Nothing, Nothing, Alert, Alert, Nothing, Nothing]
+        );
+    }
+
+    #[test]
+    fn never_holds_more_than_its_bound() {
+        let table = Thresholds::new(100);
+        let threshold = Threshold {
+            kind: ThresholdKind::Limit,
+            track: Track::Source,
+            count: 1,
+            seconds: 60,
+        };
+        for host in 0..10_000u32 {
+            let peer = IpAddr::V4(Ipv4Addr::from(host));
+            table.count(&threshold, 1, 0, (peer, peer), u64::from(host));
+        }
+        assert!(table.entries.lock().unwrap().len() <= 100);
+    }
+}

@@ -28,6 +28,15 @@ impl TxView<'_> {
         }
     }
 
+    /// Whether that side's body is longer than what is kept of it, so that what is kept grows no more.
+    pub fn is_full(&self, direction: Direction) -> bool {
+        let body = match (self, direction) {
+            (Self::Http(tx), Direction::ToServer) => &tx.request.body,
+            (Self::Http(tx), Direction::ToClient) => &tx.response.body,
+        };
+        body.seen > body.bytes.len() as u64
+    }
+
     /// The protocol.
     pub fn app(&self) -> AppProto {
         match self {

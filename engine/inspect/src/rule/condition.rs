@@ -2,9 +2,8 @@
 use std::fmt;
 
 use crate::detect::PacketView;
-use crate::Direction;
 
-use super::buffer::{Stage, TxView};
+use super::buffer::TxView;
 use super::number::Range;
 
 /// A condition on a packet's header.
@@ -40,8 +39,6 @@ impl fmt::Debug for PacketTest {
 pub struct TxTest {
     /// The keyword.
     pub keyword: &'static str,
-    /// Which way the transaction must have progressed, and how far; `None` is any.
-    pub stage: Option<(Direction, Stage)>,
     /// Whether the transaction fulfils it by now.
     pub holds: fn(&TxView<'_>, u32) -> bool,
     /// What the rule asks for; its meaning is the keyword's.

@@ -13,6 +13,8 @@ use super::{Action, Protocol, Reason};
 
 /// How many conditions one signature may have in all.
 const MAX_TESTS: usize = 256;
+/// How many buffers they may be about: evaluation keeps one bit each.
+const MAX_INSPECTIONS: usize = 64;
 
 /// Where the next condition on bytes goes.
 #[derive(Clone, Debug)]
@@ -198,9 +200,9 @@ impl Draft {
             .iter()
             .map(|inspection| inspection.tests.len())
             .sum();
-        if total > MAX_TESTS {
+        if total > MAX_TESTS || self.inspections.len() > MAX_INSPECTIONS {
             return Err(Reason::Conflict(format!(
-                "more than {MAX_TESTS} conditions"
+                "more than {MAX_TESTS} conditions or {MAX_INSPECTIONS} buffers"
             )));
         }
         Ok(())

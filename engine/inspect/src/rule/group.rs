@@ -8,7 +8,7 @@ use super::Reason;
 const MAX_DEPTH: usize = 16;
 
 /// A group as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Group<T> {
     /// `any`.
     Any,

@@ -31,8 +31,6 @@ pub use reason::{Reason, Refusal};
 pub use signature::{Action, FlowStateTest, Protocol, Signature, Target};
 pub use variables::Variables;
 
-pub(crate) use condition::TxTest;
-pub(crate) use header::Header;
 pub(crate) use signature::{FlowbitChange, PayloadScene, Scene};
 pub(crate) use transform::Transform;
 pub(crate) use variables::{EXTERNAL_NET, HOME_NET};

@@ -2,7 +2,7 @@
 use super::group::Member;
 
 /// Ports from `first` to `last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PortRange {
     /// Lowest.
     pub first: u16,

@@ -56,7 +56,6 @@ fn app_layer_event(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(),
     let operand = event as u32;
     draft.tx_tests.push(TxTest {
         keyword: "app-layer-event",
-        stage: None,
         holds: has_event,
         operand,
     });

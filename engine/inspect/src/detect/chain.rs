@@ -1,0 +1,495 @@
+//! Evaluates the conditions on one buffer.
+//!
+//! The conditions form a chain. Each positive content or expression that is found sets the *place*: the
+//! offset just past it, from which relative conditions that follow are measured. A chain holds if there is
+//! some choice of occurrences under which all its conditions hold. Occurrences are tried from left to right,
+//! and an occurrence is given up for the next one only where something behind it depends on its place.
+//! Work is bounded by steps and by bytes searched; past either bound the chain does not hold, and that is
+//! counted.
+use crate::rule::buffer::{
+    Base64, ByteExtract, ByteField, ByteJump, ByteMath, ByteTest, Comparison, JumpFrom, Number,
+    Operator, Test, MAX_VARIABLES,
+};
+use crate::rule::content::Content;
+use crate::rule::pcre::Pcre;
+
+/// Steps one evaluation may take; Suricata's `inspection-recursion-limit`.
+const MAX_STEPS: u32 = 3_000;
+/// Bytes one evaluation may search through, over and over.
+const MAX_SEARCHED: usize = 64 << 20;
+
+/// The bytes a chain is evaluated on.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// Their offset in the stream they are a part of; 0 for a whole buffer.
+    pub offset: u64,
+    /// Some occurrence must end past this many bytes; 0 asks nothing.
+    pub beyond: usize,
+}
+
+impl<'a> Subject<'a> {
+    /// A whole buffer.
+    pub fn whole(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            offset: 0,
+            beyond: 0,
+        }
+    }
+}
+
+/// How often bounds cut evaluation short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Expressions that exceeded PCRE2's limits.
+    pub pcre: u64,
+    /// Chains that exceeded their steps.
+    pub steps: u64,
+}
+
+/// Whether the chain `tests` holds on `subject`.
+pub fn holds(tests: &[Test], subject: Subject<'_>, limits: &mut Limits) -> bool {
+    let fills = |test: &Test| matches!(test, Test::ByteExtract(_) | Test::ByteMath(_));
+    let mut run = Run {
+        subject,
+        prune: subject.beyond == 0 && !tests.iter().any(fills),
+        steps: 0,
+        searched: 0,
+        variables: [0; MAX_VARIABLES],
+        limits,
+    };
+    let matched = matches!(run.follow(tests, Place::START), Outcome::Holds);
+    if run.exhausted() {
+        run.limits.steps += 1;
+    }
+    matched
+}
+
+/// Where an evaluation stands.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Offset just past the last occurrence.
+    end: usize,
+    /// The furthest end of any occurrence.
+    furthest: usize,
+    /// Only contents led here from the buffer's start or an absolute content, so that a later occurrence of
+    /// any of them leads further to the right.
+    ordered: bool,
+}
+
+impl Place {
+    const START: Self = Self {
+        end: 0,
+        furthest: 0,
+        ordered: true,
+    };
+
+    fn after(self, end: usize, ordered: bool) -> Self {
+        Self {
+            end,
+            furthest: self.furthest.max(end),
+            ordered,
+        }
+    }
+}
+
+enum Outcome {
+    /// All conditions hold.
+    Holds,
+    /// Not with these occurrences.
+    Fails,
+    /// Not with any.
+    Hopeless,
+}
+
+struct Run<'a, 'l> {
+    subject: Subject<'a>,
+    /// A failure may rule out occurrences that were not tried: variables and `beyond` don't interfere.
+    prune: bool,
+    steps: u32,
+    searched: usize,
+    variables: [u64; MAX_VARIABLES],
+    limits: &'l mut Limits,
+}
+
+impl<'a> Run<'a, '_> {
+    fn exhausted(&self) -> bool {
+        self.steps > MAX_STEPS || self.searched > MAX_SEARCHED
+    }
+
+    fn follow(&mut self, tests: &[Test], place: Place) -> Outcome {
+        let Some((test, rest)) = tests.split_first() else {
+            let reached = self.subject.beyond == 0 || place.furthest > self.subject.beyond;
+            return if reached {
+                Outcome::Holds
+            } else {
+                Outcome::Fails
+            };
+        };
+        self.steps += 1;
+        if self.exhausted() {
+            return Outcome::Hopeless;
+        }
+        match test {
+            Test::Content(content) if content.negated => {
+                let window = self.window(content, place);
+                match window.and_then(|(low, high)| self.find(content, low, high)) {
+                    Some(_) => Outcome::Fails,
+                    None => self.follow(rest, place),
+                }
+            }
+            Test::Content(content) => self.occurrences(content, rest, place),
+            Test::Pcre(pcre) => self.expression(pcre, rest, place),
+            other => match self.plain(other, place) {
+                Some(place) => self.follow(rest, place),
+                None => Outcome::Fails,
+            },
+        }
+    }
+
+    /// Tries the occurrences of a content, with what follows it.
+    fn occurrences(&mut self, content: &Content, rest: &[Test], place: Place) -> Outcome {
+        let ordered = place.ordered || !content.is_relative();
+        let Some((mut low, high)) = self.window(content, place) else {
+            return Outcome::Fails;
+        };
+        let matters = depends_on_place(rest);
+        let mut found_one = false;
+        while let Some(start) = self.find(content, low, high) {
+            found_one = true;
+            let end = start + content.needle.len();
+            match self.follow(rest, place.after(end, ordered)) {
+                Outcome::Holds => return Outcome::Holds,
+                Outcome::Hopeless => return Outcome::Hopeless,
+                // What follows doesn't care where this was found, so it fails whatever was found before.
+                Outcome::Fails if !matters && self.prune => return Outcome::Hopeless,
+                Outcome::Fails => low = start + 1,
+            }
+        }
+        // A search up to the buffer's end failed from here; from further right it fails as well.
+        let unbounded = content.within.is_none() && !content.endswith;
+        let rules_out = if content.is_relative() {
+            ordered && unbounded
+        } else {
+            !found_one
+        };
+        if rules_out && self.prune {
+            return Outcome::Hopeless;
+        }
+        Outcome::Fails
+    }
+
+    /// Where a content may lie; `None` where there is no such place.
+    fn window(&self, content: &Content, place: Place) -> Option<(usize, usize)> {
+        let length = self.subject.bytes.len() as i64;
+        let (low, high) = if content.is_relative() {
+            let end = place.end as i64;
+            let distance = content.distance.map_or(0, |number| self.number(number));
+            let from = end.saturating_add(distance);
+            let to = content
+                .within
+                .map_or(length, |within| from.saturating_add(self.number(within)));
+            (from, to)
+        } else {
+            let base = i64::try_from(self.subject.offset).unwrap_or(i64::MAX);
+            let from = content.offset.map_or(0, |number| self.number(number));
+            let depth = match (content.startswith, content.depth) {
+                (true, _) => Some(content.needle.len() as i64),
+                (false, depth) => depth.map(|number| self.number(number)),
+            };
+            let to = depth.map_or(length, |depth| {
+                from.saturating_add(depth).saturating_sub(base)
+            });
+            (from.saturating_sub(base), to)
+        };
+        let (low, high) = (low.max(0), high.min(length));
+        (low <= high).then_some((low as usize, high as usize))
+    }
+
+    /// Start of the first occurrence of a content that lies within `low..high`.
+    fn find(&mut self, content: &Content, low: usize, high: usize) -> Option<usize> {
+        let bytes = self.subject.bytes;
+        if content.endswith {
+            let start = bytes.len().checked_sub(content.needle.len())?;
+            let fits =
+                high == bytes.len() && start >= low && content.needle.equals(&bytes[start..]);
+            return fits.then_some(start);
+        }
+        let found = content.needle.find(bytes.get(low..high)?);
+        self.searched = self
+            .searched
+            .saturating_add(found.map_or(high - low, |at| at + 1));
+        found.map(|at| low + at)
+    }
+
+    /// Tries the matches of an expression, with what follows it.
+    fn expression(&mut self, pcre: &Pcre, rest: &[Test], place: Place) -> Outcome {
+        let base = if pcre.relative {
+            place.end.min(self.subject.bytes.len())
+        } else {
+            0
+        };
+        let subject = &self.subject.bytes[base..];
+        if pcre.negated {
+            return match self.match_at(pcre, subject, 0) {
+                Ok(None) => self.follow(rest, place),
+                Ok(Some(_)) | Err(()) => Outcome::Fails,
+            };
+        }
+        let matters = depends_on_place(rest) || !self.prune;
+        let mut from = 0;
+        while let Ok(Some((start, end))) = self.match_at(pcre, subject, from) {
+            match self.follow(rest, place.after(base + end, false)) {
+                Outcome::Holds => return Outcome::Holds,
+                Outcome::Hopeless => return Outcome::Hopeless,
+                Outcome::Fails if !matters => return Outcome::Hopeless,
+                Outcome::Fails => from = start + 1,
+            }
+            if from > subject.len() {
+                break;
+            }
+        }
+        Outcome::Fails
+    }
+
+    /// The first match at or past `from`. Errors: a limit was hit, which is counted.
+    fn match_at(
+        &mut self,
+        pcre: &Pcre,
+        subject: &[u8],
+        from: usize,
+    ) -> Result<Option<(usize, usize)>, ()> {
+        self.searched = self.searched.saturating_add(subject.len() - from);
+        match pcre.regex.find_at(subject, from) {
+            Ok(found) => Ok(found.map(|found| (found.start(), found.end()))),
+            Err(_) => {
+                self.limits.pcre += 1;
+                Err(())
+            }
+        }
+    }
+
+    /// A condition that holds in one way at most: the place after it.
+    fn plain(&mut self, test: &Test, place: Place) -> Option<Place> {
+        match test {
+            Test::IsDataAt {
+                at,
+                relative,
+                negated,
+            } => {
+                let at = self.number(*at);
+                let length = self.subject.bytes.len() as i64;
+                let there = match relative {
+                    true => (place.end as i64).saturating_add(at) <= length,
+                    false => at < length,
+                };
+                (there != *negated).then_some(place)
+            }
+            Test::Size(range) => range
+                .holds(self.subject.bytes.len() as u64)
+                .then_some(place),
+            Test::ByteTest(test) => self.byte_test(test, place).then_some(place),
+            Test::ByteJump(jump) => self.byte_jump(jump, place),
+            Test::ByteExtract(extract) => self.byte_extract(extract, place),
+            Test::ByteMath(math) => self.byte_math(math, place),
+            Test::Base64(base64) => self.base64(base64, place).then_some(place),
+            Test::Content(_) | Test::Pcre(_) => None,
+        }
+    }
+
+    fn number(&self, number: Number) -> i64 {
+        match number {
+            Number::Fixed(fixed) => fixed,
+            Number::Variable(at) => self.variables[usize::from(at)] as i64,
+        }
+    }
+
+    /// The number that stands in a field, and the offset just past it.
+    fn read(&self, field: &ByteField, place: Place) -> Option<(u64, usize)> {
+        let base = if field.relative { place.end as i64 } else { 0 };
+        let start = usize::try_from(base.checked_add(self.number(field.offset))?).ok()?;
+        let count = usize::try_from(self.number(field.count)).ok()?;
+        let bytes = self.subject.bytes.get(start..)?;
+        let (value, taken) = match field.text_base {
+            Some(base) => digits(bytes.get(..count.min(bytes.len()))?, base)?,
+            None if count > 8 => return None,
+            None => {
+                let bytes = bytes.get(..count)?;
+                let join = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+                let value = match field.little {
+                    true => bytes.iter().rev().fold(0, join),
+                    false => bytes.iter().fold(0, join),
+                };
+                (value, count)
+            }
+        };
+        let value = match field.bitmask {
+            Some(mask) => (value & mask) >> mask.trailing_zeros(),
+            None => value,
+        };
+        Some((value, start + taken))
+    }
+
+    fn byte_test(&self, test: &ByteTest, place: Place) -> bool {
+        let Some((found, _)) = self.read(&test.field, place) else {
+            return false;
+        };
+        let value = match test.value {
+            Number::Fixed(fixed) => fixed as u64,
+            Number::Variable(at) => self.variables[usize::from(at)],
+        };
+        let holds = match test.comparison {
+            Comparison::Less => found < value,
+            Comparison::LessOrEqual => found <= value,
+            Comparison::Greater => found > value,
+            Comparison::GreaterOrEqual => found >= value,
+            Comparison::Equal => found == value,
+            Comparison::And => found & value != 0,
+            Comparison::Xor => found ^ value != 0,
+        };
+        holds != test.negated
+    }
+
+    fn byte_jump(&self, jump: &ByteJump, place: Place) -> Option<Place> {
+        let (value, after) = self.read(&jump.field, place)?;
+        let mut value = value.checked_mul(jump.multiplier)?;
+        if jump.align {
+            value = value.checked_next_multiple_of(4)?;
+        }
+        let length = self.subject.bytes.len();
+        let from = match jump.from {
+            JumpFrom::Here => after,
+            JumpFrom::Beginning => 0,
+            JumpFrom::End => length,
+        };
+        let target = i64::try_from(value)
+            .ok()?
+            .checked_add(self.number(jump.post_offset))?;
+        let target = usize::try_from((from as i64).checked_add(target)?).ok()?;
+        (target < length).then(|| Place {
+            end: target,
+            ordered: false,
+            ..place
+        })
+    }
+
+    fn byte_extract(&mut self, extract: &ByteExtract, place: Place) -> Option<Place> {
+        let (value, after) = self.read(&extract.field, place)?;
+        let value = value.checked_mul(extract.multiplier)?;
+        let value = value.checked_next_multiple_of(extract.align.max(1))?;
+        self.variables[usize::from(extract.variable)] = value;
+        Some(Place {
+            end: after,
+            ordered: false,
+            ..place
+        })
+    }
+
+    fn byte_math(&mut self, math: &ByteMath, place: Place) -> Option<Place> {
+        let (found, after) = self.read(&math.field, place)?;
+        let value = self.number(math.value) as u64;
+        let outcome = match math.operator {
+            Operator::Add => found.wrapping_add(value),
+            Operator::Subtract => found.wrapping_sub(value),
+            Operator::Multiply => found.wrapping_mul(value),
+            Operator::Divide => found.checked_div(value)?,
+            Operator::Left => found.checked_shl(u32::try_from(value).ok()?)?,
+            Operator::Right => found.checked_shr(u32::try_from(value).ok()?)?,
+        };
+        self.variables[usize::from(math.variable)] = outcome;
+        Some(Place {
+            end: after,
+            ordered: false,
+            ..place
+        })
+    }
+
+    fn base64(&mut self, base64: &Base64, place: Place) -> bool {
+        let base = if base64.relative { place.end } else { 0 };
+        let start = base.saturating_add(base64.offset as usize);
+        let Some(encoded) = self.subject.bytes.get(start..) else {
+            return false;
+        };
+        let most = base64.bytes.map_or(encoded.len(), |bytes| bytes as usize);
+        let decoded = decode_base64(&encoded[..encoded.len().min(most)]);
+        !decoded.is_empty() && holds(&base64.tests, Subject::whole(&decoded), self.limits)
+    }
+}
+
+/// Whether the outcome of these conditions depends on where the one before them was found.
+fn depends_on_place(rest: &[Test]) -> bool {
+    for test in rest {
+        let (relative, sets_place) = match test {
+            Test::Content(content) => (content.is_relative(), !content.negated),
+            Test::Pcre(pcre) => (pcre.relative, !pcre.negated),
+            Test::IsDataAt { relative, .. } => (*relative, false),
+            Test::Size(_) => (false, false),
+            Test::ByteTest(test) => (test.field.relative, false),
+            Test::ByteJump(jump) => (jump.field.relative, true),
+            Test::ByteExtract(extract) => (extract.field.relative, true),
+            Test::ByteMath(math) => (math.field.relative, true),
+            Test::Base64(base64) => (base64.relative, false),
+        };
+        if relative {
+            return true;
+        }
+        if sets_place {
+            return false;
+        }
+    }
+    false
+}
+
+/// The number at the start of `text`, as C's `strtoull` reads it, and how many bytes it takes.
+fn digits(text: &[u8], base: u32) -> Option<(u64, usize)> {
+    let blank = text
+        .iter()
+        .take_while(|byte| byte.is_ascii_whitespace())
+        .count();
+    let body = &text[blank..];
+    let hexadecimal =
+        body.len() > 2 && body[0] == b'0' && body[1] | 0x20 == b'x' && body[2].is_ascii_hexdigit();
+    let (base, prefix) = match base {
+        0 | 16 if hexadecimal => (16, 2),
+        0 if body.first() == Some(&b'0') => (8, 0),
+        0 => (10, 0),
+        base => (base, 0),
+    };
+    let mut value = 0u64;
+    let mut count = 0;
+    for byte in &body[prefix..] {
+        let Some(digit) = (*byte as char).to_digit(base) else {
+            break;
+        };
+        value = value.checked_mul(base.into())?.checked_add(digit.into())?;
+        count += 1;
+    }
+    (count > 0).then_some((value, blank + prefix + count))
+}
+
+/// What the base64 at the start of `text` says; white space is skipped, anything else ends it.
+fn decode_base64(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0u32, 0u32);
+    for byte in text {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b' ' | b'\t' | b'\r' | b'\n' => continue,
+            _ => break,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            out.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    out
+}

@@ -1,0 +1,378 @@
+//! Conditions that do not look at buffers, and evaluation on packets and streams.
+use crate::rule::{FlowStateTest, PayloadScene, Protocol, Scene, Signature};
+use crate::Direction;
+
+use super::chain::{self, Limits, Subject};
+use super::matcher::{Class, Compiled, Lane};
+use super::scratch::Scratch;
+use super::threshold::Permit;
+use super::{Context, FlowState, Hit, Home, Matcher, Scope, StreamView, MAX_SIDES};
+
+impl Matcher {
+    /// Evaluates signatures on the packet's header and payload.
+    pub fn packet(&self, context: &Context<'_>, flow: &mut FlowState, scratch: &mut Scratch) {
+        flow.belong_to(self.id);
+        let at = context.packet.direction as usize;
+        let class = Class::of(context.packet.ip_proto);
+        scratch.candidates.clear(self.signatures.len());
+        let payload = if context.packet.pseudo {
+            &[][..]
+        } else {
+            context.packet.payload
+        };
+        self.gather(&self.packets[class as usize][at], payload, scratch);
+        let unstreamed = class == Class::Tcp && !context.packet.in_stream && !payload.is_empty();
+        if unstreamed {
+            self.gather(&self.streams[at], payload, scratch);
+        }
+        self.gather_once(context, flow, scratch);
+        self.evaluate(
+            context,
+            flow,
+            Subject::whole(payload),
+            Where::Packet,
+            scratch,
+        );
+    }
+
+    /// Evaluates signatures on stream bytes that travel in the packet's direction.
+    pub fn stream(
+        &self,
+        context: &Context<'_>,
+        flow: &mut FlowState,
+        stream: &StreamView<'_>,
+        scratch: &mut Scratch,
+    ) {
+        flow.belong_to(self.id);
+        scratch.candidates.clear(self.signatures.len());
+        self.gather(
+            &self.streams[context.packet.direction as usize],
+            stream.bytes,
+            scratch,
+        );
+        let subject = Subject {
+            bytes: stream.bytes,
+            offset: stream.offset,
+            beyond: stream.seen_before.min(stream.bytes.len()),
+        };
+        self.evaluate(context, flow, subject, Where::Stream, scratch);
+    }
+
+    /// Puts the hits in order of their actions, applies `pass` and thresholds.
+    pub fn finish(&self, context: &Context<'_>, flow: &mut FlowState, scratch: &mut Scratch) {
+        let order = |hit: &Hit| {
+            let signature = &self.signatures[hit.signature as usize];
+            (
+                signature.action,
+                signature.priority,
+                hit.signature,
+                hit.side,
+                hit.tx_id,
+            )
+        };
+        scratch.hits.sort_by_key(order);
+        let mut passing = [false; MAX_SIDES];
+        scratch.hits.retain_mut(|hit| {
+            let signature = &self.signatures[hit.signature as usize];
+            let side = usize::from(hit.side);
+            if passing[side] || !self.permitted(signature, hit, context) {
+                return false;
+            }
+            if signature.action == crate::rule::Action::Pass {
+                passing[side] = true;
+                flow.passed |= u8::from(hit.scope == Scope::Flow) << side;
+            }
+            true
+        });
+    }
+
+    /// Applies `noalert` and the threshold to a hit; whether anything of it is left.
+    fn permitted(&self, signature: &Signature, hit: &mut Hit, context: &Context<'_>) -> bool {
+        hit.alert = !signature.noalert;
+        if signature.noalert && signature.action == crate::rule::Action::Alert {
+            return false;
+        }
+        let Some(threshold) = &signature.threshold else {
+            return true;
+        };
+        let guest = context
+            .sides
+            .get(usize::from(hit.side))
+            .map_or(0, |side| side.guest);
+        let ends = (context.packet.src, context.packet.dst);
+        let table = context.thresholds;
+        match table.count(threshold, signature.key(), guest, ends, context.now_ns) {
+            Permit::Alert => true,
+            Permit::Silent => {
+                hit.alert = false;
+                true
+            }
+            Permit::Nothing => false,
+        }
+    }
+
+    fn gather(&self, lane: &Lane, bytes: &[u8], scratch: &mut Scratch) {
+        let candidates = &mut scratch.candidates;
+        lane.always
+            .iter()
+            .for_each(|signature| candidates.add(*signature));
+        lane.patterned
+            .scan(bytes, |signature| candidates.add(signature));
+    }
+
+    /// Adds the signatures that are evaluated once a flow and direction, when it is time.
+    fn gather_once(&self, context: &Context<'_>, flow: &mut FlowState, scratch: &mut Scratch) {
+        let at = context.packet.direction as usize;
+        if context.flow.is_none() || !flow.addresses_done[at] {
+            self.addresses_only
+                .iter()
+                .for_each(|it| scratch.candidates.add(*it));
+            flow.addresses_done[at] = true;
+        }
+        if context.flow.is_some_and(|flow| flow.app_done) && !flow.protocol_done[at] {
+            self.protocol_only
+                .iter()
+                .for_each(|it| scratch.candidates.add(*it));
+            flow.protocol_done[at] = true;
+        }
+    }
+
+    /// Evaluates the candidates on a packet's payload or on stream bytes.
+    fn evaluate(
+        &self,
+        context: &Context<'_>,
+        flow: &mut FlowState,
+        subject: Subject<'_>,
+        place: Where,
+        scratch: &mut Scratch,
+    ) {
+        let mut candidates = std::mem::take(&mut scratch.candidates.found);
+        candidates.sort_unstable();
+        for index in &candidates {
+            let signature = &self.signatures[*index as usize];
+            if signature.scene == Scene::Transaction {
+                self.hold_payload(*index, subject, flow, &mut scratch.limits);
+                continue;
+            }
+            let sides = self.sides(*index, context, flow);
+            if sides == 0
+                || !conditions_hold(signature, context, flow)
+                || !on_payload(signature, context, subject, place, &mut scratch.limits)
+            {
+                continue;
+            }
+            let in_stream = place == Where::Stream;
+            let scope = scope(signature, in_stream);
+            self.hit(*index, sides, scope, None, in_stream, flow, scratch);
+        }
+        scratch.candidates.found = candidates;
+    }
+
+    /// Remembers that the payload conditions of a signature on a transaction held.
+    fn hold_payload(
+        &self,
+        index: u32,
+        subject: Subject<'_>,
+        flow: &mut FlowState,
+        limits: &mut Limits,
+    ) {
+        let inspections = &self.signatures[index as usize].inspections;
+        let held = inspections
+            .iter()
+            .filter(|inspection| inspection.buffer.is_none())
+            .all(|inspection| chain::holds(&inspection.tests, subject, limits));
+        if held && !flow.payload_held.contains(&index) {
+            flow.payload_held.push(index);
+        }
+    }
+
+    /// Records a match for `sides`, once a packet, and changes flowbits.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn hit(
+        &self,
+        index: u32,
+        sides: u8,
+        scope: Scope,
+        tx_id: Option<u64>,
+        in_stream: bool,
+        flow: &mut FlowState,
+        scratch: &mut Scratch,
+    ) {
+        let signature = &self.signatures[index as usize];
+        signature
+            .flowbit_changes
+            .iter()
+            .for_each(|change| flow.change(*change));
+        for side in (0..MAX_SIDES as u8).filter(|side| sides & (1 << side) != 0) {
+            let known =
+                |hit: &Hit| hit.signature == index && hit.side == side && hit.tx_id == tx_id;
+            if !scratch.hits.iter().any(known) {
+                let alert = !signature.noalert;
+                scratch.hits.push(Hit {
+                    signature: index,
+                    side,
+                    alert,
+                    scope,
+                    tx_id,
+                    in_stream,
+                });
+            }
+        }
+    }
+
+    /// The sides that hold the signature, have not passed the flow, and whose header fits: one bit each.
+    pub(super) fn sides(&self, index: u32, context: &Context<'_>, flow: &FlowState) -> u8 {
+        let compiled = &self.compiled[index as usize];
+        let signature = &self.signatures[index as usize];
+        let mut found = 0;
+        for (at, side) in context.sides.iter().take(MAX_SIDES).enumerate() {
+            let assigned = side.assigned.is_none_or(|set| set.contains(index));
+            if assigned
+                && !flow.passed(at)
+                && self.header_fits(signature, compiled, context, side.home)
+            {
+                found |= 1 << at;
+            }
+        }
+        found
+    }
+
+    fn header_fits(
+        &self,
+        signature: &Signature,
+        compiled: &Compiled,
+        context: &Context<'_>,
+        home: Home,
+    ) -> bool {
+        let packet = context.packet;
+        let family_fits = match signature.protocol {
+            Protocol::Ip4 => packet.src.is_ipv4(),
+            Protocol::Ip6 => packet.src.is_ipv6(),
+            _ => true,
+        };
+        if !family_fits || !signature.protocol.carries(packet.ip_proto) {
+            return false;
+        }
+        let client_is_home = match home {
+            Home::Addresses => [None, None],
+            Home::Client => [Some(true), Some(false)],
+            Home::Server => [Some(false), Some(true)],
+            Home::Both => [Some(true), Some(true)],
+        };
+        let [client, server] = client_is_home;
+        let (src_home, dst_home) = match packet.direction {
+            Direction::ToServer => (client, server),
+            Direction::ToClient => (server, client),
+        };
+        let src = (packet.src, packet.src_port, src_home);
+        let dst = (packet.dst, packet.dst_port, dst_home);
+        let has_ports = matches!(packet.ip_proto, 6 | 17 | 132);
+        let fits = |from: End, to: End| {
+            let ports = !has_ports
+                || self.ports[compiled.src_ports as usize].holds(from.1)
+                    && self.ports[compiled.dst_ports as usize].holds(to.1);
+            ports
+                && self.addresses[compiled.src as usize].holds(from.0, from.2, &self.home)
+                && self.addresses[compiled.dst as usize].holds(to.0, to.2, &self.home)
+        };
+        fits(src, dst) || signature.header.both_ways && fits(dst, src)
+    }
+}
+
+/// One end of a packet: address, port, and whether it is home (`None`: its address says).
+type End = (std::net::IpAddr, u16, Option<bool>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Packet,
+    Stream,
+}
+
+/// Whether the payload conditions hold here, if here is where they look.
+fn on_payload(
+    signature: &Signature,
+    context: &Context<'_>,
+    subject: Subject<'_>,
+    place: Where,
+    limits: &mut Limits,
+) -> bool {
+    let Scene::Packet { payload } = signature.scene else {
+        return true;
+    };
+    let tcp = Class::of(context.packet.ip_proto) == Class::Tcp;
+    let looks_here = match (payload, place) {
+        (PayloadScene::None, _) => return true,
+        (PayloadScene::Packet | PayloadScene::Both, Where::Packet) => true,
+        (PayloadScene::Packet, Where::Stream) => false,
+        (PayloadScene::StreamOnly, Where::Packet) => false,
+        (PayloadScene::Stream, Where::Packet) => !tcp || !context.packet.in_stream,
+        (_, Where::Stream) => true,
+    };
+    looks_here
+        && !(place == Where::Packet && context.packet.pseudo)
+        && signature
+            .inspections
+            .iter()
+            .all(|it| chain::holds(&it.tests, subject, limits))
+}
+
+/// Whether the conditions on flow, protocol, header and flowbits hold.
+pub(super) fn conditions_hold(
+    signature: &Signature,
+    context: &Context<'_>,
+    flow: &FlowState,
+) -> bool {
+    flow_fits(signature, context)
+        && app_fits(signature, context)
+        && signature.packet_tests.iter().all(|test| {
+            let real = !context.packet.pseudo || test.keyword == "ip_proto";
+            real && (test.holds)(context.packet, &test.operand)
+        })
+        && signature.flowbit_tests.iter().all(|test| {
+            context.flow.is_some() && test.bits.iter().any(|bit| flow.is_set(*bit)) != test.negated
+        })
+}
+
+fn flow_fits(signature: &Signature, context: &Context<'_>) -> bool {
+    let test = &signature.flow;
+    let Some(flow) = context.flow else {
+        return !test.given && test.direction.is_none();
+    };
+    let state_fits = match test.state {
+        Some(FlowStateTest::Established) => flow.established,
+        Some(FlowStateTest::NotEstablished) => !flow.established,
+        Some(FlowStateTest::Stateless) | None => true,
+    };
+    state_fits
+        && test
+            .direction
+            .is_none_or(|direction| direction == context.packet.direction)
+}
+
+fn app_fits(signature: &Signature, context: &Context<'_>) -> bool {
+    if signature.app.is_none() && signature.app_tests.is_empty() {
+        return true;
+    }
+    let Some(flow) = context.flow else {
+        return false;
+    };
+    let named_fits = signature.app.is_none_or(|app| flow.app == Some(app));
+    named_fits
+        && signature
+            .app_tests
+            .iter()
+            .all(|test| match (flow.app, flow.app_done) {
+                (found @ Some(_), _) => (found == test.app) != test.negated,
+                (None, true) => test.app.is_none() != test.negated,
+                (None, false) => false,
+            })
+}
+
+/// How far a signature's action reaches; Suricata's table of signature types.
+fn scope(signature: &Signature, in_stream: bool) -> Scope {
+    match signature.scene {
+        Scene::AddressesOnly | Scene::ProtocolOnly | Scene::Transaction => Scope::Flow,
+        Scene::Packet { .. } if in_stream || signature.app.is_some() => Scope::Flow,
+        Scene::Packet { .. } => Scope::Packet,
+    }
+}

@@ -1,0 +1,472 @@
+//! Compiles signatures.
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::app::AppProto;
+use crate::rule::buffer::{Buffer, Inspection, Test};
+use crate::rule::content::{Content, FastPattern};
+use crate::rule::{Action, FlowbitChange, PayloadScene, Scene, Signature, Transform, Variables};
+use crate::Direction;
+
+use super::address::{resolve, AddressTest, HomeLists, PortTest};
+use super::prefilter::{distinct, Builder, Prefilter};
+
+/// The IP protocols that payload is kept apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    Tcp,
+    Udp,
+    Other,
+}
+
+impl Class {
+    const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Other];
+
+    /// The class of an IP protocol number.
+    pub(super) fn of(ip_proto: u8) -> Self {
+        match ip_proto {
+            6 => Self::Tcp,
+            17 => Self::Udp,
+            _ => Self::Other,
+        }
+    }
+
+    fn has(self, signature: &Signature) -> bool {
+        let carries = |number| signature.protocol.carries(number);
+        match self {
+            Self::Tcp => carries(6),
+            Self::Udp => carries(17),
+            Self::Other => carries(0) || carries(1),
+        }
+    }
+}
+
+/// Signatures that look at one place: those with a pattern in it, and those without, in order.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    pub(super) patterned: Prefilter,
+    pub(super) always: Vec<u32>,
+}
+
+#[derive(Default)]
+struct LaneBuilder {
+    patterned: Builder,
+    always: Vec<u32>,
+}
+
+impl LaneBuilder {
+    fn add(&mut self, pattern: Option<&[u8]>, signature: u32) {
+        match pattern {
+            Some(pattern) => self.patterned.add(pattern, signature),
+            None => self.always.push(signature),
+        }
+    }
+
+    fn build(self) -> Lane {
+        Lane {
+            patterned: self.patterned.build(),
+            always: self.always,
+        }
+    }
+}
+
+/// One buffer after transforms, in one direction.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) buffer: &'static Buffer,
+    pub(super) transforms: Vec<Transform>,
+    pub(super) direction: Direction,
+    pub(super) prefilter: Prefilter,
+}
+
+/// What of a signature is looked up while evaluating.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) src: u32,
+    pub(super) dst: u32,
+    pub(super) src_ports: u32,
+    pub(super) dst_ports: u32,
+    /// Slot of each inspection, by direction; `u32::MAX` for payload.
+    pub(super) slots: [Box<[u32]>; 2],
+    /// One bit an inspection whose outcome may change when bytes follow.
+    pub(super) sees_end: u64,
+    /// A prefilter brings it up; it need not be looked at otherwise.
+    pub(super) patterned: bool,
+    pub(super) key: u64,
+}
+
+/// Payload's slot number.
+pub(super) const PAYLOAD: u32 = u32::MAX;
+
+/// Compiled signatures: immutable, shared by all workers through an `Arc`.
+#[derive(Debug)]
+pub struct Matcher {
+    pub(super) id: u64,
+    pub(super) signatures: Vec<Signature>,
+    pub(super) compiled: Vec<Compiled>,
+    pub(super) addresses: Vec<AddressTest>,
+    pub(super) ports: Vec<PortTest>,
+    pub(super) home: HomeLists,
+    /// Packets, by class and direction.
+    pub(super) packets: [[Lane; 2]; 3],
+    /// Stream bytes, by direction; also for TCP payload that never became part of a stream.
+    pub(super) streams: [Lane; 2],
+    /// Signatures on addresses alone.
+    pub(super) addresses_only: Vec<u32>,
+    /// Signatures on the protocol alone.
+    pub(super) protocol_only: Vec<u32>,
+    pub(super) slots: Vec<Slot>,
+    /// By protocol and direction: slots with patterns, and signatures without one.
+    pub(super) transactions: HashMap<(AppProto, Direction), TxLane>,
+}
+
+/// What one direction of one protocol's transactions is looked at for.
+#[derive(Debug, Default)]
+pub(super) struct TxLane {
+    pub(super) slots: Vec<u32>,
+    pub(super) always: Vec<u32>,
+}
+
+const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
+
+impl Matcher {
+    /// Compiles `signatures`; they get their index in order of evaluation, see [`Matcher::signatures`].
+    ///
+    /// `variables` must know every variable that the signatures name: `rule::load` saw to that.
+    pub fn compile(mut signatures: Vec<Signature>, variables: &Variables) -> Self {
+        /// Tells matchers apart, so that flows notice a reload.
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        signatures.sort_by_key(evaluation_order);
+        let mut compiler = Compiler::new(variables);
+        for (index, signature) in (0u32..).zip(&signatures) {
+            compiler.add(index, signature);
+        }
+        compiler.finish(NEXT_ID.fetch_add(1, Ordering::Relaxed), signatures)
+    }
+
+    /// The signatures in order of evaluation; indices in hits and sets point into this slice.
+    pub fn signatures(&self) -> &[Signature] {
+        &self.signatures
+    }
+}
+
+/// Those that set flowbits before those that read them; then by action; then by priority.
+fn evaluation_order(signature: &Signature) -> (u8, Action, u8) {
+    let sets = signature
+        .flowbit_changes
+        .iter()
+        .any(|change| matches!(change, FlowbitChange::Set(_) | FlowbitChange::Toggle(_)));
+    let flowbits = match (sets, signature.flowbit_tests.is_empty()) {
+        (true, true) => 0,
+        (true, false) => 1,
+        (false, true) => 2,
+        (false, false) => 3,
+    };
+    (flowbits, signature.action, signature.priority)
+}
+
+struct Compiler<'v> {
+    variables: &'v Variables,
+    compiled: Vec<Compiled>,
+    addresses: Interned<AddressTest>,
+    ports: Interned<PortTest>,
+    packets: [[LaneBuilder; 2]; 3],
+    streams: [LaneBuilder; 2],
+    addresses_only: Vec<u32>,
+    protocol_only: Vec<u32>,
+    slots: Vec<(Slot, Builder)>,
+    transactions: HashMap<(AppProto, Direction), TxLane>,
+}
+
+struct Interned<T> {
+    values: Vec<T>,
+    index: HashMap<T, u32>,
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
+    fn new() -> Self {
+        Self {
+            values: Vec::new(),
+            index: HashMap::new(),
+        }
+    }
+
+    fn get(&mut self, value: T) -> u32 {
+        if let Some(known) = self.index.get(&value) {
+            return *known;
+        }
+        let index = self.values.len() as u32;
+        self.values.push(value.clone());
+        self.index.insert(value, index);
+        index
+    }
+}
+
+impl<'v> Compiler<'v> {
+    fn new(variables: &'v Variables) -> Self {
+        Self {
+            variables,
+            compiled: Vec::new(),
+            addresses: Interned::new(),
+            ports: Interned::new(),
+            packets: Default::default(),
+            streams: Default::default(),
+            addresses_only: Vec::new(),
+            protocol_only: Vec::new(),
+            slots: Vec::new(),
+            transactions: HashMap::new(),
+        }
+    }
+
+    fn add(&mut self, index: u32, signature: &Signature) {
+        let chosen = fast_pattern(signature);
+        let patterned = match signature.scene {
+            Scene::AddressesOnly => {
+                self.addresses_only.push(index);
+                false
+            }
+            Scene::ProtocolOnly => {
+                self.protocol_only.push(index);
+                false
+            }
+            Scene::Packet { payload } => {
+                let pattern = chosen.as_ref().map(|chosen| chosen.bytes);
+                self.add_payload(index, signature, payload, pattern);
+                pattern.is_some()
+            }
+            Scene::Transaction => self.add_transaction(index, signature, chosen.as_ref()),
+        };
+        let header = &signature.header;
+        let slots = DIRECTIONS.map(|direction| self.slots_of(signature, direction));
+        let sees_end = signature
+            .inspections
+            .iter()
+            .enumerate()
+            .fold(0, |bits, (at, inspection)| {
+                bits | u64::from(inspection.tests.iter().any(sees_end)) << at
+            });
+        self.compiled.push(Compiled {
+            src: self.addresses.get(resolve(&header.src, self.variables)),
+            dst: self.addresses.get(resolve(&header.dst, self.variables)),
+            src_ports: self
+                .ports
+                .get(PortTest::new(&header.src_ports, self.variables)),
+            dst_ports: self
+                .ports
+                .get(PortTest::new(&header.dst_ports, self.variables)),
+            slots,
+            sees_end,
+            patterned,
+            key: signature.key(),
+        });
+    }
+
+    fn add_payload(
+        &mut self,
+        index: u32,
+        signature: &Signature,
+        payload: PayloadScene,
+        pattern: Option<&[u8]>,
+    ) {
+        use PayloadScene::{Both, None, Packet, Stream, StreamOnly};
+        for direction in directions(signature) {
+            let at = direction as usize;
+            let tcp = Class::Tcp.has(signature);
+            if tcp && matches!(payload, Stream | StreamOnly | Both) {
+                self.streams[at].add(pattern, index);
+            }
+            for class in Class::ALL.into_iter().filter(|class| class.has(signature)) {
+                let wanted = match class {
+                    Class::Tcp => matches!(payload, None | Packet | Both),
+                    _ => payload != StreamOnly,
+                };
+                if wanted {
+                    self.packets[class as usize][at].add(pattern, index);
+                }
+            }
+        }
+    }
+
+    /// Returns whether a prefilter brings it up.
+    fn add_transaction(
+        &mut self,
+        index: u32,
+        signature: &Signature,
+        chosen: Option<&Chosen<'_>>,
+    ) -> bool {
+        let apps: &[AppProto] = match &signature.app {
+            Some(app) => std::slice::from_ref(app),
+            None => &[],
+        };
+        let payload = signature.inspections.iter().find(|it| it.buffer.is_none());
+        let pattern = chosen.filter(|chosen| chosen.buffer.is_some());
+        for direction in directions(signature) {
+            if let Some(payload) = payload {
+                let pattern = payload
+                    .tests
+                    .iter()
+                    .filter_map(content)
+                    .filter(|it| !it.negated);
+                let pattern = pattern.max_by_key(|it| strength(it.needle.bytes()));
+                let pattern = pattern.map(|it| it.needle.bytes());
+                self.streams[direction as usize].add(pattern, index);
+            }
+            match pattern {
+                Some(chosen) => {
+                    let slot = self.slot(chosen.buffer, chosen.transforms, direction);
+                    if let Some((_, builder)) = self.slots.get_mut(slot as usize) {
+                        builder.add(chosen.bytes, index);
+                    }
+                }
+                None => {
+                    for app in apps {
+                        self.transactions
+                            .entry((*app, direction))
+                            .or_default()
+                            .always
+                            .push(index);
+                    }
+                }
+            }
+        }
+        pattern.is_some()
+    }
+
+    /// The slot of a buffer, made if there is none yet.
+    fn slot(
+        &mut self,
+        buffer: Option<&'static Buffer>,
+        transforms: &[Transform],
+        direction: Direction,
+    ) -> u32 {
+        let Some(buffer) = buffer else {
+            return PAYLOAD;
+        };
+        let same = |slot: &Slot| {
+            slot.buffer == buffer && slot.direction == direction && slot.transforms == transforms
+        };
+        if let Some(known) = self.slots.iter().position(|(slot, _)| same(slot)) {
+            return known as u32;
+        }
+        let transforms = transforms.to_vec();
+        let slot = Slot {
+            buffer,
+            transforms,
+            direction,
+            prefilter: Prefilter::default(),
+        };
+        self.slots.push((slot, Builder::default()));
+        self.slots.len() as u32 - 1
+    }
+
+    fn slots_of(&mut self, signature: &Signature, direction: Direction) -> Box<[u32]> {
+        let inspections = signature.inspections.iter();
+        inspections
+            .map(|it| self.slot(it.buffer, &it.transforms, direction))
+            .collect()
+    }
+
+    fn finish(mut self, id: u64, signatures: Vec<Signature>) -> Matcher {
+        let slots: Vec<Slot> = self
+            .slots
+            .into_iter()
+            .map(|(slot, builder)| Slot {
+                prefilter: builder.build(),
+                ..slot
+            })
+            .collect();
+        for (index, slot) in (0u32..).zip(&slots) {
+            if !slot.prefilter.is_empty() {
+                let lane = self
+                    .transactions
+                    .entry((slot.buffer.app, slot.direction))
+                    .or_default();
+                lane.slots.push(index);
+            }
+        }
+        Matcher {
+            id,
+            signatures,
+            compiled: self.compiled,
+            addresses: self.addresses.values,
+            ports: self.ports.values,
+            home: HomeLists::new(self.variables),
+            packets: self.packets.map(|class| class.map(LaneBuilder::build)),
+            streams: self.streams.map(LaneBuilder::build),
+            addresses_only: self.addresses_only,
+            protocol_only: self.protocol_only,
+            slots,
+            transactions: self.transactions,
+        }
+    }
+}
+
+/// The directions that a signature's packets can travel in.
+fn directions(signature: &Signature) -> impl Iterator<Item = Direction> {
+    let only = signature.flow.direction;
+    DIRECTIONS
+        .into_iter()
+        .filter(move |direction| only.is_none_or(|only| only == *direction))
+}
+
+/// The piece of a signature that the prefilter looks for.
+struct Chosen<'a> {
+    buffer: Option<&'static Buffer>,
+    transforms: &'a [Transform],
+    bytes: &'a [u8],
+}
+
+/// The content that `fast_pattern` names, or else the strongest; in transactions, one of their buffers.
+fn fast_pattern(signature: &Signature) -> Option<Chosen<'_>> {
+    let candidates = || {
+        signature.inspections.iter().flat_map(|inspection| {
+            let contents = inspection.tests.iter().filter_map(content);
+            contents
+                .filter(|it| !it.negated)
+                .map(move |it| (inspection, it))
+        })
+    };
+    let in_place = |inspection: &Inspection| {
+        signature.scene != Scene::Transaction || inspection.buffer.is_some()
+    };
+    let (inspection, content) = candidates()
+        .find(|(inspection, it)| it.fast_pattern != FastPattern::Unsaid && in_place(inspection))
+        .or_else(|| {
+            let eligible = candidates().filter(|(inspection, _)| in_place(inspection));
+            eligible.max_by_key(|(_, it)| strength(it.needle.bytes()))
+        })?;
+    let bytes = content.needle.bytes();
+    let bytes = match content.fast_pattern {
+        FastPattern::Part(offset, length) => bytes.get(offset..offset + length).unwrap_or(bytes),
+        _ => bytes,
+    };
+    Some(Chosen {
+        buffer: inspection.buffer,
+        transforms: &inspection.transforms,
+        bytes,
+    })
+}
+
+fn content(test: &Test) -> Option<&Content> {
+    match test {
+        Test::Content(content) => Some(content),
+        _ => None,
+    }
+}
+
+/// How rarely a pattern is expected: many different bytes first, then many bytes.
+fn strength(pattern: &[u8]) -> (usize, usize) {
+    (distinct(pattern).min(12), pattern.len().min(32))
+}
+
+/// Whether a condition's outcome may change when bytes follow.
+fn sees_end(test: &Test) -> bool {
+    match test {
+        Test::Content(content) => content.negated || content.endswith,
+        Test::Pcre(pcre) => pcre.negated || pcre.sees_end,
+        Test::IsDataAt { negated, .. } => *negated,
+        Test::ByteJump(jump) => jump.from == crate::rule::buffer::JumpFrom::End,
+        Test::Size(_) | Test::Base64(_) => true,
+        Test::ByteTest(_) | Test::ByteExtract(_) | Test::ByteMath(_) => false,
+    }
+}

@@ -1,0 +1,90 @@
+//! The work space of one worker.
+use super::chain::Limits;
+use super::Hit;
+
+/// Work space of one worker, reused for every packet; it stops growing once it has seen its largest input.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(super) hits: Vec<Hit>,
+    pub(super) candidates: Candidates,
+    pub(super) buffers: Vec<SlotBuffer>,
+    pub(super) spare: Vec<u8>,
+    pub(super) limits: Limits,
+}
+
+/// Signatures to be evaluated, each once.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    pub(super) found: Vec<u32>,
+    marks: Vec<u32>,
+    round: u32,
+}
+
+/// A buffer of the transaction at hand.
+#[derive(Debug, Default)]
+pub(super) struct SlotBuffer {
+    pub(super) state: SlotState,
+    pub(super) built: Vec<u8>,
+}
+
+/// Where a slot's bytes are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum SlotState {
+    /// Not looked for yet.
+    #[default]
+    Unknown,
+    /// The message has none.
+    Absent,
+    /// In the transaction.
+    Borrowed,
+    /// In `built`.
+    Built,
+}
+
+impl Scratch {
+    /// Forgets the previous packet.
+    pub fn begin(&mut self) {
+        self.hits.clear();
+    }
+
+    /// What was found since [`Scratch::begin`]; final once [`Matcher::finish`](super::Matcher::finish) ran.
+    pub fn hits(&self) -> &[Hit] {
+        &self.hits
+    }
+
+    /// How often PCRE2's limits and the step limit cut evaluation short, ever.
+    pub fn limits_hit(&self) -> (u64, u64) {
+        (self.limits.pcre, self.limits.steps)
+    }
+}
+
+impl Candidates {
+    /// Starts a new, empty set over `signatures` signatures.
+    pub(super) fn clear(&mut self, signatures: usize) {
+        self.found.clear();
+        self.round = self.round.wrapping_add(1);
+        if self.marks.len() != signatures || self.round == 0 {
+            self.marks.clear();
+            self.marks.resize(signatures, 0);
+            self.round = 1;
+        }
+    }
+
+    /// Adds one, unless it is there.
+    pub(super) fn add(&mut self, signature: u32) {
+        if self.mark(signature) {
+            self.found.push(signature);
+        }
+    }
+
+    /// Notes one without adding it; whether it was not noted before.
+    pub(super) fn mark(&mut self, signature: u32) -> bool {
+        match self.marks.get_mut(signature as usize) {
+            Some(mark) if *mark != self.round => {
+                *mark = self.round;
+                true
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,576 @@
+//! Rules against packets, streams and transactions, as a worker would call.
+use std::net::IpAddr;
+
+use super::*;
+use crate::app::http::{Header, Progress, Transaction};
+use crate::app::AppProto;
+use crate::rule::{self, Variables};
+use crate::Direction;
+
+/// A flow between 192.168.0.10:40000 (home by default) and 203.0.113.5:80, and what is known of it.
+struct Scene {
+    matcher: Matcher,
+    flow: FlowView,
+    state: FlowState,
+    scratch: Scratch,
+    thresholds: Thresholds,
+    sides: Vec<Side<'static>>,
+    at_once: bool,
+    now_ns: u64,
+}
+
+const CLIENT: &str = "192.168.0.10";
+const SERVER: &str = "203.0.113.5";
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+impl Scene {
+    fn new(rules: &str) -> Self {
+        let (signatures, refused) = rule::check(&[("test.rules".into(), rules.into())]);
+        assert!(refused.is_empty(), "{refused:?}");
+        Self {
+            matcher: Matcher::compile(signatures, &Variables::default()),
+            flow: FlowView {
+                client: address(CLIENT),
+                client_port: 40_000,
+                server: address(SERVER),
+                server_port: 80,
+                ip_proto: 6,
+                established: true,
+                app: None,
+                app_done: false,
+                stream_bytes: [0; 2],
+            },
+            state: FlowState::default(),
+            scratch: Scratch::default(),
+            thresholds: Thresholds::default(),
+            sides: vec![Side::OFFLINE],
+            at_once: true,
+            now_ns: 0,
+        }
+    }
+
+    fn http(rules: &str) -> Self {
+        let mut scene = Self::new(rules);
+        (scene.flow.app, scene.flow.app_done) = (Some(AppProto::Http), true);
+        scene
+    }
+
+    fn packet_view<'a>(&self, direction: Direction, payload: &'a [u8]) -> PacketView<'a> {
+        let client = (self.flow.client, self.flow.client_port);
+        let server = (self.flow.server, self.flow.server_port);
+        let (src, dst) = match direction {
+            Direction::ToServer => (client, server),
+            Direction::ToClient => (server, client),
+        };
+        PacketView {
+            direction,
+            src: src.0,
+            dst: dst.0,
+            src_port: src.1,
+            dst_port: dst.1,
+            ip_proto: self.flow.ip_proto,
+            ttl: 64,
+            ip_id: Some(1),
+            fragment_bits: 2,
+            fragment_offset: 0,
+            tcp: Some(TcpView {
+                flags: 0x18,
+                seq: 1,
+                ack: 1,
+                window: 1000,
+            }),
+            icmp: None,
+            payload,
+            in_stream: false,
+            pseudo: false,
+        }
+    }
+
+    /// Calls `act` as for one packet and returns the (sid, side) pairs that alert.
+    fn inspect(
+        &mut self,
+        packet: &PacketView<'_>,
+        act: impl FnOnce(&Matcher, &Context<'_>, &mut FlowState, &mut Scratch),
+    ) -> Vec<(u32, u8)> {
+        let context = Context {
+            now_ns: self.now_ns,
+            flow: Some(&self.flow),
+            packet,
+            sides: &self.sides,
+            at_once: self.at_once,
+            thresholds: &self.thresholds,
+        };
+        self.scratch.begin();
+        act(&self.matcher, &context, &mut self.state, &mut self.scratch);
+        self.matcher
+            .finish(&context, &mut self.state, &mut self.scratch);
+        let hits = self.scratch.hits().iter().filter(|hit| hit.alert);
+        hits.map(|hit| {
+            (
+                self.matcher.signatures()[hit.signature as usize].sid,
+                hit.side,
+            )
+        })
+        .collect()
+    }
+
+    fn packet(&mut self, direction: Direction, payload: &[u8]) -> Vec<u32> {
+        let packet = self.packet_view(direction, payload);
+        sids(self.inspect(&packet, |matcher, context, flow, scratch| {
+            matcher.packet(context, flow, scratch)
+        }))
+    }
+
+    fn stream(&mut self, direction: Direction, offset: u64, bytes: &[u8], seen: usize) -> Vec<u32> {
+        let packet = PacketView {
+            pseudo: true,
+            ..self.packet_view(direction, b"")
+        };
+        let view = StreamView {
+            offset,
+            bytes,
+            seen_before: seen,
+            last: false,
+        };
+        sids(self.inspect(&packet, |matcher, context, flow, scratch| {
+            matcher.stream(context, flow, &view, scratch)
+        }))
+    }
+
+    fn transaction(&mut self, direction: Direction, tx: &mut Transaction) -> Vec<u32> {
+        let packet = PacketView {
+            pseudo: true,
+            ..self.packet_view(direction, b"")
+        };
+        sids(self.inspect(&packet, |matcher, context, flow, scratch| {
+            matcher.transaction(context, flow, tx, scratch)
+        }))
+    }
+}
+
+fn sids(hits: Vec<(u32, u8)>) -> Vec<u32> {
+    let mut sids: Vec<_> = hits.into_iter().map(|(sid, _)| sid).collect();
+    sids.sort_unstable();
+    sids
+}
+
+const NONE: [u32; 0] = [];
+const UP: Direction = Direction::ToServer;
+const DOWN: Direction = Direction::ToClient;
+
+fn request(method: &str, uri: &str, headers: &[(&str, &str)], body: &[u8]) -> Transaction {
+    let mut tx = Transaction::default();
+    let request = &mut tx.request;
+    request.method = method.into();
+    request.uri = uri.into();
+    request.uri_raw = uri.into();
+    request.protocol = b"HTTP/1.1".to_vec();
+    request.line = format!("{method} {uri} HTTP/1.1").into_bytes();
+    for (name, value) in headers {
+        let header = Header {
+            name: (*name).into(),
+            value: (*value).into(),
+        };
+        request.headers.fields.push(header);
+        request
+            .headers
+            .raw
+            .extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    request.body.bytes = body.to_vec();
+    request.body.seen = body.len() as u64;
+    request.progress = Progress::Complete;
+    tx
+}
+
+#[test]
+fn stream_rules_look_at_the_stream_and_packet_rules_at_packets() {
+    let mut scene = Scene::new(
+        r#"
+        alert tcp any any -> any any (content:"evil"; sid:1;)
+        alert tcp-pkt any any -> any any (content:"evil"; sid:2;)
+        alert tcp-stream any any -> any any (content:"evil"; sid:3;)
+        alert tcp any any -> any any (content:"evil"; depth:10; sid:4;)
+        alert tcp any any -> any any (content:"evil"; dsize:<10; sid:5;)
+        alert udp any any -> any any (content:"evil"; sid:6;)
+        "#,
+    );
+    assert_eq!(scene.packet(UP, b"so evil"), [1, 2, 4, 5]);
+    assert_eq!(scene.stream(UP, 0, b"so evil", 0), [1, 3, 4]);
+    let packet = PacketView {
+        in_stream: true,
+        ..scene.packet_view(UP, b"so evil")
+    };
+    let hits = scene.inspect(&packet, |m, c, f, s| m.packet(c, f, s));
+    assert_eq!(sids(hits), [2, 4, 5]);
+}
+
+#[test]
+fn depth_counts_from_the_start_of_the_stream() {
+    let mut scene =
+        Scene::new(r#"alert tcp-stream any any -> any any (content:"evil"; depth:10; sid:1;)"#);
+    assert_eq!(scene.stream(UP, 8, b"evil", 0), NONE);
+    assert_eq!(scene.stream(UP, 4, b"xxevil", 0), [1]);
+}
+
+#[test]
+fn a_window_alerts_only_on_what_reaches_into_new_bytes() {
+    let mut scene = Scene::new(
+        r#"alert tcp any any -> any any (content:"ab"; content:"cd"; distance:0; sid:1;)"#,
+    );
+    assert_eq!(scene.stream(UP, 0, b"ab", 0), NONE);
+    assert_eq!(scene.stream(UP, 0, b"abcd", 2), [1]);
+    assert_eq!(scene.stream(UP, 0, b"abcdx", 4), NONE);
+    assert_eq!(scene.stream(UP, 0, b"abcdxcd", 5), [1]);
+}
+
+#[test]
+fn ten_segments_of_one_byte_fire_at_the_last() {
+    let mut scene = Scene::new(r#"alert tcp any any -> any any (content:"0123456789"; sid:1;)"#);
+    let text = b"0123456789";
+    let fired: Vec<_> = (1..=10)
+        .filter(|end| !scene.stream(UP, 0, &text[..*end], end - 1).is_empty())
+        .collect();
+    assert_eq!(fired, [10]);
+}
+
+#[test]
+fn flow_and_header_decide_direction_ends_and_ports() {
+    let mut scene = Scene::new(
+        r#"
+        alert tcp $HOME_NET any -> $EXTERNAL_NET 80 (content:"x"; sid:1;)
+        alert tcp $EXTERNAL_NET any -> $HOME_NET any (content:"x"; sid:2;)
+        alert tcp any any -> any !80 (content:"x"; sid:3;)
+        alert tcp any any -> any any (flow:to_server,established; content:"x"; sid:4;)
+        alert tcp any any -> any any (flow:from_server; content:"x"; sid:5;)
+        alert tcp any 80 <> any any (content:"x"; sid:6;)
+        alert tcp any any -> [203.0.113.0/24,!203.0.113.5] any (content:"x"; sid:7;)
+        alert tcp any any -> any any (flow:not_established; content:"x"; sid:8;)
+        "#,
+    );
+    assert_eq!(scene.stream(UP, 0, b"x", 0), [1, 4, 6]);
+    assert_eq!(scene.stream(DOWN, 0, b"x", 0), [2, 3, 5, 6]);
+}
+
+#[test]
+fn home_is_the_guests_end_whatever_its_address() {
+    let mut scene =
+        Scene::new(r#"alert tcp $EXTERNAL_NET any -> $HTTP_SERVERS any (content:"x"; sid:1;)"#);
+    scene.sides = vec![
+        Side {
+            home: Home::Client,
+            assigned: None,
+            guest: 1,
+        },
+        Side {
+            home: Home::Server,
+            assigned: None,
+            guest: 2,
+        },
+    ];
+    let packet = scene.packet_view(UP, b"x");
+    assert_eq!(
+        scene.inspect(&packet, |m, c, f, s| m.packet(c, f, s)),
+        [(1, 1)]
+    );
+    let packet = scene.packet_view(DOWN, b"x");
+    assert_eq!(
+        scene.inspect(&packet, |m, c, f, s| m.packet(c, f, s)),
+        [(1, 0)]
+    );
+}
+
+#[test]
+fn a_signature_fires_once_for_each_side_that_holds_it() {
+    let mut scene = Scene::new(
+        "alert tcp any any -> any any (content:\"x\"; sid:1;)\n\
+         alert tcp any any -> any any (content:\"x\"; sid:2;)",
+    );
+    let second: &'static SignatureSet = Box::leak(Box::new({
+        let mut set = SignatureSet::default();
+        set.insert(1);
+        set
+    }));
+    scene.sides = vec![
+        Side {
+            home: Home::Client,
+            assigned: None,
+            guest: 1,
+        },
+        Side {
+            home: Home::Server,
+            assigned: Some(second),
+            guest: 2,
+        },
+    ];
+    let packet = scene.packet_view(UP, b"x");
+    assert_eq!(
+        scene.inspect(&packet, |m, c, f, s| m.packet(c, f, s)),
+        [(1, 0), (2, 0), (2, 1)]
+    );
+}
+
+#[test]
+fn http_buffers_are_matched_each_in_its_own() {
+    let mut scene = Scene::http(
+        r#"
+        alert http any any -> any any (http.method; content:"POST"; http.uri; content:"/a"; startswith; sid:1;)
+        alert http any any -> any any (http.uri; content:"POST"; sid:2;)
+        alert http any any -> any any (content:"/a"; http_uri; content:"k=v"; http_client_body; sid:3;)
+        alert http any any -> any any (http.uri; content:".php"; endswith; bsize:6; sid:4;)
+        alert http any any -> any any (http.uri; dotprefix; content:"./a"; startswith; sid:5;)
+        alert http any any -> any any (urilen:>5; sid:6;)
+        alert http any any -> any any (http.method; content:!"GET"; sid:7;)
+        alert http any any -> any any (http.stat_code; content:"200"; sid:8;)
+        alert tcp any any -> any any (pcre:"/^\/a\.php$/U"; sid:9;)
+        alert http any any -> any any (http.request_body; content:!"nothing"; sid:10;)
+        alert http any any -> any any (http.request_header; content:"x-a: 1"; bsize:6; sid:11;)
+        "#,
+    );
+    let mut tx = request("POST", "/a.php", &[("Host", "h"), ("x-a", "1")], b"k=v");
+    assert_eq!(
+        scene.transaction(UP, &mut tx),
+        [1, 3, 4, 5, 6, 7, 9, 10, 11]
+    );
+    assert_eq!(scene.transaction(UP, &mut tx), NONE);
+    assert_eq!(scene.transaction(DOWN, &mut tx), NONE);
+    tx.response.status = b"200".to_vec();
+    tx.response.progress = Progress::Line;
+    assert_eq!(scene.transaction(DOWN, &mut tx), [8]);
+    tx.response.progress = Progress::Complete;
+    assert_eq!(scene.transaction(DOWN, &mut tx), NONE);
+}
+
+#[test]
+fn a_transaction_waits_for_the_progress_each_buffer_needs() {
+    let mut scene = Scene::http(
+        r#"alert http any any -> any any (http.uri; content:"/a"; http.request_body; content:"evil"; sid:1;)"#,
+    );
+    let mut tx = request("POST", "/a", &[], b"");
+    tx.request.progress = Progress::Line;
+    assert_eq!(scene.transaction(UP, &mut tx), NONE);
+    tx.request.progress = Progress::Body;
+    for byte in b"so evi" {
+        tx.request.body.bytes.push(*byte);
+        tx.request.body.seen += 1;
+        assert_eq!(scene.transaction(UP, &mut tx), NONE);
+    }
+    tx.request.body.bytes.push(b'l');
+    tx.request.body.seen += 1;
+    assert_eq!(scene.transaction(UP, &mut tx), [1]);
+    tx.request.progress = Progress::Complete;
+    assert_eq!(scene.transaction(UP, &mut tx), NONE);
+}
+
+#[test]
+fn what_depends_on_a_bodys_end_waits_for_it() {
+    let mut scene = Scene::http(
+        r#"
+        alert http any any -> any any (http.request_body; content:"a"; content:!"b"; sid:1;)
+        alert http any any -> any any (http.request_body; content:"a"; isdataat:!1,relative; sid:2;)
+        alert http any any -> any any (http.request_body; pcre:"/^a$/"; sid:3;)
+        alert http any any -> any any (http.request_body; content:"a"; sid:4;)
+        "#,
+    );
+    let mut tx = request("POST", "/", &[], b"a");
+    tx.request.progress = Progress::Body;
+    assert_eq!(scene.transaction(UP, &mut tx), [4]);
+    tx.request.body.bytes.push(b'c');
+    tx.request.body.seen += 1;
+    tx.request.progress = Progress::Complete;
+    assert_eq!(scene.transaction(UP, &mut tx), [1]);
+}
+
+#[test]
+fn a_body_past_its_depth_is_judged_by_what_is_kept() {
+    let mut scene =
+        Scene::http(r#"alert http any any -> any any (http.request_body; content:!"b"; sid:1;)"#);
+    let mut tx = request("POST", "/", &[], b"aaaa");
+    tx.request.progress = Progress::Body;
+    assert_eq!(scene.transaction(UP, &mut tx), NONE);
+    tx.request.body.seen = 100;
+    assert_eq!(scene.transaction(UP, &mut tx), [1]);
+}
+
+#[test]
+fn offline_a_growing_body_waits_for_its_minimal_size_or_end() {
+    let mut scene =
+        Scene::http(r#"alert http any any -> any any (http.request_body; content:"evil"; sid:1;)"#);
+    scene.at_once = false;
+    let mut tx = request("POST", "/", &[], b"evil");
+    tx.request.progress = Progress::Body;
+    assert_eq!(scene.transaction(UP, &mut tx), NONE);
+    tx.request.progress = Progress::Complete;
+    assert_eq!(scene.transaction(UP, &mut tx), [1]);
+}
+
+#[test]
+fn a_second_transaction_is_inspected_like_the_first() {
+    let mut scene =
+        Scene::http(r#"alert http any any -> any any (http.uri; content:"/a"; sid:1;)"#);
+    for _ in 0..3 {
+        assert_eq!(
+            scene.transaction(UP, &mut request("GET", "/a", &[], b"")),
+            [1]
+        );
+    }
+}
+
+#[test]
+fn flowbits_are_set_only_by_whole_matches_and_read_after_they_are_set() {
+    let mut scene = Scene::new(
+        r#"
+        drop tcp any any -> any any (content:"b"; flowbits:isset,seen; sid:2;)
+        alert tcp any any -> any any (content:"a"; content:"!"; flowbits:set,seen; flowbits:noalert; sid:1;)
+        alert tcp any any -> any any (content:"c"; flowbits:isnotset,seen|other; sid:3;)
+        alert tcp any any -> any any (content:"u"; flowbits:unset,seen; sid:4;)
+        "#,
+    );
+    assert_eq!(scene.stream(UP, 0, b"ab", 0), NONE);
+    assert_eq!(scene.stream(UP, 0, b"c", 0), [3]);
+    assert_eq!(scene.stream(UP, 0, b"a!b", 0), [2]);
+    assert_eq!(scene.stream(DOWN, 0, b"bc", 0), [2]);
+    assert_eq!(scene.stream(UP, 0, b"u", 0), [4]);
+    assert_eq!(scene.stream(UP, 0, b"b", 0), NONE);
+}
+
+#[test]
+fn pass_silences_what_comes_after_it_and_the_rest_of_its_flow() {
+    let mut scene = Scene::http(
+        r#"
+        alert http any any -> any any (http.uri; content:"/a"; sid:1;)
+        pass http any any -> any any (http.uri; content:"/a/ok"; sid:2;)
+        "#,
+    );
+    assert_eq!(
+        scene.transaction(UP, &mut request("GET", "/a", &[], b"")),
+        [1]
+    );
+    assert_eq!(
+        scene.transaction(UP, &mut request("GET", "/a/ok", &[], b"")),
+        NONE
+    );
+    assert!(scene.state.passed(0));
+    assert_eq!(
+        scene.transaction(UP, &mut request("GET", "/a", &[], b"")),
+        NONE
+    );
+}
+
+#[test]
+fn addresses_alone_are_evaluated_once_a_flow_and_direction() {
+    let mut scene = Scene::new("alert ip any any -> 203.0.113.5 any (sid:1;)");
+    assert_eq!(scene.packet(UP, b""), [1]);
+    assert_eq!(scene.packet(UP, b""), NONE);
+    assert_eq!(scene.packet(DOWN, b""), NONE);
+}
+
+#[test]
+fn header_keywords_test_their_fields() {
+    let mut scene = Scene::new(
+        r#"
+        alert tcp any any -> any any (flags:PA; sid:1;)
+        alert tcp any any -> any any (flags:S; sid:2;)
+        alert tcp any any -> any any (flags:A+; ttl:>60; sid:3;)
+        alert tcp any any -> any any (seq:1; ack:1; window:1000; id:1; fragbits:D; sid:4;)
+        alert tcp any any -> any any (dsize:2<>5; sid:5;)
+        alert ip any any -> any any (ip_proto:!tcp; sid:6;)
+        alert ip any any -> any any (sameip; sid:7;)
+        "#,
+    );
+    assert_eq!(scene.packet(UP, b"abc"), [1, 3, 4, 5]);
+}
+
+#[test]
+fn thresholds_count_per_guest() {
+    let mut scene = Scene::new(
+        r#"alert tcp any any -> any any (content:"x"; threshold:type limit, track by_src, count 1, seconds 60; sid:1;)"#,
+    );
+    scene.sides = vec![
+        Side {
+            home: Home::Client,
+            assigned: None,
+            guest: 1,
+        },
+        Side {
+            home: Home::Server,
+            assigned: None,
+            guest: 2,
+        },
+    ];
+    let packet = scene.packet_view(UP, b"x");
+    assert_eq!(
+        scene.inspect(&packet, |m, c, f, s| m.packet(c, f, s)).len(),
+        2
+    );
+    assert_eq!(
+        scene.inspect(&packet, |m, c, f, s| m.packet(c, f, s)).len(),
+        0
+    );
+    assert_eq!(
+        scene.scratch.hits().len(),
+        2,
+        "silent hits remain for prevention"
+    );
+    scene.now_ns = 61_000_000_000;
+    assert_eq!(
+        scene.inspect(&packet, |m, c, f, s| m.packet(c, f, s)).len(),
+        2
+    );
+}
+
+#[test]
+fn a_rule_on_a_protocol_needs_that_protocol() {
+    let mut scene = Scene::new(
+        r#"
+        alert http any any -> any any (content:"x"; sid:1;)
+        alert tcp any any -> any any (app-layer-protocol:!http; content:"x"; sid:2;)
+        alert tcp any any -> any any (app-layer-protocol:http; sid:3;)
+        "#,
+    );
+    assert_eq!(scene.stream(UP, 0, b"x", 0), NONE);
+    scene.flow.app_done = true;
+    assert_eq!(scene.stream(UP, 0, b"x", 0), [2]);
+    scene.flow.app = Some(AppProto::Http);
+    assert_eq!(scene.stream(UP, 0, b"x", 0), [1]);
+    scene.state = FlowState::default();
+    assert_eq!(scene.packet(UP, b""), [3]);
+    assert_eq!(scene.packet(UP, b""), NONE);
+}
+
+#[test]
+fn a_stream_and_a_buffer_condition_can_be_combined() {
+    let mut scene = Scene::http(
+        r#"alert http any any -> any any (content:"X-Evil"; http.uri; content:"/a"; sid:1;)"#,
+    );
+    assert_eq!(
+        scene.transaction(UP, &mut request("GET", "/a", &[], b"")),
+        NONE
+    );
+    scene.stream(UP, 0, b"GET /a HTTP/1.1\r\nX-Evil: 1\r\n", 0);
+    assert_eq!(
+        scene.transaction(UP, &mut request("GET", "/a", &[], b"")),
+        [1]
+    );
+    assert_eq!(
+        scene.transaction(UP, &mut request("GET", "/a", &[], b"")),
+        NONE
+    );
+}
+
+#[test]
+fn a_reload_keeps_flowbits_and_what_fired() {
+    let rules = r#"
+        alert http any any -> any any (http.uri; content:"/a"; flowbits:set,seen; sid:1;)
+        alert tcp any any -> any any (content:"b"; flowbits:isset,seen; sid:2;)
+    "#;
+    let mut scene = Scene::http(rules);
+    let mut tx = request("GET", "/a", &[], b"");
+    assert_eq!(scene.transaction(UP, &mut tx), [1]);
+    scene.matcher = Scene::http(rules).matcher;
+    assert_eq!(scene.transaction(UP, &mut tx), NONE);
+    assert_eq!(scene.stream(UP, 0, b"b", 0), [2]);
+}

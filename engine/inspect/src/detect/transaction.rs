@@ -1,0 +1,418 @@
+//! Evaluation on transactions.
+//!
+//! A signature comes up when its pattern is found in its buffer, or with the transaction's first byte where
+//! it has none. It then waits in the transaction's state until all its conditions held, one of them cannot
+//! hold any more, or the message is over.
+use crate::app::http::Transaction;
+use crate::rule::buffer::{Inspection, Stage, TxView};
+use crate::Direction;
+
+use super::chain::{self, Subject};
+use super::evaluate::conditions_hold;
+use super::matcher::{Slot, PAYLOAD};
+use super::scratch::{Candidates, Scratch, SlotBuffer, SlotState};
+use super::state::{Pending, Scanned, SideState, TxState};
+use super::{Context, FlowState, Matcher, Scope};
+
+/// Offline, a growing body is judged from this size on. Suricata's default.
+const MIN_BODY: usize = 32 << 10;
+/// Offline, and then each time it grew by this much.
+const BODY_STEP: usize = 4 << 10;
+
+/// What became of one condition.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Holds,
+    /// It may hold later.
+    Waits,
+    /// It never will.
+    Fails,
+}
+
+/// One direction of one transaction, as it stands.
+struct Scene<'a> {
+    view: TxView<'a>,
+    direction: Direction,
+    stage: Stage,
+    at_once: bool,
+}
+
+impl Scene<'_> {
+    /// Whether a buffer's bytes will not change any more.
+    fn is_settled(&self, slot: &Slot) -> bool {
+        !slot.buffer.grows || self.stage > Stage::Body || self.view.is_full(self.direction)
+    }
+
+    fn is_reached(&self, slot: &Slot) -> bool {
+        slot.buffer
+            .stage(self.direction)
+            .is_some_and(|stage| self.stage >= stage)
+    }
+}
+
+impl Matcher {
+    /// Evaluates signatures on that side of an HTTP transaction that the packet's direction fills.
+    ///
+    /// To be called whenever that side's progress or body grew; a signature fires once a transaction and
+    /// direction.
+    pub fn transaction(
+        &self,
+        context: &Context<'_>,
+        flow: &mut FlowState,
+        tx: &mut Transaction,
+        scratch: &mut Scratch,
+    ) {
+        let mut state = std::mem::take(&mut tx.detect);
+        let id = tx.id;
+        self.evaluate_transaction(context, flow, TxView::Http(tx), id, &mut state, scratch);
+        tx.detect = state;
+    }
+
+    fn evaluate_transaction(
+        &self,
+        context: &Context<'_>,
+        flow: &mut FlowState,
+        view: TxView<'_>,
+        id: u64,
+        state: &mut TxState,
+        scratch: &mut Scratch,
+    ) {
+        flow.belong_to(self.id);
+        state.belong_to(self.id);
+        let direction = context.packet.direction;
+        let scene = Scene {
+            view,
+            direction,
+            stage: view.stage(direction),
+            at_once: context.at_once,
+        };
+        let mut side = std::mem::take(&mut state.sides[direction as usize]);
+        if !side.done && scene.stage > Stage::NotStarted {
+            self.prepare(scratch);
+            self.bring_up(&scene, &mut side, scratch);
+            let mut pending = std::mem::take(&mut side.pending);
+            pending.retain_mut(|waiting| {
+                self.weigh(context, flow, &scene, id, state, waiting, scratch) == Verdict::Waits
+            });
+            side.pending = pending;
+            if scene.stage == Stage::Complete {
+                side = SideState {
+                    done: true,
+                    ..SideState::default()
+                };
+            }
+        }
+        state.sides[direction as usize] = side;
+    }
+
+    fn prepare(&self, scratch: &mut Scratch) {
+        scratch
+            .buffers
+            .resize_with(self.slots.len(), SlotBuffer::default);
+        scratch
+            .buffers
+            .iter_mut()
+            .for_each(|buffer| buffer.state = SlotState::Unknown);
+    }
+
+    /// Adds the signatures whose pattern is in what is new of the buffers, and at first those without one.
+    fn bring_up(&self, scene: &Scene<'_>, side: &mut SideState, scratch: &mut Scratch) {
+        let Some(lane) = self.transactions.get(&(scene.view.app(), scene.direction)) else {
+            return;
+        };
+        scratch.candidates.clear(self.signatures.len());
+        for waiting in &side.pending {
+            scratch.candidates.mark(waiting.signature);
+        }
+        if !std::mem::replace(&mut side.started, true) {
+            lane.always
+                .iter()
+                .for_each(|signature| scratch.candidates.add(*signature));
+        }
+        for index in &lane.slots {
+            self.scan_slot(*index, scene, side, scratch);
+        }
+        if scratch.candidates.found.is_empty() {
+            return;
+        }
+        let new = scratch.candidates.found.drain(..);
+        side.pending.extend(new.map(|signature| Pending {
+            signature,
+            held: 0,
+            looked_at: 0,
+        }));
+        side.pending
+            .sort_unstable_by_key(|waiting| waiting.signature);
+    }
+
+    /// Runs one slot's prefilter over what it has not seen.
+    fn scan_slot(
+        &self,
+        index: u32,
+        scene: &Scene<'_>,
+        side: &mut SideState,
+        scratch: &mut Scratch,
+    ) {
+        let slot = &self.slots[index as usize];
+        let known = side
+            .scanned
+            .iter()
+            .position(|scanned| scanned.slot == index);
+        let before = known.map_or(0, |at| side.scanned[at].bytes);
+        let done = known.is_some_and(|at| side.scanned[at].complete);
+        if done || !scene.is_reached(slot) {
+            return;
+        }
+        let complete = scene.is_settled(slot);
+        let Scratch {
+            candidates,
+            buffers,
+            spare,
+            ..
+        } = scratch;
+        let buffer = &mut buffers[index as usize];
+        let mut seen = 0;
+        if slot.buffer.multiple {
+            each_instance(slot, scene, buffer, spare, |bytes| {
+                slot.prefilter
+                    .scan(bytes, |signature| candidates.add(signature));
+                false
+            });
+        } else {
+            let mut unused = Vec::new();
+            if let Some(bytes) = slot_bytes(slot, scene, buffer, spare, &mut unused) {
+                seen = bytes.len();
+                scan_new(slot, bytes, before, candidates);
+            }
+        }
+        let scanned = Scanned {
+            slot: index,
+            bytes: seen,
+            complete,
+        };
+        match known {
+            Some(at) => side.scanned[at] = scanned,
+            None => side.scanned.push(scanned),
+        }
+    }
+
+    /// Evaluates one signature as far as the transaction has come. `Waits`: it stays pending.
+    #[allow(clippy::too_many_arguments)]
+    fn weigh(
+        &self,
+        context: &Context<'_>,
+        flow: &mut FlowState,
+        scene: &Scene<'_>,
+        id: u64,
+        state: &mut TxState,
+        waiting: &mut Pending,
+        scratch: &mut Scratch,
+    ) -> Verdict {
+        let signature = &self.signatures[waiting.signature as usize];
+        let compiled = &self.compiled[waiting.signature as usize];
+        let fired = state.fired(compiled.key, scene.direction);
+        let sides = self.sides(waiting.signature, context, flow) & !fired;
+        if sides == 0 {
+            return Verdict::Fails;
+        }
+        if waiting.held == 0 && !conditions_hold(signature, context, flow) {
+            return if compiled.patterned {
+                Verdict::Fails
+            } else {
+                Verdict::Waits
+            };
+        }
+        let slots = &compiled.slots[scene.direction as usize];
+        for (at, inspection) in signature.inspections.iter().enumerate() {
+            let bit = 1u64 << at;
+            if waiting.held & bit != 0 {
+                continue;
+            }
+            let verdict = match slots[at] {
+                PAYLOAD if flow.payload_held.contains(&waiting.signature) => Verdict::Holds,
+                PAYLOAD => Verdict::Waits,
+                slot => {
+                    let sees_end = compiled.sees_end & bit != 0;
+                    self.inspect(slot, inspection, sees_end, scene, waiting, scratch)
+                }
+            };
+            match verdict {
+                Verdict::Holds => waiting.held |= bit,
+                other => return other,
+            }
+        }
+        if !signature
+            .tx_tests
+            .iter()
+            .all(|test| (test.holds)(&scene.view, test.operand))
+        {
+            return Verdict::Waits;
+        }
+        flow.payload_held.retain(|held| *held != waiting.signature);
+        state.fired.push((compiled.key, scene.direction, sides));
+        self.hit(
+            waiting.signature,
+            sides,
+            Scope::Flow,
+            Some(id),
+            false,
+            flow,
+            scratch,
+        );
+        Verdict::Holds
+    }
+
+    /// Evaluates the conditions on one buffer.
+    fn inspect(
+        &self,
+        index: u32,
+        inspection: &Inspection,
+        sees_end: bool,
+        scene: &Scene<'_>,
+        waiting: &mut Pending,
+        scratch: &mut Scratch,
+    ) -> Verdict {
+        let slot = &self.slots[index as usize];
+        if slot.buffer.stage(scene.direction).is_none() {
+            return Verdict::Fails;
+        }
+        if !scene.is_reached(slot) {
+            return Verdict::Waits;
+        }
+        let settled = scene.is_settled(slot);
+        let Scratch {
+            buffers,
+            spare,
+            limits,
+            ..
+        } = scratch;
+        let buffer = &mut buffers[index as usize];
+        let holds = if slot.buffer.multiple {
+            each_instance(slot, scene, buffer, spare, |bytes| {
+                chain::holds(&inspection.tests, Subject::whole(bytes), limits)
+            })
+        } else {
+            let mut unused = Vec::new();
+            let Some(bytes) = slot_bytes(slot, scene, buffer, spare, &mut unused) else {
+                return if settled {
+                    Verdict::Fails
+                } else {
+                    Verdict::Waits
+                };
+            };
+            if !settled && !is_worth_a_look(bytes.len(), sees_end, scene, waiting) {
+                return Verdict::Waits;
+            }
+            chain::holds(&inspection.tests, Subject::whole(bytes), limits)
+        };
+        match (holds, settled) {
+            (true, _) => Verdict::Holds,
+            (false, true) => Verdict::Fails,
+            (false, false) => Verdict::Waits,
+        }
+    }
+}
+
+/// Whether a growing buffer should be judged now.
+fn is_worth_a_look(
+    length: usize,
+    sees_end: bool,
+    scene: &Scene<'_>,
+    waiting: &mut Pending,
+) -> bool {
+    let step = if scene.at_once { 1 } else { BODY_STEP };
+    let due = length >= waiting.looked_at + step && (scene.at_once || length >= MIN_BODY);
+    if due && !sees_end {
+        waiting.looked_at = length;
+    }
+    due && !sees_end
+}
+
+/// Runs the prefilter over a buffer whose first `before` bytes it has seen.
+fn scan_new(slot: &Slot, bytes: &[u8], before: usize, candidates: &mut Candidates) {
+    // Transforms may shift what was seen, so what they make is looked at whole.
+    let from = if slot.transforms.is_empty() {
+        before.saturating_sub(slot.prefilter.overlap())
+    } else {
+        0
+    };
+    if let Some(new) = bytes
+        .get(from..)
+        .filter(|_| bytes.len() != before || before == 0)
+    {
+        slot.prefilter
+            .scan(new, |signature| candidates.add(signature));
+    }
+}
+
+/// The bytes of a slot, extracted and transformed once a call.
+fn slot_bytes<'a>(
+    slot: &Slot,
+    scene: &Scene<'a>,
+    buffer: &'a mut SlotBuffer,
+    spare: &mut Vec<u8>,
+    unused: &'a mut Vec<u8>,
+) -> Option<&'a [u8]> {
+    if buffer.state == SlotState::Unknown {
+        buffer.state = if slot.transforms.is_empty() {
+            buffer.built.clear();
+            let extract = slot.buffer.extract;
+            match extract(scene.view, scene.direction, 0, &mut buffer.built).map(<[u8]>::is_empty) {
+                None => SlotState::Absent,
+                Some(_) if buffer.built.is_empty() => SlotState::Borrowed,
+                Some(_) => SlotState::Built,
+            }
+        } else if transform(slot, scene, 0, &mut buffer.built, spare) {
+            SlotState::Built
+        } else {
+            SlotState::Absent
+        };
+    }
+    match buffer.state {
+        SlotState::Built => Some(&buffer.built),
+        SlotState::Borrowed => (slot.buffer.extract)(scene.view, scene.direction, 0, unused),
+        SlotState::Absent | SlotState::Unknown => None,
+    }
+}
+
+/// Leaves the transformed bytes of one instance in `built`; false where there is no such instance.
+fn transform(
+    slot: &Slot,
+    scene: &Scene<'_>,
+    instance: u32,
+    built: &mut Vec<u8>,
+    spare: &mut Vec<u8>,
+) -> bool {
+    spare.clear();
+    built.clear();
+    let extract = slot.buffer.extract;
+    let Some(bytes) = extract(scene.view, scene.direction, instance, spare) else {
+        return false;
+    };
+    built.extend_from_slice(bytes);
+    for transform in &slot.transforms {
+        spare.clear();
+        transform.apply(built, spare);
+        std::mem::swap(built, spare);
+    }
+    true
+}
+
+/// Shows every instance of a slot that may have several; stops and returns true where `see` does.
+fn each_instance(
+    slot: &Slot,
+    scene: &Scene<'_>,
+    buffer: &mut SlotBuffer,
+    spare: &mut Vec<u8>,
+    mut see: impl FnMut(&[u8]) -> bool,
+) -> bool {
+    for instance in 0.. {
+        if !transform(slot, scene, instance, &mut buffer.built, spare) {
+            return false;
+        }
+        if see(&buffer.built) {
+            return true;
+        }
+    }
+    false
+}
