@@ -3,6 +3,7 @@
 //! An [`Event`] borrows everything; [`write_line`] appends it to a reused buffer.
 mod classification;
 mod record;
+mod serialise;
 mod text;
 mod time;
 

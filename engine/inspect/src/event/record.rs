@@ -2,11 +2,8 @@
 
 use std::net::IpAddr;
 
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::text::Text;
-use super::time::Timestamp;
 use crate::app::http::Transaction;
 use crate::app::AppProto;
 use crate::Direction;
@@ -83,9 +80,9 @@ pub enum AnomalyKind {
 pub struct Anomaly<'a> {
     /// Where.
     pub kind: AnomalyKind,
-    /// The event's name: `decoder.ipv4.trunc_pkt`, `missing_host_header`, …
+    /// The event's name: `decoder.ipv4.trunc_pkt`, `stream.…`, `missing_host_header` (shown in capitals), …
     pub event: &'a str,
-    /// For [`AnomalyKind::Applayer`]: `proto_parser` or `proto_detect`.
+    /// For [`AnomalyKind::Applayer`]: `proto_parser` or `proto_detect`; empty: left out.
     pub layer: &'a str,
 }
 
@@ -181,7 +178,7 @@ pub enum Kind<'a> {
     Flow(FlowEnd<'a>),
     /// Something is malformed.
     Anomaly(Anomaly<'a>),
-    /// Counters: dotted names (`decoder.pkts`) become nested objects; names must be sorted.
+    /// Counters: dotted names (`decoder.pkts`) become nested objects.
     Stats(&'a [(&'a str, u64)]),
 }
 
@@ -255,13 +252,4 @@ pub fn write_line(event: &Event<'_>, out: &mut Vec<u8>) {
         return;
     }
     out.push(b'\n');
-}
-
-impl Serialize for Event<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("timestamp", &Timestamp(self.time_ns))?;
-        map.serialize_entry("in_iface", &Text(self.in_iface.as_bytes()))?;
-        map.end()
-    }
 }

@@ -4,19 +4,19 @@ use std::fmt::{self, Display, Write};
 
 use serde::{Serialize, Serializer};
 
-/// Bytes shown as text: UTF-8 as it is; else every byte outside printable ASCII as `\xHH`, as Suricata does.
+/// Bytes shown as text, as Suricata does: UTF-8 as it is; anything else with every byte past ASCII as `\xhh`.
+///
+/// JSON escapes control characters either way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a>(pub &'a [u8]);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Ok(text) = std::str::from_utf8(self.0) {
-            return f.write_str(text);
-        }
         for &byte in self.0 {
-            match byte {
-                0x20..=0x7e => f.write_char(byte.into())?,
-                _ => write!(f, "\\x{byte:02X}")?,
+            if byte.is_ascii() {
+                f.write_char(byte.into())?;
+            } else {
+                write!(f, "\\x{byte:02x}")?;
             }
         }
         Ok(())
@@ -29,5 +29,40 @@ impl Serialize for Text<'_> {
             Ok(text) => serializer.serialize_str(text),
             Err(_) => serializer.collect_str(self),
         }
+    }
+}
+
+/// Bytes as `payload_printable` shows them: what is neither printable ASCII nor a line end becomes a dot.
+pub(super) struct Printable<'a>(pub &'a [u8]);
+
+impl Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|&byte| match byte {
+            b'\r' | b'\n' | 0x20..=0x7e => f.write_char(byte.into()),
+            _ => f.write_char('.'),
+        })
+    }
+}
+
+impl Serialize for Printable<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A name in capitals.
+pub(super) struct UpperCase<'a>(pub &'a str);
+
+impl Display for UpperCase<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .chars()
+            .try_for_each(|char| f.write_char(char.to_ascii_uppercase()))
+    }
+}
+
+impl Serialize for UpperCase<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }

@@ -1,0 +1,405 @@
+//! Records as JSON, the keys in Suricata's order.
+//!
+//! Checked against what Suricata 7.0.10 writes for the same captures.
+
+use std::fmt::{self, Display};
+use std::net::IpAddr;
+
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::classification::category;
+use super::record::{
+    Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary, FlowTotals,
+    Http, Kind,
+};
+use super::text::{Printable, Text, UpperCase};
+use super::time::Timestamp;
+use crate::Direction;
+
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const SCTP: u8 = 132;
+
+impl Serialize for Event<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("timestamp", &Timestamp(self.time_ns))?;
+        entry(&mut map, "flow_id", self.flow_id)?;
+        text(&mut map, "in_iface", self.in_iface)?;
+        entry(&mut map, "pcap_cnt", self.pcap_cnt)?;
+        map.serialize_entry("event_type", self.kind.name())?;
+        if !self.vlan.is_empty() {
+            map.serialize_entry("vlan", self.vlan)?;
+        }
+        if let Some(endpoints) = self.endpoints {
+            endpoints.entries(&mut map, true)?;
+        }
+        text(&mut map, "pkt_src", self.pkt_src)?;
+        entry(&mut map, "tx_id", self.tx_id)?;
+        self.body(&mut map)?;
+        entry(&mut map, "sekisho", self.sekisho.as_ref())?;
+        map.end()
+    }
+}
+
+impl Event<'_> {
+    /// What follows the common part.
+    fn body<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        match &self.kind {
+            Kind::Alert(alert) => {
+                map.serialize_entry("alert", alert)?;
+                entry(map, "http", self.http.as_ref())?;
+                self.conversation(map)?;
+            }
+            Kind::Drop(drop) => {
+                entry(map, "direction", self.direction.map(direction_name))?;
+                map.serialize_entry("drop", drop)?;
+                entry(map, "alert", drop.alert.as_ref())?;
+                entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
+            }
+            Kind::Http => {
+                entry(map, "http", self.http.as_ref())?;
+            }
+            Kind::Flow(flow) => {
+                entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
+                map.serialize_entry("flow", flow)?;
+            }
+            Kind::Anomaly(anomaly) => {
+                map.serialize_entry(
+                    "anomaly",
+                    &AnomalyOf {
+                        anomaly,
+                        app_proto: self.app_proto.map(|proto| proto.name()),
+                    },
+                )?;
+            }
+            Kind::Stats(counters) => map.serialize_entry("stats", &nested(counters))?,
+        }
+        Ok(())
+    }
+
+    /// What an alert says of its flow and packet.
+    fn conversation<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
+        entry(map, "direction", self.direction.map(direction_name))?;
+        entry(map, "flow", self.flow.as_ref())?;
+        if let Some(payload) = self.payload {
+            map.serialize_entry("payload", &Base64(payload))?;
+            map.serialize_entry("payload_printable", &Printable(payload))?;
+        }
+        entry(map, "packet", self.packet.map(Base64))
+    }
+}
+
+impl Kind<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Alert(_) => "alert",
+            Self::Drop(_) => "drop",
+            Self::Http => "http",
+            Self::Flow(_) => "flow",
+            Self::Anomaly(_) => "anomaly",
+            Self::Stats(_) => "stats",
+        }
+    }
+}
+
+impl Endpoints {
+    /// Addresses, and ports where the protocol has some; with `protocol`, also its name and ICMP's type and code.
+    fn entries<M: SerializeMap>(&self, map: &mut M, protocol: bool) -> Result<(), M::Error> {
+        let ports = matches!(self.protocol, TCP | UDP | SCTP);
+        map.serialize_entry("src_ip", &Address(self.src))?;
+        entry(map, "src_port", ports.then_some(self.src_port))?;
+        map.serialize_entry("dest_ip", &Address(self.dst))?;
+        entry(map, "dest_port", ports.then_some(self.dst_port))?;
+        if protocol {
+            map.serialize_entry("proto", &Protocol(self.protocol))?;
+            let icmp = matches!(self.protocol, ICMP | ICMPV6);
+            entry(map, "icmp_type", icmp.then_some(self.src_port))?;
+            entry(map, "icmp_code", icmp.then_some(self.dst_port))?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Alert<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let action = match self.action {
+            Action::Allowed => "allowed",
+            Action::Blocked => "blocked",
+        };
+        map.serialize_entry("action", action)?;
+        map.serialize_entry("gid", &self.gid)?;
+        map.serialize_entry("signature_id", &self.sid)?;
+        map.serialize_entry("rev", &self.rev)?;
+        map.serialize_entry("signature", self.msg)?;
+        map.serialize_entry("category", category(self.classtype))?;
+        map.serialize_entry("severity", &self.priority)?;
+        if !self.metadata.is_empty() {
+            map.serialize_entry("metadata", &Metadata(self.metadata))?;
+        }
+        map.end()
+    }
+}
+
+/// A signature's metadata: a list of values a key.
+struct Metadata<'a>(&'a [(String, String)]);
+
+impl Serialize for Metadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (at, (key, _)) in self.0.iter().enumerate() {
+            if self.0[..at].iter().all(|(earlier, _)| earlier != key) {
+                let values: Vec<_> = self
+                    .0
+                    .iter()
+                    .filter(|row| row.0 == *key)
+                    .map(|row| &row.1)
+                    .collect();
+                map.serialize_entry(key, &values)?;
+            }
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Drop<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("len", &self.len)?;
+        text(&mut map, "reason", self.reason)?;
+        map.end()
+    }
+}
+
+impl Serialize for Http<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (request, response) = (&self.transaction.request, &self.transaction.response);
+        let mut map = serializer.serialize_map(None)?;
+        bytes(&mut map, "hostname", Some(&request.host))?;
+        entry(&mut map, "http_port", request.port)?;
+        bytes(&mut map, "url", Some(&request.uri_raw))?;
+        bytes(
+            &mut map,
+            "http_user_agent",
+            request.headers.first("user-agent"),
+        )?;
+        bytes(
+            &mut map,
+            "http_content_type",
+            response.headers.first("content-type").map(media_type),
+        )?;
+        bytes(&mut map, "http_refer", request.headers.first("referer"))?;
+        bytes(&mut map, "http_method", Some(&request.method))?;
+        bytes(&mut map, "protocol", Some(&request.protocol))?;
+        let status = std::str::from_utf8(&response.status)
+            .ok()
+            .and_then(|status| status.parse::<u16>().ok());
+        entry(&mut map, "status", status)?;
+        if matches!(status, Some(300..=399)) {
+            bytes(&mut map, "redirect", response.headers.first("location"))?;
+        }
+        map.serialize_entry("length", &response.body.coded)?;
+        map.end()
+    }
+}
+
+/// A Content-Type without its parameters.
+fn media_type(value: &[u8]) -> &[u8] {
+    let end = value
+        .iter()
+        .position(|byte| matches!(byte, b';' | b' ' | b'\t'))
+        .unwrap_or(value.len());
+    &value[..end]
+}
+
+impl FlowTotals {
+    fn entries<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("pkts_toserver", &self.pkts_toserver)?;
+        map.serialize_entry("pkts_toclient", &self.pkts_toclient)?;
+        map.serialize_entry("bytes_toserver", &self.bytes_toserver)?;
+        map.serialize_entry("bytes_toclient", &self.bytes_toclient)
+    }
+}
+
+impl Serialize for FlowSummary {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.totals.entries(&mut map)?;
+        map.serialize_entry("start", &Timestamp(self.start_ns))?;
+        if let Some(endpoints) = self.endpoints {
+            endpoints.entries(&mut map, false)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for FlowEnd<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.totals.entries(&mut map)?;
+        map.serialize_entry("start", &Timestamp(self.start_ns))?;
+        map.serialize_entry("end", &Timestamp(self.end_ns))?;
+        map.serialize_entry(
+            "age",
+            &(self.end_ns.saturating_sub(self.start_ns) / 1_000_000_000),
+        )?;
+        text(&mut map, "state", self.state)?;
+        text(&mut map, "reason", self.reason)?;
+        map.serialize_entry("alerted", &self.alerted)?;
+        text(&mut map, "action", self.action)?;
+        map.end()
+    }
+}
+
+struct AnomalyOf<'a> {
+    anomaly: &'a Anomaly<'a>,
+    app_proto: Option<&'static str>,
+}
+
+impl Serialize for AnomalyOf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let kind = match self.anomaly.kind {
+            AnomalyKind::Decode => "decode",
+            AnomalyKind::Stream => "stream",
+            AnomalyKind::Applayer => "applayer",
+        };
+        let applayer = self.anomaly.kind == AnomalyKind::Applayer;
+        entry(&mut map, "app_proto", self.app_proto.filter(|_| applayer))?;
+        map.serialize_entry("type", kind)?;
+        if applayer {
+            map.serialize_entry("event", &UpperCase(self.anomaly.event))?;
+        } else {
+            map.serialize_entry("event", self.anomaly.event)?;
+        }
+        text(&mut map, "layer", self.anomaly.layer)?;
+        map.end()
+    }
+}
+
+/// Dotted names as nested objects.
+///
+/// A name that is also the beginning of others is their `total`; one below a name with a value of its own keeps
+/// its dots.
+fn nested(counters: &[(&str, u64)]) -> Map<String, Value> {
+    let mut root = Map::new();
+    for &(name, count) in counters {
+        if insert(&mut root, name, count).is_none() {
+            root.insert(name.to_owned(), count.into());
+        }
+    }
+    root
+}
+
+fn insert(object: &mut Map<String, Value>, name: &str, count: u64) -> Option<()> {
+    match name.split_once('.') {
+        Some((head, tail)) => {
+            let inner = object
+                .entry(head)
+                .or_insert_with(|| Value::Object(Map::new()));
+            insert(inner.as_object_mut()?, tail, count)
+        }
+        None => {
+            match object.get_mut(name) {
+                Some(Value::Object(inner)) => inner.insert("total".to_owned(), count.into()),
+                _ => object.insert(name.to_owned(), count.into()),
+            };
+            Some(())
+        }
+    }
+}
+
+fn direction_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::ToServer => "to_server",
+        Direction::ToClient => "to_client",
+    }
+}
+
+fn entry<M: SerializeMap, T: Serialize>(
+    map: &mut M,
+    key: &str,
+    value: Option<T>,
+) -> Result<(), M::Error> {
+    value.map_or(Ok(()), |value| map.serialize_entry(key, &value))
+}
+
+fn text<M: SerializeMap>(map: &mut M, key: &str, value: &str) -> Result<(), M::Error> {
+    entry(map, key, (!value.is_empty()).then_some(value))
+}
+
+fn bytes<M: SerializeMap>(map: &mut M, key: &str, value: Option<&[u8]>) -> Result<(), M::Error> {
+    entry(map, key, value.filter(|value| !value.is_empty()).map(Text))
+}
+
+struct Base64<'a>(&'a [u8]);
+
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Base64Display::new(self.0, &STANDARD))
+    }
+}
+
+/// An address as Suricata prints it: IPv6 with all its zeros.
+struct Address(IpAddr);
+
+impl Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(address) => {
+                for (at, group) in address.segments().iter().enumerate() {
+                    let colon = if at == 0 { "" } else { ":" };
+                    write!(f, "{colon}{group:04x}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// An IP protocol's name; three digits for one without.
+struct Protocol(u8);
+
+impl Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            ICMP => "ICMP",
+            2 => "IGMP",
+            4 => "IPv4",
+            TCP => "TCP",
+            UDP => "UDP",
+            41 => "IPv6",
+            47 => "GRE",
+            50 => "ESP",
+            51 => "AH",
+            ICMPV6 => "IPv6-ICMP",
+            88 => "EIGRP",
+            89 => "OSPFIGP",
+            103 => "PIM",
+            112 => "VRRP",
+            SCTP => "SCTP",
+            other => return write!(f, "{other:03}"),
+        })
+    }
+}
+
+impl Serialize for Protocol {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
