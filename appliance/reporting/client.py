@@ -1,7 +1,6 @@
 """The calls an appliance makes to its manager, over TLS with its certificate."""
 
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -71,12 +70,8 @@ class ManagerClient:
             ),
         )
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def close(self) -> None:
+        """Close its connections."""
         await self._http.aclose()
 
     async def policy(self, after: int, wait_s: float = POLL_S) -> SignedPolicy | None:

@@ -71,6 +71,10 @@ class RuleSetStore:
         rule_set = _decode(digest, (directory / "content.json").read_bytes())
         return [(str(directory / "files" / f.name), f.text.encode()) for f in rule_set.files]
 
+    def discard(self, digest: str) -> None:
+        """Delete a rule set."""
+        shutil.rmtree(self._directory(digest), ignore_errors=True)
+
     def keep_only(self, digests: Iterable[str]) -> None:
         """Delete every rule set that is not named, and what an interrupted `put` left."""
         keep = set(digests)

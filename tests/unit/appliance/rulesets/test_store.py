@@ -79,3 +79,11 @@ def test_any_bytes_are_kept_or_refused(tmp_path_factory: pytest.TempPathFactory,
         store.put(digest, content)
     except RuleSetError:
         assert not store.has(digest)
+
+
+def test_discarded_rule_set_is_gone(tmp_path: Path) -> None:
+    store = RuleSetStore(tmp_path)
+    digest, content = content_of("a.rules")
+    store.put(digest, content)
+    store.discard(digest)
+    assert not store.has(digest)

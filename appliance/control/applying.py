@@ -1,0 +1,93 @@
+"""Makes a policy live: rule sets, inspector, kernel, in an order that never leaves half of one.
+
+    collect the rule sets → write the generation → the inspector compiles and swaps → the kernel's rules
+    switch in one transaction → `current` names the generation
+
+A refusal before the inspector swapped leaves everything as it was. If the kernel refuses after that, the
+inspector is given the former generation back.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from appliance.control.engine_policy import render_engine_policy
+from appliance.control.generations import Generations
+from appliance.control.network import Network
+from appliance.control.policies import RuleSetShelf, RuleSetSource
+from appliance.model.faults import PolicyError, SystemFault
+from appliance.model.guest import GuestInventory
+from appliance.model.links import Links
+from appliance.model.policy import PolicyDocument
+from appliance.reporting.client import SignedPolicy
+
+
+
+class Loader(Protocol):
+    """The inspector, when it runs."""
+
+    async def load(self, path: Path) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A policy that is live, and with which guests and ports. signed: None before the first from a manager."""
+
+    document: PolicyDocument
+    signed: SignedPolicy | None
+    inventory: GuestInventory
+    links: Links
+    engine_policy: Path
+    generation: int
+
+
+@dataclass(slots=True)
+class Applier:
+    """Knows the parts that a policy passes through."""
+
+    generations: Generations
+    shelf: RuleSetShelf
+    network: Network
+    _last: int = 0
+
+    async def apply(
+        self,
+        document: PolicyDocument,
+        signed: SignedPolicy | None,
+        inventory: GuestInventory,
+        inspector: Loader | None,
+        source: RuleSetSource | None,
+        former: Live | None,
+    ) -> Live:
+        """Make the policy live and return it. Raises PolicyError, SystemFault, OSError; former stays live.
+
+        inspector: None while it is down; it loads the live generation when it comes back.
+        """
+        links = await asyncio.to_thread(self.network.links, inventory)
+        rule_sets = await self.shelf.collect(document, source)
+        # Never a number twice, not even a refused one's: the engine tells policies apart by it.
+        generation = self._last = max(self.generations.next_number(), self._last + 1)
+        engine_policy = render_engine_policy(document, inventory, links, rule_sets, generation)
+        path = await asyncio.to_thread(self.generations.write, generation, signed, engine_policy)
+        try:
+            if inspector is not None:
+                await inspector.load(path)
+            try:
+                await asyncio.to_thread(self.network.apply, document, inventory, links)
+            except (PolicyError, SystemFault):
+                await self._give_back(inspector, former)
+                raise
+        except (PolicyError, SystemFault):
+            self.generations.discard(generation)
+            raise
+        await asyncio.to_thread(self.generations.make_current, generation)
+        await asyncio.to_thread(self.shelf.keep_only, document)
+        return Live(document, signed, inventory, links, path, generation)
+
+    async def _give_back(self, inspector: Loader | None, former: Live | None) -> None:
+        if inspector is None or former is None:
+            return
+        with contextlib.suppress(SystemFault):  # it died: it loads the live generation when it is back
+            await inspector.load(former.engine_policy)

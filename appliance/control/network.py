@@ -1,0 +1,91 @@
+"""The kernel's side of one appliance: ports, rules and counters in the bridge's network namespace.
+
+Blocking; control calls it from a thread.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance import steering
+from appliance.hypervisor import read_links
+from appliance.model.guest import GuestInventory
+from appliance.model.links import Links
+from appliance.model.policy import PolicyDocument
+from appliance.steering import Counters, Queues
+
+
+@dataclass(slots=True)
+class Network:
+    """Every call raises SystemFault."""
+
+    netns: str | None
+    queues: Queues
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def links(self, inventory: GuestInventory) -> Links:
+        """Return which of the guests' ports are there; a port keeps its number while control runs."""
+        links = read_links(inventory, self.netns, self._numbers)
+        self._numbers = {port.tap: port.number for port in links.ports}
+        return links
+
+    def apply(self, document: PolicyDocument, inventory: GuestInventory, links: Links) -> None:
+        """Make guard, firewall and steering of the policy live. Raises PolicyError too; what was live stays."""
+        steering.apply(document, inventory, links, queues=self.queues, netns=self.netns)
+
+    def counters(self, document: PolicyDocument, inventory: GuestInventory) -> Counters:
+        """Return what was counted."""
+        return steering.read_counters(document, inventory, self.netns)
+
+    def bypasses(self) -> list[dict[str, Any]]:
+        """Return the bypasses that are on, as the status reports them: guest and the Unix time it ends at."""
+        now = time.time()
+        ends: dict[str, int] = {}
+        for each in steering.bypassed(self.netns):
+            ends[each.guest] = max(ends.get(each.guest, 0), each.remaining_s)
+        return [{"guest": guest, "until_s": round(now + left)} for guest, left in sorted(ends.items())]
+
+    def remove(self, inventory: GuestInventory) -> None:
+        """Take every rule of ours away."""
+        steering.teardown(self.netns, tuple(segment.bridge for segment in inventory.segments))
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the counters say that people should read: which, in words, how severe, and details."""
+
+    notice: str
+    message: str
+    severity: int
+    details: dict[str, Any]
+
+
+def notices(before: Counters, after: Counters) -> Iterator[Notice]:
+    """Yield what guard and firewall refused or logged between two readings."""
+    earlier = {guest.guest: guest for guest in before.guests}
+    for guest in after.guests:
+        for kind, traffic in guest.violations.items():
+            old = earlier.get(guest.guest)
+            frames = traffic.packets - (old.violations[kind].packets if old and kind in old.violations else 0)
+            if frames > 0:
+                yield Notice(
+                    "guard",
+                    f"guard: {frames} frames of guest {guest.guest} broke the rule {kind}",
+                    2,
+                    {"guest": guest.guest, "violation": kind, "frames": frames},
+                )
+    matched = {(r.guest, r.direction, r.rule): r.matched.packets for r in before.rules}
+    for rule in after.rules:
+        packets = rule.matched.packets - matched.get((rule.guest, rule.direction, rule.rule), 0)
+        action = "deny" if rule.rule is None else rule.rule.action
+        if packets <= 0 or action not in ("deny", "log"):
+            continue
+        name = "its default" if rule.rule is None else rule.rule.name or f"priority {rule.rule.priority}"
+        did = "denied" if action == "deny" else "logged"
+        yield Notice(
+            f"firewall-{action}",
+            f"firewall: {packets} packets {rule.direction} of guest {rule.guest} {did} by {name}",
+            3,
+            {"guest": rule.guest, "direction": rule.direction, "rule": name, "packets": packets},
+        )

@@ -1,0 +1,81 @@
+"""The appliance's status: what the heartbeat reports, and what `sekisho status` reads from STATE/status.json."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from appliance.control.accounts import InspectorAccounts
+from appliance.model.faults import SystemFault
+from appliance.model.guest import GuestInventory
+from appliance.steering import Counters
+
+
+def status_body(
+    *,
+    live_version: int,
+    error: str | None,
+    inventory: GuestInventory,
+    counters: Counters,
+    accounts: InspectorAccounts,
+    bypass: Sequence[Mapping[str, Any]],
+    inspector: Mapping[str, Any],
+    spool: Mapping[str, int],
+    manager: str,
+    missing: Sequence[str],
+) -> dict[str, Any]:
+    """Return the body of `PUT /appliance/status`.
+
+    manager: how it stands with it, in words. missing: what of the guests the kernel has not, a sentence each.
+    """
+    kernel = {guest.guest: guest for guest in counters.guests}
+    guests = []
+    for guest in inventory.guests:
+        uninspected: Counter[str] = Counter(accounts.of(guest.name))
+        counted = kernel.get(guest.name)
+        if counted is not None:
+            uninspected.update({reason: traffic.bytes for reason, traffic in counted.uninspected.items()})
+        guests.append(
+            {
+                "name": guest.name,
+                "segment": guest.segment,
+                "vnics": [
+                    {"name": v.name, "mac": v.mac, "addresses": list(v.addresses)} for v in guest.vnics
+                ],
+                "bytes": counted.total.bytes if counted else 0,
+                "uninspected": {reason: count for reason, count in sorted(uninspected.items()) if count},
+            }
+        )
+    return {
+        "live_version": live_version,
+        "error": None if error is None else error[:4_000],
+        "guests": guests,
+        "bypass": [dict(each) for each in bypass],
+        "inspector": dict(inspector),
+        "spool": dict(spool),
+        "manager": manager,
+        "missing": list(missing),
+    }
+
+
+def write_status(path: Path, status: Mapping[str, Any], now_s: float, pid: int) -> None:
+    """Replace the status file; not fsynced, for it is worthless after a crash. Raises OSError."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.touch(mode=0o600)
+    beside.write_bytes(msgspec.json.encode({**status, "time_s": now_s, "pid": pid}))
+    beside.rename(path)
+
+
+def read_status(path: Path) -> dict[str, Any] | None:
+    """Return the status control wrote last, or None when it never ran here. Raises SystemFault, OSError."""
+    try:
+        status = msgspec.json.decode(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise SystemFault(f"{path}: {error}") from None
+    if not isinstance(status, dict):
+        raise SystemFault(f"{path}: no status")
+    return status

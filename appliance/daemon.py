@@ -1,0 +1,446 @@
+"""The control process: keeps the inspector running, the manager's policy live, and the manager informed.
+
+    boot      guests → last policy from disk → kernel rules → inspector → its queues
+    follow    long poll → verify → apply (appliance.control.applying) → report at once
+    supervise the inspector died → start it again → load the live policy
+    watch     guests come and go, guests.yaml changes → the same policy is applied anew
+    report    events from the spool, status every few seconds and at each change
+
+Without a manager everything but `follow` and `report` goes on with the last policy.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from appliance.config import Config, ManagerConfig
+from appliance.control.accounts import InspectorAccounts
+from appliance.control.applying import Applier, Live
+from appliance.control.generations import Generations
+from appliance.control.inspector_process import InspectorProcess
+from appliance.control.network import Network, notices
+from appliance.control.policies import RuleSetShelf
+from appliance.control.protocol import InspectorSettings
+from appliance.control.status import status_body, write_status
+from appliance.hypervisor import load_guests
+from appliance.model.faults import PolicyError, SystemFault
+from appliance.model.guest import GuestInventory
+from appliance.model.policy import PolicyDocument
+from appliance.reporting.client import ManagerClient, SignedPolicy
+from appliance.reporting.delivery import Delivery
+from appliance.reporting.identity import Identity, enrol, load_identity
+from appliance.reporting.journal import Journal
+from appliance.reporting.spool import SpoolReader
+from appliance.rulesets.store import RuleSetStore
+from appliance.steering import Backend, Counters, Queues, choose_backend
+
+log = logging.getLogger("sekisho")
+
+HEARTBEAT_S = 3.0
+COUNTERS_EVERY_S = 1.0
+WATCH_S = 1.0
+RETRY_FIRST_S = 0.2
+RETRY_MAX_S = 15.0
+ENROL_AGAIN_S = 60.0
+RESTART_FIRST_S = 0.1
+RESTART_MAX_S = 30.0
+STEADY_AFTER_S = 60.0
+NO_POLICY = PolicyDocument(version=0)
+
+
+@dataclass(slots=True)
+class Control:
+    """One appliance. `run` returns when it was asked to stop."""
+
+    config: Config
+    inventory: GuestInventory
+    journal: Journal
+    reader: SpoolReader
+    applier: Applier
+    identity: Identity | None = None
+    client: ManagerClient | None = None
+    delivery: Delivery | None = None
+    live: Live | None = None
+    inspector: InspectorProcess | None = None
+    restarts: int = 0
+    error: str | None = None
+    accounts: InspectorAccounts = field(default_factory=InspectorAccounts)
+    counters: Counters = field(default_factory=Counters)
+    _engine: dict[str, Any] = field(default_factory=dict)
+    _bypass: list[dict[str, Any]] = field(default_factory=list)
+    _switch: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, *, keep_rules: bool) -> None:
+        """Protect until SIGTERM or SIGINT. Raises SystemFault when the first rules cannot be loaded."""
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await self._boot()
+        duties = [self._supervise, self._watch, self._count, self._report]
+        if self.config.manager is not None:
+            duties.append(self._talk)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._kept(duty)) for duty in duties]
+                await stop.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await self._shut_down(keep_rules=keep_rules)
+
+    async def _kept(self, duty: Callable[[], Awaitable[None]]) -> None:
+        """Do a duty for ever: an error nobody foresaw is reported loudly and ends neither it nor the others."""
+        while True:
+            try:
+                await duty()
+            except Exception as error:
+                log.exception("control")
+                self.journal.note("control-error", f"control: {duty.__name__.strip('_')}: {error!r}", 1)
+            await asyncio.sleep(RESTART_FIRST_S * 10)
+
+    # Boot and end.
+
+    async def _boot(self) -> None:
+        self.identity = load_identity(self.config.state / "identity")
+        signed, document = self._last_policy()
+        try:
+            self.live = await self._apply(document, signed)
+        except PolicyError as error:
+            # What protected yesterday is refused today: guests or rule sets changed under it.
+            self._refused(document.version, str(error))
+            self.live = await self._apply(NO_POLICY, None)
+        log.info("policy version %d is live for %d guests", self._version, len(self.inventory.guests))
+        for sentence in self.live.links.missing:
+            log.warning("%s", sentence)
+
+    def _last_policy(self) -> tuple[SignedPolicy | None, PolicyDocument]:
+        """Return the policy that was live last; a damaged one is reported and counts as none."""
+        try:
+            signed = self.applier.generations.current_policy()
+            if signed is None:
+                return None, NO_POLICY
+            if self.identity is None:
+                raise PolicyError("there is a policy but no identity that it could be checked with")
+            return signed, signed.verified(self.identity)
+        except (ValueError, OSError) as error:
+            self._refused(0, f"the last policy cannot be used: {error}")
+            return None, NO_POLICY
+
+    async def _shut_down(self, *, keep_rules: bool) -> None:
+        # Rules first: with the queues gone but the rules there, a fail-closed segment would stand still.
+        if not keep_rules:
+            try:
+                await asyncio.to_thread(self.applier.network.remove, self.inventory)
+            except SystemFault as fault:
+                log.error("rules stay in the kernel: %s", fault)
+        if self.inspector is not None:
+            await self.inspector.stop()
+        if self.client is not None:
+            await self.client.close()
+        with contextlib.suppress(FileNotFoundError):
+            (self.config.state / "status.json").unlink()
+        log.info("stopped; rules %s", "stay in place" if keep_rules else "taken away")
+
+    # Policy.
+
+    async def _apply(self, document: PolicyDocument, signed: SignedPolicy | None) -> Live:
+        """Make a policy live, one at a time. Raises PolicyError, SystemFault, OSError; the live one stays."""
+        async with self._switch:
+            self.live = await self.applier.apply(
+                document, signed, self.inventory, self.inspector, self.client, self.live
+            )
+        self._changed.set()
+        return self.live
+
+    async def _follow(self, client: ManagerClient, identity: Identity) -> None:
+        """Take every policy the manager publishes. A refused one is reported and not asked for again."""
+        known, pause_s = self._version, RETRY_FIRST_S
+        while True:
+            try:
+                signed = await client.policy(after=known)
+                pause_s = RETRY_FIRST_S
+                if signed is None:
+                    continue
+                document = signed.verified(identity)
+            except SystemFault as fault:
+                log.warning("%s", fault)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, RETRY_MAX_S)
+                continue
+            except PolicyError as error:
+                self._refused(known, str(error))
+                await asyncio.sleep(RETRY_MAX_S)
+                continue
+            try:
+                await self._apply(document, signed)
+            except PolicyError as error:
+                self._refused(document.version, str(error))
+            except (SystemFault, OSError) as fault:
+                self._refused(document.version, str(fault))
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, RETRY_MAX_S)
+                continue
+            else:
+                self.error = None
+                self.journal.note(
+                    "policy-applied", f"policy version {document.version} is live", 4, version=document.version
+                )
+            known = document.version
+
+    def _refused(self, version: int, why: str) -> None:
+        text = f"policy version {version} refused: {why}" if version else why
+        if text != self.error:
+            self.journal.note("policy-refused", text, 2, version=version, live=self._version)
+        self.error = text
+        self._changed.set()
+
+    @property
+    def _version(self) -> int:
+        return self.live.document.version if self.live else 0
+
+    # The inspector.
+
+    async def _supervise(self) -> None:
+        """Keep the inspector running; each failure policy is in the kernel already while it is not."""
+        pause_s = RESTART_FIRST_S
+        while True:
+            began = time.monotonic()
+            why = await self._run_inspector()
+            self.restarts += 1
+            self.journal.note("inspector-down", f"the inspector is down: {why}", 1, restarts=self.restarts)
+            self._changed.set()
+            if time.monotonic() - began > STEADY_AFTER_S:
+                pause_s = RESTART_FIRST_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RESTART_MAX_S)
+
+    async def _run_inspector(self) -> str:
+        """Run it once, with the live policy; return why it ended."""
+        try:
+            process = await InspectorProcess.start(self._inspector_settings(), self.config.netns)
+        except (SystemFault, OSError) as fault:
+            return str(fault)
+        try:
+            async with self._switch:
+                if self.live is not None:
+                    await process.load(self.live.engine_policy)
+                self.inspector = process
+            self.journal.note("inspector-up", "the inspector is up", 4, pid=process.process.pid)
+            self._changed.set()
+            status = await process.wait()
+        except (PolicyError, SystemFault) as error:
+            self._ended()
+            await process.stop()
+            return str(error)
+        except asyncio.CancelledError:
+            self.inspector = process  # it goes on until the rules are gone
+            raise
+        self._ended()
+        return f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+
+    def _ended(self) -> None:
+        self.inspector = None
+        self.accounts.run_ended()
+
+    def _inspector_settings(self) -> InspectorSettings:
+        config = self.config
+        return InspectorSettings(
+            socket=str(config.control_socket),
+            spool_dir=str(config.spool_dir),
+            spool_max_bytes=config.spool.max_bytes,
+            memory_max_bytes=config.inspector.memory_max_bytes,
+            source=config.inspector.source,
+            queues=config.inspector.queues,
+            first_queue=config.inspector.first_queue,
+            # The kernel knows one answer per queue, and queues are shared by segments: closed wins.
+            fail_open=all(s.failure.queue_full == "open" for s in self.inventory.segments),
+            parent_pid=os.getpid(),
+        )
+
+    # Guests.
+
+    async def _watch(self) -> None:
+        """Apply the live policy anew when a guest's port came or went, or guests.yaml changed."""
+        path = Path(self.config.guests)
+        seen = _stamp(path)
+        while True:
+            await asyncio.sleep(WATCH_S)
+            changed = (stamp := _stamp(path)) != seen
+            seen = stamp
+            try:
+                if changed:
+                    self.inventory = await asyncio.to_thread(load_guests, path)
+                links = await asyncio.to_thread(self.applier.network.links, self.inventory)
+                if self.live is None or (not changed and links == self.live.links):
+                    continue
+                await self._apply(self.live.document, self.live.signed)
+                log.info("guests or their ports changed; policy version %d applied anew", self._version)
+            except (PolicyError, SystemFault, OSError) as error:
+                self._refused(self._version, str(error))
+
+    # Reports.
+
+    async def _count(self) -> None:
+        """Read counters and bypasses, and note what people should know of them."""
+        first = True
+        while True:
+            try:
+                document = self.live.document if self.live else NO_POLICY
+                counters = await asyncio.to_thread(self.applier.network.counters, document, self.inventory)
+                bypass = await asyncio.to_thread(self.applier.network.bypasses)
+                if self.inspector is not None:
+                    self._engine = await self.inspector.stats()
+                    self.accounts.take(self._engine)
+            except SystemFault as fault:
+                log.warning("%s", fault)
+            else:
+                for notice in () if first else notices(self.counters, counters):
+                    self.journal.note(notice.notice, notice.message, notice.severity, **notice.details)
+                self._note_bypass(bypass)
+                self.counters, first = counters, False
+            await asyncio.sleep(COUNTERS_EVERY_S)
+
+    def _note_bypass(self, bypass: list[dict[str, Any]]) -> None:
+        before, now = ({each["guest"] for each in state} for state in (self._bypass, bypass))
+        for guest in sorted(now - before):
+            self.journal.note(
+                "bypass-on", f"bypass: traffic of guest {guest} passes uninspected", 1, guest=guest
+            )
+        for guest in sorted(before - now):
+            self.journal.note("bypass-off", f"bypass: guest {guest} is inspected again", 2, guest=guest)
+        self._bypass = bypass
+        if now != before:
+            self._changed.set()
+
+    async def _report(self) -> None:
+        """Write and send the status every few seconds, and at once when something changed."""
+        while True:
+            self._changed.clear()
+            status = self._status()
+            try:
+                path = self.config.state / "status.json"
+                await asyncio.to_thread(write_status, path, status, time.time(), os.getpid())
+                if self.client is not None:
+                    await self.client.put_status(status)
+            except (SystemFault, PolicyError, OSError) as fault:
+                log.debug("status: %s", fault)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._changed.wait()
+
+    def _status(self) -> dict[str, Any]:
+        delivery = self.delivery
+        manager = "none" if self.config.manager is None else "not enrolled" if self.client is None else None
+        return status_body(
+            live_version=self._version,
+            error=self.error,
+            inventory=self.inventory,
+            counters=self.counters,
+            accounts=self.accounts,
+            bypass=self._bypass,
+            inspector={
+                "up": self.inspector is not None,
+                "pid": self.inspector.process.pid if self.inspector else None,
+                "restarts": self.restarts,
+                "stats": self._engine,
+            },
+            spool={
+                **self.reader.status(),
+                "delivered": delivery.delivered if delivery else 0,
+                "failed": self.journal.failed,
+            },
+            manager=manager or (delivery.error if delivery and delivery.error else "connected"),
+            missing=self.live.links.missing if self.live else (),
+        )
+
+    # The manager.
+
+    async def _talk(self) -> None:
+        """Enrol if that was not done, then follow and deliver for ever."""
+        config = self.config.manager
+        assert config is not None
+        if self.identity is None:
+            self.identity = await self._enrol(config)
+        if self.client is None:
+            self.client = ManagerClient.of(self.identity)
+        self.delivery = Delivery(self.reader, self.client, self._lost)
+        self._changed.set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(self.client, self.identity))
+            group.create_task(self.delivery.run())
+
+    async def _enrol(self, config: ManagerConfig) -> Identity:
+        pause_s = RETRY_FIRST_S
+        while True:
+            try:
+                identity = await enrol(config, self.config.state / "identity")
+            except SystemFault as fault:
+                log.warning("%s", fault)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, RETRY_MAX_S)
+            except PolicyError as error:
+                # Only an operator can help, by a new token or the right fingerprint; it is read again.
+                self._refused(0, str(error))
+                await asyncio.sleep(ENROL_AGAIN_S)
+            else:
+                self.error = None
+                self.journal.note("enrolled", f"enrolled with the manager as {config.name}", 3)
+                return identity
+
+    def _lost(self, lane: str, first: int, count: int, why: str) -> None:
+        self.journal.note(
+            "events-lost", f"{count} events of {lane} were lost ({why})", 1, lane=lane, first=first, count=count
+        )
+
+
+def run(config: Config, *, keep_rules: bool) -> None:
+    """Run the appliance until it is told to stop. Raises PolicyError, SystemFault, OSError at its start."""
+    inventory = load_guests(Path(config.guests))
+    wanted = None if config.backend == "auto" else Backend(config.backend)
+    backend = choose_backend(config.netns, wanted)
+    if config.inspector.source == "netfilterqueue" and backend is Backend.NFT_BRIDGE:
+        raise PolicyError(
+            "inspector.source netfilterqueue does not work with the back end nft-bridge, which hides bytes "
+            "from it; set backend to br-netfilter or inspector.source to native"
+        )
+    config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    config.spool_dir.mkdir(exist_ok=True, mode=0o700)
+    with _only_one(config.state):
+        store = RuleSetStore(config.state / "rule-sets")
+        network = Network(config.netns, Queues(config.inspector.first_queue, config.inspector.queues))
+        control = Control(
+            config=config,
+            inventory=inventory,
+            journal=Journal(config.spool_dir, config.spool.max_bytes),
+            reader=SpoolReader(config.spool_dir),
+            applier=Applier(Generations(config.state / "live"), RuleSetShelf(store), network),
+        )
+        asyncio.run(control.run(keep_rules=keep_rules))
+
+
+@contextlib.contextmanager
+def _only_one(state: Path) -> Any:
+    """Hold the state directory for this process alone. Raises SystemFault when another has it."""
+    with (state / "control.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemFault(f"{state}: another appliance runs with this state directory") from None
+        yield
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
