@@ -35,12 +35,14 @@ class ManagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class InspectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The inspector: its packet source, queues first_queue … first_queue+queues-1, and memory."""
+    """The inspector: its packet source, queues first_queue … first_queue+queues-1, memory, and the user it
+    becomes once its queues are bound (source native only)."""
 
     source: Literal["native", "netfilterqueue"] = "native"
     queues: int = 2
     first_queue: int = 0
     memory_max_bytes: int = GIBIBYTE
+    user: str = "nobody"
 
 
 class SpoolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,11 +71,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def spool_dir(self) -> Path:
         """Where events wait for the manager."""
         return self.state / "spool"
-
-    @property
-    def control_socket(self) -> Path:
-        """Where the inspector listens for control."""
-        return self.state / "inspector.sock"
 
 
 def read_config(path: Path) -> Config:

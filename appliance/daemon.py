@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import pwd
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -53,6 +54,8 @@ ENROL_AGAIN_S = 60.0
 RESTART_FIRST_S = 0.1
 RESTART_MAX_S = 30.0
 STEADY_AFTER_S = 60.0
+INSPECTOR_SOCKET = "inspector.sock"
+SPOOL = "spool"
 NO_POLICY = PolicyDocument(version=0)
 
 
@@ -65,6 +68,7 @@ class Control:
     journal: Journal
     reader: SpoolReader
     applier: Applier
+    run_as: tuple[int, int]
     identity: Identity | None = None
     client: ManagerClient | None = None
     delivery: Delivery | None = None
@@ -98,7 +102,7 @@ class Control:
             await self._shut_down(keep_rules=keep_rules)
 
     async def _kept(self, duty: Callable[[], Awaitable[None]]) -> None:
-        """Do a duty for ever: an error nobody foresaw is reported loudly and ends neither it nor the others."""
+        """Do a duty for ever: an error nobody foresaw is reported loudly and ends no duty."""
         while True:
             try:
                 await duty()
@@ -192,7 +196,10 @@ class Control:
             else:
                 self.error = None
                 self.journal.note(
-                    "policy-applied", f"policy version {document.version} is live", 4, version=document.version
+                    "policy-applied",
+                    f"policy version {document.version} is live",
+                    4,
+                    version=document.version,
                 )
             known = document.version
 
@@ -226,7 +233,9 @@ class Control:
     async def _run_inspector(self) -> str:
         """Run it once, with the live policy; return why it ended."""
         try:
-            process = await InspectorProcess.start(self._inspector_settings(), self.config.netns)
+            process = await InspectorProcess.start(
+                self._inspector_settings(), self.config.state, self.config.netns
+            )
         except (SystemFault, OSError) as fault:
             return str(fault)
         try:
@@ -254,8 +263,8 @@ class Control:
     def _inspector_settings(self) -> InspectorSettings:
         config = self.config
         return InspectorSettings(
-            socket=str(config.control_socket),
-            spool_dir=str(config.spool_dir),
+            socket=INSPECTOR_SOCKET,
+            spool_dir=SPOOL,
             spool_max_bytes=config.spool.max_bytes,
             memory_max_bytes=config.inspector.memory_max_bytes,
             source=config.inspector.source,
@@ -264,6 +273,7 @@ class Control:
             # The kernel knows one answer per queue, and queues are shared by segments: closed wins.
             fail_open=all(s.failure.queue_full == "open" for s in self.inventory.segments),
             parent_pid=os.getpid(),
+            run_as=self.run_as,
         )
 
     # Guests.
@@ -299,7 +309,7 @@ class Control:
                 bypass = await asyncio.to_thread(self.applier.network.bypasses)
                 if self.inspector is not None:
                     self._engine = await self.inspector.stats()
-                    self.accounts.take(self._engine)
+                    self.accounts.take(self._engine.get("engine", {}))
             except SystemFault as fault:
                 log.warning("%s", fault)
             else:
@@ -398,7 +408,12 @@ class Control:
 
     def _lost(self, lane: str, first: int, count: int, why: str) -> None:
         self.journal.note(
-            "events-lost", f"{count} events of {lane} were lost ({why})", 1, lane=lane, first=first, count=count
+            "events-lost",
+            f"{count} events of {lane} were lost ({why})",
+            1,
+            lane=lane,
+            first=first,
+            count=count,
         )
 
 
@@ -412,8 +427,8 @@ def run(config: Config, *, keep_rules: bool) -> None:
             "inspector.source netfilterqueue does not work with the back end nft-bridge, which hides bytes "
             "from it; set backend to br-netfilter or inspector.source to native"
         )
-    config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    config.spool_dir.mkdir(exist_ok=True, mode=0o700)
+    run_as = _user(config.inspector.user)
+    _prepare(config.state, run_as[1])
     with _only_one(config.state):
         store = RuleSetStore(config.state / "rule-sets")
         network = Network(config.netns, Queues(config.inspector.first_queue, config.inspector.queues))
@@ -422,9 +437,35 @@ def run(config: Config, *, keep_rules: bool) -> None:
             inventory=inventory,
             journal=Journal(config.spool_dir, config.spool.max_bytes),
             reader=SpoolReader(config.spool_dir),
-            applier=Applier(Generations(config.state / "live"), RuleSetShelf(store), network),
+            applier=Applier(Generations(config.state / "live"), RuleSetShelf(store, config.state), network),
+            run_as=run_as,
         )
         asyncio.run(control.run(keep_rules=keep_rules))
+
+
+def _user(name: str) -> tuple[int, int]:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise PolicyError(f"inspector.user: there is no user {name!r} on this machine") from None
+    if entry.pw_uid == 0:
+        raise PolicyError("inspector.user: not root; what parses hostile bytes must have no rights to lose")
+    return entry.pw_uid, entry.pw_gid
+
+
+def _prepare(state: Path, inspector_gid: int) -> None:
+    """Make the state directory: policies that the inspector's group reads, a spool that it writes.
+
+    New files and directories in them are the group's too (setgid); identity and audit stay root's.
+    """
+    os.umask(0o007)
+    state.mkdir(parents=True, exist_ok=True)
+    state.chmod(0o711)
+    for name, mode in (("live", 0o2750), ("rule-sets", 0o2750), (SPOOL, 0o2770)):
+        directory = state / name
+        directory.mkdir(exist_ok=True)
+        os.chown(directory, 0, inspector_gid)
+        directory.chmod(mode)
 
 
 @contextlib.contextmanager

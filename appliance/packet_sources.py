@@ -8,6 +8,7 @@ sees that its length field promises more than was copied, and applies the failur
 
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,12 +21,17 @@ log = logging.getLogger("sekisho.inspector")
 
 NETFILTERQUEUE_MAX_BYTES = 4_016
 NETFILTERQUEUE_LENGTH = 1_024
+IDLE_EVERY_S = 0.1
 
 
 class Engine(Protocol):
     """What a source needs of `appliance._engine.Inspector`."""
 
-    def start_native(self, first_queue: int, *, fail_open: bool) -> None: ...
+    def start_native(
+        self, first_queue: int, *, fail_open: bool, run_as: tuple[int, int] | None = None
+    ) -> None: ...
+    def start_external(self) -> None: ...
+    def idle(self) -> None: ...
     def inspect(
         self, worker: int, packet: bytes, mark: int, in_dev: int, out_dev: int, src_mac: bytes
     ) -> tuple[bool, int]: ...
@@ -53,12 +59,16 @@ class NativeSource:
         """Nothing is hidden from it: copies of 64 KiB, and what is longer is counted as truncated."""
 
     def start(self) -> None:
-        """Bind the queues and start one worker a queue. Raises OSError."""
-        self._engine.start_native(self._settings.first_queue, fail_open=self._settings.fail_open)
+        """Bind the queues, give up rights and start one worker a queue. Raises OSError."""
+        settings = self._settings
+        self._engine.start_native(settings.first_queue, fail_open=settings.fail_open, run_as=settings.run_as)
 
 
 class NetfilterQueueSource:
-    """The NetfilterQueue package, one thread a queue; the engine inspects without the GIL."""
+    """The NetfilterQueue package, one thread a queue; the engine inspects without the GIL.
+
+    The process keeps its rights: the package answers packets with those of whoever asks.
+    """
 
     def __init__(self, engine: Engine, settings: InspectorSettings) -> None:
         self._engine, self._settings = engine, settings
@@ -85,6 +95,8 @@ class NetfilterQueueSource:
                 "inspector.source is netfilterqueue, but the NetfilterQueue package is not installed; "
                 "install sekisho[netfilterqueue] or set inspector.source to native"
             ) from None
+        self._engine.start_external()
+        threading.Thread(target=self._keep_time, name="idle", daemon=True).start()
         for worker in range(self._settings.queues):
             queue = NetfilterQueue()
             queue.bind(
@@ -92,6 +104,11 @@ class NetfilterQueueSource:
             )
             name = f"queue-{self._settings.first_queue + worker}"
             threading.Thread(target=queue.run, name=name, daemon=True).start()
+
+    def _keep_time(self) -> None:
+        while True:
+            time.sleep(IDLE_EVERY_S)
+            self._engine.idle()
 
     def _handler(self, worker: int) -> Any:
         def handle(packet: Any) -> None:

@@ -24,7 +24,6 @@ from appliance.model.policy import PolicyDocument
 from appliance.reporting.client import SignedPolicy
 
 
-
 class Loader(Protocol):
     """The inspector, when it runs."""
 
@@ -33,7 +32,7 @@ class Loader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A policy that is live, and with which guests and ports. signed: None before the first from a manager."""
+    """A policy that is live, with its guests and ports. signed: None before a manager gave one."""
 
     document: PolicyDocument
     signed: SignedPolicy | None

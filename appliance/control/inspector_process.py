@@ -28,33 +28,39 @@ class InspectorProcess:
     process: asyncio.subprocess.Process
     _reader: asyncio.StreamReader
     _writer: asyncio.StreamWriter
+    _state: Path
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
-    async def start(cls, settings: InspectorSettings, netns: str | None) -> "InspectorProcess":
-        """Start it in the network namespace and connect. Raises SystemFault when it does not come up."""
-        Path(settings.socket).unlink(missing_ok=True)
+    async def start(cls, settings: InspectorSettings, state: Path, netns: str | None) -> "InspectorProcess":
+        """Start it in the state directory and the network namespace, and connect.
+
+        Raises SystemFault when it does not come up.
+        """
+        path = state / settings.socket
+        path.unlink(missing_ok=True)
         command = [sys.executable, "-m", "appliance.inspector", msgspec.json.encode(settings).decode()]
         process = await asyncio.create_subprocess_exec(
             *command_in(netns, command),
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
+            cwd=state,
             env={**os.environ, "PYTHONPATH": str(SOURCE_ROOT)},
         )
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                reader, writer = await _connect(process, settings.socket)
+                reader, writer = await _connect(process, str(path))
         except TimeoutError:
             await _end(process)
             raise SystemFault(f"the inspector did not come up within {START_TIMEOUT_S:.0f} s") from None
         except BaseException:
             await _end(process)
             raise
-        return cls(process, reader, writer)
+        return cls(process, reader, writer, state)
 
     async def load(self, path: Path) -> dict[str, Any]:
         """Have it load a policy; return its report. Raises PolicyError (refused), SystemFault (dead)."""
-        answer = await self._ask(Request("load", str(path)), LOAD_TIMEOUT_S)
+        answer = await self._ask(Request("load", str(path.relative_to(self._state))), LOAD_TIMEOUT_S)
         if not answer.ok:
             raise PolicyError(answer.error or "refused without a reason")
         return answer.report or {}

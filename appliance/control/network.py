@@ -31,7 +31,7 @@ class Network:
         return links
 
     def apply(self, document: PolicyDocument, inventory: GuestInventory, links: Links) -> None:
-        """Make guard, firewall and steering of the policy live. Raises PolicyError too; what was live stays."""
+        """Make the policy's rules live, whole. Raises PolicyError too; what was live stays."""
         steering.apply(document, inventory, links, queues=self.queues, netns=self.netns)
 
     def counters(self, document: PolicyDocument, inventory: GuestInventory) -> Counters:

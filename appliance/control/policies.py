@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from appliance.control.engine_policy import RuleSetFiles, filtered_rule_sets
@@ -20,9 +21,13 @@ class RuleSetSource(Protocol):
 
 @dataclass(slots=True)
 class RuleSetShelf:
-    """The rule sets of a policy, fetched where missing and checked once."""
+    """The rule sets of a policy, fetched where missing and checked once.
+
+    state: the state directory, which the paths that the inspector is given are relative to.
+    """
 
     store: RuleSetStore
+    state: Path
     _reports: dict[str, CheckReport] = field(default_factory=dict)
 
     async def collect(
@@ -35,7 +40,9 @@ class RuleSetShelf:
         """
         filtered = filtered_rule_sets(document)
         try:
-            return {ref.name: await self._one(ref, source, ref.name in filtered) for ref in document.rule_sets}
+            return {
+                ref.name: await self._one(ref, source, ref.name in filtered) for ref in document.rule_sets
+            }
         except RuleSetError as error:
             raise PolicyError(str(error)) from None
 
@@ -65,4 +72,5 @@ class RuleSetShelf:
                 f"rule set {ref.name!r} version {ref.version}: {len(report.refused)} signatures do not load "
                 f"here, the first in {first.file.rpartition('/')[2]} line {first.line}: {first.reason}"
             )
-        return RuleSetFiles(ref.name, tuple(path for path, _ in files), report.signatures if report else ())
+        paths = tuple(str(Path(path).relative_to(self.state)) for path, _ in files)
+        return RuleSetFiles(ref.name, paths, report.signatures if report else ())

@@ -24,7 +24,11 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class InspectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the inspector is started with; nothing in it is secret. fail_open: when a queue is full."""
+    """What the inspector is started with; nothing in it is secret.
+
+    Paths are relative to the state directory, which it is started in: whoever it becomes need not be able
+    to reach that directory by name. fail_open: when a queue is full. run_as: uid and gid it becomes.
+    """
 
     socket: str
     spool_dir: str
@@ -35,6 +39,7 @@ class InspectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     first_queue: int
     fail_open: bool
     parent_pid: int
+    run_as: tuple[int, int] | None = None
 
 
 def decode_request(line: bytes) -> Request:

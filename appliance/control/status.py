@@ -1,4 +1,4 @@
-"""The appliance's status: what the heartbeat reports, and what `sekisho status` reads from STATE/status.json."""
+"""How the appliance is: for the heartbeat, and for `sekisho status` in STATE/status.json."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -57,7 +57,7 @@ class RuleSetStore:
                 write_file(beside / "files" / file.name, file.text.encode())
             write_file(beside / "content.json", content)
             fsync_directory(beside / "files")
-            beside.chmod(0o755)
+            beside.chmod(0o750)
             if directory.exists():
                 shutil.rmtree(directory)
             beside.rename(directory)
