@@ -23,8 +23,8 @@ T = TypeVar("T")
 class ManagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The manager that this appliance dials.
 
-    url: where people reach it. ca_fingerprint: SHA-256 of its CA certificate, hex. token: enrols once,
-    better given by token_file. name: what the manager calls this appliance.
+    url: where people reach it. ca_fingerprint: of its CA certificate, as the manager showed it. token: enrols
+    once, better given by token_file. name: what the manager calls this appliance.
     """
 
     url: str
@@ -103,6 +103,11 @@ def decode_yaml(path: Path, shape: type[T]) -> T:
         raise PolicyError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
 
 
+def fingerprint_hex(text: str) -> str:
+    """Return a fingerprint as people copy it (`sha256:AB:CD…`) as plain lower-case hex."""
+    return text.lower().removeprefix("sha256:").replace(":", "")
+
+
 def _in_words(error: str) -> str:
     """Turn msgspec's `… - at `$.manager.url`` into `manager.url: …`."""
     what, separator, where = error.rpartition(" - at `$.")
@@ -123,7 +128,7 @@ def _check(path: Path, config: Config) -> None:
         else "a plain name",
     }
     if (manager := config.manager) is not None:
-        hexadecimal = manager.ca_fingerprint.replace(":", "").lower()
+        hexadecimal = fingerprint_hex(manager.ca_fingerprint)
         problems |= {
             "manager.url": None if manager.url.startswith("https://") else "an https:// address",
             "manager.ca_fingerprint": None

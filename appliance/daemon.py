@@ -141,18 +141,20 @@ class Control:
 
     async def _shut_down(self, *, keep_rules: bool) -> None:
         # Rules first: with the queues gone but the rules there, a fail-closed segment would stand still.
+        rules = "stay in place, as asked"
         if not keep_rules:
             try:
                 await asyncio.to_thread(self.applier.network.remove, self.inventory)
+                rules = "are taken away"
             except SystemFault as fault:
-                log.error("rules stay in the kernel: %s", fault)
+                rules = f"could not be taken away: {fault}"
         if self.inspector is not None:
             await self.inspector.stop()
         if self.client is not None:
             await self.client.close()
         with contextlib.suppress(FileNotFoundError):
             (self.config.state / "status.json").unlink()
-        log.info("stopped; rules %s", "stay in place" if keep_rules else "taken away")
+        log.info("stopped; the rules %s", rules)
 
     # Policy.
 

@@ -1,14 +1,18 @@
 """Programs run in a network namespace, and what is known of processes there."""
 
+import contextlib
+import ctypes
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from appliance.model.faults import SystemFault
 
 NETNS_DIR = Path("/run/netns")
 PROGRAM_TIMEOUT_S = 30
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def command_in(netns: str | None, argv: Sequence[str]) -> list[str]:
@@ -25,7 +29,15 @@ def run_in(netns: str | None, argv: Sequence[str], stdin: str = "") -> str:
     """
     command = command_in(netns, argv)
     try:
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=PROGRAM_TIMEOUT_S)
+        # A session of its own: Ctrl-C in our terminal must not end a program that is changing the kernel.
+        done = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=PROGRAM_TIMEOUT_S,
+            start_new_session=True,
+        )
     except FileNotFoundError as error:
         raise SystemFault(f"{error.filename}: not installed") from error
     except subprocess.TimeoutExpired as error:
@@ -35,6 +47,30 @@ def run_in(netns: str | None, argv: Sequence[str], stdin: str = "") -> str:
         reason = "; ".join(line for line in done.stderr.splitlines()[:2] if line.strip())[:400]
         raise SystemFault(f"{argv[0]}: {reason or f'exit status {done.returncode}'}")
     return done.stdout
+
+
+@contextlib.contextmanager
+def entered(netns: str | None) -> Iterator[None]:
+    """Put the calling thread, and no other, into the network namespace for a while. Raises OSError.
+
+    pyroute2's own way forks; the child shares our signal wake-up socket, so that its end by SIGTERM looks
+    to an event loop like our own.
+    """
+    if netns is None:
+        yield
+        return
+    with Path("/proc/thread-self/ns/net").open() as home, (NETNS_DIR / netns).open() as there:
+        _setns(there.fileno())
+        try:
+            yield
+        finally:
+            _setns(home.fileno())
+
+
+def _setns(descriptor: int) -> None:
+    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"setns: {os.strerror(code)}")
 
 
 def exists(netns: str) -> bool:

@@ -1,11 +1,12 @@
 """The group of all subcommands, and what an error looks like to who typed one."""
 
 import sys
+from importlib import metadata
 from typing import Any
 
 import click
 
-from appliance.cli import rules
+from appliance.cli import appliance, lab, rules
 from appliance.model.faults import PolicyError, SystemFault
 
 
@@ -39,5 +40,30 @@ def main() -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-main.add_command(rules.rules)
-main.add_command(rules.replay)
+@click.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(
+        f"sekisho {metadata.version('sekisho')}" if _is_installed() else "sekisho (from a source tree)"
+    )
+
+
+def _is_installed() -> bool:
+    try:
+        metadata.version("sekisho")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+for command in (
+    appliance.run,
+    appliance.status,
+    appliance.bypass,
+    appliance.guard,
+    rules.rules,
+    rules.replay,
+    lab.lab,
+    version,
+):
+    main.add_command(command)

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from appliance.durable import fsync_directory, write_file
+from appliance.model.faults import PolicyError
+from appliance.model.policy import PolicyDocument
 from appliance.reporting.client import SignedPolicy
 
 KEPT = 2
@@ -33,7 +35,7 @@ class Generations:
         policy: None while no manager has given one.
         """
         directory = self.root / str(number)
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         if policy is not None:
             write_file(directory / "policy.json", msgspec.json.encode(policy))
         path = directory / "engine.json"
@@ -63,6 +65,14 @@ class Generations:
         except FileNotFoundError:
             return None
         return msgspec.json.decode(content, type=SignedPolicy)
+
+    def current_document(self) -> PolicyDocument | None:
+        """Return the live policy's document as control left it, or None. Raises PolicyError."""
+        try:
+            signed = self.current_policy()
+            return None if signed is None else msgspec.json.decode(signed.document, type=PolicyDocument)
+        except ValueError as error:
+            raise PolicyError(f"{self.root}/current/policy.json: {error}") from None
 
     def _numbers(self) -> list[int]:
         return [int(path.name) for path in self.root.glob("[0-9]*") if path.name.isdigit()]

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from pyroute2 import IPRoute, NetNS
+from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.links import MAX_PORT_NUMBER, BridgeLink, Links, Port
+from appliance.netns import entered
 
 
 def number_ports(inventory: GuestInventory, known: Mapping[str, int] | None = None) -> dict[str, int]:
@@ -81,8 +81,7 @@ class _Interface:
 
 def _interfaces(netns: str | None) -> Iterator[_Interface]:
     try:
-        handle: Any = NetNS(netns, flags=0) if netns else IPRoute()
-        with handle:
+        with entered(netns), IPRoute() as handle:
             links = list(handle.get_links())
     except (NetlinkError, OSError) as error:
         raise SystemFault(f"network namespace {netns or '(ours)'}: {error}") from error

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from appliance.config import ManagerConfig
+from appliance.config import ManagerConfig, fingerprint_hex
 from appliance.durable import replace_file
 from appliance.model.faults import PolicyError, SystemFault
 
@@ -144,7 +144,7 @@ async def _pinned_ca(config: ManagerConfig) -> str:
     except ValueError:
         raise SystemFault(f"{url}: the answer is no certificate") from None
     found = certificate.fingerprint(hashes.SHA256()).hex()
-    wanted = config.ca_fingerprint.replace(":", "").lower()
+    wanted = fingerprint_hex(config.ca_fingerprint)
     if not hmac.compare_digest(found, wanted):
         raise PolicyError(
             f"{config.url}: its CA has the fingerprint {found}, not the configured manager.ca_fingerprint "

@@ -7,14 +7,13 @@ queue them; any kernel has it. `nft-bridge`: nftables' own `queue` in the bridge
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
-from pyroute2 import IPRoute, NetNS
+from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from appliance.firewall import nft
 from appliance.model.faults import SystemFault
-from appliance.netns import run_in
+from appliance.netns import entered, run_in
 
 SYSCTLS = Path("/proc/sys/net/bridge")
 VLAN_SYSCTL = SYSCTLS / "bridge-nf-filter-vlan-tagged"
@@ -89,8 +88,7 @@ def switch_bridges(bridges: Iterable[str], netns: str | None, *, on: bool) -> No
     Raises SystemFault.
     """
     try:
-        handle: Any = NetNS(netns, flags=0) if netns else IPRoute()
-        with handle:
+        with entered(netns), IPRoute() as handle:
             for bridge in bridges:
                 for index in handle.link_lookup(ifname=bridge):
                     handle.link("set", index=index, kind="bridge", **dict.fromkeys(BRIDGE_CALLS, int(on)))

@@ -59,13 +59,20 @@ class QueuedBridge:
     def ports(self) -> dict[str, int]:
         """Return the interface number of each guest's port."""
         with NetNS(self.netns, flags=0) as handle:
-            return {
-                guest.name: handle.link_lookup(ifname=guest.tap)[0] for guest in (WEB, CLIENT)
-            }
+            return {guest.name: handle.link_lookup(ifname=guest.tap)[0] for guest in (WEB, CLIENT)}
 
     def kernel_counters(self) -> dict[str, int]:
         """Return what the kernel counts for the queue; empty when nobody has bound it."""
-        names = ("queue", "port_id", "waiting", "copy_mode", "copy_range", "dropped", "user_dropped", "last_id")
+        names = (
+            "queue",
+            "port_id",
+            "waiting",
+            "copy_mode",
+            "copy_range",
+            "dropped",
+            "user_dropped",
+            "last_id",
+        )
         for line in run_in(self.netns, ["cat", "/proc/net/netfilter/nfnetlink_queue"]).splitlines():
             row = dict(zip(names, map(int, line.split()), strict=False))
             if row["queue"] == self.queue:
@@ -86,7 +93,7 @@ def queued_bridge(settings: LabSettings) -> Iterator[QueuedBridge]:
 
 def build_example(package: str, name: str) -> Path:
     """Return the path of an engine example, built if it is not."""
-    script = f'. ../tools/rust-env && cargo build --locked --quiet --release -p {package} --example {name}'
+    script = f". ../tools/rust-env && cargo build --locked --quiet --release -p {package} --example {name}"
     subprocess.run(["sh", "-c", script], cwd=ENGINE, check=True, timeout=900)
     return ENGINE / "target/release/examples" / name
 
