@@ -202,21 +202,21 @@ def _source_chains() -> Iterator[Chain]:
 
 def _violation_chain(violation: Violation) -> Chain:
     """Count the offender, remember what it spoke with, and drop where the guard is enforced."""
-    arp = nft.payload("arp", "saddr ip")
+    protocol = nft.meta("protocol")
+    by_arp = nft.learn(
+        nft.concat(IIF, nft.payload("arp", "saddr ether"), nft.payload("arp", "saddr ip")), "seen_ipv4"
+    )
+    by_ipv4 = nft.learn(nft.concat(IIF, SOURCE_MAC, nft.payload("ip", "saddr")), "seen_ipv4")
+    by_ipv6 = nft.learn(nft.concat(IIF, SOURCE_MAC, nft.payload("ip6", "saddr")), "seen_ipv6")
     learned: dict[Violation, tuple[Rule, ...]] = {
         "mac": (
-            (
-                nft.match(nft.meta("protocol"), "ip"),
-                nft.learn(nft.concat(IIF, SOURCE_MAC, nft.payload("ip", "saddr")), "seen_ipv4"),
-            ),
-            (
-                nft.match(nft.meta("protocol"), "ip6"),
-                nft.learn(nft.concat(IIF, SOURCE_MAC, nft.payload("ip6", "saddr")), "seen_ipv6"),
-            ),
+            (nft.match(protocol, "arp"), by_arp),
+            (nft.match(protocol, "ip"), by_ipv4),
+            (nft.match(protocol, "ip6"), by_ipv6),
         ),
-        "arp": ((nft.learn(nft.concat(IIF, nft.payload("arp", "saddr ether"), arp), "seen_ipv4"),),),
-        "ipv4": ((nft.learn(nft.concat(IIF, SOURCE_MAC, nft.payload("ip", "saddr")), "seen_ipv4"),),),
-        "ipv6": ((nft.learn(nft.concat(IIF, SOURCE_MAC, nft.payload("ip6", "saddr")), "seen_ipv6"),),),
+        "arp": ((by_arp,),),
+        "ipv4": ((by_ipv4,),),
+        "ipv6": ((by_ipv6,),),
     }
     return Chain(
         f"bad_{violation}",

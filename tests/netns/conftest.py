@@ -39,6 +39,7 @@ def running_lab(lab_settings: lab.LabSettings) -> Iterator[lab.LabSettings]:
 def bench(running_lab: lab.LabSettings) -> Iterator[Bench]:
     """The lab's bridge with no ruleset yet; whatever the test loads is removed after it."""
     bench = Bench.of(running_lab)
+    bench.forget_macs()
     yield bench
     steering.teardown(bench.netns)
     run_in(bench.netns, ["conntrack", "-F"])

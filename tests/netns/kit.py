@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pyroute2 import NetNS
+
 from appliance import lab, steering
 from appliance.hypervisor import load_guests, read_links
 from appliance.lab.wire import Exchange, exchange
@@ -83,6 +85,12 @@ class Bench:
         read = steering.read_counters(self.live, self.inventory, self.netns)
         (counters,) = [each for each in read.guests if each.guest == guest]
         return counters
+
+    def forget_macs(self) -> None:
+        """Empty the bridge's table of addresses, which an earlier test's spoofed frames may have filled."""
+        with NetNS(self.netns, flags=0) as handle:
+            (bridge,) = handle.link_lookup(ifname=self.settings.bridge)
+            handle.link("set", index=bridge, kind="bridge", br_fdb_flush=1)
 
     def listing(self) -> str:
         return run_in(self.netns, ["nft", "list", "ruleset"])
