@@ -455,9 +455,13 @@ impl TcpSession {
     ) -> Verdict {
         let limits = self.config.limits;
         let midstream = self.midstream;
+        let fin = tcp.has(flags::FIN);
+        if payload.is_empty() && !fin {
+            // Nothing that could enter the stream; after a FIN such a segment stands one past the end.
+            return Verdict::Accept;
+        }
         let half = self.half_mut(direction);
         let end = offset + payload.len() as i64;
-        let fin = tcp.has(flags::FIN);
         let past_fin = half
             .fin
             .is_some_and(|known| end > known as i64 || (fin && end != known as i64));
@@ -528,7 +532,7 @@ impl TcpSession {
             return Verdict::Accept;
         }
         let kept = match half.fin {
-            Some(fin) if end > fin as i64 => {
+            Some(fin) if end > fin as i64 && !payload.is_empty() => {
                 outcome.events.push(StreamEvent::DataAfterEnd);
                 &payload[..(fin as i64 - offset).clamp(0, payload.len() as i64) as usize]
             }

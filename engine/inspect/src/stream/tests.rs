@@ -372,6 +372,32 @@ fn both_fins_close_and_a_syn_after_that_is_another_connection() {
 }
 
 #[test]
+fn the_acknowledgments_after_a_fin_pass_without_a_word() {
+    for config in [StreamConfig::inline(), StreamConfig::detect()] {
+        let mut talk = Talk::open(config);
+        talk.send(ToServer, flags::FIN | flags::ACK, 0, b"bye");
+        talk.acked = [4, 0];
+        assert_eq!(
+            talk.send(ToClient, flags::ACK, 0, b"answer"),
+            Verdict::Accept
+        );
+        talk.acked = [4, 6];
+        assert_eq!(talk.send(ToServer, flags::ACK, 4, b""), Verdict::Accept);
+        assert!(talk.last.events.is_empty(), "{:?}", talk.last.events);
+        assert_eq!(
+            talk.send(ToClient, flags::FIN | flags::ACK, 6, b""),
+            Verdict::Accept
+        );
+        talk.acked = [4, 7];
+        assert_eq!(talk.send(ToServer, flags::ACK, 4, b""), Verdict::Accept);
+        assert!(talk.last.events.is_empty(), "{:?}", talk.last.events);
+        assert_eq!(talk.session.state(), TcpState::Closed);
+        assert_eq!(talk.session.gap(ToServer), None);
+        assert_eq!(talk.session.gap(ToClient), None);
+    }
+}
+
+#[test]
 fn drops_bytes_past_a_fin_and_a_fin_that_moves() {
     let mut talk = Talk::inline();
     talk.send(ToServer, flags::FIN | flags::ACK, 0, b"abc");

@@ -119,6 +119,12 @@ pub(super) fn decode(link_type: u32, data: &[u8]) -> Result<Packet<'_>, Malforme
         | linktype::IPV6 => super::decode_ip(data),
         linktype::NULL | linktype::LOOP => null(data),
         linktype::PPP => ppp(data),
+        linktype::CISCO_HDLC => {
+            let (header, rest) = data
+                .split_first_chunk::<4>()
+                .ok_or(Malformed::CiscoHdlcTooShort)?;
+            after_ether_type(None, u16::from_be_bytes([header[2], header[3]]), rest)
+        }
         linktype::LINUX_SLL => {
             let (header, rest) = data
                 .split_first_chunk::<16>()

@@ -44,6 +44,8 @@ malformed! {
     PppTooShort => "ppp_too_short", Some("decoder.ppp.pkt_too_small");
     /// A PPP protocol that is not IP.
     PppUnsupported => "ppp_unsupported", Some("decoder.ppp.unsup_proto");
+    /// Fewer bytes than a Cisco HDLC header.
+    CiscoHdlcTooShort => "cisco_hdlc_too_short", Some("decoder.chdlc.pkt_too_small");
     /// A PPPoE session header is cut off.
     PppoeTooShort => "pppoe_too_short", Some("decoder.pppoe.pkt_too_small");
     /// A capture link type that is not decoded.

@@ -18,6 +18,10 @@ mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_capture;
+#[cfg(test)]
 mod tests_defrag;
 mod tunnel;
 mod udp;
@@ -109,6 +113,8 @@ pub mod linktype {
     pub const RAW_OLD_14: u32 = 14;
     /// Raw IP.
     pub const RAW: u32 = 101;
+    /// Cisco HDLC.
+    pub const CISCO_HDLC: u32 = 104;
     /// OpenBSD loopback.
     pub const LOOP: u32 = 108;
     /// Linux cooked capture.
