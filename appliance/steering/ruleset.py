@@ -71,7 +71,7 @@ def load(ruleset: Ruleset, netns: str | None = None, backend: Backend | None = N
 
     A policy change is the one nft batch: a packet sees the old policy or the new one. The queue rules
     go first, as without marks they match nothing; the bridges are switched on last, so that no packet
-    reaches chains that are not there. Raises SystemFault; what was live stays.
+    reaches chains that are not there. Raises SystemFault; the live policy stays then.
     """
     choose_backend(netns, backend)
     run_in(netns, ["iptables-restore", "--noflush"], ruleset.iptables)
