@@ -18,6 +18,9 @@ const MAX_STEPS: u32 = 3_000;
 /// Bytes one evaluation may search through, over and over.
 const MAX_SEARCHED: usize = 64 << 20;
 
+/// Digits of a number in text whose count is not given; Suricata's bound.
+const MAX_DIGITS: usize = 23;
+
 /// The bytes a chain is evaluated on.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
@@ -313,6 +316,7 @@ impl<'a> Run<'a, '_> {
         let count = usize::try_from(self.number(field.count)).ok()?;
         let bytes = self.subject.bytes.get(start..)?;
         let (value, taken) = match field.text_base {
+            Some(base) if count == 0 => digits(&bytes[..bytes.len().min(MAX_DIGITS)], base)?,
             Some(base) => digits(bytes.get(..count.min(bytes.len()))?, base)?,
             None if count > 8 => return None,
             None => {
@@ -493,3 +497,6 @@ fn decode_base64(text: &[u8]) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

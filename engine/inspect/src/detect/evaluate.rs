@@ -92,23 +92,23 @@ impl Matcher {
         if signature.noalert && signature.action == crate::rule::Action::Alert {
             return false;
         }
-        let Some(threshold) = &signature.threshold else {
-            return true;
-        };
         let guest = context
             .sides
             .get(usize::from(hit.side))
             .map_or(0, |side| side.guest);
         let ends = (context.packet.src, context.packet.dst);
-        let table = context.thresholds;
-        match table.count(threshold, signature.key(), guest, ends, context.now_ns) {
-            Permit::Alert => true,
-            Permit::Silent => {
-                hit.alert = false;
-                true
+        for (number, threshold) in (0u8..).zip(&signature.thresholds) {
+            let counter = (signature.key(), number, guest);
+            match context.thresholds.count(threshold, counter, ends, context.now_ns) {
+                Permit::Alert => {}
+                Permit::Silent => {
+                    hit.alert = false;
+                    return true;
+                }
+                Permit::Nothing => return false,
             }
-            Permit::Nothing => false,
         }
+        true
     }
 
     fn gather(&self, lane: &Lane, bytes: &[u8], scratch: &mut Scratch) {
@@ -325,8 +325,8 @@ pub(super) fn conditions_hold(
     flow_fits(signature, context)
         && app_fits(signature, context)
         && signature.packet_tests.iter().all(|test| {
-            let real = !context.packet.pseudo || test.keyword == "ip_proto";
-            real && (test.holds)(context.packet, &test.operand)
+            let shown = !(test.needs_header && context.packet.pseudo);
+            shown && (test.holds)(context.packet, context.flow, &test.operand)
         })
         && signature.flowbit_tests.iter().all(|test| {
             context.flow.is_some() && test.bits.iter().any(|bit| flow.is_set(*bit)) != test.negated

@@ -22,8 +22,8 @@ pub enum Permit {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    signature: u64,
-    guest: u32,
+    /// Signature, which of its thresholds, guest.
+    counter: (u64, u8, u32),
     first: Option<IpAddr>,
     second: Option<IpAddr>,
 }
@@ -57,12 +57,13 @@ impl Thresholds {
         }
     }
 
-    /// Counts one more match from `src` to `dst` for `guest`, and says what becomes of it.
+    /// Counts one more match from `src` to `dst`, and says what becomes of it.
+    ///
+    /// `counter`: signature, which of its thresholds, and guest.
     pub(crate) fn count(
         &self,
         threshold: &Threshold,
-        signature: u64,
-        guest: u32,
+        counter: (u64, u8, u32),
         (src, dst): (IpAddr, IpAddr),
         now_ns: u64,
     ) -> Permit {
@@ -72,12 +73,7 @@ impl Thresholds {
             Track::Both => (Some(src.min(dst)), Some(src.max(dst))),
             Track::Rule => (None, None),
         };
-        let key = Key {
-            signature,
-            guest,
-            first,
-            second,
-        };
+        let key = Key { counter, first, second };
         // A worker that panicked leaves counts behind, not broken invariants.
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= self.max_entries && !entries.contains_key(&key) {
@@ -146,7 +142,7 @@ mod tests {
             seconds: 10,
         };
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let count = |second: &u64| table.count(&threshold, 1, 0, (peer, peer), second * NS_PER_S);
+        let count = |second: &u64| table.count(&threshold, (1, 0, 0), (peer, peer), second * NS_PER_S);
         times_s.iter().map(count).collect()
     }
 
@@ -183,7 +179,7 @@ mod tests {
         };
         for host in 0..10_000u32 {
             let peer = IpAddr::V4(Ipv4Addr::from(host));
-            table.count(&threshold, 1, 0, (peer, peer), u64::from(host));
+            table.count(&threshold, (1, 0, 0), (peer, peer), u64::from(host));
         }
         assert!(table.entries.lock().unwrap().len() <= 100);
     }

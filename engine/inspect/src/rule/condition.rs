@@ -1,7 +1,7 @@
 //! Conditions other than those on buffers.
 use std::fmt;
 
-use crate::detect::PacketView;
+use crate::detect::{FlowView, PacketView};
 
 use super::buffer::TxView;
 use super::number::Range;
@@ -11,8 +11,10 @@ use super::number::Range;
 pub struct PacketTest {
     /// The keyword.
     pub keyword: &'static str,
-    /// Whether the packet fulfils it, given `operand`.
-    pub holds: fn(&PacketView<'_>, &Operand) -> bool,
+    /// It looks at a header, which pseudo packets don't have.
+    pub needs_header: bool,
+    /// Whether the packet, of the flow if there is one, fulfils it, given `operand`.
+    pub holds: fn(&PacketView<'_>, Option<&FlowView>, &Operand) -> bool,
     /// What the rule asks for.
     pub operand: Operand,
 }
@@ -22,6 +24,8 @@ pub struct PacketTest {
 pub enum Operand {
     /// A comparison.
     Range(Range),
+    /// A comparison of what the letter stands for.
+    Of(u8, Range),
     /// Up to three small numbers whose meaning is the keyword's.
     Bits(u8, u8, u8),
     /// Nothing.

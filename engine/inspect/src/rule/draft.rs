@@ -66,7 +66,7 @@ pub struct Draft {
     pub flowbit_changes: Vec<FlowbitChange>,
     pub tx_tests: Vec<TxTest>,
     pub inspections: Vec<Inspection>,
-    pub threshold: Option<Threshold>,
+    pub thresholds: Vec<Threshold>,
     pub noalert: bool,
     variables: Vec<(String, usize)>,
     active: Active,
@@ -100,7 +100,7 @@ impl Draft {
             flowbit_changes: Vec::new(),
             tx_tests: Vec::new(),
             inspections: Vec::new(),
-            threshold: None,
+            thresholds: Vec::new(),
             noalert: action == Action::Pass,
             variables: Vec::new(),
             active: Active::Payload,
@@ -153,6 +153,18 @@ impl Draft {
                 buffer.name
             ))),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether `buffer` is the active sticky buffer, as it is.
+    pub fn is_in(&self, buffer: &'static Buffer) -> bool {
+        match &self.active {
+            Active::Named(named, transforms) => *named == buffer && transforms.is_empty(),
+            Active::Buffer(at) => {
+                let inspection = &self.inspections[*at];
+                inspection.buffer == Some(buffer) && inspection.transforms.is_empty()
+            }
+            Active::Payload | Active::Base64(..) => false,
         }
     }
 

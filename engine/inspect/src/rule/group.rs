@@ -60,7 +60,14 @@ pub trait Member: Sized + fmt::Debug {
 /// Errors: unbalanced brackets, empty members, nesting past the bound, `!any`, members that cannot be read.
 pub fn parse<T: Member>(text: &str) -> Result<Group<T>, Reason> {
     let bad = || Reason::BadGroup(text.into());
-    let (negated, group) = member(text.trim(), 0).ok_or_else(bad)?;
+    // Suricata takes a list without its outermost brackets.
+    let bare_list = split_members(text).is_some_and(|members| members.len() > 1);
+    let found = if bare_list {
+        list(text, 0).map(|group| (false, group))
+    } else {
+        member(text.trim(), 0)
+    };
+    let (negated, group) = found.ok_or_else(bad)?;
     match (negated, group) {
         (true, Group::Any) => Err(bad()),
         (true, group) => Ok(Group::not(group)),

@@ -20,6 +20,8 @@ mod signature;
 pub(crate) mod threshold;
 mod transform;
 mod validate;
+#[cfg(test)]
+mod tests;
 mod variables;
 
 use std::collections::hash_map::{Entry, HashMap};

@@ -224,8 +224,8 @@ pub struct Signature {
     pub(crate) tx_tests: Vec<TxTest>,
     /// Conditions on payload and buffers, one entry a buffer.
     pub(crate) inspections: Vec<Inspection>,
-    /// `threshold` or `detection_filter`.
-    pub(crate) threshold: Option<Threshold>,
+    /// `threshold` and `detection_filter`: all must permit an alert.
+    pub(crate) thresholds: Vec<Threshold>,
     /// A match makes no alert.
     pub(crate) noalert: bool,
     /// Where and when it is evaluated.

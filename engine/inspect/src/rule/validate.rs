@@ -53,7 +53,7 @@ pub fn finish(mut draft: Draft, file: &str, line: u32) -> Result<Signature, Reas
         flowbit_changes: draft.flowbit_changes,
         tx_tests: draft.tx_tests,
         inspections: draft.inspections,
-        threshold: draft.threshold,
+        thresholds: draft.thresholds,
         noalert: draft.noalert,
         scene,
     })

@@ -107,8 +107,10 @@ fn check(keyword: &str, field: &ByteField, text: bool) -> Result<(), Reason> {
         return Err(Reason::bad_value(keyword, "hex, dec and oct need 'string'"));
     }
     let most = if text { MAX_DIGITS } else { MAX_BINARY };
+    // No count before text is as many digits as there are.
+    let least = i64::from(!text);
     match field.count {
-        Number::Fixed(count) if !(1..=most).contains(&count) => Err(Reason::bad_value(
+        Number::Fixed(count) if !(least..=most).contains(&count) => Err(Reason::bad_value(
             keyword,
             format!("{count} bytes are not a number"),
         )),

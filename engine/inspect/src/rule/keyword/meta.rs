@@ -69,6 +69,8 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     },
 ];
 
+/// How many thresholds one signature may have; all must permit an alert.
+const MAX_THRESHOLDS: usize = 4;
 /// The version of Suricata whose language this is: what `requires: version` is measured against.
 const LANGUAGE_VERSION: [u32; 3] = [7, 0, 10];
 
@@ -85,7 +87,10 @@ fn msg(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
                 plain.push(*byte);
                 escaped = false;
             }
-            _ if escaped => return Err(Reason::bad_value(keyword, "unknown escape")),
+            _ if escaped => {
+                plain.extend([b'\\', *byte]);
+                escaped = false;
+            }
             _ => plain.push(*byte),
         }
     }
@@ -295,10 +300,11 @@ fn set_threshold(
                 count,
                 seconds,
             };
-            match draft.threshold.replace(threshold) {
-                None => Ok(()),
-                Some(_) => Err(Reason::Conflict("two thresholds".into())),
+            draft.thresholds.push(threshold);
+            if draft.thresholds.len() > MAX_THRESHOLDS {
+                return Err(Reason::Conflict(format!("more than {MAX_THRESHOLDS} thresholds")));
             }
+            Ok(())
         }
         _ => Err(Reason::bad_value(
             keyword,

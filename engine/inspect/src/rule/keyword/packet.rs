@@ -5,7 +5,7 @@ use super::super::lexer::{printable, unquote};
 use super::super::number::Range;
 use super::super::Reason;
 use super::{text, Keyword, Meaning};
-use crate::detect::PacketView;
+use crate::detect::{FlowView, PacketView};
 
 /// A keyword that compares one header field, absent in some packets, with a number.
 macro_rules! compare {
@@ -16,7 +16,7 @@ macro_rules! compare {
                 fn read($packet: &PacketView<'_>) -> Option<u64> {
                     $field
                 }
-                let holds = |packet: &PacketView<'_>, operand: &Operand| match operand {
+                let holds = |packet: &PacketView<'_>, _: Option<&FlowView>, operand: &Operand| match operand {
                     Operand::Range(range) => read(packet).is_some_and(|found| range.holds(found)),
                     _ => false,
                 };
@@ -59,6 +59,10 @@ pub(super) const KEYWORDS: &[Keyword] = &[
         meaning: Meaning::Value(ip_proto),
     },
     Keyword {
+        names: &["stream_size"],
+        meaning: Meaning::Value(stream_size),
+    },
+    Keyword {
         names: &["sameip"],
         meaning: Meaning::Flag(sameip),
     },
@@ -72,12 +76,13 @@ fn range(keyword: &str, value: &[u8]) -> Result<Range, Reason> {
 fn add(
     draft: &mut Draft,
     keyword: &'static str,
-    holds: fn(&PacketView<'_>, &Operand) -> bool,
+    holds: fn(&PacketView<'_>, Option<&FlowView>, &Operand) -> bool,
     operand: Operand,
 ) {
     draft.needs_packet = true;
     draft.packet_tests.push(PacketTest {
         keyword,
+        needs_header: true,
         holds,
         operand,
     });
@@ -137,7 +142,7 @@ fn flags(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let (wanted, ignored) = value.split_once(',').unwrap_or((value, "0"));
     let (modifier, bits) = modifier_and_bits(wanted, tcp_flag).ok_or_else(bad)?;
     let (_, ignored) = modifier_and_bits(ignored, tcp_flag).ok_or_else(bad)?;
-    let holds = |packet: &PacketView<'_>, operand: &Operand| {
+    let holds = |packet: &PacketView<'_>, _: Option<&FlowView>, operand: &Operand| {
         packet
             .tcp
             .is_some_and(|tcp| compare_bits(tcp.flags, operand))
@@ -162,7 +167,7 @@ fn fragbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
     let (modifier, bits) = modifier_and_bits(value, bit)
         .ok_or_else(|| Reason::bad_value(keyword, format!("'{value}'")))?;
     let holds =
-        |packet: &PacketView<'_>, operand: &Operand| compare_bits(packet.fragment_bits, operand);
+        |packet: &PacketView<'_>, _: Option<&FlowView>, operand: &Operand| compare_bits(packet.fragment_bits, operand);
     add(draft, "fragbits", holds, Operand::Bits(modifier, bits, 0));
     Ok(())
 }
@@ -200,24 +205,60 @@ fn ip_proto(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
         _ => Range::parse(value)
             .map_err(|_| Reason::bad_value(keyword, format!("'{}'", printable(value))))?,
     };
-    let holds = |packet: &PacketView<'_>, operand: &Operand| match operand {
+    let holds = |packet: &PacketView<'_>, _: Option<&FlowView>, operand: &Operand| match operand {
         Operand::Range(range) => range.holds(packet.ip_proto.into()),
         _ => false,
     };
     // What carries a payload is decided by the protocol, so this alone does not ask for single packets.
     draft.packet_tests.push(PacketTest {
         keyword: "ip_proto",
+        needs_header: false,
         holds,
         operand: Operand::Range(range),
     });
     Ok(())
 }
 
+/// `client,>,100`: how far a direction's stream has come, the SYN counted as one byte.
+fn stream_size(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let value = text(keyword, unquote(value, false).unwrap_or(value))?;
+    let bad = || Reason::bad_value(keyword, format!("'{value}'"));
+    let parts: Vec<_> = value.split(',').map(str::trim).collect();
+    let [whose, comparison, number] = parts[..] else {
+        return Err(bad());
+    };
+    if !matches!(whose, "client" | "server" | "both" | "either") {
+        return Err(bad());
+    }
+    let range = range(keyword, format!("{comparison}{number}").as_bytes())?;
+    draft.also_packet = true;
+    draft.packet_tests.push(PacketTest {
+        keyword: "stream_size",
+        needs_header: false,
+        holds: stream_size_holds,
+        operand: Operand::Of(whose.as_bytes()[0], range),
+    });
+    Ok(())
+}
+
+fn stream_size_holds(_: &PacketView<'_>, flow: Option<&FlowView>, operand: &Operand) -> bool {
+    let (Some(flow), Operand::Of(whose, range)) = (flow, operand) else {
+        return false;
+    };
+    let [client, server] = flow.stream_bytes.map(|bytes| range.holds(bytes + 1));
+    match whose {
+        b'c' => client,
+        b's' => server,
+        b'b' => client && server,
+        _ => client || server,
+    }
+}
+
 fn sameip(draft: &mut Draft, _keyword: &str) -> Result<(), Reason> {
     add(
         draft,
         "sameip",
-        |packet, _| packet.src == packet.dst,
+        |packet, _, _| packet.src == packet.dst,
         Operand::None,
     );
     Ok(())

@@ -15,6 +15,7 @@ fn parse(draft: &mut Draft, _keyword: &str, value: &[u8]) -> Result<(), Reason> 
     let test = Test::Pcre(parsed.pcre);
     match parsed.buffer_flag.and_then(buffer) {
         None => draft.push(test),
+        Some(buffer) if draft.is_in(buffer) => draft.push(test),
         Some(_) if draft.in_buffer() => Err(Reason::Conflict(
             "pcre: a flag that names a buffer cannot follow a sticky buffer".into(),
         )),

@@ -1,0 +1,186 @@
+//! Whole rules: what loads, and why the rest is refused.
+use proptest::prelude::*;
+
+use super::*;
+
+fn check_text(text: &str) -> (Vec<Signature>, Vec<Refusal>) {
+    check(&[("test.rules".into(), text.into())])
+}
+
+/// Why a single rule with these options is refused.
+fn refusal(options: &str) -> Reason {
+    let (loaded, mut refused) = check_text(&format!("alert tcp any any -> any any ({options})"));
+    assert!(loaded.is_empty(), "loaded: {options}");
+    refused.remove(0).reason
+}
+
+const GOOD: &str = r#"drop http $EXTERNAL_NET any -> [$HOME_NET,!10.0.0.0/8] [80,8000:8080,!8001] (msg:"Shell\; \"shock\" CVE-2014-6271"; flow:established,to_server; http.header; content:"() {|20|"; nocase; fast_pattern; content:"x"; distance:0; within:10; http.uri; bsize:<100; pcre:"/^\/cgi/i"; flowbits:set,seen; reference:cve,2014-6271; reference:url,example.org/a; classtype:attempted-admin; metadata:cve CVE_2014_6278, severity high; target:dest_ip; threshold:type limit, track by_src, count 1, seconds 60; sid:100; rev:3; gid:2;)"#;
+
+#[test]
+fn keeps_what_events_say_of_a_signature() {
+    let (loaded, refused) = check_text(&format!("# a comment\n\n{GOOD}\n"));
+    assert_eq!(refused, []);
+    let signature = &loaded[0];
+    assert_eq!((signature.gid, signature.sid, signature.rev), (2, 100, 3));
+    assert_eq!(signature.msg, r#"Shell; "shock" CVE-2014-6271"#);
+    assert_eq!((signature.action, signature.priority), (Action::Drop, 1));
+    assert_eq!(signature.cves, ["CVE-2014-6271", "CVE-2014-6278"]);
+    assert_eq!(signature.references, ["cve,2014-6271", "url,example.org/a"]);
+    assert_eq!(signature.metadata[1], ("severity".into(), "high".into()));
+    assert_eq!((signature.file.as_str(), signature.line), ("test.rules", 3));
+    assert_eq!(signature.target, Some(Target::Destination));
+}
+
+#[test]
+fn names_file_line_sid_and_reason() {
+    let (_, refused) = check_text("\nalert tcp any any -> any any (lua:x.lua; sid:7;)");
+    assert_eq!(refused[0].to_string(), "test.rules:2: sid 7: keyword 'lua' is not supported");
+}
+
+#[test]
+fn tells_unsupported_from_unknown() {
+    assert_eq!(refusal("ja3.hash; content:\"a\"; sid:1;"), Reason::UnsupportedKeyword("ja3.hash".into()));
+    assert_eq!(refusal("nonsense:1; sid:1;"), Reason::UnknownKeyword("nonsense".into()));
+}
+
+#[test]
+fn refuses_what_contradicts_itself() {
+    for options in [
+        "nocase; sid:1;",
+        "content:\"a\"; offset:1; distance:1; sid:1;",
+        "content:\"a\"; within:5; depth:5; sid:1;",
+        "content:\"abc\"; depth:2; sid:1;",
+        "content:\"abc\"; within:2; sid:1;",
+        "content:\"a\"; startswith; offset:1; sid:1;",
+        "content:\"a\"; nocase; nocase; sid:1;",
+        "content:\"a\"; fast_pattern; content:\"b\"; fast_pattern; sid:1;",
+        "content:!\"a\"; distance:0; fast_pattern; sid:1;",
+        "content:\"a\"; fast_pattern:0,2; sid:1;",
+        "content:\"a\"; offset:1; fast_pattern:only; sid:1;",
+        "flow:to_server,to_client; sid:1;",
+        "flow:established,not_established; sid:1;",
+        "flow:to_client; http.uri; content:\"a\"; sid:1;",
+        "http.uri; content:\"a\"; http.stat_code; content:\"200\"; sid:1;",
+        "http.uri; content:\"a\"; dsize:>1; sid:1;",
+        "http.uri; sid:1;",
+        "http.uri; http.method; content:\"a\"; sid:1;",
+        "http.host; content:\"Example\"; sid:1;",
+        "http.uri; content:\"abc\"; bsize:2; sid:1;",
+        "bsize:2; sid:1;",
+        "dotprefix; content:\"a\"; sid:1;",
+        "flowbits:set,a; flowbits:unset,a; sid:1;",
+        "flowbits:isset,a; flowbits:isnotset,a; sid:1;",
+        "content:\"a\"; http_uri; http_header; sid:1;",
+        "http.uri; content:\"a\"; http_header; sid:1;",
+        "threshold:type limit, track by_src, count 1; sid:1;",
+        "flow:only_stream; dsize:1; content:\"a\"; sid:1;",
+        "content:\"a\"",
+        "content:a; sid:1;",
+        "msg:\"no sid\";",
+        "sid:0;",
+        "sid:1; sid:2;",
+        "sid:4294967296;",
+        "priority:0; sid:1;",
+        "requires:version >= 8; sid:1;",
+    ] {
+        refusal(options);
+    }
+}
+
+#[test]
+fn refuses_a_header_that_is_not_one() {
+    for rule in [
+        "alert",
+        "alert tcp any any -> any any",
+        "alert tcp any any -> any (sid:1;)",
+        "alert tcp any any => any any (sid:1;)",
+        "block tcp any any -> any any (sid:1;)",
+        "alert xyz any any -> any any (sid:1;)",
+        "alert modbus any any -> any any (sid:1;)",
+        "alert tcp $NOWHERE any -> any any (sid:1;)",
+        "alert tcp any $NOPORT -> any any (sid:1;)",
+        "alert tcp !any any -> any any (sid:1;)",
+        "alert tcp 10.0.0.0/33 any -> any any (sid:1;)",
+        "alert tcp 10.0.0.9-10.0.0.1 any -> any any (sid:1;)",
+        "alert tcp [10.0.0.1 any -> any any (sid:1;)",
+        "alert tcp any 70000 -> any any (sid:1;)",
+        "alert tcp any 9:1 -> any any (sid:1;)",
+        "alert udp any any -> any any (http.uri; content:\"a\"; sid:1;)",
+        "alert tls any any -> any any (http.uri; content:\"a\"; sid:1;)",
+    ] {
+        let (loaded, refused) = check_text(rule);
+        assert_eq!((loaded.len(), refused.len()), (0, 1), "{rule}");
+    }
+}
+
+#[test]
+fn of_two_with_one_sid_the_newer_rev_is_loaded() {
+    let rule = |rev| format!("alert tcp any any -> any any (msg:\"{rev}\"; sid:1; rev:{rev};)\n");
+    let (loaded, refused) = check_text(&[rule(1), rule(3), rule(2), rule(3)].concat());
+    assert_eq!((loaded.len(), loaded[0].rev), (1, 3));
+    assert_eq!(refused[0].reason, Reason::Superseded { rev: 3 });
+    assert_eq!(refused[0].line, 1);
+    assert!(matches!(refused[1].reason, Reason::Duplicate { line: 2, .. }));
+    assert!(matches!(refused[2].reason, Reason::Duplicate { line: 2, .. }));
+}
+
+#[test]
+fn every_prefix_of_a_good_rule_is_loaded_or_refused() {
+    for end in 1..=GOOD.len() {
+        let (loaded, refused) = check_text(&GOOD[..end]);
+        assert_eq!(loaded.len() + refused.len(), 1, "{}", &GOOD[..end]);
+        assert_eq!(loaded.len() == 1, end == GOOD.len());
+    }
+}
+
+#[test]
+fn refuses_a_variable_that_is_defined_through_itself() {
+    let mut variables = Variables::default();
+    variables.set_addresses("A", "10.0.0.1").unwrap();
+    variables.set_addresses("B", "[$A,10.0.0.2]").unwrap();
+    assert!(variables.set_addresses("A", "!$B").is_err());
+    assert!(variables.set_addresses("HOME_NET", "!$EXTERNAL_NET").is_err());
+    assert!(variables.set_ports("P", "$P").is_err());
+}
+
+/// Bytes that look like rules often enough to get deep into the parser.
+fn rule_like() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop_oneof![
+        prop::sample::select(supported_keywords().collect::<Vec<_>>()).prop_map(str::to_string),
+        prop::sample::select(vec![
+            "alert", "tcp", "http", "any", "->", "<>", "$HOME_NET", "[1.2.3.4,!5.6.0.0/16]", "80:", "(",
+            ")", ";", ":", "\"", "!", "|", "41", "\\", ",", "relative", "a", "\"/a/R\"", "\"a|00|b\"",
+            "isset", "4", "0x10", "little", "string", "dec", "track by_src", "seconds 1",
+        ])
+        .prop_map(str::to_string),
+        "[ -~]{0,4}",
+    ];
+    prop::collection::vec(word, 0..30).prop_map(|words| words.join(" ").into_bytes())
+}
+
+proptest! {
+    #[test]
+    fn never_panics_on_any_bytes(text: Vec<u8>) {
+        check(&[("x".into(), text)]);
+    }
+
+    #[test]
+    fn never_panics_on_what_looks_like_a_rule(words in rule_like()) {
+        check(&[("x".into(), words)]);
+    }
+
+    #[test]
+    fn never_panics_on_options_of_a_good_header(words in rule_like()) {
+        let text = [b"alert tcp any any -> any any (".to_vec(), words, b" sid:1;)".to_vec()].concat();
+        let (loaded, refused) = check(&[("x".into(), text)]);
+        prop_assert_eq!(loaded.len() + refused.len(), 1);
+        crate::detect::Matcher::compile(loaded, &Variables::default());
+    }
+
+    #[test]
+    fn never_panics_on_a_damaged_rule(at in 0..GOOD.len(), byte: u8) {
+        let mut text = GOOD.as_bytes().to_vec();
+        text[at] = byte;
+        check(&[("x".into(), text)]);
+    }
+}
