@@ -189,6 +189,7 @@ fn dialogues() -> Vec<Vec<(Direction, Vec<u8>)>> {
         vec![to_server(b"\r\n  GET\t/x\\..\\y   HTTP/1.0 \r\nA: b\r\n  folded\r\nno colon\r\nB : c\r\n\r\n"), to_client(b"\r\nHTTP/1.0 200 OK\r\n\r\nuntil close")],
         vec![to_server(GET), to_client(b"HTTP/1.1 200 OK\rA: b\n\rContent-Length: 3\r\r\n\r\nabc")],
         vec![to_server(GET), to_client(b"HTTP/1.1 200 OK\r\nA: b\r\n \nabc")],
+        vec![to_server(b"GET /old\r\n"), to_client(b"Hello\nHTTP/1.1 is not spoken here\n")],
     ]
 }
 
@@ -247,7 +248,8 @@ fn every_prefix_ends_without_open_ends() {
 fn request_lines_are_read_as_servers_read_them() {
     use HttpEvent::*;
     // line, method, target, protocol, events
-    let rows: &[(&[u8], &str, &str, &str, &[HttpEvent])] = &[
+    type Row<'a> = (&'a [u8], &'a str, &'a str, &'a str, &'a [HttpEvent]);
+    let rows: &[Row<'_>] = &[
         (b"GET / HTTP/1.0", "GET", "/", "HTTP/1.0", &[]),
         (
             b"  GET / HTTP/1.0",

@@ -35,13 +35,15 @@ pub(super) struct Fields {
 
 impl Fields {
     /// Adds one line, without its end; `raw` is the same with it.
+    ///
+    /// White space at its beginning, or a NUL, makes it the continuation of the line before.
     pub(super) fn add_line(&mut self, text: &[u8], raw: &[u8], target: &mut Target<'_>) {
         if target.headers.raw.len() + raw.len() > target.max_block_bytes {
             target.events.raise(target.side.too_long());
             return;
         }
         target.headers.raw.extend_from_slice(raw);
-        if !matches!(text.first(), Some(b' ' | b'\t')) {
+        if !matches!(text.first(), Some(b' ' | b'\t' | 0)) {
             self.finish(target);
             self.open = Some(text.to_vec());
             return;
@@ -165,7 +167,9 @@ fn parse_field(line: &[u8], side: Side, events: &mut Events) -> Header {
             value: trim(line).to_vec(),
         };
     };
-    let name = trim_end(&line[..colon]);
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | 0x0b | 0x0c);
+    let end = line[..colon].iter().rposition(|byte| !is_space(byte));
+    let name = &line[..end.map_or(0, |at| at + 1)];
     if name.is_empty() || name.len() < colon || !name.iter().copied().all(is_token) {
         events.raise(side.invalid());
     }
@@ -284,10 +288,13 @@ mod tests {
     #[test]
     fn reads_fields_as_servers_do() {
         use HttpEvent::*;
-        let rows: &[(&[&str], &[(&str, &str)], &[HttpEvent])] = &[
+        type Row<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [HttpEvent]);
+        let rows: &[Row<'_>] = &[
             (&["Host: a"], &[("Host", "a")], &[]),
             (&["Host:a\t "], &[("Host", "a")], &[]),
             (&["Host : a"], &[("Host", "a")], &[RequestHeaderInvalid]),
+            (&["Host\x0b: a"], &[("Host", "a")], &[RequestHeaderInvalid]),
+            (&["Host\x0c: a"], &[("Host", "a")], &[RequestHeaderInvalid]),
             (&["A b: c"], &[("A b", "c")], &[RequestHeaderInvalid]),
             (&[": c"], &[("", "c")], &[RequestHeaderInvalid]),
             (

@@ -98,7 +98,7 @@ impl ResponseReader {
                     if !self.line.read(input) {
                         return None;
                     }
-                    if let Some(effect) = self.header_line(*input, store, settings) {
+                    if let Some(effect) = self.header_line(input, store, settings) {
                         return Some(effect);
                     }
                 }
@@ -107,7 +107,7 @@ impl ResponseReader {
                     self.add_header_line(store, settings);
                     self.state = State::Headers;
                     if !folded {
-                        if let Some(effect) = self.end_block(*input, store, settings) {
+                        if let Some(effect) = self.end_block(input, store, settings) {
                             return Some(effect);
                         }
                     }
@@ -131,18 +131,6 @@ impl ResponseReader {
     }
 
     fn read_line(&mut self, input: &mut &[u8], store: &mut Store, settings: &Settings) {
-        if self.current.is_none() && self.line.pending().is_empty() && self.answers_simple(store) {
-            if is_status_line(input) != Some(true) {
-                self.take_next(store);
-                self.state = State::Body;
-                self.body = Some(BodyReader::new(
-                    Framing::UntilClose,
-                    None,
-                    settings.response_depth_bytes,
-                ));
-                return;
-            }
-        }
         let whole = self.line.read(input);
         let text = if whole {
             self.line.text()
@@ -158,12 +146,24 @@ impl ResponseReader {
             Some(true) => {}
             None if !whole && !overlong => {}
             _ => {
-                self.choose_for_junk(store);
-                self.junk_bytes(store, settings);
                 self.state = if whole { State::Line } else { State::Junk };
+                self.begin_junk(store, settings);
                 self.line.reset();
             }
         }
+    }
+
+    /// Bytes that are no status line: all of an HTTP/0.9 response, or junk.
+    fn begin_junk(&mut self, store: &mut Store, settings: &Settings) {
+        if self.current.is_none() && self.answers_simple(store) {
+            self.take_next(store);
+            self.state = State::Body;
+            let depth = settings.response_depth_bytes;
+            self.body = Some(BodyReader::new(Framing::UntilClose, None, depth));
+        } else {
+            self.choose_for_junk(store);
+        }
+        self.junk_bytes(store, settings);
     }
 
     /// Whether the next response answers an HTTP/0.9 request, and so has neither status line nor headers.
@@ -464,8 +464,7 @@ impl ResponseReader {
                 if is_status_line(self.line.pending()) == Some(true) {
                     self.end_line(store);
                 } else {
-                    self.choose_for_junk(store);
-                    self.junk_bytes(store, settings);
+                    self.begin_junk(store, settings);
                 }
             }
             State::Headers | State::Trailer | State::SpaceLine => {
