@@ -6,20 +6,23 @@ import re
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pyroute2 import NetNS, netns
 
-from appliance.lab import LabSettings
+from appliance.lab import CLIENT, WEB, LabSettings
 from appliance.lab import topology as lab_topology
-from appliance.lab.settings import CLIENT, WEB
 from appliance.netns import command_in, run_in
 
 ENGINE = Path(__file__).parents[2] / "engine"
 PATIENCE_S = 20
+"""How long what must happen may take on a busy machine."""
+SILENCE_S = 1.5
+"""How long is listened for what must not come."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +47,16 @@ class QueuedBridge:
         """The client's namespace."""
         return self.settings.guest_netns(CLIENT)
 
-    @property
-    def web_address(self) -> str:
-        """The server's IPv4 address."""
-        return WEB.ipv4
+    def steer(self, *matches: str, bypass: bool = False) -> None:
+        """Send forwarded frames to the queue; with matches (iptables words) each to its own, from `queue` on.
 
-    def steer(self, *, bypass: bool, match: tuple[str, ...] = ()) -> None:
-        """Send forwarded frames to the queue instead of what was steered before."""
-        target = ["-j", "NFQUEUE", "--queue-num", str(self.queue), *(["--queue-bypass"] if bypass else [])]
-        rule = ["-A", "FORWARD", "-m", "physdev", "--physdev-is-bridged", *match, *target]
+        Replaces what was steered before.
+        """
         run_in(self.netns, ["iptables", "-w", "-t", "mangle", "-F", "FORWARD"])
-        run_in(self.netns, ["iptables", "-w", "-t", "mangle", *rule])
+        for number, match in enumerate(matches or ("",), self.queue):
+            rule = f"-A FORWARD -m physdev --physdev-is-bridged {match} -j NFQUEUE --queue-num {number}"
+            words = [*rule.split(), *(["--queue-bypass"] if bypass else [])]
+            run_in(self.netns, ["iptables", "-w", "-t", "mangle", *words])
 
     def ports(self) -> dict[str, int]:
         """Return the interface number of each guest's port."""
@@ -93,8 +95,8 @@ def queued_bridge(settings: LabSettings) -> Iterator[QueuedBridge]:
 
 def build_example(package: str, name: str) -> Path:
     """Return the path of an engine example, built if it is not."""
-    script = f". ../tools/rust-env && cargo build --locked --quiet --release -p {package} --example {name}"
-    subprocess.run(["sh", "-c", script], cwd=ENGINE, check=True, timeout=900)
+    build = f"cargo build --locked --quiet --release -p {package} --example {name}"
+    subprocess.run(["sh", "-c", f". ../tools/rust-env && {build}"], cwd=ENGINE, check=True, timeout=1800)
     return ENGINE / "target/release/examples" / name
 
 
@@ -107,56 +109,136 @@ class Program:
     lines: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
+        command = command_in(self.netns, self.argv)
         self.process = subprocess.Popen(
-            command_in(self.netns, self.argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
-        self._ready = threading.Event()
+        self._printed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        assert self._ready.wait(PATIENCE_S), f"{self.argv[0]} did not get ready"
-        assert "ready" in self.lines, f"{self.argv[0]} ended early: {self.lines}"
+        self.await_line(lambda line: line == "ready")
         return self
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.append(line.strip())
-            if line == "ready\n":
-                self._ready.set()
-        self._ready.set()
+            with self._printed:
+                self.lines.append(line.strip())
+                self._printed.notify_all()
 
-    def stop(self) -> dict[str, int]:
-        """End it as its user would; return its counters."""
+    def await_line(self, wanted: Callable[[str], bool], after: int = 0) -> str:
+        """Return the first line, of those after the first `after`, that is wanted."""
+        with self._printed:
+            found = self._printed.wait_for(
+                lambda: next(filter(wanted, self.lines[after:]), None), timeout=PATIENCE_S
+            )
+        assert found, f"{self.argv[0]} did not say it: {self.lines[-5:]}, exit {self.process.poll()}"
+        return found
+
+    def tell(self, line: str) -> None:
+        """Write a line to its input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+
+    def stats(self) -> dict[str, Any]:
+        """Ask for its counters and return them."""
+        before = len(self.lines)
+        self.tell("stats")
+        answer: dict[str, Any] = json.loads(self.await_line(lambda line: line.startswith("{"), before))
+        return answer
+
+    def stop(self) -> str:
+        """End it as its user would; return its last line."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         assert self.process.wait(PATIENCE_S) == 0
         self._reader.join(PATIENCE_S)
-        return {name: int(value) for name, value in re.findall(r"(\w+): (\d+)", self.lines[-1])}
+        return self.lines[-1]
+
+    def counters(self) -> dict[str, int]:
+        """Stop it; return the counters it prints at its end."""
+        return {name: int(value) for name, value in re.findall(r"(\w+): (\d+)", self.stop())}
+
+    def reports(self) -> list[dict[str, Any]]:
+        """Return the JSON lines it printed."""
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
 
     def kill(self) -> None:
         """`kill -9`."""
         self.process.kill()
         self.process.wait(PATIENCE_S)
 
-    def reports(self) -> list[dict[str, object]]:
-        """Return the JSON lines it printed."""
-        return [json.loads(line) for line in self.lines if line.startswith("{")]
-
     def __exit__(self, *_: object) -> None:
         self.kill()
         self._reader.join(PATIENCE_S)
 
 
-def socket_in(name: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
-    """Return an IPv4 socket of the namespace, with a time limit on every operation."""
+def socket_in(
+    name: str, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET, protocol: int = 0
+) -> socket.socket:
+    """Return a socket of the namespace, with a time limit on every operation."""
     made: list[socket.socket] = []
 
     def make() -> None:
         netns.setns(name)  # of this thread only
-        made.append(socket.socket(socket.AF_INET, kind))
+        made.append(socket.socket(family, kind, protocol))
 
     thread = threading.Thread(target=make)
     thread.start()
     thread.join(PATIENCE_S)
     made[0].settimeout(PATIENCE_S)
     return made[0]
+
+
+@contextlib.contextmanager
+def tcp_pair(bridge: QueuedBridge, port: int = 6000) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Yield the client's and the server's end of a connection across the bridge."""
+    with socket_in(bridge.web) as listener, socket_in(bridge.client) as client:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((WEB.ipv4, port))
+        listener.listen()
+        client.connect((WEB.ipv4, port))
+        server, _ = listener.accept()
+        with server:
+            server.settimeout(PATIENCE_S)
+            yield client, server
+
+
+@contextlib.contextmanager
+def udp_pair(bridge: QueuedBridge, port: int = 6001) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Yield the client's socket, connected to the server's."""
+    with (
+        socket_in(bridge.web, socket.SOCK_DGRAM) as server,
+        socket_in(bridge.client, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind((WEB.ipv4, port))
+        client.connect((WEB.ipv4, port))
+        yield client, server
+
+
+def read_exactly(stream: socket.socket, count: int) -> bytes:
+    """Return the next count bytes of the stream."""
+    received = bytearray()
+    while len(received) < count:
+        part = stream.recv(1 << 20)
+        assert part, "closed early"
+        received += part
+    return bytes(received)
+
+
+def datagrams_until_silence(server: socket.socket) -> list[bytes]:
+    """Return what arrives until nothing has come for a while."""
+    server.settimeout(SILENCE_S)
+    received = []
+    with contextlib.suppress(TimeoutError):
+        while True:
+            received.append(server.recv(65535))
+    return received
+
+
+def eventually(check: Callable[[], bool]) -> None:
+    """Return once check() is true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not check():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)

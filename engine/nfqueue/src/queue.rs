@@ -60,12 +60,12 @@ impl Queue {
     /// Errors name the queue and the reason: no right (CAP_NET_ADMIN), the number taken by another process, or a
     /// kernel without NFQUEUE.
     pub fn open(config: &QueueConfig) -> io::Result<Self> {
-        Self::bind(config).map_err(|error| explain(config.number, &error))
+        let socket = Socket::open().map_err(|error| explain(config.number, &error, true))?;
+        let privileged = set_receive_buffer(&socket, config.receive_buffer);
+        Self::bind(socket, config).map_err(|error| explain(config.number, &error, privileged))
     }
 
-    fn bind(config: &QueueConfig) -> io::Result<Self> {
-        let socket = Socket::open()?;
-        set_receive_buffer(&socket, config.receive_buffer)?;
+    fn bind(socket: Socket, config: &QueueConfig) -> io::Result<Self> {
         // Otherwise one overrun stops delivery until the buffer is empty. Losses show as gaps between ids.
         socket.set_option(libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)?;
         let mut queue = Self {
@@ -272,18 +272,24 @@ fn answer_to(sequence: u32, datagram: &[u8]) -> Option<io::Result<()>> {
     })
 }
 
-fn set_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<()> {
+/// Sets the size as far as we may; returns whether we may anything, which is to have CAP_NET_ADMIN here.
+fn set_receive_buffer(socket: &Socket, bytes: usize) -> bool {
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    // The force needs CAP_NET_ADMIN in the first user namespace; in another one the system's limit holds.
-    socket
+    let forced = socket
         .set_option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
-        .or_else(|_| socket.set_option(libc::SOL_SOCKET, libc::SO_RCVBUF, bytes))
+        .is_ok();
+    // A smaller buffer than asked for only means that packets are lost earlier, which is counted.
+    if !forced {
+        let _ = socket.set_option(libc::SOL_SOCKET, libc::SO_RCVBUF, bytes);
+    }
+    forced
 }
 
-fn explain(number: u16, error: &io::Error) -> io::Error {
+/// The kernel says EPERM both to those without the right and for a queue that is another's.
+fn explain(number: u16, error: &io::Error, privileged: bool) -> io::Error {
     let reason = match error.raw_os_error() {
-        Some(libc::EPERM) => "needs CAP_NET_ADMIN in this network namespace",
-        Some(libc::EBUSY) => "another process has bound it",
+        Some(libc::EPERM) if !privileged => "needs CAP_NET_ADMIN in this network namespace",
+        Some(libc::EPERM | libc::EBUSY) => "another process has bound it",
         Some(libc::EINVAL | libc::EPROTONOSUPPORT) => "the kernel has no nfnetlink_queue",
         _ => "the kernel refused",
     };
