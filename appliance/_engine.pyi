@@ -53,7 +53,7 @@ class Inspector:
     def start_native(
         self, first_queue: int, *, fail_open: bool, run_as: tuple[int, int] | None = None
     ) -> None:
-        """Bind the queues and start one worker a queue, as (uid, gid) without other rights. Raises OSError."""
+        """Bind the queues, become (uid, gid) and start one worker a queue. Raises OSError."""
     def start_external(self) -> None:
         """Make ready for `inspect`. Raises OSError."""
     def idle(self) -> None:

@@ -1,8 +1,9 @@
-"""Enrolment: an appliance without a certificate brings a one-time token."""
+"""Enrolment: an appliance without a certificate compares our authority and brings a one-time token."""
 
 import math
 
 from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from manager_api.auth import Managed, client_address
@@ -23,6 +24,16 @@ class EnrolAnswer(BaseModel):
     ca: str
     policy_key: str
     appliance_url: str
+
+
+@router.get(
+    "/ca",
+    summary="The certificate authority",
+    response_class=PlainTextResponse,
+)
+def certificate_authority(manager: Managed) -> str:
+    """The certificate, PEM, for whoever was told its fingerprint and compares that before trusting it."""
+    return manager.authority.pem
 
 
 @router.post("/enrol", status_code=201, summary="Enrol an appliance")

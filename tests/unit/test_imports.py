@@ -105,6 +105,6 @@ def test_rulesets_need_neither_root_nor_the_kernel() -> None:
 
 
 def test_only_the_lab_lets_pyroute2_fork() -> None:
-    """A child that pyroute2 forked and ended by SIGTERM wakes its parent's event loop as if that was meant."""
+    """A child that pyroute2 forked and ended by SIGTERM wakes its parent's event loop like an own signal."""
     users = {part_of(name) for name, path in modules("appliance") if "pyroute2.NetNS" in imported(path)}
     assert users <= {"lab"}

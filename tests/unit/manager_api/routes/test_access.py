@@ -6,7 +6,7 @@ import pytest
 
 from tests.manager_fixture import RunningManager
 
-OPEN = {"/healthz/live", "/healthz/ready", "/api/v1/enrol"}
+OPEN = {"/healthz/live", "/healthz/ready", "/api/v1/enrol", "/api/v1/ca"}
 
 
 def test_every_path_but_health_and_enrolment_needs_a_key(manager: RunningManager) -> None:

@@ -24,6 +24,12 @@ def token(manager: RunningManager, **body: object) -> str:
     return made
 
 
+def test_the_authority_is_readable_without_a_key_to_be_compared(manager: RunningManager) -> None:
+    answer = manager.anyone.get("/ca")
+    assert answer.status_code == 200
+    assert tls.fingerprint_of(ssl.PEM_cert_to_DER_cert(answer.text)) == manager.fingerprint
+
+
 def test_a_token_enrols_one_appliance_once(manager: RunningManager) -> None:
     secret = token(manager)
     first = manager.anyone.post("/enrol", json={"token": secret, "name": "once", "csr": csr()})
