@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from appliance.cli import appliance, lab, rules
+from appliance.cli import appliance, demo, lab, rules
 from appliance.model.faults import PolicyError, SystemFault
 
 
@@ -64,6 +64,7 @@ for command in (
     rules.rules,
     rules.replay,
     lab.lab,
+    demo.demo,
     version,
 ):
     main.add_command(command)

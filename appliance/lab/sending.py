@@ -30,7 +30,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class AttackResult:
-    """What became of one request. recorded: it reached the service whole."""
+    """What became of one request. recorded: it reached the service whole. port: the client's."""
 
     attack: str
     cve: str
@@ -42,6 +42,7 @@ class AttackResult:
     status: int
     recorded: bool
     took_s: float
+    port: int
 
 
 def attack(
@@ -93,6 +94,7 @@ def _send(
         status=sent.status,
         recorded=_was_recorded(settings, offset, sent.port, sent.outcome),
         took_s=sent.took_s,
+        port=sent.port,
     )
 
 
