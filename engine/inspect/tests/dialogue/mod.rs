@@ -120,11 +120,6 @@ impl Dialogue {
         self.raw(true, self.client_seq + ahead, self.server_seq, 0x18, bytes)
     }
 
-    /// The client's next sequence number was `bytes` further, without sending.
-    pub fn advance_client(&mut self, bytes: usize) {
-        self.client_seq += bytes as u32;
-    }
-
     pub fn sequences(&self) -> (u32, u32) {
         (self.client_seq, self.server_seq)
     }
