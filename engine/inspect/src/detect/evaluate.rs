@@ -99,7 +99,10 @@ impl Matcher {
         let ends = (context.packet.src, context.packet.dst);
         for (number, threshold) in (0u8..).zip(&signature.thresholds) {
             let counter = (signature.key(), number, guest);
-            match context.thresholds.count(threshold, counter, ends, context.now_ns) {
+            match context
+                .thresholds
+                .count(threshold, counter, ends, context.now_ns)
+            {
                 Permit::Alert => {}
                 Permit::Silent => {
                     hit.alert = false;

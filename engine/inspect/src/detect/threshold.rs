@@ -73,7 +73,11 @@ impl Thresholds {
             Track::Both => (Some(src.min(dst)), Some(src.max(dst))),
             Track::Rule => (None, None),
         };
-        let key = Key { counter, first, second };
+        let key = Key {
+            counter,
+            first,
+            second,
+        };
         // A worker that panicked leaves counts behind, not broken invariants.
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= self.max_entries && !entries.contains_key(&key) {
@@ -142,7 +146,8 @@ mod tests {
             seconds: 10,
         };
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let count = |second: &u64| table.count(&threshold, (1, 0, 0), (peer, peer), second * NS_PER_S);
+        let count =
+            |second: &u64| table.count(&threshold, (1, 0, 0), (peer, peer), second * NS_PER_S);
         times_s.iter().map(count).collect()
     }
 

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use crate::app::{http, AppProto, Detection, Detector};
 use crate::detect::{FlowState, Home, MAX_SIDES};
 use crate::policy::Policy;
-use crate::stream::{StreamConfig, TcpSession};
+use crate::stream::{self, StreamConfig, TcpSession};
 use crate::Direction;
 
 use super::Arrival;
@@ -154,6 +154,11 @@ impl TcpLayer {
     /// Whether nothing more will come in `direction`.
     pub fn ended(&self, direction: Direction) -> bool {
         self.flushed || self.session.ended(direction)
+    }
+
+    /// Whether its segments are put together: not when it was found midstream and that is not asked for.
+    pub fn is_followed(&self) -> bool {
+        self.session.state() != stream::TcpState::None
     }
 
     /// How many bytes of each direction's stream came in order, gaps included.

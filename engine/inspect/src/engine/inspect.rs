@@ -1,7 +1,7 @@
 //! One packet through its flow: stream, application, signatures, verdict.
 use smallvec::SmallVec;
 
-use crate::detect::{Context, Side, MAX_SIDES};
+use crate::detect::{Context, PacketView, Side, MAX_SIDES};
 use crate::event::AnomalyKind;
 use crate::flow::{EndReason, Flow, FlowPhase, FlowTable, Lookup};
 use crate::policy::{OpenOrClosed, Shield};
@@ -119,13 +119,8 @@ impl Desk {
         sink: &mut dyn EventSink,
     ) -> Step {
         self.count_bytes(flow, arrival, packet);
-        if flow.data.dropped && self.settings.inline {
-            self.count_blocked(&flow.data);
-            return Step::Done(Outcome {
-                block: true,
-                flow: FlowMark::Drop,
-                frames: Vec::new(),
-            });
+        if flow.data.dropped {
+            return Step::Done(self.dropped_already(&flow.data));
         }
         let sides = flow.data.sides.len();
         if sides == 0 || (0..sides).all(|side| flow.data.detect.passed(side)) {
@@ -160,8 +155,29 @@ impl Desk {
                 }
             }
         }
+        let view = PacketView {
+            in_stream: flow.data.tcp.as_ref().is_some_and(|tcp| tcp.is_followed()),
+            ..view
+        };
+        let scene = Scene {
+            view: &view,
+            ..scene
+        };
         let judgement = self.rounds(flow, &scene, sink);
         Step::Done(self.conclude(&scene, &mut flow.data, packet, stand, judgement, sink))
+    }
+
+    /// A packet of a flow that a signature ended: held back, or offline not looked at any more.
+    fn dropped_already(&mut self, conversation: &Conversation) -> Outcome {
+        if !self.settings.inline {
+            return Outcome::default();
+        }
+        self.count_blocked(conversation);
+        Outcome {
+            block: true,
+            flow: FlowMark::Drop,
+            frames: Vec::new(),
+        }
     }
 
     /// Gives the segment to the stream.
@@ -374,12 +390,12 @@ impl Desk {
         judgement: Judgement,
         _sink: &mut dyn EventSink,
     ) -> Outcome {
+        conversation.dropped |= judgement.block_flow;
         if !judgement.block || !self.settings.inline {
             return Outcome::default();
         }
         self.count_blocked(conversation);
         let told = judgement.block_flow || judgement.tell != Tell::default();
-        conversation.dropped |= judgement.block_flow;
         let frames = if told {
             self.tell(
                 conversation,

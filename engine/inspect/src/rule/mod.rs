@@ -17,11 +17,11 @@ pub(crate) mod pcre;
 mod port;
 mod reason;
 mod signature;
+#[cfg(test)]
+mod tests;
 pub(crate) mod threshold;
 mod transform;
 mod validate;
-#[cfg(test)]
-mod tests;
 mod variables;
 
 use std::collections::hash_map::{Entry, HashMap};

@@ -34,13 +34,22 @@ fn keeps_what_events_say_of_a_signature() {
 #[test]
 fn names_file_line_sid_and_reason() {
     let (_, refused) = check_text("\nalert tcp any any -> any any (lua:x.lua; sid:7;)");
-    assert_eq!(refused[0].to_string(), "test.rules:2: sid 7: keyword 'lua' is not supported");
+    assert_eq!(
+        refused[0].to_string(),
+        "test.rules:2: sid 7: keyword 'lua' is not supported"
+    );
 }
 
 #[test]
 fn tells_unsupported_from_unknown() {
-    assert_eq!(refusal("ja3.hash; content:\"a\"; sid:1;"), Reason::UnsupportedKeyword("ja3.hash".into()));
-    assert_eq!(refusal("nonsense:1; sid:1;"), Reason::UnknownKeyword("nonsense".into()));
+    assert_eq!(
+        refusal("ja3.hash; content:\"a\"; sid:1;"),
+        Reason::UnsupportedKeyword("ja3.hash".into())
+    );
+    assert_eq!(
+        refusal("nonsense:1; sid:1;"),
+        Reason::UnknownKeyword("nonsense".into())
+    );
 }
 
 #[test]
@@ -120,8 +129,14 @@ fn of_two_with_one_sid_the_newer_rev_is_loaded() {
     assert_eq!((loaded.len(), loaded[0].rev), (1, 3));
     assert_eq!(refused[0].reason, Reason::Superseded { rev: 3 });
     assert_eq!(refused[0].line, 1);
-    assert!(matches!(refused[1].reason, Reason::Duplicate { line: 2, .. }));
-    assert!(matches!(refused[2].reason, Reason::Duplicate { line: 2, .. }));
+    assert!(matches!(
+        refused[1].reason,
+        Reason::Duplicate { line: 2, .. }
+    ));
+    assert!(matches!(
+        refused[2].reason,
+        Reason::Duplicate { line: 2, .. }
+    ));
 }
 
 #[test]
@@ -139,7 +154,9 @@ fn refuses_a_variable_that_is_defined_through_itself() {
     variables.set_addresses("A", "10.0.0.1").unwrap();
     variables.set_addresses("B", "[$A,10.0.0.2]").unwrap();
     assert!(variables.set_addresses("A", "!$B").is_err());
-    assert!(variables.set_addresses("HOME_NET", "!$EXTERNAL_NET").is_err());
+    assert!(variables
+        .set_addresses("HOME_NET", "!$EXTERNAL_NET")
+        .is_err());
     assert!(variables.set_ports("P", "$P").is_err());
 }
 
@@ -148,9 +165,37 @@ fn rule_like() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
         prop::sample::select(supported_keywords().collect::<Vec<_>>()).prop_map(str::to_string),
         prop::sample::select(vec![
-            "alert", "tcp", "http", "any", "->", "<>", "$HOME_NET", "[1.2.3.4,!5.6.0.0/16]", "80:", "(",
-            ")", ";", ":", "\"", "!", "|", "41", "\\", ",", "relative", "a", "\"/a/R\"", "\"a|00|b\"",
-            "isset", "4", "0x10", "little", "string", "dec", "track by_src", "seconds 1",
+            "alert",
+            "tcp",
+            "http",
+            "any",
+            "->",
+            "<>",
+            "$HOME_NET",
+            "[1.2.3.4,!5.6.0.0/16]",
+            "80:",
+            "(",
+            ")",
+            ";",
+            ":",
+            "\"",
+            "!",
+            "|",
+            "41",
+            "\\",
+            ",",
+            "relative",
+            "a",
+            "\"/a/R\"",
+            "\"a|00|b\"",
+            "isset",
+            "4",
+            "0x10",
+            "little",
+            "string",
+            "dec",
+            "track by_src",
+            "seconds 1",
         ])
         .prop_map(str::to_string),
         "[ -~]{0,4}",

@@ -22,7 +22,11 @@ fn naive(tests: &[Test], bytes: &[u8], place: usize) -> bool {
             }
             occurrences.any(|start| naive(rest, bytes, start + content.needle.len()))
         }
-        Test::IsDataAt { at: Number::Fixed(at), relative, negated } => {
+        Test::IsDataAt {
+            at: Number::Fixed(at),
+            relative,
+            negated,
+        } => {
             let there = match relative {
                 true => place as i64 + at <= bytes.len() as i64,
                 false => *at < bytes.len() as i64,
@@ -56,12 +60,18 @@ fn lies_at(content: &Content, bytes: &[u8], place: usize, start: usize) -> bool 
     let (start, end, place) = (start as i64, end as i64, place as i64);
     let in_place = if content.is_relative() {
         let from = place + fixed(content.distance, 0);
-        start >= from && content.within.is_none_or(|within| end <= from + fixed(Some(within), 0))
+        start >= from
+            && content
+                .within
+                .is_none_or(|within| end <= from + fixed(Some(within), 0))
     } else if content.startswith {
         start == 0
     } else {
         let from = fixed(content.offset, 0);
-        start >= from && content.depth.is_none_or(|depth| end <= from + fixed(Some(depth), 0))
+        start >= from
+            && content
+                .depth
+                .is_none_or(|depth| end <= from + fixed(Some(depth), 0))
     };
     let at_end = !content.endswith || end == bytes.len() as i64;
     in_place && at_end && content.needle.equals(found)
@@ -101,7 +111,11 @@ prop_compose! {
 
 fn a_test() -> impl Strategy<Value = Test> {
     let data = (0..6i64, any::<bool>(), any::<bool>()).prop_map(|(at, relative, negated)| {
-        Test::IsDataAt { at: Number::Fixed(at), relative, negated }
+        Test::IsDataAt {
+            at: Number::Fixed(at),
+            relative,
+            negated,
+        }
     });
     let jump = (0..2i64).prop_map(|offset| {
         Test::ByteJump(ByteJump {
@@ -162,7 +176,10 @@ fn gives_up_on_a_chain_that_backtracks_without_end() {
         content.within = Some(Number::Fixed(100_000));
         Test::Content(content)
     };
-    let tests: Vec<_> = std::iter::repeat_with(|| relative(b"a")).take(12).chain([relative(b"b")]).collect();
+    let tests: Vec<_> = std::iter::repeat_with(|| relative(b"a"))
+        .take(12)
+        .chain([relative(b"b")])
+        .collect();
     let mut limits = Limits::default();
     assert!(!holds(&tests, Subject::whole(&[b'a'; 5_000]), &mut limits));
     assert_eq!(limits.steps, 1);
@@ -179,17 +196,22 @@ fn numbers_are_read_as_they_stand() {
         bitmask,
     };
     let value = |field, bytes: &[u8]| {
-        let test = |value| Test::ByteTest(ByteTest {
-            field,
-            comparison: Comparison::Equal,
-            negated: false,
-            value: Number::Fixed(value),
-        });
+        let test = |value| {
+            Test::ByteTest(ByteTest {
+                field,
+                comparison: Comparison::Equal,
+                negated: false,
+                value: Number::Fixed(value),
+            })
+        };
         (0..70_000).find(|value| evaluate(&[test(*value)], bytes))
     };
     assert_eq!(value(field(2, None, false, None), b"\x01\x02"), Some(258));
     assert_eq!(value(field(2, None, true, None), b"\x01\x02"), Some(513));
-    assert_eq!(value(field(2, None, false, Some(0xff00)), b"\x01\x02"), Some(1));
+    assert_eq!(
+        value(field(2, None, false, Some(0xff00)), b"\x01\x02"),
+        Some(1)
+    );
     assert_eq!(value(field(4, Some(10), false, None), b"123x"), Some(123));
     assert_eq!(value(field(4, Some(16), false, None), b"0x1F"), Some(31));
     assert_eq!(value(field(4, Some(0), false, None), b"010 "), Some(8));

@@ -302,7 +302,9 @@ fn set_threshold(
             };
             draft.thresholds.push(threshold);
             if draft.thresholds.len() > MAX_THRESHOLDS {
-                return Err(Reason::Conflict(format!("more than {MAX_THRESHOLDS} thresholds")));
+                return Err(Reason::Conflict(format!(
+                    "more than {MAX_THRESHOLDS} thresholds"
+                )));
             }
             Ok(())
         }

@@ -166,8 +166,9 @@ fn fragbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
     };
     let (modifier, bits) = modifier_and_bits(value, bit)
         .ok_or_else(|| Reason::bad_value(keyword, format!("'{value}'")))?;
-    let holds =
-        |packet: &PacketView<'_>, _: Option<&FlowView>, operand: &Operand| compare_bits(packet.fragment_bits, operand);
+    let holds = |packet: &PacketView<'_>, _: Option<&FlowView>, operand: &Operand| {
+        compare_bits(packet.fragment_bits, operand)
+    };
     add(draft, "fragbits", holds, Operand::Bits(modifier, bits, 0));
     Ok(())
 }
