@@ -15,15 +15,13 @@ impl Matcher {
         let at = context.packet.direction as usize;
         let class = Class::of(context.packet.ip_proto);
         scratch.candidates.clear(self.signatures.len());
-        let payload = if context.packet.pseudo {
-            &[][..]
-        } else {
-            context.packet.payload
-        };
-        self.gather(&self.packets[class as usize][at], payload, scratch);
-        let unstreamed = class == Class::Tcp && !context.packet.in_stream && !payload.is_empty();
-        if unstreamed {
-            self.gather(&self.streams[at], payload, scratch);
+        let payload = context.packet.payload;
+        if !context.packet.pseudo {
+            self.gather(&self.packets[class as usize][at], payload, scratch);
+            let unstreamed = class == Class::Tcp && !context.packet.in_stream;
+            if unstreamed && !payload.is_empty() {
+                self.gather(&self.streams[at], payload, scratch);
+            }
         }
         self.gather_once(context, flow, scratch);
         self.evaluate(
@@ -56,6 +54,18 @@ impl Matcher {
             beyond: stream.seen_before.min(stream.bytes.len()),
         };
         self.evaluate(context, flow, subject, Where::Stream, scratch);
+        self.retry_deferred(context, flow, scratch);
+    }
+
+    /// Looks again at the packet's signatures that lacked a flowbit: the stream may have set it.
+    fn retry_deferred(&self, context: &Context<'_>, flow: &mut FlowState, scratch: &mut Scratch) {
+        if scratch.deferred.is_empty() || context.packet.pseudo {
+            return;
+        }
+        std::mem::swap(&mut scratch.candidates.found, &mut scratch.deferred);
+        scratch.deferred.clear();
+        let subject = Subject::whole(context.packet.payload);
+        self.evaluate(context, flow, subject, Where::Packet, scratch);
     }
 
     /// Puts the hits in order of their actions, applies `pass` and thresholds.
@@ -126,7 +136,8 @@ impl Matcher {
     /// Adds the signatures that are evaluated once a flow and direction, when it is time.
     fn gather_once(&self, context: &Context<'_>, flow: &mut FlowState, scratch: &mut Scratch) {
         let at = context.packet.direction as usize;
-        if context.flow.is_none() || !flow.addresses_done[at] {
+        let real = !context.packet.pseudo;
+        if real && (context.flow.is_none() || !flow.addresses_done[at]) {
             self.addresses_only
                 .iter()
                 .for_each(|it| scratch.candidates.add(*it));
@@ -158,10 +169,16 @@ impl Matcher {
                 continue;
             }
             let sides = self.sides(*index, context, flow);
-            if sides == 0
-                || !conditions_hold(signature, context, flow)
-                || !on_payload(signature, context, subject, place, &mut scratch.limits)
-            {
+            if sides == 0 || !surroundings_fit(signature, context) {
+                continue;
+            }
+            if !state_fits(signature, context, flow) {
+                if place == Where::Packet {
+                    scratch.deferred.push(*index);
+                }
+                continue;
+            }
+            if !on_payload(signature, context, subject, place, &mut scratch.limits) {
                 continue;
             }
             let in_stream = place == Where::Stream;
@@ -206,6 +223,10 @@ impl Matcher {
             .flowbit_changes
             .iter()
             .for_each(|change| flow.change(*change));
+        signature
+            .flowint_changes
+            .iter()
+            .for_each(|change| flow.change_integer(change));
         for side in (0..MAX_SIDES as u8).filter(|side| sides & (1 << side) != 0) {
             let known =
                 |hit: &Hit| hit.signature == index && hit.side == side && hit.tx_id == tx_id;
@@ -319,21 +340,36 @@ fn on_payload(
             .all(|it| chain::holds(&it.tests, subject, limits))
 }
 
-/// Whether the conditions on flow, protocol, header and flowbits hold.
+/// Whether the conditions on flow, protocol, header and the flow's state hold.
 pub(super) fn conditions_hold(
     signature: &Signature,
     context: &Context<'_>,
     flow: &FlowState,
 ) -> bool {
+    surroundings_fit(signature, context) && state_fits(signature, context, flow)
+}
+
+fn surroundings_fit(signature: &Signature, context: &Context<'_>) -> bool {
     flow_fits(signature, context)
         && app_fits(signature, context)
         && signature.packet_tests.iter().all(|test| {
             let shown = !(test.needs_header && context.packet.pseudo);
             shown && (test.holds)(context.packet, context.flow, &test.operand)
         })
-        && signature.flowbit_tests.iter().all(|test| {
-            context.flow.is_some() && test.bits.iter().any(|bit| flow.is_set(*bit)) != test.negated
-        })
+}
+
+/// Whether the flow's bits and integers are as they should be; a packet without a flow has none.
+fn state_fits(signature: &Signature, context: &Context<'_>, flow: &FlowState) -> bool {
+    let tests = &signature.flowbit_tests;
+    let bits_fit = tests
+        .iter()
+        .all(|test| test.bits.iter().any(|bit| flow.is_set(*bit)) != test.negated);
+    let integers_fit = signature
+        .flowint_tests
+        .iter()
+        .all(|test| flow.integer_fits(test));
+    let stateful = !tests.is_empty() || !signature.flowint_tests.is_empty();
+    bits_fit && integers_fit && (context.flow.is_some() || !stateful)
 }
 
 fn flow_fits(signature: &Signature, context: &Context<'_>) -> bool {
@@ -375,6 +411,9 @@ fn app_fits(signature: &Signature, context: &Context<'_>) -> bool {
 fn scope(signature: &Signature, in_stream: bool) -> Scope {
     match signature.scene {
         Scene::AddressesOnly | Scene::ProtocolOnly | Scene::Transaction => Scope::Flow,
+        Scene::Packet { .. } if signature.packet_tests.iter().any(|test| test.needs_header) => {
+            Scope::Packet
+        }
         Scene::Packet { .. } if in_stream || signature.app.is_some() => Scope::Flow,
         Scene::Packet { .. } => Scope::Packet,
     }

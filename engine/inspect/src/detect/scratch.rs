@@ -7,6 +7,8 @@ use super::Hit;
 pub struct Scratch {
     pub(super) hits: Vec<Hit>,
     pub(super) candidates: Candidates,
+    /// Signatures on the packet at hand that lack nothing but a state of the flow.
+    pub(super) deferred: Vec<u32>,
     pub(super) buffers: Vec<SlotBuffer>,
     pub(super) spare: Vec<u8>,
     pub(super) limits: Limits,
@@ -45,6 +47,7 @@ impl Scratch {
     /// Forgets the previous packet.
     pub fn begin(&mut self) {
         self.hits.clear();
+        self.deferred.clear();
     }
 
     /// What was found since [`Scratch::begin`]; final once [`Matcher::finish`](super::Matcher::finish) ran.

@@ -1,7 +1,7 @@
 //! What detection remembers between packets.
 use smallvec::SmallVec;
 
-use crate::rule::FlowbitChange;
+use crate::rule::{FlowbitChange, FlowintChange, FlowintTest, IntegerChange, IntegerTest};
 use crate::Direction;
 
 /// What detection remembers of one transaction between packets.
@@ -72,6 +72,8 @@ pub struct FlowState {
     pub(super) passed: u8,
     /// Hashes of the names of the flowbits that are set.
     pub(super) bits: SmallVec<[u64; 4]>,
+    /// The flow's integers, by the hash of their names.
+    pub(super) integers: SmallVec<[(u64, u32); 2]>,
     /// Signatures on addresses alone were evaluated, by direction.
     pub(super) addresses_done: [bool; 2],
     /// Signatures on the protocol alone were evaluated, by direction.
@@ -86,12 +88,13 @@ impl FlowState {
         self.passed & (1 << side) != 0
     }
 
-    /// Forgets what belongs to another matcher; flowbits stay, since they go by name.
+    /// Forgets what belongs to another matcher; flowbits and integers stay, since they go by name.
     pub(super) fn belong_to(&mut self, matcher: u64) {
         if self.matcher != matcher {
             *self = Self {
                 matcher,
                 bits: std::mem::take(&mut self.bits),
+                integers: std::mem::take(&mut self.integers),
                 ..Self::default()
             };
         }
@@ -99,6 +102,33 @@ impl FlowState {
 
     pub(super) fn is_set(&self, bit: u64) -> bool {
         self.bits.contains(&bit)
+    }
+
+    pub(super) fn integer_fits(&self, test: &FlowintTest) -> bool {
+        let found = self.integers.iter().find(|(name, _)| *name == test.name);
+        match (test.test, found) {
+            (IntegerTest::IsSet, found) => found.is_some(),
+            (IntegerTest::IsNotSet, found) => found.is_none(),
+            (IntegerTest::Compares(range), Some((_, value))) => range.holds((*value).into()),
+            (IntegerTest::Compares(_), None) => false,
+        }
+    }
+
+    pub(super) fn change_integer(&mut self, change: &FlowintChange) {
+        let known = self
+            .integers
+            .iter()
+            .position(|(name, _)| *name == change.name);
+        let at = known.unwrap_or_else(|| {
+            self.integers.push((change.name, 0));
+            self.integers.len() - 1
+        });
+        let value = &mut self.integers[at].1;
+        *value = match change.how {
+            IntegerChange::Set(amount) => amount,
+            IntegerChange::Add(amount) => value.saturating_add(amount),
+            IntegerChange::Subtract(amount) => value.saturating_sub(amount),
+        };
     }
 
     pub(super) fn change(&mut self, change: FlowbitChange) {

@@ -574,3 +574,56 @@ fn a_reload_keeps_flowbits_and_what_fired() {
     assert_eq!(scene.transaction(UP, &mut tx), NONE);
     assert_eq!(scene.stream(UP, 0, b"b", 0), [2]);
 }
+
+#[test]
+fn a_pseudo_packet_is_not_one_from_the_wire() {
+    let mut scene = Scene::new("alert tcp any any -> any any (flow:to_server; sid:1;)");
+    assert_eq!(scene.packet(UP, b""), [1]);
+    let packet = PacketView {
+        pseudo: true,
+        ..scene.packet_view(UP, b"")
+    };
+    let hits = scene.inspect(&packet, |m, c, f, s| m.packet(c, f, s));
+    assert_eq!(sids(hits), NONE);
+}
+
+#[test]
+fn a_packet_sees_the_flowbit_that_its_own_stream_set() {
+    let mut scene = Scene::new(
+        r#"
+        alert tcp any any -> any any (content:"login"; flowbits:set,in; sid:1;)
+        alert tcp any any -> any any (dsize:5; flowbits:isset,in; sid:2;)
+        "#,
+    );
+    let packet = PacketView {
+        in_stream: true,
+        ..scene.packet_view(UP, b"login")
+    };
+    let view = StreamView {
+        offset: 0,
+        bytes: b"login",
+        seen_before: 0,
+        last: false,
+    };
+    let hits = scene.inspect(&packet, |matcher, context, flow, scratch| {
+        matcher.packet(context, flow, scratch);
+        matcher.stream(context, flow, &view, scratch);
+    });
+    assert_eq!(sids(hits), [1, 2]);
+}
+
+#[test]
+fn a_flows_integers_count_and_compare() {
+    let mut scene = Scene::new(
+        r#"
+        alert tcp any any -> any any (content:"x"; flowint:n,+,1; sid:1;)
+        alert tcp any any -> any any (content:"y"; flowint:n,>=,2; sid:2;)
+        alert tcp any any -> any any (content:"y"; flowint:n,isnotset; sid:3;)
+        "#,
+    );
+    assert_eq!(scene.stream(UP, 0, b"y", 0), [3]);
+    assert_eq!(scene.stream(UP, 0, b"x", 0), [1]);
+    assert_eq!(scene.stream(UP, 0, b"y", 0), NONE);
+    assert_eq!(scene.stream(UP, 0, b"x", 0), [1]);
+    assert_eq!(scene.stream(UP, 0, b"y", 0), [2]);
+}

@@ -6,7 +6,7 @@ use super::buffer::{Buffer, Inspection, Number, Test, MAX_VARIABLES};
 use super::condition::{FlowbitTest, PacketTest, TxTest};
 use super::content::Content;
 use super::header::Header;
-use super::signature::{AppTest, FlowTest, FlowbitChange, Target};
+use super::signature::{AppTest, FlowTest, FlowbitChange, FlowintChange, FlowintTest, Target};
 use super::threshold::Threshold;
 use super::transform::Transform;
 use super::{Action, Protocol, Reason};
@@ -64,6 +64,8 @@ pub struct Draft {
     pub packet_tests: Vec<PacketTest>,
     pub flowbit_tests: Vec<FlowbitTest>,
     pub flowbit_changes: Vec<FlowbitChange>,
+    pub flowint_tests: Vec<FlowintTest>,
+    pub flowint_changes: Vec<FlowintChange>,
     pub tx_tests: Vec<TxTest>,
     pub inspections: Vec<Inspection>,
     pub thresholds: Vec<Threshold>,
@@ -98,6 +100,8 @@ impl Draft {
             packet_tests: Vec::new(),
             flowbit_tests: Vec::new(),
             flowbit_changes: Vec::new(),
+            flowint_tests: Vec::new(),
+            flowint_changes: Vec::new(),
             tx_tests: Vec::new(),
             inspections: Vec::new(),
             thresholds: Vec::new(),

@@ -33,7 +33,9 @@ pub use reason::{Reason, Refusal};
 pub use signature::{Action, FlowStateTest, Protocol, Signature, Target};
 pub use variables::Variables;
 
-pub(crate) use signature::{FlowbitChange, PayloadScene, Scene};
+pub(crate) use signature::{
+    FlowbitChange, FlowintChange, FlowintTest, IntegerChange, IntegerTest, PayloadScene, Scene,
+};
 pub(crate) use transform::Transform;
 pub(crate) use variables::{EXTERNAL_NET, HOME_NET};
 

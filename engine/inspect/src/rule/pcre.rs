@@ -70,9 +70,6 @@ pub fn parse(value: &[u8]) -> Result<Parsed, Reason> {
         .rposition(|byte| *byte == b'/')
         .ok_or_else(|| bad("not of the form /expression/flags"))?;
     let (expression, flags) = (&inner[..end], &inner[end + 1..]);
-    if expression.len() > MAX_EXPRESSION {
-        return Err(bad("expression is too long"));
-    }
     let flags = match flags.iter().position(|byte| *byte == b',') {
         // What follows names captures for the log; it decides nothing.
         Some(comma) => &flags[..comma],
@@ -115,22 +112,50 @@ fn compile(expression: &[u8], flags: &[u8], negated: bool) -> Result<Parsed, Rea
             }
         }
     }
-    let mut pattern =
-        format!("(*LIMIT_MATCH={limit})(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT_KIB})");
-    pattern.push_str(if ungreedy { "(?U)" } else { "" });
-    pattern.push_str(if anchored { "\\G(?:" } else { "" });
-    push_as_text(&mut pattern, expression);
-    pattern.push_str(if anchored { ")" } else { "" });
-    let regex = builder
-        .build(&pattern)
-        .map_err(|error| Reason::bad_value("pcre", error.to_string()))?;
+    let prefix = format!(
+        "{}{}",
+        if ungreedy { "(?U)" } else { "" },
+        if anchored { "\\G(?:" } else { "" }
+    );
+    let suffix = if anchored { ")" } else { "" };
+    let regex = build("pcre", &builder, limit, [&prefix, suffix], expression)?;
     let pcre = Pcre {
-        regex: Arc::new(regex),
+        regex,
         negated,
         relative,
         sees_end: sees_end(expression),
     };
     Ok(Parsed { pcre, buffer_flag })
+}
+
+/// An expression without flags.
+///
+/// Errors: PCRE2's own word on it.
+pub fn compile_plain(keyword: &str, expression: &[u8]) -> Result<Arc<Regex>, Reason> {
+    let mut builder = RegexBuilder::new();
+    builder.jit_if_available(true);
+    build(keyword, &builder, MATCH_LIMIT, ["", ""], expression)
+}
+
+fn build(
+    keyword: &str,
+    builder: &RegexBuilder,
+    limit: u32,
+    [prefix, suffix]: [&str; 2],
+    expression: &[u8],
+) -> Result<Arc<Regex>, Reason> {
+    if expression.len() > MAX_EXPRESSION {
+        return Err(Reason::bad_value(keyword, "expression is too long"));
+    }
+    let mut pattern = format!(
+        "(*LIMIT_MATCH={limit})(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT_KIB}){prefix}"
+    );
+    push_as_text(&mut pattern, expression);
+    pattern.push_str(suffix);
+    match builder.build(&pattern) {
+        Ok(regex) => Ok(Arc::new(regex)),
+        Err(error) => Err(Reason::bad_value(keyword, error.to_string())),
+    }
 }
 
 /// Appends `expression`; bytes that are not ASCII as escapes, since they stand for themselves.

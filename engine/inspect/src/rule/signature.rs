@@ -5,6 +5,7 @@ use crate::Direction;
 use super::buffer::Inspection;
 use super::condition::{FlowbitTest, PacketTest, TxTest};
 use super::header::Header;
+use super::number::Range;
 use super::threshold::Threshold;
 
 /// What a signature asks for when it matches; ordered as Suricata evaluates them.
@@ -218,6 +219,10 @@ pub struct Signature {
     pub(crate) packet_tests: Vec<PacketTest>,
     /// Conditions on flowbits.
     pub(crate) flowbit_tests: Vec<FlowbitTest>,
+    /// Conditions on the flow's integers.
+    pub(crate) flowint_tests: Vec<FlowintTest>,
+    /// What a match does to them.
+    pub(crate) flowint_changes: Vec<FlowintChange>,
     /// What a match does to flowbits.
     pub(crate) flowbit_changes: Vec<FlowbitChange>,
     /// Conditions on a transaction besides those on buffers.
@@ -239,6 +244,46 @@ pub struct AppTest {
     pub app: Option<AppProto>,
     /// It must not be that.
     pub negated: bool,
+}
+
+/// A condition on one of the flow's integers; one that was never set fulfils only `isnotset`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowintTest {
+    /// Hash of its name.
+    pub name: u64,
+    /// What it is compared with.
+    pub test: IntegerTest,
+}
+
+/// What an integer is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntegerTest {
+    /// It was set.
+    IsSet,
+    /// It was not.
+    IsNotSet,
+    /// It was, and compares with a number.
+    Compares(Range),
+}
+
+/// What a match does to one of the flow's integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowintChange {
+    /// Hash of its name.
+    pub name: u64,
+    /// How.
+    pub how: IntegerChange,
+}
+
+/// How an integer is changed; one that was never set counts as 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntegerChange {
+    /// It becomes this.
+    Set(u32),
+    /// This is added.
+    Add(u32),
+    /// This is subtracted, down to 0.
+    Subtract(u32),
 }
 
 /// What a match does to one flowbit.

@@ -1,5 +1,11 @@
 //! Transforms: what is done to a buffer before it is inspected.
 
+use std::sync::Arc;
+
+use pcre2::bytes::Regex;
+
+use super::{pcre, Reason};
+
 /// One transform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transform {
@@ -15,9 +21,44 @@ pub enum Transform {
     CompressWhitespace,
     /// Percent-encoding is undone once, and `+` becomes a space.
     UrlDecode,
+    /// Header names, up to each line's colon, become lower-case.
+    HeaderLowercase,
+    /// Lines that begin with a colon, HTTP/2's pseudo headers, are taken out.
+    StripPseudoHeaders,
+    /// What the first group of an expression captures; all where it does not match.
+    Captured(Expression),
     /// Each byte is exclusive-or'd with the key, over and over.
     Xor(Vec<u8>),
 }
+
+/// The expression of `pcrexform`.
+#[derive(Clone, Debug)]
+pub struct Expression(Arc<Regex>);
+
+impl Expression {
+    /// An expression without slashes or flags.
+    ///
+    /// Errors: PCRE2's own word on it.
+    pub fn new(keyword: &str, expression: &[u8]) -> Result<Self, Reason> {
+        Ok(Self(pcre::compile_plain(keyword, expression)?))
+    }
+
+    fn capture<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        let captures = self.0.captures(input).ok().flatten();
+        let group = captures.and_then(|captures| captures.get(1).map(|it| (it.start(), it.end())));
+        group
+            .and_then(|(start, end)| input.get(start..end))
+            .unwrap_or(input)
+    }
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Expression {}
 
 /// What C's `isspace` counts as white space.
 fn is_space(byte: u8) -> bool {
@@ -46,6 +87,24 @@ impl Transform {
                 }
             }
             Self::UrlDecode => url_decode(input, out),
+            Self::HeaderLowercase => {
+                let mut in_name = true;
+                out.extend(input.iter().map(|byte| {
+                    in_name = *byte == b'\n' || in_name && *byte != b':';
+                    if in_name {
+                        byte.to_ascii_lowercase()
+                    } else {
+                        *byte
+                    }
+                }));
+            }
+            Self::StripPseudoHeaders => {
+                let lines = input.split_inclusive(|byte| *byte == b'\n');
+                lines
+                    .filter(|line| line[0] != b':')
+                    .for_each(|line| out.extend_from_slice(line));
+            }
+            Self::Captured(expression) => out.extend_from_slice(expression.capture(input)),
             Self::Xor(key) => {
                 out.extend(
                     input
@@ -96,6 +155,18 @@ mod tests {
         assert_eq!(apply(Transform::StripWhitespace, b" a \x0b\tb\r\n"), b"ab");
         assert_eq!(apply(Transform::CompressWhitespace, b"a \r\n b  "), b"a b ");
         assert_eq!(apply(Transform::UrlDecode, b"%41+%zz%4%"), b"A %zz%4%");
+        assert_eq!(
+            apply(Transform::HeaderLowercase, b"Ab: Cd\r\nE: F"),
+            b"ab: Cd\r\ne: F"
+        );
+        let captured = |input| {
+            let expression = Expression::new("pcrexform", b"k=(.)").unwrap();
+            apply(Transform::Captured(expression), input)
+        };
+        assert_eq!(
+            (captured(b"ak=bc"), captured(b"no")),
+            (b"b".to_vec(), b"no".to_vec())
+        );
         assert_eq!(
             apply(Transform::Xor(vec![1, 2]), b"abc"),
             [b'a' ^ 1, b'b' ^ 2, b'c' ^ 1]

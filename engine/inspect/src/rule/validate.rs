@@ -51,6 +51,8 @@ pub fn finish(mut draft: Draft, file: &str, line: u32) -> Result<Signature, Reas
         packet_tests: draft.packet_tests,
         flowbit_tests: draft.flowbit_tests,
         flowbit_changes: draft.flowbit_changes,
+        flowint_tests: draft.flowint_tests,
+        flowint_changes: draft.flowint_changes,
         tx_tests: draft.tx_tests,
         inspections: draft.inspections,
         thresholds: draft.thresholds,
@@ -227,13 +229,16 @@ fn scene(draft: &Draft) -> Result<Scene, Reason> {
             return Ok(Scene::ProtocolOnly);
         }
     }
-    let ports_any = draft.header.src_ports == Group::Any && draft.header.dst_ports == Group::Any;
+    // Suricata counts a rule on `ip` as one on addresses even where it names ports.
+    let any_ip = matches!(draft.protocol, Protocol::Ip | Protocol::Ip4 | Protocol::Ip6);
+    let ports_any =
+        any_ip || draft.header.src_ports == Group::Any && draft.header.dst_ports == Group::Any;
     let addresses_any = draft.header.src == Group::Any && draft.header.dst == Group::Any;
     let only_ip_proto = draft
         .packet_tests
         .iter()
         .all(|test| test.keyword == "ip_proto");
-    let no_reading = draft.flowbit_tests.is_empty();
+    let no_reading = draft.flowbit_tests.is_empty() && draft.flowint_tests.is_empty();
     if bare
         && draft.app_tests.is_empty()
         && ports_any

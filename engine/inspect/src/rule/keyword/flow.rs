@@ -1,10 +1,13 @@
-//! `flow` and `flowbits`.
+//! `flow`, `flowbits` and `flowint`.
 use super::super::condition::FlowbitTest;
 use super::super::draft::Draft;
 use super::super::lexer::unquote;
-use super::super::signature::{FlowStateTest, FlowbitChange};
+use super::super::number::Range;
+use super::super::signature::{
+    FlowStateTest, FlowbitChange, FlowintChange, FlowintTest, IntegerChange, IntegerTest,
+};
 use super::super::Reason;
-use super::{text, Keyword, Meaning};
+use super::{decimal, text, Keyword, Meaning};
 use crate::Direction;
 
 pub(super) const KEYWORDS: &[Keyword] = &[
@@ -15,6 +18,10 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     Keyword {
         names: &["flowbits"],
         meaning: Meaning::Value(flowbits),
+    },
+    Keyword {
+        names: &["flowint"],
+        meaning: Meaning::Value(flowint),
     },
 ];
 
@@ -99,6 +106,41 @@ fn flowbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
             ))
         }
     }
+    Ok(())
+}
+
+fn flowint(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let value = text(keyword, unquote(value, false).unwrap_or(value))?;
+    let bad = || Reason::bad_value(keyword, format!("'{value}'"));
+    let parts: Vec<_> = value.split(',').map(str::trim).collect();
+    let (name, operator, operand) = match parts[..] {
+        [name, operator] => (bit(keyword, name)?, operator, None),
+        [name, operator, operand] => (bit(keyword, name)?, operator, Some(operand)),
+        _ => return Err(bad()),
+    };
+    let named = |test| FlowintTest { name, test };
+    let test = match (operator, operand) {
+        ("isset", None) => named(IntegerTest::IsSet),
+        ("isnotset" | "notset", None) => named(IntegerTest::IsNotSet),
+        (_, None) => return Err(bad()),
+        ("+" | "-" | "=", Some(operand)) => {
+            let amount = decimal(keyword, operand.as_bytes())
+                .map_err(|_| Reason::unsupported_form(keyword, "another integer as operand"))?;
+            let how = match operator {
+                "+" => IntegerChange::Add(amount),
+                "-" => IntegerChange::Subtract(amount),
+                _ => IntegerChange::Set(amount),
+            };
+            draft.flowint_changes.push(FlowintChange { name, how });
+            return Ok(());
+        }
+        (comparison, Some(operand)) => {
+            let comparison = if comparison == "==" { "=" } else { comparison };
+            let range = Range::parse(format!("{comparison}{operand}").as_bytes());
+            named(IntegerTest::Compares(range.map_err(|_| bad())?))
+        }
+    };
+    draft.flowint_tests.push(test);
     Ok(())
 }
 

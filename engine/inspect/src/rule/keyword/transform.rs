@@ -1,6 +1,6 @@
 //! Transforms.
 use super::super::lexer::unquote;
-use super::super::transform::Transform;
+use super::super::transform::{Expression, Transform};
 use super::super::Reason;
 use super::{Keyword, Meaning};
 
@@ -30,10 +30,28 @@ pub(super) const KEYWORDS: &[Keyword] = &[
         meaning: Meaning::PlainTransform(Transform::UrlDecode),
     },
     Keyword {
+        names: &["header_lowercase"],
+        meaning: Meaning::PlainTransform(Transform::HeaderLowercase),
+    },
+    Keyword {
+        names: &["strip_pseudo_headers"],
+        meaning: Meaning::PlainTransform(Transform::StripPseudoHeaders),
+    },
+    Keyword {
+        names: &["pcrexform"],
+        meaning: Meaning::Transform(pcrexform),
+    },
+    Keyword {
         names: &["xor"],
         meaning: Meaning::Transform(xor),
     },
 ];
+
+fn pcrexform(keyword: &str, value: &[u8]) -> Result<Transform, Reason> {
+    let expression =
+        unquote(value, true).ok_or_else(|| Reason::bad_value(keyword, "not in quotes"))?;
+    Expression::new(keyword, expression).map(Transform::Captured)
+}
 
 fn xor(keyword: &str, value: &[u8]) -> Result<Transform, Reason> {
     let digits = unquote(value, false).unwrap_or(value);
