@@ -33,6 +33,7 @@ class Server:
     listener: socket.socket
     engine: _engine.Inspector
     source: Source
+    parent_pid: int
     started: bool = False
     stopping: bool = False
 
@@ -87,6 +88,8 @@ class Server:
             return Answer(False, str(error))
         if not self.started:
             self.source.start()
+            # It gave up its rights, and with the change of user went the tie to the parent.
+            die_with_parent(self.parent_pid)
             self.started = True
         return Answer(True, report=report)
 
@@ -109,10 +112,8 @@ def main(arguments: list[str]) -> None:
             }
         ).decode(),
     )
-    # The engine may have changed the user, which undoes the tie to the parent.
-    die_with_parent(settings.parent_pid)
     try:
-        Server(listener, engine, make_source(engine, settings)).run()
+        Server(listener, engine, make_source(engine, settings), settings.parent_pid).run()
     finally:
         engine.stop()
 

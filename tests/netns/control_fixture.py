@@ -1,0 +1,168 @@
+"""A real appliance in the lab's namespaces, enrolled with a real manager; what the control tests share."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from appliance import lab
+from appliance.lab.wire import Outcome, exchange
+from tests.manager_fixture import RunningManager
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_S = 60.0
+NAME = "lab"
+
+
+def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
+    """Return the first true value of the condition. Fails naming `what` and the last value past its time."""
+    deadline = time.monotonic() + timeout_s
+    value = None
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {timeout_s:.0f} s: {what}; last: {value!r}")
+
+
+@dataclass(slots=True)
+class Appliance:
+    """`sekisho run` for a lab; started and ended by the test as often as it likes."""
+
+    directory: Path
+    settings: lab.LabSettings
+    manager: RunningManager | None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def state(self) -> Path:
+        return self.directory / "state"
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "sekisho.yaml"
+
+    def configure(self) -> None:
+        """Write its configuration, with a fresh token."""
+        config: dict[str, Any] = {
+            "guests": str(self.settings.guests_yaml.absolute()),
+            "state_dir": "state",
+            "netns": self.settings.bridge_netns,
+            **self.extra,
+        }
+        if self.manager is not None:
+            token = self.manager.operator.post("/tokens", json={"for_s": 600}).json()["token"]
+            config["manager"] = {
+                "url": self.manager.url,
+                "ca_fingerprint": self.manager.fingerprint,
+                "name": NAME,
+                "token": token,
+            }
+        self.config.write_text(yaml.safe_dump(config))
+
+    def start(self) -> None:
+        """Start it and wait until its inspector inspects."""
+        with (self.directory / "appliance.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "appliance.cli", "run", "--config", str(self.config)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )  # fmt: skip
+        wait_for(f"the appliance to run:\n{self.log()}", self.is_up)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send it a signal and return its exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(WAIT_S)
+
+    def log(self) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            return (self.directory / "appliance.log").read_text(errors="replace")[-3000:]
+        return ""
+
+    def status(self) -> dict[str, Any]:
+        """Return what control wrote down of itself."""
+        try:
+            status: dict[str, Any] = json.loads((self.state / "status.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return status
+
+    def is_up(self) -> bool:
+        assert self.process is not None
+        status = self.status()
+        return bool(status.get("pid") == self.process.pid and status["inspector"]["up"])
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a `sekisho` command on its configuration."""
+        return subprocess.run(
+            [sys.executable, "-m", "appliance.cli", *arguments, "--config", str(self.config)],
+            capture_output=True, text=True, timeout=WAIT_S, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+    # Through the manager.
+
+    def reported(self) -> dict[str, Any]:
+        """Return what the manager knows of it, or nothing."""
+        assert self.manager is not None
+        found = [a for a in self.manager.operator.get("/appliances").json() if a["name"] == NAME]
+        return found[0] if found else {}
+
+    def in_step(self) -> int:
+        """Wait until the manager says it runs what it should; return the version."""
+        state = wait_for(f"the wanted policy live: {self.reported()}", lambda: self._if_in_step())
+        return int(state["live_version"])
+
+    def _if_in_step(self) -> dict[str, Any] | None:
+        state = self.reported()
+        return state if state.get("in_step") else None
+
+    def assign(self, mode: str, rule_set: str = "lab") -> int:
+        """Let all guests run the rule set in this mode; return the version once it is live."""
+        assert self.manager is not None
+        body = {"assignments": [{"rule_set": rule_set, "mode": mode}]}
+        self.manager.operator.put(f"/appliances/{NAME}/defaults", json=body).raise_for_status()
+        return self.in_step()
+
+    def push(self, text: str, rule_set: str = "lab") -> None:
+        """Push a rule set of one file."""
+        assert self.manager is not None
+        body = {"files": [{"name": "lab.rules", "text": text}]}
+        answer = self.manager.operator.put(f"/rule-sets/{rule_set}", json=body)
+        assert answer.is_success, answer.text
+
+    def send(self, path: str) -> Outcome:
+        """Send one request from the client to the recorder; return what became of it."""
+        request = f"GET {path} HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n".encode()
+        netns = self.settings.guest_netns(lab.CLIENT)
+        return exchange(netns, lab.WEB.ipv4, lab.RAW_PORT, request, (), 2.0).outcome
+
+
+@contextlib.contextmanager
+def appliance_in(
+    directory: Path, settings: lab.LabSettings, manager: RunningManager | None, **extra: Any
+) -> Iterator[Appliance]:
+    """Give a configured appliance that is not started; at the end it is, by force if it must be, ended."""
+    directory.mkdir(parents=True, exist_ok=True)
+    appliance = Appliance(directory, settings, manager, extra)
+    appliance.configure()
+    try:
+        yield appliance
+    finally:
+        if appliance.process is not None and appliance.process.poll() is None:
+            try:
+                appliance.end()
+            except subprocess.TimeoutExpired:
+                appliance.end(signal.SIGKILL)
