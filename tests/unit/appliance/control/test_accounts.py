@@ -1,0 +1,34 @@
+"""Uninspected bytes survive the inspector that counted them."""
+
+from typing import Any
+
+import pytest
+
+from appliance.control.accounts import InspectorAccounts
+
+
+def stats(**reasons: int) -> dict[str, Any]:
+    return {"guests": {"web": {"bytes": 1, "uninspected": reasons}}}
+
+
+def test_sums_over_runs_and_not_over_readings() -> None:
+    accounts = InspectorAccounts()
+    accounts.take(stats(midstream=5))
+    accounts.take(stats(midstream=9))
+    accounts.run_ended()
+    assert accounts.of("web") == {"midstream": 9}
+    accounts.take(stats(midstream=1, encrypted=2))
+    assert accounts.of("web") == {"midstream": 10, "encrypted": 2}
+    accounts.run_ended()
+    accounts.run_ended()
+    assert accounts.of("web") == {"midstream": 10, "encrypted": 2}
+    assert accounts.of("other") == {}
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"guests": None}, {"guests": {"web": None}}, {"guests": {"web": {"uninspected": [1]}}}]
+)
+def test_odd_statistics_count_nothing(said: dict[str, Any]) -> None:
+    accounts = InspectorAccounts()
+    accounts.take(said)
+    assert accounts.of("web") == {}
