@@ -54,6 +54,11 @@ pub(super) enum Admission {
 }
 
 impl Half {
+    /// Where what is held in order begins; before it nothing can be compared.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
     /// The offset expected next.
     pub fn next(&self) -> u64 {
         self.start + self.bytes.len() as u64
@@ -264,12 +269,16 @@ impl Half {
     }
 
     /// The length of the hole after the readable bytes, when nothing will fill it.
+    ///
+    /// One number acknowledged past all that was seen is most likely a FIN that was captured a moment after its
+    /// acknowledgment, so it is no hole until bytes follow it.
     pub fn gap(&self) -> Option<u64> {
         let settled = self.acked.max(self.forced);
-        let end = self
-            .pending
-            .start()
-            .map_or(settled, |start| start.min(settled));
+        let end = match self.pending.start() {
+            Some(start) => start.min(settled),
+            None if settled == self.next() + 1 => return None,
+            None => settled,
+        };
         let end = self.fin.map_or(end, |fin| end.min(fin));
         end.checked_sub(self.next()).filter(|length| *length > 0)
     }

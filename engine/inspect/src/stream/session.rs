@@ -466,6 +466,10 @@ impl TcpSession {
             .fin
             .is_some_and(|known| end > known as i64 || (fin && end != known as i64));
         let cuts_short = fin && end < half.highest() as i64;
+        if cuts_short && half.fin.is_none() && end < half.start() as i64 {
+            outcome.events.push(StreamEvent::MemoryLimit);
+            return Verdict::Undecided(Undecided::PastHistory);
+        }
         if past_fin || (cuts_short && half.fin.is_none()) {
             outcome.events.push(StreamEvent::DataAfterEnd);
             return Verdict::Drop(DropReason::PastFin);

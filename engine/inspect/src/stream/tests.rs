@@ -667,6 +667,43 @@ fn a_gap_is_told_when_the_receiver_acknowledges_what_was_never_seen() {
 }
 
 #[test]
+fn a_fin_that_is_seen_after_its_acknowledgment_is_no_gap() {
+    for config in [StreamConfig::inline(), StreamConfig::detect()] {
+        let mut talk = Talk::open(config);
+        talk.data(0, b"abc");
+        talk.ack(4);
+        assert_eq!(
+            (talk.session.gap(ToServer), talk.readable()),
+            (None, &b"abc"[..])
+        );
+        assert_eq!(
+            talk.send(ToServer, flags::FIN | flags::ACK, 3, b""),
+            Verdict::Accept
+        );
+        assert!(talk.session.ended(ToServer));
+        let mut talk = Talk::open(config);
+        talk.data(0, b"abc");
+        talk.ack(4);
+        talk.data(4, b"efg");
+        talk.ack(7);
+        assert_eq!(talk.read_with_gaps(), b"abc_efg", "it was a byte after all");
+    }
+}
+
+#[test]
+fn a_fin_before_what_can_be_compared_is_left_to_the_caller() {
+    let mut talk = Talk::inline();
+    talk.data(0, b"abc");
+    talk.ack(8);
+    assert_eq!(talk.read_with_gaps(), b"abc_____");
+    assert_eq!(
+        talk.send(ToServer, flags::FIN | flags::ACK, 5, b""),
+        Verdict::Undecided(Undecided::PastHistory)
+    );
+    assert!(!talk.session.ended(ToServer));
+}
+
+#[test]
 fn resets_can_be_aimed() {
     let mut talk = Talk::new(StreamConfig::inline());
     assert_eq!(talk.session.expected_seq(ToServer), None);
