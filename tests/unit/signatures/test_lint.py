@@ -17,10 +17,17 @@ content nocase depth offset distance within startswith endswith fast_pattern pcr
 http.method http.uri http.uri.raw http.request_line http.request_body http.host http.user_agent http.cookie
 http.content_type http.header http.header.raw http.header_names http.stat_code
 """
-CLASSTYPES = {"attempted-admin", "attempted-user", "web-application-attack", "attempted-recon"}
+CLASSTYPES = {
+    "attempted-admin",
+    "attempted-user",
+    "web-application-attack",
+    "attempted-recon",
+    "attempted-dos",
+}
 SHORT_FAST_PATTERNS = {
     # Where nothing longer is in every form of the exploit; everyday requests rarely hold these.
-    b"${", b"7b", b"%7b", b"24{", b"()", b"%2e", b"%2%",
+    b"${", b"7b", b"%7b", b"24{", b"()", b"%2e", b"%2%", b"%{", b"/${", b"[#", b"%23", b"?-", b"%ad",
+    b"\x00\x03\x01",
 }  # fmt: skip
 ALL = read_all()
 CASES = {case.name: case for case in cases.read_all()}
@@ -51,7 +58,7 @@ def test_uses_known_keywords_only(signature: Signature) -> None:
 @each
 def test_message_names_the_thing_in_one_line(signature: Signature) -> None:
     message = signature.one("msg").strip('"')
-    assert re.fullmatch(r"SEKISHO [A-Z0-9][A-Za-z0-9 .,_()/+-]{10,90}[A-Za-z0-9)]", message), message
+    assert re.fullmatch(r"SEKISHO [A-Za-z0-9][A-Za-z0-9 .,_()/+-]{10,90}[A-Za-z0-9)]", message), message
     assert [s.sid for s in ALL if s.one("msg") == signature.one("msg")] == [signature.sid]
 
 
