@@ -456,14 +456,15 @@ def _user(name: str) -> tuple[int, int]:
 
 
 def _prepare(state: Path, inspector_gid: int) -> None:
-    """Make the state directory: policies that the inspector's group reads, a spool that it writes.
+    """Make the state directory: policies and a spool that the inspector's group reads.
 
-    New files and directories in them are the group's too (setgid); identity and audit stay root's.
+    New files and directories in them are the group's too (setgid); identity and audit stay root's. In the
+    spool the inspector writes only its own lanes, which it is given when it gives up root.
     """
     os.umask(0o007)
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o711)
-    for name, mode in (("live", 0o2750), ("rule-sets", 0o2750), (SPOOL, 0o2770)):
+    for name, mode in (("live", 0o2750), ("rule-sets", 0o2750), (SPOOL, 0o2750)):
         directory = state / name
         directory.mkdir(exist_ok=True)
         os.chown(directory, 0, inspector_gid)

@@ -55,18 +55,22 @@ def events(spool: Path, severity: int) -> list[dict[str, Any]]:
     return [json.loads(line) for segment in lane for line in segment.read_text().splitlines()]
 
 
-def test_verdicts_still_work_after_all_other_rights_are_gone(
+def test_verdicts_and_spool_still_work_after_all_other_rights_are_gone(
     bridge: QueuedBridge, probe: Callable[..., Program], spool: Path
 ) -> None:
     bridge.steer("-p udp")
-    spool.mkdir()
-    for path in (spool, *spool.parents[:3]):
+    for path in spool.parents[:3]:
         path.chmod(0o755)
-    os.chown(spool, NOBODY, NOBODY)
-    with probe("--uid", str(NOBODY), "--gid", str(NOBODY)) as program, udp_pair(bridge) as (client, server):
+    spool.mkdir()
+    os.chown(spool, 0, NOBODY)
+    spool.chmod(0o750)
+    # The smallest spool, so that it goes through many segments.
+    options = ("--uid", str(NOBODY), "--gid", str(NOBODY), "--spool-bytes", str(128 << 10))
+    with probe(*options) as program, udp_pair(bridge) as (client, server):
         client.send(b"probe:drop")
-        client.send(b"probe:event")
-        assert datagrams_until_silence(server) == [b"probe:event"]
+        for _ in range(300):
+            client.send(b"probe:event")
+            assert server.recv(100) == b"probe:event"
         for task in Path(f"/proc/{program.process.pid}/task").iterdir():
             status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines())
             sets = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -76,10 +80,14 @@ def test_verdicts_still_work_after_all_other_rights_are_gone(
             assert status["Uid"].split() == status["Gid"].split() == [str(NOBODY)] * 4
             assert status["Groups"].strip() == ""
         queue = json.loads(program.stop())["queues"][0]
-    assert (queue["accepted"], queue["dropped"]) == (1, 1)
+    assert (queue["accepted"], queue["dropped"]) == (300, 1)
     # Root's own file, opened while we were root.
     assert queue["kernel"] == {"waiting": 0, "dropped": 0, "user_dropped": 0}
-    assert len(events(spool, 2)) == 1
+    assert len(events(spool, 2)) == 300
+    segments = list((spool / "probe-2").iterdir())
+    assert len(segments) > 1
+    assert {segment.stat().st_uid for segment in segments} == {NOBODY}
+    assert spool.stat().st_uid == 0
 
 
 @pytest.mark.parametrize(("options", "passed"), [((), [b"probe:panic"] * 10), (("--panic-closed",), [])])

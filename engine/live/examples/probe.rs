@@ -1,6 +1,6 @@
 //! A runtime around a handler that does as the packets tell it; the namespace tests drive it.
 //!
-//! `probe QUEUE SPOOL_DIR [--queues N] [--fail-open] [--panic-closed] [--uid N --gid N]`. A payload that holds
+//! `probe QUEUE SPOOL_DIR [--queues N] [--fail-open] [--panic-closed] [--uid N --gid N] [--spool-bytes N]`. A payload that holds
 //! `probe:panic` makes the handler panic, `probe:drop` is dropped, `probe:event` is reported as an event, and
 //! `probe:reset` sends a frame out of the port the packet came from. Input lines: `mark N` makes N the mark of what
 //! is accepted from the next packet on, `stats` prints the counters; at its end the runtime stops and prints them.
@@ -15,7 +15,7 @@ use live::{
 };
 use nfqueue::{Decision, Handler, QueuedPacket};
 
-const SPOOL_BYTES: u64 = 64 << 20;
+const SPOOL_BYTES: u32 = 64 << 20;
 /// A local experimental EtherType, to tell the frame from all others.
 const RESET_FRAME: &[u8] = b"\xff\xff\xff\xff\xff\xff\x02\x5e\x99\x00\x00\xfe\x88\xb5probe:reset frame, padded to sixty bytes..";
 
@@ -70,17 +70,20 @@ fn main() -> io::Result<()> {
         has("--fail-open"),
     );
     let bound = Runtime::bind(&config)?;
+    let spool = Spool::open(
+        Path::new(spool_dir),
+        "probe",
+        value("--spool-bytes").unwrap_or(SPOOL_BYTES).into(),
+    )?;
     if let (Some(uid), Some(gid)) = (value("--uid"), value("--gid")) {
+        spool.give_to(uid, gid)?;
         drop_to(Unprivileged {
             uid,
             gid,
             keep_raw: false,
         })?;
     }
-    let (events, writer) = EventWriter::start(
-        Spool::open(Path::new(spool_dir), "probe", SPOOL_BYTES)?,
-        4 << 20,
-    )?;
+    let (events, writer) = EventWriter::start(spool, 4 << 20)?;
     let marks = PolicySlot::new(0);
     let on_panic = if has("--panic-closed") {
         Decision::DROP

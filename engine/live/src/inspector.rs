@@ -266,6 +266,7 @@ impl Inspector {
         };
         let spool = self.spool.take().ok_or_else(running)?;
         if let Some(who) = become_user {
+            spool.give_to(who.uid, who.gid)?;
             privilege::drop_to(who)?;
         }
         let (events, writer) = EventWriter::start(spool, EVENT_BUFFER_BYTES)?;

@@ -145,27 +145,6 @@ impl Handler for Fragile {
     }
 }
 
-fn packet(payload: &[u8]) -> QueuedPacket<'_> {
-    QueuedPacket {
-        id: 1,
-        payload,
-        original_len: payload.len(),
-        mark: 0,
-        in_dev: 0,
-        out_dev: 0,
-        src_mac: None,
-        checksum_ready: true,
-        gso: false,
-        vlan: None,
-        hw_protocol: 0,
-        hook: 0,
-        l2_header: None,
-        timestamp_ns: None,
-        ct_mark: None,
-        ct_zone: None,
-    }
-}
-
 #[test]
 fn a_panic_is_answered_by_the_failure_policy_and_costs_only_the_handlers_state() {
     let dir = tempfile::tempdir().unwrap();
@@ -200,20 +179,23 @@ fn a_panic_is_answered_by_the_failure_policy_and_costs_only_the_handlers_state()
         Arc::clone(&counters),
     );
 
-    assert_eq!(worker.packet(&packet(b"a"), 1), Decision::ACCEPT);
-    assert_eq!(worker.packet(&packet(b"P"), 2), Decision::accept_with(99));
+    assert_eq!(worker.packet(&QueuedPacket::of(b"a"), 1), Decision::ACCEPT);
+    assert_eq!(
+        worker.packet(&QueuedPacket::of(b"P"), 2),
+        Decision::accept_with(99)
+    );
     assert_eq!(
         worker.packet(
             &QueuedPacket {
                 mark: 1,
-                ..packet(b"P")
+                ..QueuedPacket::of(b"P")
             },
             3
         ),
         Decision::DROP
     );
     slot.swap(Decision::DROP);
-    assert_eq!(worker.packet(&packet(b"b"), 4), Decision::DROP);
+    assert_eq!(worker.packet(&QueuedPacket::of(b"b"), 4), Decision::DROP);
     drop(worker);
     writer.stop();
 

@@ -272,6 +272,31 @@ fn two_processes_that_evict_at_once_lose_nothing_uncounted() {
     assert!(size(dir.path()) <= SMALL);
 }
 
+#[test]
+fn a_lane_whose_owner_planted_something_else_is_refused_and_that_is_left_alone() {
+    let outside = tempfile::tempdir().unwrap();
+    let target = outside.path().join("shadow");
+    let plant: [fn(&Path, &Path); 4] = [
+        |target, segment| std::os::unix::fs::symlink(target, segment).unwrap(),
+        |target, segment| fs::hard_link(target, segment).unwrap(),
+        |_, segment| fs::create_dir(segment).unwrap(),
+        // As long as can be, and no bytes on the disk.
+        |_, segment| fs::File::create(segment).unwrap().set_len(1 << 40).unwrap(),
+    ];
+    for plant in plant {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()));
+        fs::write(&target, "root:no newline here").unwrap();
+        let segment = dir.path().join("inspector-1/00000000000000000000.eve");
+        fs::remove_file(&segment).unwrap();
+        plant(&target, &segment);
+        let error = Spool::open(dir.path(), "inspector", SMALL).unwrap_err();
+        assert!(error.to_string().contains("inspector-1"), "{error}");
+        assert_eq!(fs::read_to_string(&target).unwrap(), "root:no newline here");
+        fs::remove_file(&target).unwrap();
+    }
+}
+
 /// A file system of its own that is soon full; `None`, with the reason printed, without the right to mount one.
 struct TinyDisk(tempfile::TempDir);
 

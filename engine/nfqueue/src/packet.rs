@@ -118,22 +118,9 @@ fn claimed_length(payload: &[u8]) -> usize {
 /// `None` when it does not even hold the packet's id; any other attribute may be missing or odd.
 pub(crate) fn read(body: &[u8]) -> Option<QueuedPacket<'_>> {
     let mut packet = QueuedPacket {
-        id: 0,
-        payload: &[],
-        original_len: 0,
-        mark: 0,
-        in_dev: 0,
-        out_dev: 0,
-        src_mac: None,
+        // Without flags the checksum is there to be checked.
         checksum_ready: true,
-        gso: false,
-        vlan: None,
-        hw_protocol: 0,
-        hook: 0,
-        l2_header: None,
-        timestamp_ns: None,
-        ct_mark: None,
-        ct_zone: None,
+        ..QueuedPacket::of(&[])
     };
     let (mut identified, mut captured) = (false, 0);
     let (mut in_port, mut out_port) = (0, 0);

@@ -115,7 +115,7 @@ fn closed(dir: &Path) -> io::Result<VecDeque<Closed>> {
         let [(first, path), (next, _)] = pair else {
             continue;
         };
-        match fs::metadata(path) {
+        match fs::symlink_metadata(path) {
             Ok(found) => closed.push_back(Closed {
                 path: path.clone(),
                 records: next - first,

@@ -1,9 +1,9 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{fchown, DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{sync_directory, DIRECTORY_MODE, FILE_MODE};
+use super::{sync_directory, DIRECTORY_MODE, FILE_MODE, SEGMENT_MAX_BYTES};
 use crate::notice::unix_ns;
 
 /// The segments of a lane, oldest first, as (first number, path). Other files are not looked at.
@@ -59,6 +59,13 @@ impl Lane {
             written_records: 0,
             written_bytes: 0,
         }
+    }
+
+    pub(super) fn give_to(&self, uid: u32, gid: u32) -> io::Result<()> {
+        fchown(&open_directory(&self.dir)?, Some(uid), Some(gid))?;
+        self.segment.as_ref().map_or(Ok(()), |segment| {
+            fchown(&segment.file, Some(uid), Some(gid))
+        })
     }
 
     /// (records, bytes) written since the lane was made.
@@ -198,9 +205,22 @@ impl Segment {
     }
 
     fn reopen(first: u64, path: &Path) -> io::Result<Self> {
-        let (records, bytes) = whole_lines(&mut BufReader::new(File::open(path)?))?;
-        let file = OpenOptions::new().append(true).open(path)?;
-        if file.metadata()?.len() != bytes {
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)?;
+        let found = file.metadata()?;
+        // Whoever owns the lane must not lead root to cut and append to another file.
+        if !found.is_file() || found.nlink() != 1 || found.len() > SEGMENT_MAX_BYTES {
+            let reason = format!(
+                "{}: not a segment of ours; move the lane away",
+                path.display()
+            );
+            return Err(io::Error::new(ErrorKind::InvalidData, reason));
+        }
+        let (records, bytes) = whole_lines(&mut BufReader::new(&file))?;
+        if found.len() != bytes {
             file.set_len(bytes)?;
             file.sync_all()?;
         }
@@ -230,6 +250,13 @@ fn whole_lines(reader: &mut impl BufRead) -> io::Result<(u64, u64)> {
         seen += length as u64;
         reader.consume(length);
     }
+}
+
+fn open_directory(dir: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY)
+        .open(dir)
 }
 
 /// Like `write_all`, but tells how far it got.

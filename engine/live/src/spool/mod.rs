@@ -8,6 +8,8 @@
 //!   is cut, and what follows keeps the numbers it was given.
 //! - Several processes write one spool, each its own lanes, and any may evict from any lane: removing a file is
 //!   atomic, all agree on the order, and a file that is gone already is as good as removed.
+//! - A writer that gives up root keeps only its own lanes ([`Spool::give_to`]): spool directory and other lanes
+//!   stay out of its reach. Root follows no link and opens no file with a second name when it opens such a lane again.
 //! - Written lines are in the kernel's hands at [`Spool::flush`] and survive the process; [`Spool::sync`] puts them
 //!   on the disk, as does closing a segment. A power failure can cost what came after the last sync.
 
@@ -37,9 +39,7 @@ const SEGMENT_MAX_BYTES: u64 = 4 << 20;
 const PARTS: u64 = 32;
 /// Below this there is no room for an event in a segment.
 const SPOOL_MIN_BYTES: u64 = 128 << 10;
-/// Owner and group, so that processes of different users can evict each other's segments: let the spool directory
-/// belong to their group, with the set-group-id bit.
-const DIRECTORY_MODE: u32 = 0o770;
+const DIRECTORY_MODE: u32 = 0o750;
 const FILE_MODE: u32 = 0o640;
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 const LOCK_POLL: Duration = Duration::from_millis(10);
@@ -112,6 +112,15 @@ impl Spool {
             }
         }
         Ok(spool)
+    }
+
+    /// Gives this writer's lanes to the user the process is about to become, who must be let into the spool
+    /// directory (by its group, say) but should not be let write there.
+    pub fn give_to(&self, uid: u32, gid: u32) -> io::Result<()> {
+        self.lanes.iter().try_for_each(|lane| {
+            lane.give_to(uid, gid)
+                .map_err(|error| named(&error, &lane.dir))
+        })
     }
 
     /// The spool's UUID; with lane and number it names an event for ever.
@@ -248,6 +257,7 @@ fn lock(path: &Path, writer: &str) -> io::Result<File> {
         .create(true)
         .append(true)
         .mode(FILE_MODE)
+        .custom_flags(libc::O_NOFOLLOW)
         .open(path);
     let file = file.map_err(|error| named(&error, path))?;
     let deadline = Instant::now() + LOCK_WAIT;
@@ -273,12 +283,14 @@ fn epoch(dir: &Path, writer: &str) -> io::Result<String> {
     let made = dir.join(format!("{writer}.epoch"));
     if !path.exists() {
         let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+        // One may be left from a process that was killed here; the writer's lock is ours.
+        let _ = fs::remove_file(&made);
         let mut file = OpenOptions::new()
-            .create(true)
+            .create_new(true)
             .write(true)
-            .truncate(true)
             .mode(FILE_MODE)
-            .open(&made)?;
+            .open(&made)
+            .map_err(|error| named(&error, &made))?;
         file.write_all(uuid.as_bytes())
             .and_then(|()| file.sync_all())
             .map_err(|error| named(&error, &made))?;
