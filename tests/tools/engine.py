@@ -1,5 +1,6 @@
 """The engine under test, as `sekisho replay` calls it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,13 +19,23 @@ def engine() -> ModuleType:
     return _engine
 
 
+def raised(rules: bytes) -> bytes:
+    """Return the rules as the mode `prevent` takes them."""
+    return re.sub(rb"^alert ", b"drop ", rules, flags=re.MULTILINE)
+
+
 def replay(
-    rules: Sequence[Path], captures: Sequence[tuple[Path, Path]], *, ips: bool, any_nets: bool
+    rules: Sequence[Path],
+    captures: Sequence[tuple[Path, Path]],
+    *,
+    ips: bool,
+    any_nets: bool,
+    prevent: bool = False,
 ) -> list[str]:
-    """Inspect each (capture, eve.json); return an error or "" for each."""
+    """Inspect each (capture, eve.json); return an error or "" for each. prevent: alert is raised to drop."""
     nets = ("any", "any") if any_nets else (HOME_NET, "!$HOME_NET")
     errors: list[str] = engine().replay(
-        [(str(path), path.read_bytes()) for path in rules],
+        [(str(path), raised(path.read_bytes()) if prevent else path.read_bytes()) for path in rules],
         [(str(capture), str(eve)) for capture, eve in captures],
         ips=ips,
         home_net=nets[0],
