@@ -3,6 +3,15 @@
 //! [`Connection`] takes bytes in any pieces and keeps [`transaction::Transaction`]s; [`buffers`] shows a
 //! transaction under the names of Suricata's sticky buffers. The personality is libhtp's `IDS`, as Suricata's
 //! default configuration sets it up: see [`uri`] for what that means for `http.uri`.
+//!
+//! Where libhtp stops reading a connection, this reads on, so that one odd message hides nothing behind it:
+//! - an overlong line or field is cut to the limit and read to its end;
+//! - a body whose length cannot be understood runs to the connection's end;
+//! - every interim response is skipped, not only `100 Continue`, and any number of them;
+//! - a 204 or 304 has a body only if bytes follow at once that begin no other response;
+//! - behind a gap, reading goes on where a segment begins like a message.
+//!
+//! And: `br` is decoded; codings are undone in the order RFC 9110 asks for; every member of a gzip body is read.
 mod body;
 pub mod buffers;
 mod coding;

@@ -1,7 +1,7 @@
 //! The request target: split into parts, and normalised into what `http.uri` matches.
 //!
 //! What Suricata's default configuration does (libhtp's personality `IDS`, not lower-cased), checked against
-//! libhtp's sources:
+//! what Suricata 7.0.10 matches:
 //!
 //! | | path | query | fragment |
 //! |---|---|---|---|
@@ -13,7 +13,7 @@
 //! | `\`, `%5c` | becomes `/` | left alone | left alone |
 //! | `%2f` | becomes `/` | decoded | decoded |
 //! | `//` | becomes `/` | left alone | left alone |
-//! | UTF-8 | best fit to one byte, overlong forms too, invalid ones become `?`, decoded ones as well | left alone | left alone |
+//! | UTF-8 | best fit to one byte, overlong forms too, invalid ones become `?`; decoded ones as well | left alone | left alone |
 //! | `.`, `..` | resolved (RFC 3986, 5.2.4), after all of the above | left alone | left alone |
 //!
 //! Scheme, user, host and port of an absolute target are left out. Nothing is decoded twice
@@ -235,6 +235,9 @@ fn best_fit(text: &[u8]) -> Vec<u8> {
         };
         let tail = rest.iter().skip(1).take(length.saturating_sub(1));
         let valid = tail.clone().take_while(|&byte| byte & 0xc0 == 0x80).count();
+        if length > 0 && valid + 1 == rest.len() && rest.len() < length {
+            break; // Cut off at the end: nothing comes of it.
+        }
         if length == 0 || valid + 1 < length {
             out.push(b'?');
             rest = &rest[valid + 1..];
@@ -345,7 +348,8 @@ const LOOKALIKES: &[&str] = &[
     " \u{3000}",
 ];
 
-/// Resolves `.` and `..`. Source: RFC 3986, 5.2.4, with its steps' letters.
+/// Resolves `.` and `..`. Source: RFC 3986, 5.2.4, with its steps' letters; as libhtp does it, a last segment
+/// of dots takes the slashes around it along.
 fn remove_dot_segments(path: &[u8], out: &mut Vec<u8>) {
     let base = out.len();
     let mut rest = path;
@@ -355,27 +359,22 @@ fn remove_dot_segments(path: &[u8], out: &mut Vec<u8>) {
             .or_else(|| rest.strip_prefix(b"./"))
         {
             rest = after; // A
+        } else if rest == b"/." || rest == b"/./" {
+            rest = b""; // B
         } else if rest.starts_with(b"/./") {
             rest = &rest[2..]; // B
-        } else if rest == b"/." {
-            rest = b"/"; // B
-        } else if rest.starts_with(b"/../") || rest == b"/.." {
-            rest = if rest.len() > 3 { &rest[3..] } else { b"/" }; // C
-            let kept = out[base..]
-                .iter()
-                .rposition(|&byte| byte == b'/')
-                .unwrap_or(0);
-            out.truncate(base + kept);
+        } else if rest == b"/.." || rest.starts_with(b"/../") {
+            rest = if rest.len() > 4 { &rest[3..] } else { b"" }; // C
+            let kept = out[base..].iter().rposition(|&byte| byte == b'/');
+            out.truncate(base + kept.unwrap_or(0));
         } else if rest == b"." || rest == b".." {
             rest = b""; // D
         } else {
             // E
-            let end = rest[1..]
-                .iter()
-                .position(|&byte| byte == b'/')
-                .map_or(rest.len(), |at| at + 1);
-            out.extend_from_slice(&rest[..end]);
-            rest = &rest[end..];
+            let end = rest[1..].iter().position(|&byte| byte == b'/');
+            let (segment, behind) = rest.split_at(end.map_or(rest.len(), |at| at + 1));
+            out.extend_from_slice(segment);
+            rest = behind;
         }
     }
 }
@@ -402,7 +401,7 @@ mod tests {
             (b"/%zz", b"/%zz"),
             (b"/%41", b"/A"),
             (b"/%u0041", b"/A"),
-            (b"/%U0041%u00e9%e9", b"/A??"),
+            (b"/%U0041%u00e9%e9", b"/A?"),
             (b"/%uff0e%uff0e/%uff0e%uff0e/x", b"/x"),
             (b"/%u004", b"/%u004"),
             (b"/a?%u0041", b"/a?%u0041"),
@@ -414,10 +413,12 @@ mod tests {
             (b"/a/%2e%2e/b", b"/b"),
             (b"/cgi-bin/.%2e/.%2e/etc/passwd", b"/etc/passwd"),
             (b"/cgi-bin/%%32%65%%32%65/etc", b"/cgi-bin/%2e%2e/etc"),
-            (b"/..", b"/"),
+            (b"/..", b""),
             (b"/../../x", b"/x"),
-            (b"/a/..", b"/"),
-            (b"/a/.", b"/a/"),
+            (b"/a/..", b""),
+            (b"/a/.", b"/a"),
+            (b"/a/./", b"/a"),
+            (b"/a/b/../", b"/a"),
             (b"/...", b"/..."),
             (b"..", b""),
             (b"/a/..\\..\\b", b"/b"),
@@ -437,7 +438,7 @@ mod tests {
             (b"/\xc0\xae\xc0\xae/x", b"/x"),
             (b"/\xc0\xafx", b"//x"),
             (b"/\xc3\xa9", b"/\xe9"),
-            (b"/\xe9", b"/?"),
+            (b"/\xe9", b"/"),
             (b"/\xe9a", b"/?a"),
             (b"/\xef\xbc\xa1", b"/A"),
             (b"/\xf0\x9f\x98\x80x", b"/?x"),
