@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Appliance:
         return self.directory / "sekisho.yaml"
 
     def configure(self) -> None:
-        """Write its configuration, with a fresh token."""
+        """Write its configuration, with a token that takes the place of an earlier appliance of the name."""
         config: dict[str, Any] = {
             "guests": str(self.settings.guests_yaml.absolute()),
             "state_dir": "state",
@@ -61,7 +61,9 @@ class Appliance:
             **self.extra,
         }
         if self.manager is not None:
-            token = self.manager.operator.post("/tokens", json={"for_s": 600}).json()["token"]
+            token = self.manager.operator.post("/tokens", json={"for_s": 600, "appliance": NAME}).json()[
+                "token"
+            ]
             config["manager"] = {
                 "url": self.manager.url,
                 "ca_fingerprint": self.manager.fingerprint,
@@ -143,11 +145,15 @@ class Appliance:
         answer = self.manager.operator.put(f"/rule-sets/{rule_set}", json=body)
         assert answer.is_success, answer.text
 
-    def send(self, path: str) -> Outcome:
-        """Send one request from the client to the recorder; return what became of it."""
+    def send(self, path: str, *, ip_version: int = 4, segments: Sequence[int] = ()) -> Outcome:
+        """Send one request from the client to the recorder; return what became of it.
+
+        segments: sizes of its first TCP segments.
+        """
+        address = lab.WEB.ipv4 if ip_version == 4 else lab.WEB.ipv6
         request = f"GET {path} HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n".encode()
         netns = self.settings.guest_netns(lab.CLIENT)
-        return exchange(netns, lab.WEB.ipv4, lab.RAW_PORT, request, (), 2.0).outcome
+        return exchange(netns, address, lab.RAW_PORT, request, segments, 2.0).outcome
 
 
 @contextlib.contextmanager
