@@ -372,7 +372,7 @@ impl<'a> Run<'a, '_> {
             .ok()?
             .checked_add(self.number(jump.post_offset))?;
         let target = usize::try_from((from as i64).checked_add(target)?).ok()?;
-        (target < length).then(|| Place {
+        (target < length).then_some(Place {
             end: target,
             ordered: false,
             ..place

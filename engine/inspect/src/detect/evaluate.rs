@@ -138,9 +138,9 @@ impl Matcher {
         let at = context.packet.direction as usize;
         let real = !context.packet.pseudo;
         if real && (context.flow.is_none() || !flow.addresses_done[at]) {
-            self.addresses_only
-                .iter()
-                .for_each(|it| scratch.candidates.add(*it));
+            let (src, dst) = (context.packet.src, context.packet.dst);
+            let candidates = &mut scratch.candidates;
+            self.addresses_only.find(src, dst, |it| candidates.add(it));
             flow.addresses_done[at] = true;
         }
         if context.flow.is_some_and(|flow| flow.app_done) && !flow.protocol_done[at] {
@@ -168,8 +168,11 @@ impl Matcher {
                 self.hold_payload(*index, subject, flow, &mut scratch.limits);
                 continue;
             }
+            if !surroundings_fit(signature, context) {
+                continue;
+            }
             let sides = self.sides(*index, context, flow);
-            if sides == 0 || !surroundings_fit(signature, context) {
+            if sides == 0 {
                 continue;
             }
             if !state_fits(signature, context, flow) {

@@ -5,10 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::app::AppProto;
 use crate::rule::buffer::{Buffer, Inspection, Test};
 use crate::rule::content::{Content, FastPattern};
-use crate::rule::{Action, FlowbitChange, PayloadScene, Scene, Signature, Transform, Variables};
+use crate::rule::group::Group;
+use crate::rule::{
+    Action, AddressRange, FlowbitChange, PayloadScene, PortRange, Scene, Signature, Transform,
+    Variables,
+};
 use crate::Direction;
 
 use super::address::{resolve, AddressTest, HomeLists, PortTest};
+use super::address_index::{AddressIndex, AddressIndexBuilder};
 use super::prefilter::{distinct, Builder, Prefilter};
 
 /// The IP protocols that payload is kept apart by.
@@ -112,7 +117,7 @@ pub struct Matcher {
     /// Stream bytes, by direction; also for TCP payload that never became part of a stream.
     pub(super) streams: [Lane; 2],
     /// Signatures on addresses alone.
-    pub(super) addresses_only: Vec<u32>,
+    pub(super) addresses_only: AddressIndex,
     /// Signatures on the protocol alone.
     pub(super) protocol_only: Vec<u32>,
     pub(super) slots: Vec<Slot>,
@@ -168,22 +173,23 @@ fn evaluation_order(signature: &Signature) -> (u8, Action, u8) {
 struct Compiler<'v> {
     variables: &'v Variables,
     compiled: Vec<Compiled>,
-    addresses: Interned<AddressTest>,
-    ports: Interned<PortTest>,
+    addresses: Interned<Group<AddressRange>, AddressTest>,
+    ports: Interned<Group<PortRange>, PortTest>,
     packets: [[LaneBuilder; 2]; 3],
     streams: [LaneBuilder; 2],
-    addresses_only: Vec<u32>,
+    addresses_only: AddressIndexBuilder,
     protocol_only: Vec<u32>,
     slots: Vec<(Slot, Builder)>,
     transactions: HashMap<(AppProto, Direction), TxLane>,
 }
 
-struct Interned<T> {
+/// Tests made of groups, each group resolved once.
+struct Interned<G, T> {
     values: Vec<T>,
-    index: HashMap<T, u32>,
+    index: HashMap<G, u32>,
 }
 
-impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
+impl<G: Clone + Eq + std::hash::Hash, T> Interned<G, T> {
     fn new() -> Self {
         Self {
             values: Vec::new(),
@@ -191,13 +197,13 @@ impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
         }
     }
 
-    fn get(&mut self, value: T) -> u32 {
-        if let Some(known) = self.index.get(&value) {
+    fn get(&mut self, group: &G, make: impl FnOnce(&G) -> T) -> u32 {
+        if let Some(known) = self.index.get(group) {
             return *known;
         }
         let index = self.values.len() as u32;
-        self.values.push(value.clone());
-        self.index.insert(value, index);
+        self.values.push(make(group));
+        self.index.insert(group.clone(), index);
         index
     }
 }
@@ -211,7 +217,7 @@ impl<'v> Compiler<'v> {
             ports: Interned::new(),
             packets: Default::default(),
             streams: Default::default(),
-            addresses_only: Vec::new(),
+            addresses_only: AddressIndexBuilder::default(),
             protocol_only: Vec::new(),
             slots: Vec::new(),
             transactions: HashMap::new(),
@@ -221,10 +227,7 @@ impl<'v> Compiler<'v> {
     fn add(&mut self, index: u32, signature: &Signature) {
         let chosen = fast_pattern(signature);
         let patterned = match signature.scene {
-            Scene::AddressesOnly => {
-                self.addresses_only.push(index);
-                false
-            }
+            Scene::AddressesOnly => false,
             Scene::ProtocolOnly => {
                 self.protocol_only.push(index);
                 false
@@ -237,6 +240,16 @@ impl<'v> Compiler<'v> {
             Scene::Transaction => self.add_transaction(index, signature, chosen.as_ref()),
         };
         let header = &signature.header;
+        let variables = self.variables;
+        let address = |group: &_| resolve(group, variables);
+        let port = |group: &_| PortTest::new(group, variables);
+        let [src, dst] = [&header.src, &header.dst].map(|it| self.addresses.get(it, address));
+        let src_ports = self.ports.get(&header.src_ports, port);
+        let dst_ports = self.ports.get(&header.dst_ports, port);
+        if signature.scene == Scene::AddressesOnly {
+            let ends = [src, dst].map(|at| &self.addresses.values[at as usize]);
+            self.addresses_only.add(index, ends, header.both_ways);
+        }
         let slots = DIRECTIONS.map(|direction| self.slots_of(signature, direction));
         let sees_end = signature
             .inspections
@@ -246,14 +259,10 @@ impl<'v> Compiler<'v> {
                 bits | u64::from(inspection.tests.iter().any(sees_end)) << at
             });
         self.compiled.push(Compiled {
-            src: self.addresses.get(resolve(&header.src, self.variables)),
-            dst: self.addresses.get(resolve(&header.dst, self.variables)),
-            src_ports: self
-                .ports
-                .get(PortTest::new(&header.src_ports, self.variables)),
-            dst_ports: self
-                .ports
-                .get(PortTest::new(&header.dst_ports, self.variables)),
+            src,
+            dst,
+            src_ports,
+            dst_ports,
             slots,
             sees_end,
             patterned,
@@ -393,7 +402,7 @@ impl<'v> Compiler<'v> {
             home: HomeLists::new(self.variables),
             packets: self.packets.map(|class| class.map(LaneBuilder::build)),
             streams: self.streams.map(LaneBuilder::build),
-            addresses_only: self.addresses_only,
+            addresses_only: self.addresses_only.build(),
             protocol_only: self.protocol_only,
             slots,
             transactions: self.transactions,

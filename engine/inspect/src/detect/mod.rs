@@ -9,6 +9,7 @@
 //! A prefilter per place (payload by protocol and direction, stream, each buffer) finds the signatures worth
 //! evaluating; `chain` verifies their conditions exactly.
 mod address;
+mod address_index;
 mod chain;
 mod evaluate;
 mod matcher;

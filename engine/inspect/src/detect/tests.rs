@@ -627,3 +627,22 @@ fn a_flows_integers_count_and_compare() {
     assert_eq!(scene.stream(UP, 0, b"x", 0), [1]);
     assert_eq!(scene.stream(UP, 0, b"y", 0), [2]);
 }
+
+#[test]
+fn a_relative_condition_follows_its_content_into_its_buffer() {
+    let mut scene = Scene::http(
+        r#"
+        alert http any any -> any any (content:"a="; http_uri; isdataat:3,relative; sid:1;)
+        alert http any any -> any any (content:"a="; http_uri; isdataat:!4,relative; sid:2;)
+        alert http any any -> any any (content:"a="; http_uri; base64_decode:relative; base64_data; content:"hi"; sid:3;)
+        "#,
+    );
+    assert_eq!(
+        scene.transaction(UP, &mut request("GET", "/?a=aGk", &[], b"")),
+        [1, 2, 3]
+    );
+    assert_eq!(
+        scene.transaction(UP, &mut request("GET", "/?a=aG", &[], b"")),
+        [2]
+    );
+}

@@ -211,6 +211,10 @@ impl Draft {
         if is_content {
             self.last_content = Some(place);
         }
+        self.check_bounds()
+    }
+
+    fn check_bounds(&self) -> Result<(), Reason> {
         let total: usize = self
             .inspections
             .iter()
@@ -222,6 +226,20 @@ impl Draft {
             )));
         }
         Ok(())
+    }
+
+    /// Adds a condition that counts from the last match where `relative`.
+    ///
+    /// Outside of sticky buffers that is a condition on the buffer of the last content: after
+    /// `content:"a"; http_uri; isdataat:1,relative;` there is a byte behind the content in the URI.
+    pub fn push_relative(&mut self, relative: bool, test: Test) -> Result<(), Reason> {
+        match self.last_content {
+            Some(place) if relative && !self.in_buffer() && place.base64.is_none() => {
+                self.append(place.inspection, test);
+                self.check_bounds()
+            }
+            _ => self.push(test),
+        }
     }
 
     /// Adds a condition on `buffer`, whatever is active.

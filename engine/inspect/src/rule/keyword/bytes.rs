@@ -156,12 +156,15 @@ fn byte_test(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reaso
         }
     }
     check(keyword, &field, text)?;
-    draft.push(Test::ByteTest(ByteTest {
-        field,
-        comparison,
-        negated,
-        value,
-    }))
+    draft.push_relative(
+        field.relative,
+        Test::ByteTest(ByteTest {
+            field,
+            comparison,
+            negated,
+            value,
+        }),
+    )
 }
 
 fn byte_jump(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
@@ -202,7 +205,7 @@ fn byte_jump(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reaso
     if jump.field.count != Number::Fixed(0) {
         check(keyword, &jump.field, text)?;
     }
-    draft.push(Test::ByteJump(jump))
+    draft.push_relative(jump.field.relative, Test::ByteJump(jump))
 }
 
 fn byte_extract(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
@@ -230,12 +233,15 @@ fn byte_extract(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Re
     }
     check(keyword, &field, text)?;
     let variable = draft.declare(keyword, name)?;
-    draft.push(Test::ByteExtract(ByteExtract {
-        field,
-        multiplier,
-        align,
-        variable,
-    }))
+    draft.push_relative(
+        field.relative,
+        Test::ByteExtract(ByteExtract {
+            field,
+            multiplier,
+            align,
+            variable,
+        }),
+    )
 }
 
 fn byte_math(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
@@ -289,12 +295,15 @@ fn byte_math(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reaso
         return Err(Reason::bad_value(keyword, "divides by zero"));
     }
     let variable = draft.declare(keyword, name)?;
-    draft.push(Test::ByteMath(ByteMath {
-        field,
-        operator,
-        value,
-        variable,
-    }))
+    draft.push_relative(
+        field.relative,
+        Test::ByteMath(ByteMath {
+            field,
+            operator,
+            value,
+            variable,
+        }),
+    )
 }
 
 fn math_operator(sign: &str) -> Option<Operator> {
@@ -335,5 +344,5 @@ fn base64_decode(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), R
             }
         }
     }
-    draft.push(Test::Base64(base64))
+    draft.push_relative(base64.relative, Test::Base64(base64))
 }

@@ -271,11 +271,12 @@ fn isdataat(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
             }
         }
     }
-    draft.push(Test::IsDataAt {
+    let test = Test::IsDataAt {
         at,
         relative,
         negated,
-    })
+    };
+    draft.push_relative(relative, test)
 }
 
 fn range(keyword: &str, value: &[u8]) -> Result<Range, Reason> {

@@ -123,8 +123,6 @@ pub(super) static METHOD: Buffer = Buffer {
     validate: method_content,
     ..request("http.method", Stage::Line, field!(request.method))
 };
-/// `http.method`.
-
 /// `http.uri`.
 pub(super) static URI: Buffer = request("http.uri", Stage::Line, field!(request.uri));
 /// `http.uri.raw`.

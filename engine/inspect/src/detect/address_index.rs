@@ -1,0 +1,134 @@
+//! Finds the signatures on addresses alone whose lists hold an address, however many such signatures there are.
+use std::net::IpAddr;
+
+use super::address::AddressTest;
+
+/// Signatures by the plain list of addresses at one of their ends.
+#[derive(Debug, Default)]
+pub(super) struct AddressIndex {
+    /// By source and by destination; IPv4 and IPv6 of each.
+    ends: [[Segments; 2]; 2],
+    /// Signatures without a plain list at either end.
+    others: Vec<u32>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct AddressIndexBuilder {
+    ends: [[Vec<Entry>; 2]; 2],
+    others: Vec<u32>,
+}
+
+/// First and last address, and the signature.
+type Entry = (u128, u128, u32);
+
+/// The number line cut wherever some list begins or ends.
+#[derive(Debug, Default)]
+struct Segments {
+    /// Where each segment begins; it reaches to the next one.
+    starts: Vec<u128>,
+    signatures: Vec<Vec<u32>>,
+}
+
+impl AddressIndexBuilder {
+    /// Adds a signature with what it asks of source and destination.
+    pub(super) fn add(&mut self, signature: u32, ends: [&AddressTest; 2], both_ways: bool) {
+        let plain = ends
+            .iter()
+            .position(|test| matches!(test, AddressTest::Ranges(..)));
+        match (plain, both_ways) {
+            (Some(end), false) => {
+                let AddressTest::Ranges(four, six) = ends[end] else {
+                    return;
+                };
+                let four = four
+                    .iter()
+                    .map(|(a, b)| (u128::from(*a), u128::from(*b), signature));
+                self.ends[end][0].extend(four);
+                self.ends[end][1].extend(six.iter().map(|(a, b)| (*a, *b, signature)));
+            }
+            _ => self.others.push(signature),
+        }
+    }
+
+    pub(super) fn build(self) -> AddressIndex {
+        let ends = self
+            .ends
+            .map(|families| families.map(|entries| Segments::new(&entries)));
+        AddressIndex {
+            ends,
+            others: self.others,
+        }
+    }
+}
+
+impl AddressIndex {
+    /// Calls `see` with every signature that may match between these addresses.
+    pub(super) fn find(&self, src: IpAddr, dst: IpAddr, mut see: impl FnMut(u32)) {
+        self.others.iter().for_each(|signature| see(*signature));
+        for (families, address) in self.ends.iter().zip([src, dst]) {
+            let found = match address {
+                IpAddr::V4(address) => families[0].at(u32::from(address).into()),
+                IpAddr::V6(address) => families[1].at(address.into()),
+            };
+            found.iter().for_each(|signature| see(*signature));
+        }
+    }
+}
+
+impl Segments {
+    fn new(entries: &[Entry]) -> Self {
+        let ends = entries
+            .iter()
+            .filter_map(|(_, last, _)| last.checked_add(1));
+        let mut starts: Vec<u128> = entries.iter().map(|entry| entry.0).chain(ends).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let mut signatures = vec![Vec::new(); starts.len()];
+        for (first, last, signature) in entries {
+            let from = starts.partition_point(|start| start < first);
+            let to = starts.partition_point(|start| start <= last);
+            signatures[from..to]
+                .iter_mut()
+                .for_each(|segment| segment.push(*signature));
+        }
+        Self { starts, signatures }
+    }
+
+    fn at(&self, address: u128) -> &[u32] {
+        match self.starts.partition_point(|start| *start <= address) {
+            0 => &[],
+            after => &self.signatures[after - 1],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn finds_what_asking_each_list_finds(
+            lists in prop::collection::vec(prop::collection::vec((0..40u32, 0..8u32), 1..3), 0..8),
+            address in 0..50u32,
+        ) {
+            let mut builder = AddressIndexBuilder::default();
+            let holds = |list: &[(u32, u32)]| {
+                list.iter().any(|(first, length)| (*first..=first + length).contains(&address))
+            };
+            for (index, list) in (0..).zip(&lists) {
+                let ranges = list.iter().map(|(first, length)| (*first, first + length)).collect();
+                let test = AddressTest::Ranges(ranges, Vec::new());
+                builder.add(index, [&AddressTest::Any, &test], false);
+            }
+            let mut found = Vec::new();
+            let end = IpAddr::V4(address.into());
+            builder.build().find(end, end, |signature| found.push(signature));
+            found.sort_unstable();
+            found.dedup();
+            let expected: Vec<u32> = (0..).zip(&lists).filter(|(_, it)| holds(it)).map(|it| it.0).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
