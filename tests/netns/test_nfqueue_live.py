@@ -111,6 +111,17 @@ def test_a_panic_is_answered_by_the_failure_policy_and_the_worker_goes_on(
     assert notices[0]["notice"] == "panic"
 
 
+def test_a_hung_handler_does_not_keep_the_program_from_stopping(
+    bridge: QueuedBridge, probe: Callable[..., Program]
+) -> None:
+    bridge.steer("-p udp")
+    with probe() as program, udp_pair(bridge) as (client, _):
+        client.send(b"probe:hang")
+        eventually(lambda: bridge.kernel_counters()["waiting"] == 1)
+        program.stop()
+        assert bridge.kernel_counters() == {}
+
+
 def test_a_reset_leaves_by_the_port_it_is_sent_to_and_by_no_other(
     bridge: QueuedBridge, probe: Callable[..., Program]
 ) -> None:

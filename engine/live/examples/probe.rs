@@ -1,13 +1,15 @@
 //! A runtime around a handler that does as the packets tell it; the namespace tests drive it.
 //!
-//! `probe QUEUE SPOOL_DIR [--queues N] [--fail-open] [--panic-closed] [--uid N --gid N] [--spool-bytes N]`. A payload that holds
-//! `probe:panic` makes the handler panic, `probe:drop` is dropped, `probe:event` is reported as an event, and
-//! `probe:reset` sends a frame out of the port the packet came from. Input lines: `mark N` makes N the mark of what
-//! is accepted from the next packet on, `stats` prints the counters; at its end the runtime stops and prints them.
+//! `probe QUEUE SPOOL_DIR [--queues N] [--fail-open] [--panic-closed] [--uid N --gid N] [--spool-bytes N]`. What a
+//! payload says is done: `probe:panic` makes the handler panic, `probe:hang` makes it hang, `probe:drop` is dropped,
+//! `probe:event` is reported as an event, `probe:reset` sends a frame out of the port the packet came from. Input
+//! lines: `mark N` makes N the mark of what is accepted from the next packet on, `stats` prints the counters; at its
+//! end the runtime stops and prints them.
 
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use live::privilege::{drop_to, Unprivileged};
 use live::{
@@ -33,6 +35,9 @@ impl Handler for Probe {
                 .any(|window| window == word)
         };
         assert!(!says(b"probe:panic"), "told to panic");
+        if says(b"probe:hang") {
+            std::thread::sleep(Duration::from_secs(3600));
+        }
         if says(b"probe:event") {
             let line = format!(
                 "{{\"event_type\":\"probe\",\"at\":{now_ns},\"worker\":{}}}",

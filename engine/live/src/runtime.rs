@@ -2,6 +2,7 @@ use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use nfqueue::{Handler, Queue, QueueConfig, QueueCounters, Stop};
 use rustix::thread::{sched_setaffinity, CpuSet};
@@ -12,6 +13,10 @@ use crate::guarded::{message, Guarded, OnPanic, WorkerContext, WorkerCounters};
 use crate::notice;
 use crate::reset::ResetSender;
 use crate::stats::{KernelView, QueueStats, Stats};
+
+/// How long a worker may take to decide what waits and end.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+const STOP_POLL: Duration = Duration::from_millis(2);
 
 /// Which queues to read, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,20 +112,27 @@ impl Runtime {
         self.workers.iter().all(Worker::alive)
     }
 
-    /// Decides what waits already, closes the queues and joins the workers.
+    /// Decides what waits already, closes the queues and joins the workers; takes 5 s at most.
     pub fn stop(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
         self.stop.raise();
+        let deadline = Instant::now() + STOP_WAIT;
         for thread in self
             .workers
             .iter_mut()
             .filter_map(|worker| worker.thread.take())
         {
-            // A worker catches its panics and reports them itself.
-            let _ = thread.join();
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(STOP_POLL);
+            }
+            // A worker catches its panics and reports them itself. One whose handler hangs is left behind: its
+            // queue is closed when the process ends.
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -5,6 +5,9 @@
 //! batch each way; nothing is allocated per packet. All unsafe code is in the module `sys`.
 #![deny(unsafe_code)]
 
+#[cfg(test)]
+#[allow(unsafe_code)]
+mod budget;
 mod config;
 mod counters;
 mod packet;
