@@ -7,7 +7,18 @@ from manager_api import problems
 from manager_api.auth import Viewer
 from manager_api.manager import Manager
 from manager_api.middleware import BodyLimit, Headers
-from manager_api.routes import access, appliance, appliances, audit, enrol, events, guests, health, rule_sets
+from manager_api.routes import (
+    access,
+    appliance,
+    appliances,
+    audit,
+    enrol,
+    events,
+    guests,
+    health,
+    page,
+    rule_sets,
+)
 
 VERSION = "1"
 _DESCRIPTION = """\
@@ -39,6 +50,7 @@ def people_app(manager: Manager) -> FastAPI:
 
     app.include_router(api)
     app.include_router(health.router)
+    page.install(app)
     return app
 
 

@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problem documents: what it is about, why, and the way out."""
 
 import http
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -47,21 +48,33 @@ def problem_response(
 
 def install(app: FastAPI) -> None:
     """Make app answer every error as a problem document."""
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(Exception, _unexpected)
+    for kind in (HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, answer_for)
 
 
-def _http_error(_request: Request, error: Exception) -> JSONResponse:
+def answer_for(request: Request, error: Exception) -> JSONResponse:
+    """Return the problem document for an error."""
+    if isinstance(error, HTTPException):
+        return _http_error(error)
+    if isinstance(error, RequestValidationError):
+        return _validation_error(error)
+    return _unexpected(request, error)
+
+
+def read(answer: JSONResponse) -> dict[str, Any]:
+    """Return the members of a problem document."""
+    members: dict[str, Any] = json.loads(bytes(answer.body))
+    return members
+
+
+def _http_error(error: HTTPException) -> JSONResponse:
     if isinstance(error, Problem):
         return problem_response(error.status_code, error.title, error.detail, error.headers, **error.members)
-    assert isinstance(error, HTTPException)
     phrase = http.HTTPStatus(error.status_code).phrase
     return problem_response(error.status_code, phrase, str(error.detail), error.headers)
 
 
-def _validation_error(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+def _validation_error(error: RequestValidationError) -> JSONResponse:
     errors = [
         {"at": "/".join(_place(part) for part in e["loc"]), "reason": str(e["msg"])[:500]}
         for e in error.errors()[:MAX_ERRORS]

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from appliance.model.policy import Assignment, Firewall, Guard, GuestPolicy, Mode, Override
+from appliance.model.policy import Assignment, Firewall, Guard, GuestPolicy, Override
 from appliance.rulesets import SelectionError
 from manager_api.domain import firewall as firewall_rules
 from manager_api.domain import rule_sets as domain
@@ -55,19 +55,6 @@ def find_appliance(session: Session, id_or_name: str) -> Appliance:
 def effective_policy(session: Session, guest: Guest, owner: Appliance) -> GuestPolicy:
     """Return what the guest should run."""
     return effective(defaults_of(owner), settings_of(guest, appliances.overrides_of(session, guest.id)))
-
-
-def counts(session: Session, assignments: Sequence[Assignment]) -> tuple[int, int]:
-    """Return (signatures evaluated, those that can block); of several assignments the last one counts."""
-    modes: dict[tuple[int, int], tuple[str, Mode]] = {}
-    for assignment in assignments:
-        live = rule_sets.live(session, assignment.rule_set)
-        if live is None:
-            continue
-        for s in domain.selected(assignment.select, rule_sets.signatures(session, live.digest)):
-            modes[s.gid, s.sid] = (s.action, assignment.mode)
-    evaluated = sum(mode is not Mode.OFF for _, mode in modes.values())
-    return evaluated, sum(domain.can_block(action, mode) for action, mode in modes.values())
 
 
 def set_defaults(

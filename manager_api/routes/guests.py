@@ -20,6 +20,7 @@ from manager_api.auth import Managed, Operator, Viewer
 from manager_api.manager import now
 from manager_api.operations import guests as operation
 from manager_api.operations.overview import guest_states
+from manager_api.operations.weigh import counts, live_digests
 from manager_api.routes.answers import GuestAnswer, OverrideAnswer, problems
 from manager_api.routes.bodies import (
     ApplianceName,
@@ -220,7 +221,7 @@ def _assignments(manager: Managed, whose: str | None, name: str, response: Respo
     with manager.database.reading() as session:
         guest, owner = operation.find_guest(session, whose, name)
         assignments = operation.effective_policy(session, guest, owner).assignments
-        evaluated, can_block = operation.counts(session, assignments)
+        evaluated, can_block = counts(session, assignments, live_digests(session))
         tag(response, assignments)
         return AssignmentsAnswer(
             assignments=list(assignments), inherited=guest.assignments is None,
