@@ -159,7 +159,7 @@ def running_manager(
 ) -> Iterator[RunningManager]:
     """Give a manager that serves from `directory/manager`; stopped at the end, by force if it must be."""
     data_dir = directory / "manager"
-    port, appliance_port = _free_ports(2)
+    port, appliance_port = free_ports(2)
     command = [
         *_command(), "serve", "--data-dir", str(data_dir), "--port", str(port),
         "--appliance-port", str(appliance_port), *_database(database_url), *extra,
@@ -243,7 +243,8 @@ def _said(text: str) -> dict[str, str]:
     return said
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return TCP ports of loopback that were free just now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [sock.getsockname()[1] for sock in sockets]
     for sock in sockets:

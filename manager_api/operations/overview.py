@@ -25,7 +25,7 @@ SILENT_AFTER = timedelta(seconds=30)
 class GuestState:
     """A guest, what it should run (policy), and what stands before it.
 
-    evaluated, can_block: signatures in what it runs. bypass_ends_s: Unix time; None: it does not end by itself.
+    evaluated, can_block: signatures in what it runs. bypass_ends_s: Unix time; None: until taken back.
     """
 
     guest: Guest

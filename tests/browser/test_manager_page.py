@@ -168,7 +168,9 @@ def test_the_override_works_from_the_keyboard_alone(page: Any, lab: EnrolledAppl
     assert [o["mode"] for o in policy["guests"]["web"]["overrides"]] == ["off"]
 
 
-def test_a_rule_set_is_assigned_on_the_guests_page(page: Any, manager: RunningManager, lab: EnrolledAppliance) -> None:
+def test_a_rule_set_is_assigned_on_the_guests_page(
+    page: Any, manager: RunningManager, lab: EnrolledAppliance
+) -> None:
     page.goto(f"{manager.url}/guests/lab/db")
     page.select_option("[name=mode]", "prevent")
     page.click("button:text-is('Apply')")
@@ -180,7 +182,9 @@ def test_a_rule_set_is_assigned_on_the_guests_page(page: Any, manager: RunningMa
     page.wait_for_selector("tr.is-shielded th a:text-is('db')")
 
 
-def test_an_enrolment_token_is_made_on_the_page(page: Any, manager: RunningManager, lab: EnrolledAppliance) -> None:
+def test_an_enrolment_token_is_made_on_the_page(
+    page: Any, manager: RunningManager, lab: EnrolledAppliance
+) -> None:
     page.goto(f"{manager.url}/appliances")
     page.click("text=Make an enrolment token")
     secret = page.inner_text("#secret")
@@ -190,7 +194,9 @@ def test_an_enrolment_token_is_made_on_the_page(page: Any, manager: RunningManag
 
 
 @pytest.mark.parametrize("path", ["/", "/events", "/rule-sets", "/appliances", "/audit", "/guests/lab/web"])
-def test_no_page_is_wider_than_a_phone(page: Any, manager: RunningManager, lab: EnrolledAppliance, path: str) -> None:
+def test_no_page_is_wider_than_a_phone(
+    page: Any, manager: RunningManager, lab: EnrolledAppliance, path: str
+) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     page.goto(manager.url + path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
