@@ -24,6 +24,7 @@ class Shield(Enum):
     """What stands before a guest, worst first."""
 
     BYPASSED = "bypassed"
+    DOWN = "down"
     UNKNOWN = "unknown"
     NONE = "unshielded"
     DETECT = "watched"
@@ -53,16 +54,20 @@ def uninspected_fraction(total: int, by_reason: Mapping[str, int]) -> float:
     return min(sum(by_reason.values()) / total, 1.0) if total else 0.0
 
 
-def shield_of(*, reporting: bool, bypassed: bool, evaluated: int, can_block: int) -> Shield:
+def shield_of(
+    *, reporting: bool, bypassed: bool, inspector_up: bool, evaluated: int, can_block: int
+) -> Shield:
     """Return how a guest stands.
 
-    reporting: its appliance was heard of lately, without an error. evaluated, can_block: signatures assigned
-    in a mode other than off, and those of them that may drop.
+    reporting: its appliance was heard of lately, and what it runs is known. evaluated, can_block: signatures
+    assigned in a mode other than off, and those of them that may drop.
     """
     if bypassed:
         return Shield.BYPASSED
     if not reporting:
         return Shield.UNKNOWN
+    if not inspector_up:
+        return Shield.DOWN
     if not evaluated:
         return Shield.NONE
     return Shield.PREVENT if can_block else Shield.DETECT

@@ -1,10 +1,11 @@
 """How everything stands now: appliances and guests with what they reported."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -43,6 +44,12 @@ def is_reporting(appliance: Appliance, now: datetime) -> bool:
     return appliance.revoked_at is None and seen is not None and now - seen <= SILENT_AFTER
 
 
+def inspector_is_up(status: Mapping[str, Any]) -> bool:
+    """Whether the appliance did not say that its inspector is down."""
+    inspector = status.get("inspector")
+    return not (isinstance(inspector, dict) and inspector.get("up") is False)
+
+
 def guest_states(session: Session, of: Iterable[Appliance], now: datetime) -> list[GuestState]:
     """Return the state of every guest of the appliances, by appliance and name.
 
@@ -51,7 +58,8 @@ def guest_states(session: Session, of: Iterable[Appliance], now: datetime) -> li
     states = []
     for appliance in of:
         guests = appliances.guests_of(session, appliance.id)
-        bypassed = bypassed_guests(appliance_status(appliance), [g.name for g in guests], time.time())
+        status = appliance_status(appliance)
+        bypassed = bypassed_guests(status, [g.name for g in guests], time.time())
         running = _running(session, appliance)
         reporting = is_reporting(appliance, now) and running is not None
         digests = {} if running is None else {ref.name: ref.digest for ref in running.rule_sets}
@@ -60,7 +68,11 @@ def guest_states(session: Session, of: Iterable[Appliance], now: datetime) -> li
             runs = GuestPolicy() if running is None else running.guests.get(guest.name, running.defaults)
             evaluated, can_block = counts(session, runs.assignments, digests)
             shield = shield_of(
-                reporting=reporting, bypassed=guest.name in bypassed, evaluated=evaluated, can_block=can_block
+                reporting=reporting,
+                bypassed=guest.name in bypassed,
+                inspector_up=inspector_is_up(status),
+                evaluated=evaluated,
+                can_block=can_block,
             )
             wanted = effective(defaults, settings[guest.name])
             ends = bypassed.get(guest.name)

@@ -154,6 +154,9 @@ class GuardBody(Body):
     """A guest's L2 guard, whole."""
 
     mode: Literal["off", "log", "enforce"] = "log"
+    frames: Literal["drop", "pass"] = Field(
+        default="drop", description="What becomes of frames that nothing here can look into."
+    )
     allowed: Annotated[list[AddressPairBody], Field(max_length=256)] = []
 
 
@@ -244,6 +247,7 @@ class StatusBody(BaseModel):
     error: Annotated[str, Field(max_length=4_000)] | None = None
     guests: Annotated[list[GuestStatusBody], Field(max_length=2_000)] = []
     bypass: Annotated[list[BypassBody], Field(max_length=2_000)] = []
+    missing: Annotated[list[Annotated[str, Field(max_length=1_000)]], Field(max_length=100)] = []
     inspector: dict[str, Any] | None = None
     spool: dict[str, Any] | None = None
     model_config = ConfigDict(extra="ignore")

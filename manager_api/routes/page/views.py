@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from manager_api import web
 from manager_api.auth import Managed
 from manager_api.domain.coverage import Shield
-from manager_api.manager import Manager, now
+from manager_api.manager import Manager, appliance_status, now
 from manager_api.operations import guests as guest_operations
-from manager_api.operations.overview import GuestState, guest_states, is_reporting
+from manager_api.operations.overview import GuestState, guest_states, inspector_is_up, is_reporting
 from manager_api.problems import not_found
 from manager_api.routes.bodies import ApplianceName, GuestName
 from manager_api.routes.etag import etag_of
@@ -55,6 +55,11 @@ def overview_of(session: Session, at: datetime) -> Overview:
         for a in of
         if not reporting[a.id]
     ]
+    for appliance in of:
+        status = appliance_status(appliance)
+        if reporting[appliance.id] and not inspector_is_up(status):
+            alarms.append(f"{appliance.name}: the inspector is down; its segments' failure policy holds")
+        alarms += [f"{appliance.name}: {sentence}" for sentence in status.get("missing") or ()]
     counts = {shield.value: sum(s.shield is shield for s in states) for shield in Shield}
     return Overview(states, of, reporting, counts, stopped, sum(stopped.values()), alarms)
 

@@ -123,8 +123,8 @@ def test_no_event_makes_the_list_fail(
 @given(
     query=st.dictionaries(
         st.sampled_from(
-            ["guest", "sid", "severity", "event_type", "blocked", "cve", "text", "src_ip", "since", "until", "cursor",
-             "limit", "appliance"]
+            ["guest", "sid", "severity", "event_type", "blocked", "cve", "text", "src_ip", "since", "until",
+             "cursor", "limit", "appliance"]
         ),
         TEXT.filter(lambda t: t.isprintable()) | st.integers(-5, 2**70),
         max_size=4,

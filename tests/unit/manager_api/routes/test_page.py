@@ -104,8 +104,9 @@ def test_a_viewer_sees_no_buttons_and_may_send_no_form(
 @pytest.mark.parametrize(
     ("next", "lands"),
     [
-        ("/events", "/events"), ("//evil.example", "/"), ("https://evil.example", "/"), ("/\\evil.example", "/"),
-        ("/login", "/"), ("javascript:alert(1)", "/"), ("/a\r\nSet-Cookie: x=y", "/"),
+        ("/events", "/events"), ("//evil.example", "/"), ("https://evil.example", "/"),
+        ("/\\evil.example", "/"), ("/login", "/"),
+        ("javascript:alert(1)", "/"), ("/a\r\nSet-Cookie: x=y", "/"),
     ],
 )  # fmt: skip
 def test_a_login_leads_to_this_page_only(manager: RunningManager, next: str, lands: str) -> None:
@@ -144,7 +145,4 @@ def test_errors_on_the_page_are_pages(manager: RunningManager) -> None:
         assert 400 <= answer.status_code < 500, path
         assert answer.headers["content-type"].startswith("text/html")
         assert "<h1>" in answer.text
-    assert (
-        "&lt;script&gt;" in client.get("/events/<script>").text
-        or "<script>" not in client.get("/events/<script>").text
-    )
+    assert "<script>alert" not in client.get("/events/<script>alert(1)</script>").text

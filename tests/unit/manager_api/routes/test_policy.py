@@ -172,7 +172,7 @@ def test_firewall_and_guard_are_set_and_follow_the_defaults_again(
     manager.operator.put("/guests/web/guard", json={"mode": "enforce", "allowed": [pair]}).raise_for_status()
     web = document(appliance)["guests"]["web"]
     assert web["firewall"]["rules"][0]["ports"] == "22,8000-8080"
-    assert web["guard"] == {"mode": "enforce", "allowed": [pair]}
+    assert web["guard"] == {"mode": "enforce", "allowed": [pair], "frames": "drop"}
     assert manager.operator.delete("/guests/web/firewall").status_code == 204
     assert document(appliance)["guests"]["web"]["firewall"]["rules"] == []
 
