@@ -2,21 +2,24 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from appliance.model.policy import AddressPair, FirewallRule
 
-MAX_RULES = 500
 _PORTS = re.compile(r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?){0,63}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.IGNORECASE)
 _GUEST = re.compile(r"guest:[^\x00-\x1f\x7f/]{1,128}")
 
 
-def problems_of_rules(rules: Iterable[FirewallRule]) -> list[str]:
-    """Return what is wrong with the rules, one sentence each, by their place; empty if all can be loaded."""
+def problems_of_rules(rules: Iterable[FirewallRule], guests: Collection[str]) -> list[str]:
+    """Return what is wrong with the rules, one sentence each, by their place; empty if all can be loaded.
+
+    guests: those of the appliance; it refuses a policy whole that names another.
+    """
     found = []
     for number, rule in enumerate(rules, 1):
-        found += [f"rule {number}{f' ({rule.name})' if rule.name else ''}: {why}" for why in _problems(rule)]
+        called = f"rule {number}{f' ({rule.name})' if rule.name else ''}"
+        found += [f"{called}: {why}" for why in _problems(rule, guests)]
     return found
 
 
@@ -42,13 +45,16 @@ def is_address_or_network(text: str) -> bool:
     return True
 
 
-def _problems(rule: FirewallRule) -> list[str]:
+def _problems(rule: FirewallRule, guests: Collection[str]) -> list[str]:
     found = []
+    named = rule.peer.removeprefix("guest:") if _GUEST.fullmatch(rule.peer) else None
+    if named is not None and named not in guests:
+        found.append(f"peer {rule.peer!r}: the appliance has no such guest")
     if rule.peer != "any" and not _GUEST.fullmatch(rule.peer) and not is_address_or_network(rule.peer):
         found.append(f"peer {rule.peer!r} is none of any, an address, a network, guest:NAME")
     if rule.ports != "any":
-        if rule.protocol not in ("tcp", "udp"):
-            found.append(f"ports need protocol tcp or udp, not {rule.protocol}")
+        if rule.protocol == "icmp":
+            found.append("icmp has no ports; leave them at any")
         if not _ports_are_valid(rule.ports):
             found.append(f"ports {rule.ports!r} are none of any, 80, 80,443, 1000-2000 (1 to 65535)")
     return found

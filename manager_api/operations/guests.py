@@ -65,7 +65,7 @@ def set_defaults(
         owner = find_appliance(change.session, appliance)
         unchanged(defaults_of(owner))
         _check_assignments(change.session, defaults.assignments)
-        _check_firewall(defaults.firewall)
+        _check_firewall(change.session, owner.id, defaults.firewall)
         _check_guard(defaults.guard)
         owner.defaults = dump(defaults)
         change.note("appliance.defaults", owner.name, defaults=owner.defaults)
@@ -96,9 +96,9 @@ def set_firewall(
 ) -> GuestPolicy:
     """Set the guest's firewall; None follows the defaults again. Raises Problem 404, 409, 412, 422."""
 
-    def set_it(_change: Change, guest: Guest) -> None:
+    def set_it(change: Change, guest: Guest) -> None:
         if firewall is not None:
-            _check_firewall(firewall)
+            _check_firewall(change.session, guest.appliance_id, firewall)
         guest.firewall = None if firewall is None else dump(firewall)
 
     return _set_part(manager, actor, appliance, name, "firewall", set_it, unchanged)
@@ -225,8 +225,9 @@ def _check_assignments(session: Session, assignments: Sequence[Assignment]) -> N
             raise Problem(422, title, f"{at}: {error}") from error
 
 
-def _check_firewall(firewall: Firewall) -> None:
-    if found := firewall_rules.problems_of_rules(firewall.rules):
+def _check_firewall(session: Session, appliance_id: str, firewall: Firewall) -> None:
+    names = {guest.name for guest in appliances.guests_of(session, appliance_id)}
+    if found := firewall_rules.problems_of_rules(firewall.rules, names):
         raise Problem(
             422,
             "The firewall cannot be used",
