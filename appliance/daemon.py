@@ -312,6 +312,7 @@ class Control:
                 if self.inspector is not None:
                     self._engine = await self.inspector.stats()
                     self.accounts.take(self._engine.get("engine", {}))
+                    self._end_if_crippled(self.inspector)
             except SystemFault as fault:
                 log.warning("%s", fault)
             else:
@@ -320,6 +321,13 @@ class Control:
                 self._note_bypass(bypass)
                 self.counters, first = counters, False
             await asyncio.sleep(COUNTERS_EVERY_S)
+
+    def _end_if_crippled(self, inspector: InspectorProcess) -> None:
+        """End an inspector that lost a worker: its queue would follow the failure policy for ever."""
+        packets_from = self._engine.get("packets_from") or {}
+        if packets_from.get("source") is not None and packets_from.get("healthy") is False:
+            self.journal.note("worker-down", "a worker of the inspector ended; it is started anew", 1)
+            inspector.kill()
 
     def _note_bypass(self, bypass: list[dict[str, Any]]) -> None:
         before, now = ({each["guest"] for each in state} for state in (self._bypass, bypass))

@@ -76,6 +76,11 @@ class InspectorProcess:
         """Return its exit status once it ends."""
         return await self.process.wait()
 
+    def kill(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+
     async def stop(self) -> None:
         """Ask it to stop, and end it when it does not."""
         with contextlib.suppress(SystemFault):
@@ -102,7 +107,7 @@ class InspectorProcess:
                 raise SystemFault(f"inspector: {request.do}: {error}") from None
         try:
             return msgspec.json.decode(line, type=Answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise SystemFault(f"inspector: {request.do}: it ended or answered nonsense ({error})") from None
 
 

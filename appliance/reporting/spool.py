@@ -4,18 +4,28 @@ Writers append lines and may at any moment cut a torn last line, begin a new seg
 one. The reader therefore lists a lane before it reads: when a later segment was listed, the earlier one was
 complete by then. A number that is not there although a later one is was evicted; the reader reports such a
 gap before it goes on, so that a loss is announced and never silent.
+
+The inspector, which parses hostile bytes, writes lanes of its own, and whoever reads them may be root: what
+is not a plain file of one name is not read, and no line or file is taken for shorter than it is.
 """
 
+import contextlib
+import logging
+import os
 import re
+import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from appliance.durable import replace_file
+
+log = logging.getLogger("sekisho")
 
 LANE = re.compile(r"(?P<writer>[A-Za-z0-9._-]{1,48})-(?P<severity>[1-4])")
 SEGMENT = re.compile(r"[0-9]{20}\.eve")
@@ -23,6 +33,8 @@ EPOCH = re.compile(r"[0-9A-Fa-f-]{1,64}")
 MAX_EVENTS = 500
 MAX_BYTES = 1024 * 1024
 MAX_LINE_BYTES = 256 * 1024
+# Writers' own bound is 4 MiB and one line.
+MAX_SEGMENT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,7 @@ class SpoolReader:
     root: Path
     _cursor: _Cursor = field(default_factory=_Cursor)
     _places: dict[str, _Place] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Read the cursor; a torn or foreign one counts as none: events go twice rather than never."""
@@ -179,9 +192,9 @@ class SpoolReader:
         events: list[bytes] = []
         taken = 0
         try:
-            with self._path(lane, first).open("rb") as file:
+            with _open_plain(self._path(lane, first)) as file:
                 file.seek(place.offset)
-                for line in _whole_lines(file.readline):
+                for line in _whole_lines(file.readline, MAX_SEGMENT_BYTES - place.offset):
                     if place.number < number:
                         place = _Place(first, place.number + 1, place.offset + len(line))
                         continue
@@ -190,6 +203,11 @@ class SpoolReader:
                     events.append(_event(line))
                     taken += len(events[-1])
         except FileNotFoundError:  # evicted between listing and opening; the next look reports the gap
+            return ()
+        except _NotPlain as error:
+            if str(error) not in self._told:
+                log.error("spool: %s", error)
+                self._told.add(str(error))
             return ()
         self._places[lane] = place
         return tuple(events)
@@ -202,11 +220,34 @@ class SpoolReader:
         segments = self._segments(lane)
         for first, following in pairwise(segments):
             if following <= number:
-                self._path(lane, first).unlink(missing_ok=True)
+                with contextlib.suppress(IsADirectoryError):
+                    self._path(lane, first).unlink(missing_ok=True)
 
 
-def _whole_lines(readline: Callable[[], bytes]) -> Iterator[bytes]:
-    while (line := readline()).endswith(b"\n"):
+class _NotPlain(Exception):
+    """What lies in a lane under a segment's name is not what a writer makes."""
+
+
+def _open_plain(path: Path) -> BinaryIO:
+    """Open a segment. Raises _NotPlain for a link, a second name, a pipe, a device; FileNotFoundError."""
+    try:
+        # Not blocking: opening a pipe that nobody writes would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _NotPlain(f"{path} is not read: {error.strerror}") from None
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(descriptor)
+        raise _NotPlain(f"{path} is not read: no plain file of one name")
+    return os.fdopen(descriptor, "rb")
+
+
+def _whole_lines(readline: Callable[[int], bytes], budget: int) -> Iterator[bytes]:
+    """Yield whole lines from at most so many bytes."""
+    while budget > 0 and (line := readline(budget)).endswith(b"\n"):
+        budget -= len(line)
         yield line
 
 
@@ -230,6 +271,6 @@ def _event(line: bytes) -> bytes:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return path.lstat().st_size
     except FileNotFoundError:
         return 0

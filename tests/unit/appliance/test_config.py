@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config import read_config
+from appliance.config import Config, InspectorConfig, ManagerConfig, SpoolConfig, read_config
 from appliance.model.faults import PolicyError
 
 GOOD = """\
@@ -65,3 +66,13 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
         read_config(written(tmp_path_factory.mktemp("config"), text))
     except PolicyError as error:
         assert "sekisho.yaml: " in str(error)
+
+
+def test_the_documented_example_is_read_and_names_every_setting() -> None:
+    path = Path(__file__).resolve().parents[3] / "docs" / "sekisho.yaml"
+    config = read_config(path)
+    text = path.read_text()
+    shapes = (Config, ManagerConfig, InspectorConfig, SpoolConfig)
+    missing = [f.name for shape in shapes for f in msgspec.structs.fields(shape) if f"{f.name}:" not in text]
+    assert missing == []
+    assert (config.inspector, config.spool) == (InspectorConfig(), SpoolConfig()), "it shows the defaults"

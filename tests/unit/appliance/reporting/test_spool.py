@@ -1,6 +1,7 @@
 """The spool's reader beside a writer that rotates, tears lines and evicts."""
 
 import json
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,6 +152,34 @@ def test_batch_is_bounded_in_bytes(tmp_path: Path) -> None:
     found = SpoolReader(tmp_path).next(max_bytes=50)
     assert isinstance(found, Batch)
     assert 1 <= len(found.events) <= 6
+
+
+@pytest.mark.parametrize("planted", ["symbolic link", "second name", "pipe", "directory", "endless line"])
+def test_what_a_compromised_writer_plants_is_not_read(tmp_path: Path, planted: str) -> None:
+    spool = tmp_path / "spool"
+    writer, reader = Writer(spool), SpoolReader(spool)
+    writer.append(3)
+    secret = tmp_path / "secret"
+    secret.write_text('{"secret": true}\n')
+    path = writer.lane / f"{3:020d}.eve"
+    match planted:
+        case "symbolic link":
+            path.symlink_to(secret)
+        case "second name":
+            path.hardlink_to(secret)
+        case "pipe":
+            os.mkfifo(path)
+        case "directory":
+            path.mkdir()
+        case "endless line":
+            with path.open("wb") as endless:
+                endless.truncate(1 << 40)
+    assert numbers(drain(reader)) == [0, 1, 2]
+    writer.path, writer.number = None, 6
+    writer.append(3)
+    found = list(drain(reader))
+    assert [(f.first, f.next) for f in found if isinstance(f, Gap)] == [(3, 6)]
+    assert numbers(iter(found)) == [6, 7, 8]
 
 
 @given(st.lists(st.sampled_from(["append", "evict", "read", "restart"]), max_size=40), st.integers(0, 99))
