@@ -72,8 +72,8 @@ def replay(
     state, the rules being compiled once, and its events go to OUT/PATH/eve.json, PATH being the capture's
     below the directory.
 
-    Signatures that do not load are named on standard error and left out. Exit status: 0 unless rules or
-    captures cannot be read.
+    Signatures that do not load, and captures that cannot be read to their end, are named on standard error;
+    the rest is inspected. Exit status: 0 unless rules cannot be read, or no capture can.
     """
     from appliance import _engine
 
@@ -95,13 +95,13 @@ def replay(
         )
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    failed = [(capture, reason) for (capture, _), reason in zip(captures, errors, strict=True) if reason]
-    for capture, reason in failed:
-        click.echo(f"{capture}: {reason}", err=True)
+    failed = [reason for reason in errors if reason]
+    for reason in failed:
+        click.echo(reason, err=True)
     click.echo(
         f"{len(captures) - len(failed)} of {len(captures)} captures inspected; events below {out}", err=True
     )
-    if failed:
+    if len(failed) == len(captures):
         raise click.exceptions.Exit(1)
 
 

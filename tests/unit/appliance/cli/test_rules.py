@@ -61,3 +61,32 @@ def test_replay_of_a_missing_capture_says_so(rules: Path, tmp_path: Path) -> Non
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1
     assert "no.pcap: no such file" in result.stderr
+
+
+def test_replay_of_a_directory_inspects_the_rest_when_a_capture_is_broken(
+    rules: Path, tmp_path: Path
+) -> None:
+    captures = tmp_path / "captures" / "below"
+    captures.mkdir(parents=True)
+    header = bytes.fromhex("d4c3b2a1 0200 0400 00000000 00000000 ffff0000 01000000")
+    (captures / "good.pcap").write_bytes(header)
+    (captures / "without-suffix").write_bytes(header)
+    (captures / "broken.pcap").write_bytes(b"nonsense")
+    (captures / "notes.txt").write_text("no capture")
+    arguments = [
+        "replay",
+        "--rules",
+        str(rules),
+        "--pcap",
+        str(captures.parent),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("broken.pcap") == 1
+    assert "2 of 3 captures inspected" in result.stderr
+    written = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("eve.json"))
+    assert written[-2:] == ["below/good.pcap/eve.json", "below/without-suffix/eve.json"]
+    alone = [*arguments[:4], str(captures / "broken.pcap"), *arguments[5:]]
+    assert CliRunner().invoke(main, alone).exit_code == 1
