@@ -13,8 +13,6 @@ from manager_api.store import appliances, policies, rule_sets
 from manager_api.store.models import RuleSetVersion
 from manager_api.store.settings_json import defaults_of
 
-MAX_LISTED = 1_000
-
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -84,10 +82,7 @@ def _check_match(name: str, live: RuleSetVersion | None, if_match: str | None) -
 
 
 def _refused(name: str, loaded: int, refused: Sequence[RefusedRule], *, replaces: bool) -> Problem:
-    listed = [
-        {"file": r.file, "line": r.line, "sid": r.sid, "reason": r.reason[:1_000]}
-        for r in refused[:MAX_LISTED]
-    ]
+    listed = [{"file": r.file, "line": r.line, "sid": r.sid, "reason": r.reason[:1_000]} for r in refused]
     first = refused[0]
     kept = "The live version stays" if replaces else "Nothing was stored"
     return Problem(

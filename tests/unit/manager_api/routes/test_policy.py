@@ -181,7 +181,8 @@ def test_firewall_and_guard_are_set_and_follow_the_defaults_again(
     "rule",
     [
         {"ports": "0"}, {"ports": "80-70"}, {"ports": "1-70000"}, {"ports": "80", "protocol": "icmp"},
-        {"peer": "somewhere"}, {"peer": "10.0.0.1/8"}, {"peer": "guest:"}, {"peer": "guest:absent"}, {"ports": "80;drop"},
+        {"peer": "somewhere"}, {"peer": "10.0.0.1/8"}, {"peer": "guest:"}, {"peer": "guest:absent"},
+        {"ports": "80;drop"},
     ],
 )  # fmt: skip
 def test_refuses_a_firewall_rule_that_would_not_load(manager: RunningManager, rule: dict[str, Any]) -> None:
