@@ -287,6 +287,7 @@ impl Desk {
             );
             judgement.block |= other.block;
             judgement.block_flow |= other.block_flow;
+            judgement.reset |= other.reset;
         }
         judgement
     }
@@ -402,7 +403,7 @@ impl Desk {
                 scene.view.direction,
                 packet,
                 stand,
-                judgement.tell,
+                &judgement,
             )
         } else {
             Vec::new()

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use smallvec::SmallVec;
 
 use crate::detect::{Hit, Scope, MAX_SIDES};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Mode, OnDrop, Policy, Shield};
 use crate::rule::Action;
 
 /// Who is told that a packet was blocked, beyond what `on_drop` does.
@@ -23,6 +23,8 @@ pub struct Judgement {
     pub block: bool,
     /// So is the rest of its flow.
     pub block_flow: bool,
+    /// A guest whose signature blocked wants the ends of TCP connections reset.
+    pub reset: bool,
     /// A `reject` asked for this.
     pub tell: Tell,
     /// The hit that blocked, as an index into the hits; the first of the strictest.
@@ -90,18 +92,16 @@ pub struct Parties {
 impl Parties {
     /// The mode in which a hit's signature holds for the hit's guest.
     pub fn mode(&self, policy: &Policy, hit: &Hit) -> Mode {
-        let side = usize::from(hit.side);
-        let shield = self
-            .shields
-            .get(side)
-            .and_then(|index| policy.shields().get(*index as usize));
-        shield.map_or(Mode::Off, |shield| {
-            shield.mode(
-                hit.signature,
-                self.peers[side.min(MAX_SIDES - 1)],
-                self.wall_s,
-            )
+        let peer = self.peers[usize::from(hit.side).min(MAX_SIDES - 1)];
+        self.shield(policy, hit).map_or(Mode::Off, |shield| {
+            shield.mode(hit.signature, peer, self.wall_s)
         })
+    }
+
+    /// The shield of the hit's guest.
+    fn shield<'a>(&self, policy: &'a Policy, hit: &Hit) -> Option<&'a Shield> {
+        let index = self.shields.get(usize::from(hit.side))?;
+        policy.shields().get(*index as usize)
     }
 
     /// What a hit means.
@@ -123,6 +123,9 @@ pub fn judge(policy: &Policy, parties: &Parties, hits: &[Hit]) -> Judgement {
             judgement.by.get_or_insert(index);
             judgement.block = true;
             judgement.block_flow |= hit.scope == Scope::Flow;
+            judgement.reset |= parties
+                .shield(policy, hit)
+                .is_some_and(|shield| shield.on_drop == OnDrop::Reset);
             judgement.tell.source |= tell.source;
             judgement.tell.destination |= tell.destination;
         }

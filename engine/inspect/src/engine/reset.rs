@@ -1,13 +1,15 @@
 //! Tells the ends of a blocked conversation, so that neither waits for what will not come.
 use std::net::SocketAddr;
 
-use crate::policy::OnDrop;
 use crate::wire::{reset_to, unreachable_to, Ethernet, Frame, Packet, Reset, Unreachable};
 use crate::Direction;
 
 use super::conversation::{Conversation, Sender};
-use super::judge::Tell;
+use super::judge::Judgement;
 use super::{Counters, Desk};
+
+/// Stands for an end that has not sent anything yet: locally administered, so nobody's.
+const UNSEEN_MAC: [u8; 6] = [0x02, 0x53, 0x4b, 0x00, 0x00, 0x01];
 
 /// The sequence numbers at which both ends stand, as they were before the blocked packet.
 #[derive(Clone, Copy, Debug)]
@@ -21,21 +23,18 @@ pub struct Stand {
 impl Desk {
     /// Frames for the ends of a flow of which `packet` was blocked.
     ///
-    /// TCP is reset at both ends unless every guest concerned wants silence; a `reject` is always told, and
-    /// is the only thing that other protocols are told.
+    /// TCP is reset at both ends unless the guests whose signatures blocked want silence; a `reject` is always
+    /// told, and is the only thing that other protocols are told.
     pub(super) fn tell(
         &mut self,
         conversation: &Conversation,
         direction: Direction,
         packet: &Packet<'_>,
         stand: Option<Stand>,
-        asked: Tell,
+        judgement: &Judgement,
     ) -> Vec<(u32, Vec<u8>)> {
-        let mut shields = conversation
-            .sides
-            .iter()
-            .filter_map(|side| self.policy.shields().get(side.shield as usize));
-        let reset = stand.is_some() && shields.any(|shield| shield.on_drop == OnDrop::Reset);
+        let asked = judgement.tell;
+        let reset = stand.is_some() && judgement.reset;
         let source = asked.source || reset;
         let destination = asked.destination || reset;
         let sender = conversation.senders[direction as usize];
@@ -77,7 +76,7 @@ fn push(
 
 fn frame_between(from: Sender, to: Sender) -> Option<Frame> {
     let ethernet = Ethernet {
-        source: from.mac?,
+        source: from.mac.unwrap_or(UNSEEN_MAC),
         destination: to.mac?,
     };
     Some(Frame {
