@@ -51,7 +51,7 @@ def up(run_dir: Path, port: int) -> None:
     """
     from appliance.lab.demo import DemoSettings, play
     from appliance.lab.demo import up as start
-    from appliance.lab.demo.rounds import MODES, rows
+    from appliance.lab.demo.rounds import HEADINGS, MODES, rows
 
     settings = DemoSettings(run_dir=run_dir, port=port)
     running = start(settings, _say)
@@ -60,8 +60,7 @@ def up(run_dir: Path, port: int) -> None:
         _say(f"attacks: sending all of them with mode {mode}")
         rounds.append(play(settings, running.manager, mode))
     click.echo()
-    headings = ("CVE", "requests", *MODES, "stopped by signature", "median")
-    click.echo(table(headings, rows(rounds)))
+    click.echo(table(HEADINGS, rows(rounds)))
     click.echo()
     for played in rounds:
         click.echo(f"mode {played.mode} was live {played.live_after_s:.1f} s after the call that set it")

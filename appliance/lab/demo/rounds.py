@@ -66,19 +66,29 @@ def _alerts(manager: Manager, since: datetime, wanted: set[int]) -> dict[int, fr
         time.sleep(0.2)
 
 
+HEADINGS = ("CVE", *(f"attacks, {mode}" for mode in MODES), "harmless", "stopped by signature", "median")
+
+
 def rows(rounds: Sequence[Round]) -> Iterator[tuple[str, ...]]:
-    """Yield a row per CVE and kind: what passed in each mode, what stopped it, how long it took."""
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    """Yield a row per CVE, under HEADINGS.
+
+    Attacks are exploits and obfuscated ones, harmless are near misses and ordinary requests, of which is
+    told how many passed in every mode. Signatures and time are the last round's.
+    """
+    attacks: dict[str, list[int]] = defaultdict(list)
+    harmless: dict[str, list[int]] = defaultdict(list)
     for index, result in enumerate(rounds[0].results):
-        groups[result.cve, result.kind].append(index)
-    for (cve, kind), indices in groups.items():
-        last = [rounds[-1].results[index] for index in indices]
-        sids = sorted({sid for r in last if not r.recorded for sid in rounds[-1].alerts.get(r.port, ())})
-        took_ms = statistics.median(r.took_s for r in last) * 1000
+        (attacks if result.kind in HOSTILE else harmless)[result.cve].append(index)
+    last = rounds[-1]
+    for cve, indices in attacks.items():
+        stopped = [last.results[index] for index in indices if not last.results[index].recorded]
+        sids = sorted({sid for result in stopped for sid in last.alerts.get(result.port, ())})
+        took_ms = statistics.median(last.results[index].took_s for index in indices) * 1000
+        passed = sum(all(played.results[index].recorded for played in rounds) for index in harmless[cve])
         yield (
             cve,
-            kind,
             *(_cell(played, indices) for played in rounds),
+            f"{passed} of {len(harmless[cve])} passed",
             _few(sids),
             f"{took_ms:.0f} ms",
         )
