@@ -17,7 +17,7 @@ preflight: ## Name what this machine lacks: root, kernel modules, ports, memory,
 
 build: deps ## Build the engine into the virtual environment; .venv/bin/sekisho is the command
 	@echo "sekisho: building the engine"
-	@cd engine && . ../tools/rust-env && ../$(VENV)/bin/maturin develop --release --locked --quiet -m python/Cargo.toml
+	@cd engine && . ../tools/rust-env && PIP_QUIET=1 ../$(VENV)/bin/maturin develop --release --locked --quiet -m python/Cargo.toml
 
 run: build preflight ## Start manager, lab and appliance, send attacks, show what was stopped; leaves it running
 	@$(VENV)/bin/sekisho demo up
