@@ -1,7 +1,7 @@
 # Every target works on a fresh Debian 12 as root with git and make: it installs what it needs through `deps`.
 # NO_INSTALL=1 only prints what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help deps preflight build run stop test test-rust test-python lint licences bench fuzz clean
+.PHONY: help deps preflight build run stop test test-rust test-python lint licences fuzz clean
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
@@ -39,9 +39,6 @@ lint: build ## Format check, clippy, ruff, mypy
 
 licences: deps ## Fail on a dependency whose licence is not on the list
 	@$(PY) tools/licences.py
-
-bench: build ## Measure side by side with peers; leaves bench/results/latest.json
-	@$(PY) -m bench
 
 fuzz: ## Fuzz every parser for FUZZ_SECONDS each (60; needs a nightly toolchain and cargo-fuzz)
 	@tools/fuzz $(FUZZ_SECONDS)

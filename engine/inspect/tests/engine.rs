@@ -134,6 +134,19 @@ fn a_request_pipelined_behind_a_harmless_one_is_blocked() {
 }
 
 #[test]
+fn requests_piled_up_past_the_bound_do_not_carry_one_through() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    let blocked = (0..600).any(|_| dialogue.client(HARMLESS).block);
+    assert!(blocked || dialogue.client(REQUEST).block);
+}
+
+#[test]
+fn requests_piled_up_past_the_bound_pass_where_nothing_may_be_blocked() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "detect", json!({})));
+    assert!((0..600).all(|_| !dialogue.client(HARMLESS).block));
+}
+
+#[test]
 fn an_override_turns_one_signature_off() {
     let off = json!({"overrides": [{"sid": 1, "mode": "off"}]});
     let mut dialogue = Dialogue::open(policy(EVIL, "prevent", off));

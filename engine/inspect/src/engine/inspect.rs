@@ -9,7 +9,7 @@ use crate::stream::{self, StreamEvent, Undecided, Verdict};
 use crate::wire::{flags, proto, transport_checksum_ok, Packet, Transport};
 use crate::Direction;
 
-use super::conversation::{Conversation, TcpLayer};
+use super::conversation::{AppState, Conversation, TcpLayer};
 use super::judge::{judge, Judgement, Tell};
 use super::reader::Reader;
 use super::report::{summary_of, Scene};
@@ -155,8 +155,11 @@ impl Desk {
                 }
             }
         }
+        // In IPS mode Suricata gives up a connection that it may not pick up midstream; in IDS mode it still
+        // looks at its packets one by one.
+        let tcp = flow.data.tcp.as_ref();
         let view = PacketView {
-            in_stream: flow.data.tcp.as_ref().is_some_and(|tcp| tcp.is_followed()),
+            in_stream: tcp.is_some_and(|tcp| self.settings.inline || tcp.is_followed()),
             ..view
         };
         let scene = Scene {
@@ -362,8 +365,23 @@ impl Desk {
                 );
             }
         }
+        if self.has_lost_its_parser(&flow.data) {
+            judgement.block = true;
+            judgement.block_flow = true;
+            judgement.reset = true;
+            self.counters.failure("parser_error");
+            self.report_drop(scene, &mut flow.data, "applayer error", None, sink);
+        }
         self.finish_transactions(flow, scene, sink);
         judgement
+    }
+
+    /// Whether a connection that may be blocked passed the bound of open requests, behind which nothing is read:
+    /// no client needs five hundred unanswered ones, so this ends the flow whatever the failure policy.
+    fn has_lost_its_parser(&self, conversation: &Conversation) -> bool {
+        let app = conversation.tcp.as_ref().map(|tcp| &tcp.app);
+        let overflowed = matches!(app, Some(AppState::Http(http)) if http.has_overflowed());
+        overflowed && self.enforces(conversation)
     }
 
     /// Reports and forgets the transactions that are complete.
