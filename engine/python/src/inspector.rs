@@ -77,6 +77,8 @@ impl Inspector {
         Ok(())
     }
 
+    // The packet as NetfilterQueue shows it: a struct would be built for every packet.
+    #[allow(clippy::too_many_arguments)]
     /// Inspects one packet from its IP header on; returns (accept, new packet mark).
     fn inspect(
         &self,
