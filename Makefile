@@ -1,7 +1,7 @@
 # Every target works on a fresh Debian 12 as root with git and make: it installs what it needs through `deps`.
 # NO_INSTALL=1 only prints what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help deps preflight build run stop test test-rust test-python lint licences fuzz clean
+.PHONY: help deps deps-test preflight build run stop test test-rust test-python lint licences fuzz clean
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
@@ -11,6 +11,9 @@ help: ## Show this help
 
 deps: ## Install Debian packages, Rust, the virtual environment (NO_INSTALL=1: only say what is missing)
 	@tools/deps
+
+deps-test:
+	@tools/deps test
 
 preflight: ## Name what this machine lacks: root, kernel modules, ports, memory, disk
 	@tools/preflight
@@ -25,7 +28,7 @@ run: build preflight ## Start manager, lab and appliance, send attacks, show wha
 stop: ## Take down all that `make run` started, whatever state it is in
 	@test -x $(VENV)/bin/sekisho || { echo "sekisho: nothing was built here, so nothing runs"; exit 0; }; $(VENV)/bin/sekisho demo down
 
-test: build test-rust test-python ## Run every test: Rust, Python, and with root the namespace tests
+test: deps-test build test-rust test-python ## Run every test: Rust, Python, and with root the namespace tests
 
 test-rust: deps
 	@cd engine && . ../tools/rust-env && cargo test --locked --quiet --workspace --exclude sekisho-python
