@@ -19,8 +19,8 @@ preflight: ## Name what this machine lacks: root, kernel modules, ports, memory,
 	@tools/preflight
 
 build: deps ## Build the engine into the virtual environment; .venv/bin/sekisho is the command
-	@echo "sekisho: building the engine"
-	@cd engine && . ../tools/rust-env && PIP_QUIET=1 ../$(VENV)/bin/maturin develop --release --locked --quiet -m python/Cargo.toml
+	@echo "sekisho: building the engine (the first time takes two to five minutes)"
+	@cd engine && . ../tools/rust-env && mkdir -p target && PIP_QUIET=1 ../$(VENV)/bin/maturin develop --release --locked --quiet -m python/Cargo.toml >target/build.log 2>&1 || { cat target/build.log; exit 1; }
 
 run: build preflight ## Start manager, lab and appliance, send attacks, show what was stopped; leaves it running
 	@$(VENV)/bin/sekisho demo up

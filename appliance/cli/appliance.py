@@ -11,6 +11,7 @@ import click
 
 from appliance.cli.durations import Duration, in_words
 from appliance.cli.table import in_bytes, table
+from appliance.model.faults import PolicyError, SystemFault
 
 DEFAULT_CONFIG = "/etc/sekisho/sekisho.yaml"
 DEFAULT_BYPASS_S = 30 * 60
@@ -158,7 +159,7 @@ def bypass(config_path: Path, guest: str | None, duration_s: int, off: bool) -> 
     """Let traffic pass uninspected, at once and for a while.
 
     It only touches nftables, so it works with every other part dead. Guard and firewall stay. It is written
-    to the audit log, shown in red by `sekisho status`, and every byte is counted.
+    to the appliance's audit log (audit.jsonl in its state directory), shown in red by `sekisho status`, and every byte is counted.
     """
     from appliance import steering
     from appliance.config import read_config
@@ -166,8 +167,13 @@ def bypass(config_path: Path, guest: str | None, duration_s: int, off: bool) -> 
 
     config = read_config(config_path)
     # Written down first: what cannot be written down is not done.
-    audit(config.state, "bypass-off" if off else "bypass-on", guest=guest, for_s=None if off else duration_s)
-    now = steering.bypass(guest, 0 if off else duration_s, config.netns)
+    what, asked = "bypass-off" if off else "bypass-on", {"guest": guest, "for_s": None if off else duration_s}
+    audit(config.state, what, **asked)
+    try:
+        now = steering.bypass(guest, 0 if off else duration_s, config.netns)
+    except (PolicyError, SystemFault) as error:
+        audit(config.state, f"{what}-refused", **asked, reason=str(error))
+        raise
     for each in now:
         left = in_words(each.remaining_s)
         click.echo(_red(f"guest {each.guest} ({each.tap}) passes uninspected for {left}"))

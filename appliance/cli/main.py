@@ -1,5 +1,6 @@
 """The group of all subcommands, and what an error looks like to who typed one."""
 
+import os
 import sys
 from importlib import metadata
 from typing import Any
@@ -18,6 +19,10 @@ class Sekisho(click.Group):
             return super().invoke(ctx)
         except (PolicyError, SystemFault) as error:
             raise click.ClickException(str(error)) from None
+        except BrokenPipeError:
+            # Who reads along may stop early (`sekisho status | head`); nothing is left to be said to it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(1)
         except OSError as error:
             name = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{name}{error.strerror or error}") from None
@@ -36,7 +41,6 @@ def main() -> None:
     Sekisho stands between guests on one bridge, inspects what they say to each other and stops exploits
     of vulnerabilities that cannot be patched yet. It needs nothing inside a guest.
     """
-    # A reader that goes away (`sekisho status | head`) is no error worth a message.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 

@@ -98,10 +98,13 @@ def get(session: Session, event_id: int) -> Event | None:
 
 
 def blocked_by_guest(session: Session, since: datetime) -> dict[tuple[str, str], int]:
-    """Return how many events since then were of something stopped, by (appliance id, guest)."""
+    """Return how many flows were stopped since then, by (appliance id, guest).
+
+    A stopped flow has one drop record, whatever the number of alerts beside it.
+    """
     query = (
         select(Event.appliance_id, Event.guest, func.count())
-        .where(Event.blocked, Event.guest.is_not(None), Event.received_at >= since)
+        .where(Event.event_type == "drop", Event.guest.is_not(None), Event.received_at >= since)
         .group_by(Event.appliance_id, Event.guest)
     )
     return {(owner, guest): count for owner, guest, count in session.execute(query) if guest is not None}
