@@ -116,8 +116,7 @@ def test_a_killed_up_can_be_taken_down_and_brought_up_again(
 
 def test_up_that_fails_takes_itself_down(settings: lab.LabSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     before = mounts()
-    monkeypatch.setattr("appliance.lab.services.SOURCE_ROOT", Path("/nonexistent"))
-    monkeypatch.chdir("/")
+    monkeypatch.setattr("appliance.lab.services.sys.executable", "/bin/false")
     with pytest.raises(SystemFault, match="does not listen on port 80"):
         lab.up(settings)
     assert_nothing_is_left(settings, before)

@@ -236,3 +236,92 @@ fn a_passing_signature_silences_the_others() {
     assert!(!dialogue.client(REQUEST).block);
     assert!(dialogue.alerts().is_empty());
 }
+
+/// What a peer sends in the hope that we take it for delivered while its receiver does not.
+#[test]
+fn bytes_that_the_receiver_ignores_do_not_count_as_seen() {
+    let mut early = Dialogue::new(policy(EVIL, "prevent", json!({})));
+    let (client_seq, _) = early.sequences();
+    early.raw(true, client_seq, 0, 0x02, REQUEST);
+    early.raw(true, client_seq + 1, 0, 0x10, REQUEST);
+    early.handshake();
+    assert!(early.client(REQUEST).block, "sent before the handshake");
+
+    let mut unflagged = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    let (client_seq, _) = unflagged.sequences();
+    assert!(
+        unflagged
+            .raw(true, client_seq, 0, 0x00, b"POST /good HTTP/1.1\r\n")
+            .block
+    );
+    assert!(
+        unflagged.client(REQUEST).block,
+        "behind a segment without ACK"
+    );
+}
+
+#[test]
+fn an_acknowledgment_of_bytes_never_sent_blinds_nobody() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    let (client_seq, server_seq) = dialogue.sequences();
+    dialogue.raw(true, client_seq, server_seq + 5000, 0x10, b"");
+    assert!(dialogue.client(REQUEST).block);
+}
+
+#[test]
+fn a_first_segment_that_looks_like_another_protocol_does_not_hide_http() {
+    for start in ["USER ", "PASS ", "HELO ", "FEAT ", "SSH- "] {
+        let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+        dialogue.client(start.as_bytes());
+        assert!(
+            dialogue
+                .client(b"/evil HTTP/1.1\r\nHost: web\r\n\r\n")
+                .block,
+            "{start}"
+        );
+    }
+}
+
+#[test]
+fn empty_lines_in_front_do_not_hide_a_request() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    dialogue.client(&b"\r\n".repeat(700));
+    dialogue.client(&b"\r\n".repeat(700));
+    assert!(dialogue.client(REQUEST).block);
+}
+
+#[test]
+fn more_fields_than_are_kept_are_not_let_through() {
+    let rule =
+        r#"alert http any any -> $HOME_NET any (msg:"h"; http.header; content:"evil"; sid:4;)"#;
+    let repeated = "X: 1\r\n".repeat(70);
+    let many: String = (0..1100).map(|i| format!("X-{i}: 1\r\n")).collect();
+    for fields in [repeated, many] {
+        let request = format!("GET / HTTP/1.1\r\n{fields}X: evil\r\n\r\n");
+        let mut dialogue = Dialogue::open(policy(rule, "prevent", json!({})));
+        assert!(dialogue.client(request.as_bytes()).block);
+    }
+}
+
+#[test]
+fn zeros_before_a_chunks_length_do_not_end_the_body() {
+    let rule = r#"alert http any any -> $HOME_NET any (msg:"b"; http.request_body; content:"evil"; sid:5;)"#;
+    let zeros = "0".repeat(80);
+    let request = format!(
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{zeros}4\r\nevil\r\n0\r\n\r\n"
+    );
+    let mut dialogue = Dialogue::open(policy(rule, "prevent", json!({})));
+    assert!(dialogue.client(request.as_bytes()).block);
+}
+
+#[test]
+fn a_request_behind_a_connect_that_opens_no_tunnel_is_blocked() {
+    for connect in [
+        "CONNECT web:80 HTTP/1.1\r\n\r\n",
+        "CONNECT /x HTTP/1.1\r\n\r\n",
+    ] {
+        let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+        assert!(!dialogue.client(connect.as_bytes()).block);
+        assert!(dialogue.client(REQUEST).block, "{connect}");
+    }
+}

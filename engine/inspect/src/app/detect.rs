@@ -99,7 +99,9 @@ impl Detector {
             Direction::ToServer => guess_client(prefix),
             Direction::ToClient => guess_server(prefix),
         };
-        let long = prefix.len() >= LIMIT_BYTES;
+        // Servers skip empty lines in front without end, so they do not count.
+        let blank = prefix.iter().take_while(|byte| byte.is_ascii_whitespace());
+        let long = prefix.len() - blank.count() >= LIMIT_BYTES;
         match guess {
             Guess::Found(proto) => {
                 self.found = Some(proto);
@@ -125,7 +127,7 @@ impl Detector {
 }
 
 fn guess_client(prefix: &[u8]) -> Guess {
-    first_of(&[
+    let guess = first_of(&[
         (AppProto::Http2, starts_with(prefix, b"PRI * HTTP/2.0\r\n")),
         (AppProto::Http, is_http_request(prefix)),
         (AppProto::Ssh, starts_with(prefix, b"SSH-")),
@@ -140,7 +142,16 @@ fn guess_client(prefix: &[u8]) -> Guess {
             is_command(prefix, &["USER", "PASS", "PORT", "AUTH TLS", "FEAT"]),
         ),
         (AppProto::Dns, is_dns_tcp(prefix, Direction::ToServer)),
-    ])
+    ]);
+    match guess {
+        // `USER ` may go on as `USER / HTTP/1.1`: servers take any method, so the line's end decides.
+        Guess::Found(AppProto::Ssh | AppProto::Smtp | AppProto::Ftp)
+            if is_http_request(prefix).is_none() =>
+        {
+            Guess::Open
+        }
+        guess => guess,
+    }
 }
 
 fn guess_server(prefix: &[u8]) -> Guess {

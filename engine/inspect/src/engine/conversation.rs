@@ -76,6 +76,7 @@ pub struct TcpLayer {
     /// Whether the application was told that a direction ended.
     pub closed: [bool; 2],
     flushed: bool,
+    inline: bool,
 }
 
 /// The application layer of a connection.
@@ -108,15 +109,15 @@ impl AppState {
 impl TcpLayer {
     /// A connection of which nothing was seen.
     pub fn new(config: StreamConfig) -> Self {
-        Self::with_session(TcpSession::new(config))
+        Self::with_session(TcpSession::new(config), config.mode == stream::Mode::Inline)
     }
 
     /// The connection that follows on the same addresses and ports.
     pub fn successor(&self) -> Self {
-        Self::with_session(self.session.successor())
+        Self::with_session(self.session.successor(), self.inline)
     }
 
-    fn with_session(session: TcpSession) -> Self {
+    fn with_session(session: TcpSession, inline: bool) -> Self {
         Self {
             session,
             detector: Detector::default(),
@@ -125,6 +126,7 @@ impl TcpLayer {
             tails: Default::default(),
             closed: [false; 2],
             flushed: false,
+            inline,
         }
     }
 
@@ -136,7 +138,7 @@ impl TcpLayer {
         let bytes = self.session.readable(direction);
         let ended = self.ended(direction);
         self.app = match self.detector.probe_tcp(direction, bytes, ended) {
-            Detection::NeedMore if self.session.gap(direction).is_none() => return,
+            Detection::NeedMore if self.gap(direction).is_none() => return,
             Detection::NeedMore | Detection::Unknown => AppState::Other(None),
             Detection::Found(AppProto::Http) => {
                 AppState::Http(Box::new(http::Connection::new(http.clone())))
@@ -149,6 +151,15 @@ impl TcpLayer {
     pub fn flush(&mut self) {
         self.session.flush();
         self.flushed = true;
+    }
+
+    /// The hole behind the readable bytes, if they will not come any more.
+    ///
+    /// Inline every byte passes here, so nobody can have received what was not seen: an acknowledgment that says
+    /// so is a lie (its receiver ignores it) and must not make us give up bytes that are still to come.
+    pub fn gap(&self, direction: Direction) -> Option<u64> {
+        let believed = !self.inline || self.flushed || self.session.midstream();
+        self.session.gap(direction).filter(|_| believed)
     }
 
     /// Whether nothing more will come in `direction`.
@@ -176,7 +187,7 @@ impl TcpLayer {
             && !matches!(self.app, AppState::Detecting);
         end > self.streamed[side]
             || unread
-            || self.session.gap(direction).is_some()
+            || self.gap(direction).is_some()
             || self.ended(direction) && !self.closed[side]
     }
 

@@ -23,6 +23,17 @@ impl Desk {
         sink: &mut dyn EventSink,
     ) -> Outcome {
         self.report_malformed(arrival, None, malformed, sink);
+        // A receiver reads on where we stopped counting headers: what it would see was not inspected.
+        let hides = malformed == Malformed::Ipv6TooManyExtensions;
+        let ports = [arrival.in_port, arrival.out_port];
+        let guarded = |port: &u32| self.shield_at(*port).is_some_and(Shield::can_block);
+        if self.settings.inline && hides && ports.iter().any(guarded) {
+            self.counters.failure("malformed");
+            return Outcome {
+                block: true,
+                ..Outcome::default()
+            };
+        }
         self.failed("malformed", arrival, |shield| shield.failure.malformed)
     }
 

@@ -9,13 +9,16 @@ use crate::stream::{self, StreamEvent, Undecided, Verdict};
 use crate::wire::{flags, proto, transport_checksum_ok, Packet, Transport};
 use crate::Direction;
 
-use super::conversation::{AppState, Conversation, TcpLayer};
+use super::conversation::{Conversation, TcpLayer};
 use super::judge::{judge, Judgement, Tell};
 use super::reader::Reader;
 use super::report::{summary_of, Scene};
 use super::reset::Stand;
 use super::views::{flow_view, packet_view, parties, pseudo_view};
 use super::{Arrival, Desk, EventSink, FlowMark, Outcome};
+
+/// How often a flow's memory is counted.
+const ACCOUNT_EVERY_PACKETS: u64 = 16;
 
 type Flows = FlowTable<Conversation>;
 
@@ -193,6 +196,16 @@ impl Desk {
     ) -> SegmentStep {
         let direction = scene.view.direction;
         let midstream = flow.midstream;
+        if self.enforces(&flow.data) && is_ignored_by_receiver(flow, scene.view, tcp) {
+            self.counters.stream_drops += 1;
+            return SegmentStep::Refused(self.refuse(
+                scene,
+                &mut flow.data,
+                "stream",
+                "stream error",
+                sink,
+            ));
+        }
         let Some(layer) = flow.data.tcp.as_deref_mut() else {
             return SegmentStep::Accepted(None);
         };
@@ -248,7 +261,9 @@ impl Desk {
                         ("memory", |shield| shield.failure.memory)
                     }
                 };
-                if self.failed_closed(&flow.data, name, which) {
+                // Bytes that cannot be compared or shown must not reach a guest that is to be protected.
+                let unsafe_to_pass = why != Undecided::Midstream && self.enforces(&flow.data);
+                if self.failed_closed(&flow.data, name, which) || unsafe_to_pass {
                     SegmentStep::Refused(self.refuse(
                         scene,
                         &mut flow.data,
@@ -336,14 +351,17 @@ impl Desk {
         self.scratch.begin();
         policy.matcher.packet(&context, detect, &mut self.scratch);
         let mut skipped = 0;
+        let mut blind = false;
         if let Some(layer) = tcp.as_deref_mut() {
             let mut reader = Reader {
                 matcher: &policy.matcher,
                 context: &context,
                 detect,
                 scratch: &mut self.scratch,
+                blind: false,
             };
             skipped = reader.drain(layer, direction);
+            blind = reader.blind;
         }
         policy
             .matcher
@@ -365,7 +383,8 @@ impl Desk {
                 );
             }
         }
-        if self.has_lost_its_parser(&flow.data) {
+        if blind && self.enforces(&flow.data) {
+            // Nothing honest does this, and what was not shown may be anything: no failure policy passes it.
             judgement.block = true;
             judgement.block_flow = true;
             judgement.reset = true;
@@ -374,14 +393,6 @@ impl Desk {
         }
         self.finish_transactions(flow, scene, sink);
         judgement
-    }
-
-    /// Whether a connection that may be blocked passed the bound of open requests, behind which nothing is read:
-    /// no client needs five hundred unanswered ones, so this ends the flow whatever the failure policy.
-    fn has_lost_its_parser(&self, conversation: &Conversation) -> bool {
-        let app = conversation.tcp.as_ref().map(|tcp| &tcp.app);
-        let overflowed = matches!(app, Some(AppState::Http(http)) if http.has_overflowed());
-        overflowed && self.enforces(conversation)
     }
 
     /// Reports and forgets the transactions that are complete.
@@ -498,9 +509,34 @@ fn settle(flows: &mut Flows, lookup: &Lookup) {
         stream::TcpState::Established | stream::TcpState::Closing => FlowPhase::Established,
         _ => FlowPhase::New,
     };
-    let bytes = tcp.heap_bytes();
+    // Walking all transactions costs: the bound is kept well enough by looking now and then.
+    let due = flow.packets.iter().sum::<u64>() % ACCOUNT_EVERY_PACKETS == 0;
+    let bytes = due.then(|| tcp.heap_bytes());
     flows.set_phase(lookup.id, phase);
-    flows.account(lookup.id, bytes);
+    if let Some(bytes) = bytes {
+        flows.account(lookup.id, bytes);
+    }
+}
+
+/// Whether the receiver will throw the segment's bytes away, so that they must not count as delivered: data on a
+/// SYN or before the answer to it, and segments without ACK. A sender that means them sends them again.
+fn is_ignored_by_receiver(
+    flow: &Flow<Conversation>,
+    view: &PacketView<'_>,
+    tcp: &crate::wire::Tcp<'_>,
+) -> bool {
+    if tcp.flags() & (flags::ACK | flags::SYN | flags::RST) == 0 {
+        return true;
+    }
+    let Some(layer) = flow.data.tcp.as_deref() else {
+        return false;
+    };
+    let opening = layer.session.state() < stream::TcpState::Established && !flow.midstream;
+    let unanswered = layer
+        .session
+        .expected_seq(view.direction.reverse())
+        .is_none();
+    !view.payload.is_empty() && (tcp.has(flags::SYN) || opening && unanswered)
 }
 
 fn is_first_syn(packet: &Packet<'_>) -> bool {

@@ -5,6 +5,13 @@ use crate::Direction;
 
 use super::conversation::{AppState, TcpLayer, STREAM_TAIL_BYTES};
 
+/// Parts of a request that were not kept, so that no signature saw them.
+const UNREAD: [http::HttpEvent; 3] = [
+    http::HttpEvent::RequestTooManyHeaders,
+    http::HttpEvent::RequestHeaderRepetition,
+    http::HttpEvent::RequestFieldTooLong,
+];
+
 /// Everything a direction's bytes are shown to.
 pub struct Reader<'a> {
     /// The signatures.
@@ -15,6 +22,8 @@ pub struct Reader<'a> {
     pub detect: &'a mut FlowState,
     /// Work space, taking hits.
     pub scratch: &'a mut Scratch,
+    /// Something reached the server that no signature was shown: fields past a bound, bytes behind a CONNECT.
+    pub blind: bool,
 }
 
 impl Reader<'_> {
@@ -28,7 +37,7 @@ impl Reader<'_> {
                 return skipped;
             }
             skipped += self.application(layer, direction);
-            if layer.session.gap(direction).is_none() {
+            if layer.gap(direction).is_none() {
                 break;
             }
             self.gap(layer, direction);
@@ -89,6 +98,7 @@ impl Reader<'_> {
                     connection.feed(direction, readable)
                 };
                 self.transactions(connection, touched);
+                self.blind |= connection.has_overflowed() || connection.holds_bytes();
             }
         }
         layer.session.consume(direction, len);
@@ -121,6 +131,8 @@ impl Reader<'_> {
     fn transactions(&mut self, connection: &mut http::Connection, touched: http::Touched) {
         for id in touched {
             if let Some(transaction) = connection.transaction_mut(id) {
+                let events = transaction.events;
+                self.blind |= UNREAD.iter().any(|event| events.contains(*event));
                 self.matcher
                     .transaction(self.context, self.detect, transaction, self.scratch);
             }

@@ -324,7 +324,9 @@ fn read_chunk_length(line: &mut Vec<u8>, input: &mut &[u8]) -> ChunkLength {
         if digits.is_none() && !is_space && !byte.is_ascii_hexdigit() {
             return ChunkLength::Invalid;
         }
-        if line.len() < CHUNK_LINE_BYTES {
+        // Any number of leading zeros is one: they must not push the length out of the line's bound.
+        let leading_zero = byte == b'0' && line.as_slice() == b"0";
+        if line.len() < CHUNK_LINE_BYTES && !leading_zero {
             line.push(byte);
         }
         *input = rest;

@@ -182,6 +182,11 @@ impl Connection {
         self.store.overflowed
     }
 
+    /// Whether bytes came behind a CONNECT that is not answered yet: unread, though its server may read them.
+    pub fn holds_bytes(&self) -> bool {
+        self.requests.holds_bytes()
+    }
+
     /// How many of the next bytes that way belong to a body that is past its inspection depth, so that skipping
     /// them with [`Connection::gap`] changes nothing but counters. `u64::MAX`: all there will ever be.
     pub fn skippable(&self, direction: Direction) -> u64 {

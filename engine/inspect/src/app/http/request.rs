@@ -211,7 +211,9 @@ impl RequestReader {
         transaction.request.progress = Progress::Headers;
         check_host(transaction);
         check_authorization(transaction);
-        if transaction.request.method == b"CONNECT" {
+        // A path is no authority: servers answer `CONNECT /x` as they answer any method, and open no tunnel.
+        let request = &transaction.request;
+        if request.method == b"CONNECT" && !request.uri_raw.starts_with(b"/") {
             transaction.request.progress = Progress::Complete;
             self.state = State::Held;
             return;
@@ -324,6 +326,10 @@ impl RequestReader {
             let held = std::mem::take(&mut self.held);
             self.feed(&held, store, settings);
         }
+    }
+
+    pub(super) fn holds_bytes(&self) -> bool {
+        !self.held.is_empty()
     }
 
     pub(super) fn is_opaque(&self) -> bool {
