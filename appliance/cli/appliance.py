@@ -159,7 +159,7 @@ def bypass(config_path: Path, guest: str | None, duration_s: int, off: bool) -> 
     """Let traffic pass uninspected, at once and for a while.
 
     It only touches nftables, so it works with every other part dead. Guard and firewall stay. It is written
-    to the appliance's audit log (audit.jsonl in its state directory), shown in red by `sekisho status`, and every byte is counted.
+    to audit.jsonl in the state directory, shown in red by `sekisho status`, and every byte is counted.
     """
     from appliance import steering
     from appliance.config import read_config
