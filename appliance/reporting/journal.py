@@ -29,7 +29,7 @@ class Journal:
             "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f+0000"),
             "event_type": "engine",
             "engine": {"message": message},
-            "sekisho": {"notice": notice, **details},
+            "sekisho": {"notice": notice, "severity": severity, **details},
         }
         try:
             self._spool.append(msgspec.json.encode(record), severity)

@@ -57,7 +57,7 @@ def read_event(event: Mapping[str, Any], received: datetime, max_bytes: int) -> 
         guest=_text(ours.get("guest")),
         sid=_integer(alert.get("signature_id"), 2**32),
         gid=_integer(alert.get("gid"), 2**32),
-        msg=_text(alert.get("signature")) or _text(event.get("message")) or _text(ours.get("message")),
+        msg=_text(alert.get("signature")) or _text(_mapping(event.get("engine")).get("message")),
         blocked=alert.get("action") == "blocked" or event.get("event_type") == "drop",
         would_block=_text(ours.get("would")) in ("drop", "reject"),
         src_ip=_address(event.get("src_ip")),

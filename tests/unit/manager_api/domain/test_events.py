@@ -26,7 +26,7 @@ KEYS = st.sampled_from(
         "dest_ip",
         "src_port",
         "proto",
-        "message",
+        "engine",
     ]
 )
 
@@ -83,3 +83,13 @@ def test_an_event_that_is_too_long_keeps_what_it_is_known_by() -> None:
     assert '"signature_id":7' in row.body
     assert "trimmed_from_bytes" in row.body
     assert "AAAA" not in row.body
+
+
+def test_the_appliances_own_notice_is_shown_by_its_message_and_severity() -> None:
+    notice = {
+        "event_type": "engine",
+        "engine": {"message": "bypass: traffic of guest web passes uninspected"},
+        "sekisho": {"notice": "bypass-on", "severity": 1, "guest": "web"},
+    }
+    row = read_event(notice, NOW, 10_000)
+    assert (row.msg, row.severity) == ("bypass: traffic of guest web passes uninspected", 1)
