@@ -169,7 +169,7 @@ def test_a_guest_without_a_policy_is_logged_only(bench: Bench, sent: Sender) -> 
 
 def test_a_spoofed_mac_does_not_take_the_others_port_over(bench: Bench, sent: Sender) -> None:
     bench.apply(guarded("enforce"))
-    assert bench.get().outcome is Outcome.ANSWERED
+    assert bench.get(timeout_s=10.0).outcome is Outcome.ANSWERED
     sent.arrives(ether(WEB.mac, "02:5e:99:00:00:77") / ipv4())
     with NetNS(bench.netns, flags=0) as handle:
         (web,) = handle.link_lookup(ifname=WEB.tap)
