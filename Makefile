@@ -1,7 +1,7 @@
 # Every target works on a fresh Debian 12 as root with git and make: it installs what it needs through `deps`.
 # NO_INSTALL=1 only prints what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test preflight build run stop test test-rust test-python lint licences fuzz clean
+.PHONY: help deps deps-test preflight build run stop test test-rust test-python bench lint licences fuzz clean
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
@@ -36,9 +36,12 @@ test-rust: deps
 test-python: build
 	@$(PY) -m pytest
 
+bench: build ## Measure beside Suricata; table and rows in bench/results/ (CORPORA=FOLDER, BENCH='--rounds 9')
+	@$(PY) -m bench $(BENCH)
+
 lint: build ## Format check, clippy, ruff, mypy
 	@cd engine && cargo fmt --check && cargo clippy --locked --workspace --all-targets -- -D warnings
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/mypy appliance manager_api
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/mypy appliance manager_api bench
 
 licences: deps ## Fail on a dependency whose licence is not on the list
 	@$(PY) tools/licences.py

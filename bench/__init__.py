@@ -1,0 +1,1 @@
+"""Sekisho beside its peers, measured in one run. See `python -m bench --help`."""

@@ -1,0 +1,1 @@
+"""One file a kind of load: each measures, and names its goals."""

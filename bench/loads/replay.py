@@ -1,0 +1,121 @@
+"""Captures inspected offline with all the rules: load time, memory, and speed without the loading."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import captures, engines
+from bench.engines import Engine, Sekisho, Spent, Suricata
+from bench.goals import Goal
+from bench.rows import Row
+
+MIN_CAPTURE_BYTES = 200_000
+LOADING = "load the rules"
+INSPECTING = "inspect the large benign captures"
+MEMORY = "load the rules and inspect"
+
+GOALS = [
+    Goal(INSPECTING, "Mbit/s", 1.5, at_least=True),
+    Goal(INSPECTING, "Mbit/s of processor time", 1.5, at_least=True),
+    Goal(LOADING, "s", 0.3, at_least=False),
+    Goal(LOADING, "MiB", 0.6, at_least=False),
+    Goal(MEMORY, "MiB", 0.6, at_least=False),
+]
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What both engines are given."""
+
+    rules: Path
+    rules_name: str
+    capture: Path
+    capture_bits: int
+    empty: Path
+    work: Path
+
+
+def measure(corpora: Path, program: Path, work: Path, rounds: int, times: int, say: Say) -> list[Row]:
+    """Return the rows of `rounds` rounds, engines taking turns; rows without a value for what is missing.
+
+    corpora: holds rules/et-open.rules and benign/. program: the built `sekisho`. work: an empty folder.
+    times: how often the merged captures are repeated.
+    """
+    if not (corpora / "rules" / "et-open.rules").exists():
+        return _absent(["sekisho", "suricata"], f"no corpora at {corpora}")
+    load = _prepare(corpora, work, times, say)
+    sekisho, suricata = Sekisho(program), Suricata(work / "suricata.yaml")
+    here = [engine for engine in (sekisho, suricata) if not engine.missing()]
+    rows = [
+        row
+        for engine in (sekisho, suricata)
+        if engine.missing()
+        for row in _absent([engine.name], engine.missing())
+    ]
+    if sekisho in here and suricata in here:
+        _agree_on_records(load, sekisho, suricata, say)
+    for number in range(rounds):
+        # Whoever goes second finds warmer caches, so they take turns at that as well.
+        for engine in here if number % 2 == 0 else here[::-1]:
+            rows += _one_round(load, engine, number, say)
+    return rows
+
+
+def _prepare(corpora: Path, work: Path, times: int, say: Say) -> Load:
+    rules = corpora / "rules" / "et-open.rules"
+    count = sum(1 for line in rules.open("rb") if line.strip() and not line.startswith(b"#"))
+    chosen = captures.large(corpora / "benign", MIN_CAPTURE_BYTES)
+    read = {path: captures.frames(path) for path in chosen}
+    for path, frames in read.items():
+        if frames is None:
+            say(f"left out, since not of Ethernet frames: {path.relative_to(corpora)}")
+    ethernet = [frames for frames in read.values() if frames is not None]
+    packets = captures.merge(ethernet, times, work / "large.pcap")
+    captures.smallest(work / "empty.pcap")
+    octets = times * sum(len(frame) for frames in ethernet for _, frame in frames)
+    say(f"{len(ethernet)} captures × {times}: {packets} packets, {octets / 1e6:.0f} MB")  # noqa: RUF001
+    name = f"ET Open ({count})"
+    return Load(rules, name, work / "large.pcap", octets * 8, work / "empty.pcap", work)
+
+
+def _agree_on_records(load: Load, sekisho: Engine, suricata: Suricata, say: Say) -> None:
+    """Let Suricata write the types of records that Sekisho writes for this load, and no others."""
+    engines.run(sekisho, load.rules, load.capture, load.work / "sekisho")
+    ours = engines.records(load.work / "sekisho")
+    engines.configure_suricata({"alert", "drop", *ours}, suricata.config)
+    engines.run(suricata, load.rules, load.capture, load.work / "suricata")
+    theirs = engines.records(load.work / "suricata")
+    for name, counted in (("sekisho", ours), ("suricata", theirs)):
+        say(f"records of {name}: " + ", ".join(f"{kind} {n}" for kind, n in sorted(counted.items())))
+
+
+def _one_round(load: Load, engine: Engine, number: int, say: Say) -> list[Row]:
+    loading = engines.run(engine, load.rules, load.empty, load.work / engine.name)
+    whole = engines.run(engine, load.rules, load.capture, load.work / engine.name)
+    say(f"round {number + 1}, {engine.name}: load {loading.wall_s:.2f} s, with captures {whole.wall_s:.2f} s")
+    return [
+        Row(engine.name, name, load.rules_name, value, unit, number)
+        for name, unit, value in _figures(load, loading, whole)
+    ]
+
+
+def _figures(load: Load, loading: Spent, whole: Spent) -> list[tuple[str, str, float]]:
+    net_wall_s = max(whole.wall_s - loading.wall_s, 1e-3)
+    net_cpu_s = max(whole.cpu_s - loading.cpu_s, 1e-3)
+    return [
+        (LOADING, "s", loading.wall_s),
+        (LOADING, "s of processor time", loading.cpu_s),
+        (LOADING, "MiB", loading.peak_mib),
+        (MEMORY, "s", whole.wall_s),
+        (MEMORY, "MiB", whole.peak_mib),
+        (INSPECTING, "s", net_wall_s),
+        (INSPECTING, "s of processor time", net_cpu_s),
+        (INSPECTING, "Mbit/s", load.capture_bits / net_wall_s / 1e6),
+        (INSPECTING, "Mbit/s of processor time", load.capture_bits / net_cpu_s / 1e6),
+    ]
+
+
+def _absent(names: list[str], why: str) -> list[Row]:
+    return [Row(name, goal.load, "", None, goal.unit, 0, why) for name in names for goal in GOALS]

@@ -1,0 +1,39 @@
+"""What was measured: one row a figure."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure of one path under one load in one round.
+
+    path: who was measured, "sekisho" or "suricata". load: what it was given. rules: which rules it held.
+    value: in `unit`; None where it could not be measured, and then `note` says why.
+    """
+
+    path: str
+    load: str
+    rules: str
+    value: float | None
+    unit: str
+    round: int
+    note: str = ""
+
+
+def write(rows: list[Row], path: Path) -> None:
+    """Replace `path` by the rows, as a JSON list of objects."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+def read(path: Path) -> list[Row]:
+    """Return the rows that `write` left."""
+    return [Row(**row) for row in json.loads(path.read_text())]
+
+
+def values(rows: list[Row], path: str, load: str, unit: str) -> list[float]:
+    """Return one path's figures in the order of rounds; empty where there are none."""
+    mine = [row for row in rows if (row.path, row.load, row.unit) == (path, load, unit)]
+    return [row.value for row in sorted(mine, key=lambda row: row.round) if row.value is not None]
