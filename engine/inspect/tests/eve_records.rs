@@ -1,10 +1,10 @@
 //! EVE records as text: the golden lines are Suricata 7.0.10's for the same facts, `sekisho` added.
 
 use inspect::app::http::{Connection, Settings};
-use inspect::app::AppProto;
+use inspect::app::{AppProto, Description, Purpose, Transaction as _};
 use inspect::event::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
-    FlowTotals, Http, Kind, Sekisho,
+    FlowTotals, Kind, Sekisho,
 };
 use inspect::Direction;
 use proptest::prelude::*;
@@ -63,6 +63,10 @@ fn connection(request: &[u8], response: &[u8]) -> Connection {
     connection
 }
 
+fn described(connection: &Connection) -> Option<Description<'_>> {
+    connection.transaction(0)?.describe(Purpose::Alert)
+}
+
 #[test]
 fn an_alert_reads_as_suricata_s() {
     let connection = connection(
@@ -77,9 +81,7 @@ fn an_alert_reads_as_suricata_s() {
         endpoints: Some(endpoints(6)),
         pkt_src: "wire/pcap",
         tx_id: Some(0),
-        http: connection
-            .transaction(0)
-            .map(|transaction| Http { transaction }),
+        app: described(&connection),
         app_proto: Some(AppProto::Http),
         direction: Some(Direction::ToServer),
         flow: Some(FlowSummary {
@@ -154,15 +156,12 @@ fn http_flow_anomaly_and_stats_read_as_suricata_s() {
         b"POST /which.php HTTP/1.1\r\nHost: a:8000\r\nReferer: b\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Type: text/html; charset=x\r\nContent-Length: 3\r\n\r\nabc",
     );
-    let http = connection
-        .transaction(0)
-        .map(|transaction| Http { transaction });
     let rows: &[(Event<'_>, &str)] = &[
         (
             Event {
                 tx_id: Some(0),
-                http,
-                ..Event::new(TIME_NS, Kind::Http)
+                app: described(&connection),
+                ..Event::new(TIME_NS, Kind::App("http"))
             },
             r#""event_type":"http","tx_id":0,"http":{"hostname":"a","http_port":8000,"url":"/which.php","http_content_type":"text/html","http_refer":"b","http_method":"POST","protocol":"HTTP/1.1","status":302,"redirect":"/x","length":3}}"#,
         ),
@@ -239,7 +238,7 @@ fn addresses_and_protocols_read_as_suricata_s() {
     };
     let event = Event {
         endpoints: Some(icmp),
-        ..Event::new(TIME_NS, Kind::Http)
+        ..Event::new(TIME_NS, Kind::App("http"))
     };
     let shown: Value = serde_json::from_str(&line(&event)).unwrap();
     assert_eq!(shown["src_ip"], "fe80:0000:0000:0000:0000:0000:0000:0001");
@@ -250,7 +249,7 @@ fn addresses_and_protocols_read_as_suricata_s() {
     assert!(shown.get("src_port").is_none());
     let event = Event {
         endpoints: Some(endpoints(99)),
-        ..Event::new(TIME_NS, Kind::Http)
+        ..Event::new(TIME_NS, Kind::App("http"))
     };
     assert!(line(&event).contains(r#""proto":"099""#));
 }
@@ -261,12 +260,9 @@ fn bytes_that_are_no_text_are_shown_in_hex() {
         b"GET /\xff\x01\xc3\xa9 HTTP/1.0\r\nUser-Agent: \xc3\xa9\r\n\r\n",
         b"",
     );
-    let http = connection
-        .transaction(0)
-        .map(|transaction| Http { transaction });
     let shown: Value = serde_json::from_str(&line(&Event {
-        http,
-        ..Event::new(0, Kind::Http)
+        app: described(&connection),
+        ..Event::new(0, Kind::App("http"))
     }))
     .unwrap();
     assert_eq!(shown["http"]["url"], "/\\xff\u{1}\\xc3\\xa9");
@@ -278,7 +274,6 @@ proptest! {
     fn every_record_is_one_line_of_json(request: Vec<u8>, response: Vec<u8>, text in ".{0,20}", payload: Vec<u8>, numbers: [u64; 4]) {
         let whole = [b"POST /".as_slice(), &request, b" HTTP/1.1\r\nHost: ", &request, b"\r\nUser-Agent: ", &request, b"\r\n\r\n"].concat();
         let connection = connection(&whole, &[b"HTTP/1.1 ".as_slice(), &response, b"\r\n\r\n"].concat());
-        let http = connection.transactions().next().map(|transaction| Http { transaction });
         let metadata = [(text.clone(), text.clone()), (text.clone(), String::new())];
         let by = Alert { msg: &text, classtype: &text, ..alert(&metadata) };
         let end = FlowEnd { totals: totals(), start_ns: numbers[0], end_ns: numbers[1], state: &text, reason: &text, alerted: true, action: &text };
@@ -286,7 +281,7 @@ proptest! {
         let kinds = [
             Kind::Alert(by),
             Kind::Drop(Drop { len: 1, reason: &text, alert: Some(by) }),
-            Kind::Http,
+            Kind::App("http"),
             Kind::Flow(end),
             Kind::Anomaly(Anomaly { kind: AnomalyKind::Stream, event: &text, layer: &text }),
             Kind::Stats(&counters),
@@ -296,7 +291,7 @@ proptest! {
                 in_iface: &text,
                 pkt_src: &text,
                 endpoints: Some(endpoints(numbers[3] as u8)),
-                http,
+                app: described(&connection),
                 payload: Some(&payload),
                 packet: Some(&payload),
                 sekisho: Some(Sekisho { guest: &text, would: Some(&text), ..Sekisho::default() }),

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use inspect::app::http::{Connection, Headers, HttpEvent, Progress, Settings, Transaction};
+use inspect::app::{Parser as _, Transaction as _};
 use inspect::Direction::{self, ToClient, ToServer};
 
 type Dialogue<'a> = &'a [(Direction, &'a [u8])];
@@ -36,7 +37,7 @@ fn shown(transaction: &Transaction) -> String {
     } = transaction;
     format!(
         "#{} {:?} {} {} {} host={} [{}] body={}/{} -> {:?} {} {} {} [{}] [{}] body={}/{} {:?}",
-        transaction.id,
+        transaction.head.id,
         request.progress,
         request.line.escape_ascii(),
         request.method.escape_ascii(),
@@ -145,8 +146,8 @@ fn says_which_transactions_changed() {
         connection.feed(ToClient, &[answer("", b"x"), answer("", b"y")].concat()),
         0..2
     );
-    assert_eq!(connection.pop_finished().map(|tx| tx.id), Some(0));
-    assert_eq!(connection.pop_finished().map(|tx| tx.id), Some(1));
+    assert_eq!(connection.pop_finished().map(|tx| tx.head.id), Some(0));
+    assert_eq!(connection.pop_finished().map(|tx| tx.head.id), Some(1));
     assert!(connection.pop_finished().is_none());
     assert_eq!(
         connection.transaction(2).map(|tx| tx.request.progress),

@@ -1,6 +1,7 @@
 //! Bytes nobody meant well, in pieces nobody chose: nothing panics, nothing grows without bound.
 
 use inspect::app::http::{buffers, Connection, Settings};
+use inspect::app::Parser as _;
 use inspect::Direction::{self, ToClient, ToServer};
 use proptest::prelude::*;
 

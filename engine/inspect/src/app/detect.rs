@@ -1,62 +1,10 @@
 //! Says which protocol a flow speaks, from the first bytes of either direction, on any port.
 
-use super::http;
+use super::{http, AppProto};
 use crate::Direction;
 
 /// Bytes of one direction after which nothing known will still be found in it.
 const LIMIT_BYTES: usize = 2048;
-
-/// A protocol that can be told from its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum AppProto {
-    /// HTTP/0.9, 1.0 and 1.1.
-    Http,
-    /// HTTP/2 without TLS.
-    Http2,
-    /// SSL 2 and 3, TLS.
-    Tls,
-    /// SSH 1 and 2.
-    Ssh,
-    /// Mail transfer.
-    Smtp,
-    /// FTP's control connection.
-    Ftp,
-    /// DNS over TCP or UDP.
-    Dns,
-    /// SMB 1, 2 and 3 over TCP.
-    Smb,
-}
-
-impl AppProto {
-    /// Suricata's name: `http`, `tls`, …; as in `alert tls …` and EVE's `app_proto`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Http2 => "http2",
-            Self::Tls => "tls",
-            Self::Ssh => "ssh",
-            Self::Smtp => "smtp",
-            Self::Ftp => "ftp",
-            Self::Dns => "dns",
-            Self::Smb => "smb",
-        }
-    }
-
-    /// The protocol of that name; `None` for a name this engine does not detect.
-    pub fn from_name(name: &str) -> Option<Self> {
-        const ALL: [AppProto; 8] = [
-            AppProto::Http,
-            AppProto::Http2,
-            AppProto::Tls,
-            AppProto::Ssh,
-            AppProto::Smtp,
-            AppProto::Ftp,
-            AppProto::Dns,
-            AppProto::Smb,
-        ];
-        ALL.into_iter().find(|proto| proto.name() == name)
-    }
-}
 
 /// What the first bytes told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +22,7 @@ pub enum Detection {
 pub struct Detector {
     given_up: [bool; 2],
     found: Option<AppProto>,
+    datagrams: u8,
 }
 
 /// What one direction's bytes say.
@@ -117,14 +66,41 @@ impl Detector {
         }
     }
 
-    /// The same for one datagram.
-    pub fn probe_udp(&mut self, direction: Direction, datagram: &[u8]) -> Detection {
-        if self.found.is_none() && is_dns_message(datagram, direction) == Some(true) {
-            self.found = Some(AppProto::Dns);
+    /// The same for one datagram. A flow of which two datagrams told nothing is not asked again.
+    pub fn probe_udp(&mut self, direction: Direction, datagram: &[u8], ports: Ports) -> Detection {
+        if let Some(proto) = self.found {
+            return Detection::Found(proto);
         }
-        self.found.map_or(Detection::Unknown, Detection::Found)
+        if self.datagrams >= DATAGRAMS {
+            return Detection::Unknown;
+        }
+        self.datagrams += 1;
+        self.found = DATAGRAM_PROBES
+            .iter()
+            .find(|(_, probe)| probe(direction, datagram, ports))
+            .map(|(proto, _)| *proto);
+        match self.found {
+            Some(proto) => Detection::Found(proto),
+            None if self.datagrams >= DATAGRAMS => Detection::Unknown,
+            None => Detection::NeedMore,
+        }
     }
 }
+
+/// Client's and server's port.
+pub type Ports = (u16, u16);
+
+/// Whether a datagram is one of a protocol's messages.
+type DatagramProbe = fn(Direction, &[u8], Ports) -> bool;
+
+/// Datagrams of a flow that are looked at to tell its protocol.
+const DATAGRAMS: u8 = 4;
+
+/// Asked in this order; the first that says yes is believed.
+const DATAGRAM_PROBES: &[(AppProto, DatagramProbe)] =
+    &[(AppProto::Dns, |direction, datagram, _| {
+        is_dns_message(datagram, direction) == Some(true)
+    })];
 
 fn guess_client(prefix: &[u8]) -> Guess {
     let guess = first_of(&[
@@ -472,16 +448,16 @@ mod tests {
             assert_eq!(found, Detection::Found(proto), "{}", bytes.escape_ascii());
         }
         assert_eq!(
-            Detector::default().probe_udp(ToServer, QUERY),
+            Detector::default().probe_udp(ToServer, QUERY, (40000, 53)),
             Detection::Found(Dns)
         );
         assert_eq!(
-            Detector::default().probe_udp(ToClient, ANSWER),
+            Detector::default().probe_udp(ToClient, ANSWER, (40000, 53)),
             Detection::Found(Dns)
         );
         assert_eq!(
-            Detector::default().probe_udp(ToServer, ANSWER),
-            Detection::Unknown
+            Detector::default().probe_udp(ToServer, ANSWER, (40000, 53)),
+            Detection::NeedMore
         );
     }
 

@@ -1,5 +1,19 @@
 //! Application protocols: which one a flow speaks, and what its messages say.
+//!
+//! A protocol is a module with a [`Parser`] and a [`Transaction`], a line in [`parser_for`], a row in
+//! [`detect`]'s tables, and a table of keywords in `rule::keyword`.
 pub mod detect;
 pub mod http;
 
-pub use detect::{AppProto, Detection, Detector};
+mod file;
+mod parser;
+mod proto;
+mod transaction;
+
+pub use detect::{Detection, Detector};
+pub use file::{File, FileState, Hashes};
+pub use parser::{parser_for, Expected, Parser, Settings};
+pub use proto::{AppProto, AppSet};
+pub use transaction::{
+    of, Description, Head, Purpose, Stage, Store, Touched, Transaction, Transactions,
+};

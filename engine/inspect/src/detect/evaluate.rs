@@ -392,13 +392,14 @@ fn flow_fits(signature: &Signature, context: &Context<'_>) -> bool {
 }
 
 fn app_fits(signature: &Signature, context: &Context<'_>) -> bool {
-    if signature.app.is_none() && signature.app_tests.is_empty() {
+    if signature.apps.is_empty() && signature.app_tests.is_empty() {
         return true;
     }
     let Some(flow) = context.flow else {
         return false;
     };
-    let named_fits = signature.app.is_none_or(|app| flow.app == Some(app));
+    let named_fits =
+        signature.apps.is_empty() || flow.app.is_some_and(|app| signature.apps.contains(app));
     named_fits
         && signature
             .app_tests
@@ -417,7 +418,7 @@ fn scope(signature: &Signature, in_stream: bool) -> Scope {
         Scene::Packet { .. } if signature.packet_tests.iter().any(|test| test.needs_header) => {
             Scope::Packet
         }
-        Scene::Packet { .. } if in_stream || signature.app.is_some() => Scope::Flow,
+        Scene::Packet { .. } if in_stream || !signature.apps.is_empty() => Scope::Flow,
         Scene::Packet { .. } => Scope::Packet,
     }
 }

@@ -303,10 +303,6 @@ impl<'v> Compiler<'v> {
         signature: &Signature,
         chosen: Option<&Chosen<'_>>,
     ) -> bool {
-        let apps: &[AppProto] = match &signature.app {
-            Some(app) => std::slice::from_ref(app),
-            None => &[],
-        };
         let payload = signature.inspections.iter().find(|it| it.buffer.is_none());
         let pattern = chosen.filter(|chosen| chosen.buffer.is_some());
         for direction in directions(signature) {
@@ -328,9 +324,9 @@ impl<'v> Compiler<'v> {
                     }
                 }
                 None => {
-                    for app in apps {
+                    for app in signature.apps.iter() {
                         self.transactions
-                            .entry((*app, direction))
+                            .entry((app, direction))
                             .or_default()
                             .always
                             .push(index);
@@ -386,11 +382,10 @@ impl<'v> Compiler<'v> {
             .collect();
         for (index, slot) in (0u32..).zip(&slots) {
             if !slot.prefilter.is_empty() {
-                let lane = self
-                    .transactions
-                    .entry((slot.buffer.app, slot.direction))
-                    .or_default();
-                lane.slots.push(index);
+                for app in slot.buffer.apps.iter() {
+                    let lane = self.transactions.entry((app, slot.direction)).or_default();
+                    lane.slots.push(index);
+                }
             }
         }
         Matcher {

@@ -3,8 +3,8 @@
 //! A signature comes up when its pattern is found in its buffer, or with the transaction's first byte where
 //! it has none. It then waits in the transaction's state until all its conditions held, one of them cannot
 //! hold any more, or the message is over.
-use crate::app::http::Transaction;
-use crate::rule::buffer::{Inspection, Stage, TxView};
+use crate::app::{Stage, Transaction};
+use crate::rule::buffer::Inspection;
 use crate::Direction;
 
 use super::chain::{self, Subject};
@@ -31,7 +31,7 @@ enum Verdict {
 
 /// One direction of one transaction, as it stands.
 struct Scene<'a> {
-    view: TxView<'a>,
+    view: &'a dyn Transaction,
     direction: Direction,
     stage: Stage,
     at_once: bool,
@@ -51,7 +51,7 @@ impl Scene<'_> {
 }
 
 impl Matcher {
-    /// Evaluates signatures on that side of an HTTP transaction that the packet's direction fills.
+    /// Evaluates signatures on that side of a transaction that the packet's direction fills.
     ///
     /// To be called whenever that side's progress or body grew; a signature fires once a transaction and
     /// direction.
@@ -59,24 +59,23 @@ impl Matcher {
         &self,
         context: &Context<'_>,
         flow: &mut FlowState,
-        tx: &mut Transaction,
+        tx: &mut dyn Transaction,
         scratch: &mut Scratch,
     ) {
-        let mut state = std::mem::take(&mut tx.detect);
-        let id = tx.id;
-        self.evaluate_transaction(context, flow, TxView::Http(tx), id, &mut state, scratch);
-        tx.detect = state;
+        let mut state = std::mem::take(&mut tx.head_mut().detect);
+        self.evaluate_transaction(context, flow, tx, &mut state, scratch);
+        tx.head_mut().detect = state;
     }
 
     fn evaluate_transaction(
         &self,
         context: &Context<'_>,
         flow: &mut FlowState,
-        view: TxView<'_>,
-        id: u64,
+        view: &dyn Transaction,
         state: &mut TxState,
         scratch: &mut Scratch,
     ) {
+        let id = view.head().id;
         flow.belong_to(self.id);
         state.belong_to(self.id);
         let direction = context.packet.direction;
@@ -244,7 +243,7 @@ impl Matcher {
         if !signature
             .tx_tests
             .iter()
-            .all(|test| (test.holds)(&scene.view, test.operand))
+            .all(|test| test.fits(scene.view, scene.direction))
         {
             return Verdict::Waits;
         }

@@ -1,7 +1,8 @@
 //! What the engine remembers of one flow.
 use smallvec::SmallVec;
 
-use crate::app::{http, AppProto, Detection, Detector};
+use crate::app::detect::Ports;
+use crate::app::{self, parser_for, AppProto, AppSet, Detection, Detector, Parser, Transaction};
 use crate::detect::{FlowState, Home, MAX_SIDES};
 use crate::policy::Policy;
 use crate::stream::{self, StreamConfig, TcpSession};
@@ -28,6 +29,8 @@ pub struct Conversation {
     pub detect: FlowState,
     /// TCP's state; `None` for other protocols.
     pub tcp: Option<Box<TcpLayer>>,
+    /// UDP's state; `None` for other protocols.
+    pub udp: Option<Box<UdpLayer>>,
     /// The port and MAC address at which each direction's sender was last seen.
     pub senders: [Sender; 2],
     /// Every further packet is dropped.
@@ -79,13 +82,53 @@ pub struct TcpLayer {
     inline: bool,
 }
 
-/// The application layer of a connection.
+/// The datagrams between two ports.
+#[derive(Debug)]
+pub struct UdpLayer {
+    /// Protocol detection, until it is done.
+    pub detector: Detector,
+    /// What is spoken.
+    pub app: AppState,
+}
+
+impl UdpLayer {
+    /// Datagrams of which none was seen.
+    pub fn new() -> Self {
+        Self {
+            detector: Detector::default(),
+            app: AppState::Detecting,
+        }
+    }
+
+    /// Learns the protocol from a datagram, if it is not known yet.
+    pub fn detect_app(
+        &mut self,
+        direction: Direction,
+        datagram: &[u8],
+        ports: Ports,
+        settings: &app::Settings,
+    ) {
+        if !matches!(self.app, AppState::Detecting) || datagram.is_empty() {
+            return;
+        }
+        self.app = match self.detector.probe_udp(direction, datagram, ports) {
+            Detection::NeedMore => return,
+            Detection::Unknown => AppState::Other(None),
+            Detection::Found(proto) => AppState::found(proto, &[], settings),
+        };
+    }
+}
+
+/// Protocols that cannot be looked into even where they are not parsed.
+const ENCRYPTED: AppSet = AppSet::of(&[AppProto::Tls, AppProto::Ssh, AppProto::Quic]);
+
+/// The application layer of a flow.
 #[derive(Debug)]
 pub enum AppState {
     /// Not known yet; bytes stay in the stream.
     Detecting,
-    /// HTTP/1.
-    Http(Box<http::Connection>),
+    /// A protocol that is parsed.
+    Parsed(AppProto, Box<dyn Parser>),
     /// A protocol that is not parsed, or none.
     Other(Option<AppProto>),
 }
@@ -95,14 +138,41 @@ impl AppState {
     pub fn proto(&self) -> Option<AppProto> {
         match self {
             Self::Detecting => None,
-            Self::Http(_) => Some(AppProto::Http),
+            Self::Parsed(proto, _) => Some(*proto),
             Self::Other(proto) => *proto,
         }
     }
 
     /// The rest of the connection is encrypted and cannot be looked into.
     pub fn is_encrypted(&self) -> bool {
-        matches!(self, Self::Other(Some(AppProto::Tls | AppProto::Ssh)))
+        match self {
+            Self::Detecting => false,
+            Self::Parsed(_, parser) => parser.is_encrypted(),
+            Self::Other(proto) => proto.is_some_and(|proto| ENCRYPTED.contains(proto)),
+        }
+    }
+
+    fn found(proto: AppProto, note: &[u8], settings: &app::Settings) -> Self {
+        match parser_for(proto, note, settings) {
+            Some(parser) => Self::Parsed(proto, parser),
+            None => Self::Other(Some(proto)),
+        }
+    }
+
+    /// Its parser, where it has one.
+    pub fn parser(&self) -> Option<&dyn Parser> {
+        match self {
+            Self::Parsed(_, parser) => Some(parser.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The same, mutable.
+    pub fn parser_mut(&mut self) -> Option<&mut (dyn Parser + 'static)> {
+        match self {
+            Self::Parsed(_, parser) => Some(parser.as_mut()),
+            _ => None,
+        }
     }
 }
 
@@ -130,8 +200,17 @@ impl TcpLayer {
         }
     }
 
-    /// Learns the protocol from what `direction` has brought, if it is not known yet.
-    pub fn detect_app(&mut self, direction: Direction, http: &http::Settings) {
+    /// Takes it for what its peers announced it to be elsewhere.
+    pub fn announce(&mut self, app: AppProto, note: &[u8], settings: &app::Settings) {
+        self.app = AppState::found(app, note, settings);
+    }
+
+    /// Learns the protocol from what `direction` has brought, if it is not known yet or given up for another.
+    pub fn detect_app(&mut self, direction: Direction, settings: &app::Settings) {
+        if self.app.parser().is_some_and(Parser::has_switched) {
+            self.app = AppState::Detecting;
+            self.detector = Detector::default();
+        }
         if !matches!(self.app, AppState::Detecting) {
             return;
         }
@@ -140,10 +219,7 @@ impl TcpLayer {
         self.app = match self.detector.probe_tcp(direction, bytes, ended) {
             Detection::NeedMore if self.gap(direction).is_none() => return,
             Detection::NeedMore | Detection::Unknown => AppState::Other(None),
-            Detection::Found(AppProto::Http) => {
-                AppState::Http(Box::new(http::Connection::new(http.clone())))
-            }
-            Detection::Found(proto) => AppState::Other(Some(proto)),
+            Detection::Found(proto) => AppState::found(proto, &[], settings),
         };
     }
 
@@ -193,23 +269,21 @@ impl TcpLayer {
 
     /// Heap held, roughly.
     pub fn heap_bytes(&self) -> usize {
-        let app = match &self.app {
-            AppState::Http(connection) => connection.heap_bytes(),
-            _ => 0,
-        };
+        let app = self.app.parser().map_or(0, Parser::heap_bytes);
         self.session.memory_bytes() + app + self.tails.iter().map(Vec::capacity).sum::<usize>()
     }
 }
 
 impl Conversation {
     /// A flow that begins with a packet sent in `direction`.
-    pub fn new(id: u64, arrival: &Arrival, tcp: Option<Box<TcpLayer>>) -> Self {
+    pub fn new(id: u64, arrival: &Arrival, tcp: Option<Box<TcpLayer>>, udp: bool) -> Self {
         Self {
             id,
             generation: 0,
             sides: SmallVec::new(),
             detect: FlowState::default(),
             tcp,
+            udp: udp.then(|| Box::new(UdpLayer::new())),
             senders: Default::default(),
             dropped: false,
             drop_reported: false,
@@ -248,32 +322,42 @@ impl Conversation {
         }
         // Signature numbers belong to a policy: what was remembered under the old one means nothing now.
         self.detect = FlowState::default();
-        if let Some(TcpLayer {
-            app: AppState::Http(connection),
-            ..
-        }) = self.tcp.as_deref_mut()
-        {
-            for transaction in connection.transactions_mut() {
-                transaction.detect = Default::default();
+        if let Some(parser) = self.app_mut().and_then(AppState::parser_mut) {
+            let transactions = parser.transactions_mut();
+            for id in transactions.ids() {
+                if let Some(transaction) = transactions.find_mut(id) {
+                    transaction.head_mut().detect = Default::default();
+                }
             }
         }
     }
 
     /// Takes the oldest transaction if it is complete on both sides.
-    pub fn pop_finished(&mut self) -> Option<http::Transaction> {
-        self.http()?.pop_finished()
+    pub fn pop_finished(&mut self) -> Option<Box<dyn Transaction>> {
+        let parser = self.app_mut()?.parser_mut()?;
+        parser.transactions_mut().pop_finished()
     }
 
-    fn http(&mut self) -> Option<&mut http::Connection> {
-        match &mut self.tcp.as_deref_mut()?.app {
-            AppState::Http(connection) => Some(connection),
-            _ => None,
+    /// The application layer; `None` for flows that have none.
+    pub fn app(&self) -> Option<&AppState> {
+        match (&self.tcp, &self.udp) {
+            (Some(tcp), _) => Some(&tcp.app),
+            (None, Some(udp)) => Some(&udp.app),
+            (None, None) => None,
+        }
+    }
+
+    fn app_mut(&mut self) -> Option<&mut AppState> {
+        match (&mut self.tcp, &mut self.udp) {
+            (Some(tcp), _) => Some(&mut tcp.app),
+            (None, Some(udp)) => Some(&mut udp.app),
+            (None, None) => None,
         }
     }
 
     /// The application protocol, once told.
     pub fn app_proto(&self) -> Option<AppProto> {
-        self.tcp.as_ref().and_then(|tcp| tcp.app.proto())
+        self.app().and_then(AppState::proto)
     }
 }
 

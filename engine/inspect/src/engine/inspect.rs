@@ -59,10 +59,22 @@ impl Desk {
             let id = self.next_flow_id();
             let config = self.settings.stream;
             let fresh = successor.take();
+            let Self {
+                agreements,
+                settings,
+                ..
+            } = self;
             let made = flows.find_or_create(zone, packet, arrival.now_ns, |flow| {
-                let tcp = (flow.key.protocol == proto::TCP)
+                let mut tcp = (flow.key.protocol == proto::TCP)
                     .then(|| fresh.unwrap_or_else(|| Box::new(TcpLayer::new(config))));
-                Conversation::new(id, arrival, tcp)
+                if let Some(layer) = tcp.as_deref_mut() {
+                    let (client, server) = (flow.client.address, flow.server());
+                    let server = (server.address, server.port);
+                    if let Some(known) = agreements.take(zone, client, server, arrival.now_ns) {
+                        layer.announce(known.app, &known.note, &settings.app);
+                    }
+                }
+                Conversation::new(id, arrival, tcp, flow.key.protocol == proto::UDP)
             });
             let Some(lookup) = made else {
                 return Outcome::default();
@@ -318,8 +330,12 @@ impl Desk {
         sink: &mut dyn EventSink,
     ) -> Judgement {
         let direction = scene.view.direction;
+        let ports = (flow.client.port, flow.server().port);
         if let Some(layer) = flow.data.tcp.as_deref_mut() {
-            layer.detect_app(direction, &self.settings.http);
+            layer.detect_app(direction, &self.settings.app);
+        }
+        if let Some(layer) = flow.data.udp.as_deref_mut() {
+            layer.detect_app(direction, scene.view.payload, ports, &self.settings.app);
         }
         let flow_view = flow_view(flow);
         let parties = parties(flow, scene.arrival);
@@ -347,27 +363,41 @@ impl Desk {
             at_once: self.settings.inline,
             thresholds: &thresholds,
         };
-        let Conversation { tcp, detect, .. } = &mut flow.data;
+        let Conversation {
+            tcp, udp, detect, ..
+        } = &mut flow.data;
         self.scratch.begin();
         policy.matcher.packet(&context, detect, &mut self.scratch);
+        let mut reader = Reader {
+            matcher: &policy.matcher,
+            context: &context,
+            detect,
+            scratch: &mut self.scratch,
+            blind: false,
+            expected: Vec::new(),
+        };
         let mut skipped = 0;
-        let mut blind = false;
         if let Some(layer) = tcp.as_deref_mut() {
-            let mut reader = Reader {
-                matcher: &policy.matcher,
-                context: &context,
-                detect,
-                scratch: &mut self.scratch,
-                blind: false,
-            };
             skipped = reader.drain(layer, direction);
-            blind = reader.blind;
         }
+        if let Some(layer) = udp.as_deref_mut() {
+            match scene.view {
+                view if view.pseudo => reader.no_more_datagrams(layer, direction),
+                view if view.payload.is_empty() => {}
+                view => reader.datagram(layer, direction, view.payload),
+            }
+        }
+        let Reader {
+            blind, expected, ..
+        } = reader;
         policy
             .matcher
             .finish(&context, &mut flow.data.detect, &mut self.scratch);
         drop(sides);
 
+        for agreement in expected {
+            self.agreements.add(flow, agreement, scene.arrival.now_ns);
+        }
         self.count_skipped(&flow.data, skipped);
         let mut judgement = Judgement::default();
         if !self.scratch.hits().is_empty() {
@@ -403,9 +433,9 @@ impl Desk {
         sink: &mut dyn EventSink,
     ) {
         while let Some(transaction) = flow.data.pop_finished() {
-            self.report_http(scene, &flow.data, &transaction, sink);
-            for event in transaction.events.iter() {
-                self.report_anomaly(scene, &flow.data, AnomalyKind::Applayer, event.name(), sink);
+            self.report_transaction(scene, &flow.data, transaction.as_ref(), sink);
+            for event in transaction.events() {
+                self.report_anomaly(scene, &flow.data, AnomalyKind::Applayer, event, sink);
             }
         }
     }
@@ -461,6 +491,9 @@ impl Desk {
         if armed && !flow.data.dropped {
             if let Some(layer) = flow.data.tcp.as_deref_mut() {
                 layer.flush();
+            }
+            let layered = flow.data.tcp.is_some() || flow.data.udp.is_some();
+            if layered {
                 for direction in [Direction::ToServer, Direction::ToClient] {
                     let view = pseudo_view(flow, direction);
                     let scene = Scene {

@@ -7,6 +7,7 @@
 //! are judged when they arrive and may be held back, offline they are judged when they were acknowledged.
 mod conversation;
 mod counters;
+mod expected;
 mod failure;
 mod inspect;
 mod judge;
@@ -18,7 +19,7 @@ mod views;
 
 use std::sync::Arc;
 
-use crate::app::http;
+use crate::app;
 use crate::detect::{Scratch, Thresholds};
 use crate::flow::{FlowLimits, FlowTable};
 use crate::policy::Policy;
@@ -47,8 +48,8 @@ pub struct Settings {
     pub flows: FlowLimits,
     /// Bounds of fragments.
     pub fragments: DefragLimits,
-    /// Bounds and depths of HTTP.
-    pub http: http::Settings,
+    /// Bounds and depths of application protocols.
+    pub app: app::Settings,
     /// Keys the hash of the flow table: randomness on the live path.
     pub seed: [u64; 2],
 }
@@ -62,7 +63,7 @@ impl Settings {
             stream: StreamConfig::detect(),
             flows: FlowLimits::default(),
             fragments: DefragLimits::default(),
-            http: http::Settings::default(),
+            app: app::Settings::default(),
             seed: [0; 2],
         }
     }
@@ -159,6 +160,7 @@ struct Desk {
     policy: Arc<Policy>,
     thresholds: Arc<Thresholds>,
     scratch: Scratch,
+    agreements: expected::Agreements,
     line: Vec<u8>,
     counters: Counters,
 }
@@ -180,6 +182,7 @@ impl Engine {
                 policy,
                 thresholds,
                 scratch: Scratch::default(),
+                agreements: expected::Agreements::default(),
                 line: Vec::new(),
                 counters,
             },

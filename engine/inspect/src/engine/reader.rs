@@ -1,16 +1,9 @@
 //! Moves one direction's readable bytes to stream signatures and the application parser.
-use crate::app::http;
+use crate::app::{Expected, Parser, Touched};
 use crate::detect::{Context, FlowState, Matcher, Scratch, StreamView};
 use crate::Direction;
 
-use super::conversation::{AppState, TcpLayer, STREAM_TAIL_BYTES};
-
-/// Parts of a request that were not kept, so that no signature saw them.
-const UNREAD: [http::HttpEvent; 3] = [
-    http::HttpEvent::RequestTooManyHeaders,
-    http::HttpEvent::RequestHeaderRepetition,
-    http::HttpEvent::RequestFieldTooLong,
-];
+use super::conversation::{AppState, TcpLayer, UdpLayer, STREAM_TAIL_BYTES};
 
 /// Everything a direction's bytes are shown to.
 pub struct Reader<'a> {
@@ -22,8 +15,10 @@ pub struct Reader<'a> {
     pub detect: &'a mut FlowState,
     /// Work space, taking hits.
     pub scratch: &'a mut Scratch,
-    /// Something reached the server that no signature was shown: fields past a bound, bytes behind a CONNECT.
+    /// Something reached its receiver that no signature was shown: fields past a bound, bytes behind a CONNECT.
     pub blind: bool,
+    /// Connections that the peers agreed on meanwhile.
+    pub expected: Vec<Expected>,
 }
 
 impl Reader<'_> {
@@ -44,6 +39,22 @@ impl Reader<'_> {
         }
         self.end(layer, direction);
         skipped
+    }
+
+    /// Shows one datagram to its protocol's parser.
+    pub fn datagram(&mut self, layer: &mut UdpLayer, direction: Direction, bytes: &[u8]) {
+        if let Some(parser) = layer.app.parser_mut() {
+            let touched = parser.feed(direction, bytes);
+            self.transactions(parser, touched);
+        }
+    }
+
+    /// Says that no datagram will follow.
+    pub fn no_more_datagrams(&mut self, layer: &mut UdpLayer, direction: Direction) {
+        if let Some(parser) = layer.app.parser_mut() {
+            let touched = parser.close(direction);
+            self.transactions(parser, touched);
+        }
     }
 
     /// Shows stream signatures the bytes they have not seen, with the tail of those they have.
@@ -89,16 +100,16 @@ impl Reader<'_> {
         let len = readable.len();
         let mut skipped = 0;
         if len > 0 {
-            if let AppState::Http(connection) = &mut layer.app {
-                let skippable = connection.skippable(direction).min(len as u64);
+            if let Some(parser) = layer.app.parser_mut() {
+                let skippable = parser.skippable(direction).min(len as u64);
                 let touched = if skippable == len as u64 {
                     skipped = skippable;
-                    connection.gap(direction, skippable)
+                    parser.gap(direction, skippable)
                 } else {
-                    connection.feed(direction, readable)
+                    parser.feed(direction, readable)
                 };
-                self.transactions(connection, touched);
-                self.blind |= connection.has_overflowed() || connection.holds_bytes();
+                self.transactions(parser, touched);
+                self.blind |= parser.is_blind();
             }
         }
         layer.session.consume(direction, len);
@@ -110,9 +121,9 @@ impl Reader<'_> {
         let lost = layer.session.skip_gap(direction);
         layer.tails[side].clear();
         layer.streamed[side] += lost;
-        if let AppState::Http(connection) = &mut layer.app {
-            let touched = connection.gap(direction, lost);
-            self.transactions(connection, touched);
+        if let Some(parser) = layer.app.parser_mut() {
+            let touched = parser.gap(direction, lost);
+            self.transactions(parser, touched);
         }
     }
 
@@ -122,20 +133,22 @@ impl Reader<'_> {
             return;
         }
         layer.closed[side] = true;
-        if let AppState::Http(connection) = &mut layer.app {
-            let touched = connection.close(direction);
-            self.transactions(connection, touched);
+        if let Some(parser) = layer.app.parser_mut() {
+            let touched = parser.close(direction);
+            self.transactions(parser, touched);
         }
     }
 
-    fn transactions(&mut self, connection: &mut http::Connection, touched: http::Touched) {
+    fn transactions(&mut self, parser: &mut dyn Parser, touched: Touched) {
         for id in touched {
-            if let Some(transaction) = connection.transaction_mut(id) {
-                let events = transaction.events;
-                self.blind |= UNREAD.iter().any(|event| events.contains(*event));
+            if let Some(transaction) = parser.transactions_mut().find_mut(id) {
+                self.blind |= transaction.is_blind();
                 self.matcher
                     .transaction(self.context, self.detect, transaction, self.scratch);
             }
+        }
+        while let Some(expected) = parser.take_expected() {
+            self.expected.push(expected);
         }
     }
 }

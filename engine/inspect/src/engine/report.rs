@@ -1,16 +1,16 @@
 //! Turns what happened into EVE records.
-use crate::app::http::Transaction;
+use crate::app::{AppSet, Purpose, Transaction};
 use crate::detect::{Hit, PacketView};
 use crate::event::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
-    FlowTotals, Http, Kind, Sekisho,
+    FlowTotals, Kind, Sekisho,
 };
 use crate::flow::{EndReason, Flow, FlowPhase};
 use crate::rule::Signature;
 use crate::wire::{DefragEvent, Malformed, Network, Packet};
 use crate::Direction;
 
-use super::conversation::{AppState, Conversation};
+use super::conversation::Conversation;
 use super::judge::{Effect, Judgement, Parties};
 use super::{Arrival, Desk};
 
@@ -30,8 +30,8 @@ pub trait EventSink {
 pub struct Records {
     /// `drop`, one a flow.
     pub drop: bool,
-    /// `http`, one a transaction.
-    pub http: bool,
+    /// `http`, `dns`, …: one a transaction of these protocols.
+    pub app: AppSet,
     /// `flow`, one a flow.
     pub flow: bool,
     /// `anomaly`.
@@ -42,14 +42,14 @@ impl Records {
     /// Everything: offline.
     pub const ALL: Self = Self {
         drop: true,
-        http: true,
+        app: AppSet::ALL,
         flow: true,
         anomaly: true,
     };
     /// The live path: what a peer could provoke without end is counted instead of written.
     pub const LIVE: Self = Self {
         drop: true,
-        http: false,
+        app: AppSet::EMPTY,
         flow: false,
         anomaly: false,
     };
@@ -111,11 +111,9 @@ fn alert_of(signature: &Signature, action: Action) -> Alert<'_> {
     }
 }
 
-fn transaction_of(conversation: &Conversation, id: Option<u64>) -> Option<&Transaction> {
-    match &conversation.tcp.as_ref()?.app {
-        AppState::Http(connection) => connection.transaction(id?),
-        _ => None,
-    }
+fn transaction_of(conversation: &Conversation, id: Option<u64>) -> Option<&dyn Transaction> {
+    let parser = conversation.app()?.parser()?;
+    parser.transactions().find(id?)
 }
 
 impl Desk {
@@ -189,9 +187,10 @@ impl Desk {
             Kind::Alert(alert_of(signature, action)),
         );
         event.tx_id = hit.tx_id;
-        event.http = transaction.map(|transaction| Http { transaction });
+        event.app = transaction.and_then(|transaction| transaction.describe(Purpose::Alert));
         event.sekisho = self.sekisho(conversation, parties, hit, effect, blocks);
         write_line(&event, &mut line);
+        drop(event);
         let severity = signature.priority.clamp(1, 4);
         sink.event(severity, &line);
         self.line = line;
@@ -400,26 +399,30 @@ impl Desk {
         self.line = line;
     }
 
-    /// Writes the `http` record of a transaction.
-    pub(super) fn report_http(
+    /// Writes a transaction's own record.
+    pub(super) fn report_transaction(
         &mut self,
         scene: &Scene<'_>,
         conversation: &Conversation,
-        transaction: &Transaction,
+        transaction: &dyn Transaction,
         sink: &mut dyn super::EventSink,
     ) {
-        if !self.settings.records.http {
+        if !self.settings.records.app.contains(transaction.app()) {
             return;
         }
+        let Some(description) = transaction.describe(Purpose::Record) else {
+            return;
+        };
         let mut line = std::mem::take(&mut self.line);
         line.clear();
-        let mut event = self.event(scene, conversation, Kind::Http);
+        let mut event = self.event(scene, conversation, Kind::App(description.0));
         event.endpoints = scene.summary.endpoints;
         event.flow = None;
         event.direction = None;
-        event.tx_id = Some(transaction.id);
-        event.http = Some(Http { transaction });
+        event.tx_id = Some(transaction.head().id);
+        event.app = Some(description);
         write_line(&event, &mut line);
+        drop(event);
         sink.event(SEVERITY_RECORD, &line);
         self.line = line;
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::app::http::Transaction;
-use crate::app::AppProto;
+use crate::app::{AppProto, Description};
 use crate::Direction;
 
 /// Who talked to whom, as the packet (or for flow records the flow) has it.
@@ -172,8 +172,8 @@ pub enum Kind<'a> {
     Alert(Alert<'a>),
     /// A packet was dropped.
     Drop(Drop<'a>),
-    /// A transaction is complete.
-    Http,
+    /// A transaction is complete: its protocol's name for that.
+    App(&'static str),
     /// A flow has ended.
     Flow(FlowEnd<'a>),
     /// Something is malformed.
@@ -183,7 +183,6 @@ pub enum Kind<'a> {
 }
 
 /// One line of EVE.
-#[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
     /// When, Unix nanoseconds.
     pub time_ns: u64,
@@ -203,8 +202,8 @@ pub struct Event<'a> {
     pub tx_id: Option<u64>,
     /// What.
     pub kind: Kind<'a>,
-    /// The transaction it is about.
-    pub http: Option<Http<'a>>,
+    /// What the transaction it is about says of itself.
+    pub app: Option<Description<'a>>,
     /// The flow's protocol; `None` is left out.
     pub app_proto: Option<AppProto>,
     /// Which way the packet went.
@@ -232,7 +231,7 @@ impl<'a> Event<'a> {
             pkt_src: "",
             tx_id: None,
             kind,
-            http: None,
+            app: None,
             app_proto: None,
             direction: None,
             flow: None,

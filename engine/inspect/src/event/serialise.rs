@@ -54,7 +54,7 @@ impl Event<'_> {
         match &self.kind {
             Kind::Alert(alert) => {
                 map.serialize_entry("alert", alert)?;
-                entry(map, "http", self.http.as_ref())?;
+                self.app_entry(map)?;
                 self.conversation(map)?;
             }
             Kind::Drop(drop) => {
@@ -63,9 +63,7 @@ impl Event<'_> {
                 entry(map, "alert", drop.alert.as_ref())?;
                 entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
             }
-            Kind::Http => {
-                entry(map, "http", self.http.as_ref())?;
-            }
+            Kind::App(_) => self.app_entry(map)?,
             Kind::Flow(flow) => {
                 entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
                 map.serialize_entry("flow", flow)?;
@@ -82,6 +80,14 @@ impl Event<'_> {
             Kind::Stats(counters) => map.serialize_entry("stats", &nested(counters))?,
         }
         Ok(())
+    }
+
+    /// The application's object.
+    fn app_entry<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        match &self.app {
+            Some((key, object)) => map.serialize_entry(key, object),
+            None => Ok(()),
+        }
     }
 
     /// What an alert says of its flow and packet.
@@ -102,7 +108,7 @@ impl Kind<'_> {
         match self {
             Self::Alert(_) => "alert",
             Self::Drop(_) => "drop",
-            Self::Http => "http",
+            Self::App(name) => name,
             Self::Flow(_) => "flow",
             Self::Anomaly(_) => "anomaly",
             Self::Stats(_) => "stats",

@@ -1,8 +1,7 @@
 //! Buffers, and what signatures ask of them.
 use std::fmt;
 
-use crate::app::http::Transaction;
-use crate::app::AppProto;
+use crate::app::AppSet;
 use crate::Direction;
 
 use super::content::Content;
@@ -10,50 +9,18 @@ use super::number::Range;
 use super::pcre::Pcre;
 use super::transform::Transform;
 
-pub use crate::app::http::Progress as Stage;
-
-/// A transaction of any application protocol.
-#[derive(Clone, Copy, Debug)]
-pub enum TxView<'a> {
-    /// HTTP/1.
-    Http(&'a Transaction),
-}
-
-impl TxView<'_> {
-    /// How far that side was read.
-    pub fn stage(&self, direction: Direction) -> Stage {
-        match (self, direction) {
-            (Self::Http(tx), Direction::ToServer) => tx.request.progress,
-            (Self::Http(tx), Direction::ToClient) => tx.response.progress,
-        }
-    }
-
-    /// Whether that side's body is longer than what is kept of it, so that what is kept grows no more.
-    pub fn is_full(&self, direction: Direction) -> bool {
-        let body = match (self, direction) {
-            (Self::Http(tx), Direction::ToServer) => &tx.request.body,
-            (Self::Http(tx), Direction::ToClient) => &tx.response.body,
-        };
-        body.seen > body.bytes.len() as u64
-    }
-
-    /// The protocol.
-    pub fn app(&self) -> AppProto {
-        match self {
-            Self::Http(_) => AppProto::Http,
-        }
-    }
-}
+pub use crate::app::{Stage, Transaction};
 
 /// The bytes of a buffer's `index`-th instance: in the transaction, or put together in the (empty) vector.
-pub type Extract = for<'a> fn(TxView<'a>, Direction, u32, &'a mut Vec<u8>) -> Option<&'a [u8]>;
+pub type Extract =
+    for<'a> fn(&'a dyn Transaction, Direction, u32, &'a mut Vec<u8>) -> Option<&'a [u8]>;
 
 /// A sticky buffer.
 pub struct Buffer {
     /// Suricata's name.
     pub name: &'static str,
-    /// The protocol whose transactions have it.
-    pub app: AppProto,
+    /// The protocols whose transactions have it.
+    pub apps: AppSet,
     /// Its bytes once the request was read so far; `None`: no such buffer in requests.
     pub to_server: Option<Stage>,
     /// Likewise for responses.
@@ -69,6 +36,20 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// A buffer of both sides' complete messages, one a transaction; change what differs.
+    pub const fn both(name: &'static str, apps: AppSet, extract: Extract) -> Self {
+        Self {
+            name,
+            apps,
+            to_server: Some(Stage::Complete),
+            to_client: Some(Stage::Complete),
+            grows: false,
+            multiple: false,
+            extract,
+            validate: |_| Ok(()),
+        }
+    }
+
     /// How far that side must have been read.
     pub fn stage(&self, direction: Direction) -> Option<Stage> {
         match direction {

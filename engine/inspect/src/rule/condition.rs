@@ -3,7 +3,9 @@ use std::fmt;
 
 use crate::detect::{FlowView, PacketView};
 
-use super::buffer::TxView;
+use crate::app::{Stage, Transaction};
+use crate::Direction;
+
 use super::number::Range;
 
 /// A condition on a packet's header.
@@ -39,19 +41,50 @@ impl fmt::Debug for PacketTest {
 }
 
 /// A condition on a transaction as a whole.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct TxTest {
     /// The keyword.
     pub keyword: &'static str,
-    /// Whether the transaction fulfils it by now.
-    pub holds: fn(&TxView<'_>, u32) -> bool,
+    /// How far each side (by direction) must have been read before it is asked; `None`: that side never holds it.
+    pub sides: [Option<Stage>; 2],
+    /// Whether that side of the transaction fulfils it by now.
+    pub holds: fn(&dyn Transaction, Direction, &TxOperand) -> bool,
     /// What the rule asks for; its meaning is the keyword's.
-    pub operand: u32,
+    pub operand: TxOperand,
+}
+
+impl TxTest {
+    /// Asked of both sides, as soon as something of them was read.
+    pub const EITHER: [Option<Stage>; 2] = [Some(Stage::Line), Some(Stage::Line)];
+
+    /// Whether `transaction` fulfils it in that direction by now.
+    pub fn fits(&self, transaction: &dyn Transaction, direction: Direction) -> bool {
+        self.sides[direction as usize].is_some_and(|stage| transaction.stage(direction) >= stage)
+            && (self.holds)(transaction, direction, &self.operand)
+    }
+}
+
+/// What a transaction keyword compares with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(dead_code)]
+pub enum TxOperand {
+    /// Nothing.
+    None,
+    /// A comparison.
+    Range(Range),
+    /// Comparisons, some of which must hold.
+    Ranges(Vec<Range>),
+    /// Some number.
+    Number(u64),
+    /// A name this engine knows.
+    Name(&'static str),
+    /// Bytes.
+    Bytes(Vec<u8>),
 }
 
 impl fmt::Debug for TxTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.keyword, self.operand)
+        write!(f, "{}:{:?}", self.keyword, self.operand)
     }
 }
 

@@ -1,5 +1,5 @@
 //! A signature while its options are being read.
-use crate::app::AppProto;
+use crate::app::{AppProto, AppSet};
 use crate::Direction;
 
 use super::buffer::{Buffer, Inspection, Number, Test, MAX_VARIABLES};
@@ -52,7 +52,8 @@ pub struct Draft {
     pub references: Vec<String>,
     pub metadata: Vec<(String, String)>,
     pub target: Option<Target>,
-    pub app: Option<AppProto>,
+    /// The flow must speak one of these; empty: anything.
+    pub apps: AppSet,
     pub app_tests: Vec<AppTest>,
     pub flow: FlowTest,
     /// `flow:only_stream`.
@@ -91,7 +92,7 @@ impl Draft {
             references: Vec::new(),
             metadata: Vec::new(),
             target: None,
-            app: protocol.app(),
+            apps: protocol.apps(),
             app_tests: Vec::new(),
             flow: FlowTest::default(),
             only_stream: false,
@@ -117,7 +118,7 @@ impl Draft {
     /// Errors: the sticky buffer before it got none; it belongs to another protocol.
     pub fn enter(&mut self, buffer: &'static Buffer) -> Result<(), Reason> {
         self.leave()?;
-        self.need_app(buffer.app, buffer.name)?;
+        self.need_apps(buffer.apps, buffer.name)?;
         self.active = Active::Named(buffer, Vec::new());
         Ok(())
     }
@@ -244,7 +245,7 @@ impl Draft {
 
     /// Adds a condition on `buffer`, whatever is active.
     pub fn push_to(&mut self, buffer: &'static Buffer, test: Test) -> Result<(), Reason> {
-        self.need_app(buffer.app, buffer.name)?;
+        self.need_apps(buffer.apps, buffer.name)?;
         let at = self.inspection_of(Some(buffer), &[]);
         self.append(at, test);
         Ok(())
@@ -278,7 +279,7 @@ impl Draft {
                 "'{keyword}': the content already has a buffer"
             )));
         }
-        self.need_app(buffer.app, buffer.name)?;
+        self.need_apps(buffer.apps, buffer.name)?;
         let test = self.inspections[place.inspection].tests.remove(place.test);
         let at = self.inspection_of(Some(buffer), &[]);
         self.last_content = Some(self.append(at, test));
@@ -327,19 +328,28 @@ impl Draft {
         }
     }
 
-    /// States that the flow must speak `app`.
-    pub fn need_app(&mut self, app: AppProto, keyword: &str) -> Result<(), Reason> {
-        match self.app {
-            Some(known) if known != app => Err(Reason::Conflict(format!(
+    /// States that the flow must speak one of `apps`.
+    pub fn need_apps(&mut self, apps: AppSet, keyword: &str) -> Result<(), Reason> {
+        let left = if self.apps.is_empty() {
+            apps
+        } else {
+            self.apps.and(apps)
+        };
+        if left.is_empty() {
+            let names = |set: AppSet| {
+                set.iter()
+                    .map(AppProto::name)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            return Err(Reason::Conflict(format!(
                 "'{keyword}' belongs to {}, but the signature is about {}",
-                app.name(),
-                known.name()
-            ))),
-            _ => {
-                self.app = Some(app);
-                Ok(())
-            }
+                names(apps),
+                names(self.apps)
+            )));
         }
+        self.apps = left;
+        Ok(())
     }
 
     /// States that packets must travel this way; false where that contradicts.

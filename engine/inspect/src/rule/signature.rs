@@ -1,5 +1,5 @@
 //! One signature as read.
-use crate::app::AppProto;
+use crate::app::{AppProto, AppSet};
 use crate::Direction;
 
 use super::buffer::Inspection;
@@ -87,12 +87,13 @@ impl Protocol {
         }
     }
 
-    /// The application protocol it asks for.
-    pub fn app(self) -> Option<AppProto> {
+    /// The application protocols it asks for; empty: none.
+    pub fn apps(self) -> AppSet {
         match self {
-            Self::Http1 => Some(AppProto::Http),
-            Self::App(app) => Some(app),
-            _ => None,
+            Self::Http1 => AppSet::of(&[AppProto::Http]),
+            Self::App(AppProto::Http) => AppSet::of(&[AppProto::Http, AppProto::Http2]),
+            Self::App(app) => AppSet::of(&[app]),
+            _ => AppSet::EMPTY,
         }
     }
 
@@ -104,11 +105,10 @@ impl Protocol {
         const ICMP6: u8 = 58;
         match self {
             Self::Ip | Self::Ip4 | Self::Ip6 => true,
-            Self::Tcp | Self::TcpPkt | Self::TcpStream | Self::Http1 => ip_proto == TCP,
+            Self::Tcp | Self::TcpPkt | Self::TcpStream => ip_proto == TCP,
             Self::Udp => ip_proto == UDP,
             Self::Icmp => ip_proto == ICMP || ip_proto == ICMP6,
-            Self::App(AppProto::Dns) => ip_proto == TCP || ip_proto == UDP,
-            Self::App(_) => ip_proto == TCP,
+            Self::Http1 | Self::App(_) => self.apps().runs_over(ip_proto),
         }
     }
 }
@@ -209,8 +209,8 @@ pub struct Signature {
 
     /// Addresses and ports.
     pub(crate) header: Header,
-    /// The application protocol it needs.
-    pub(crate) app: Option<AppProto>,
+    /// The flow must speak one of these; empty: anything.
+    pub(crate) apps: AppSet,
     /// `app-layer-protocol` conditions: protocol (`None`: failed) and whether it must not be that.
     pub(crate) app_tests: Vec<AppTest>,
     /// Direction and handshake.
@@ -308,9 +308,9 @@ impl Signature {
         self.flow.direction
     }
 
-    /// The application protocol it needs, if any.
-    pub fn app(&self) -> Option<AppProto> {
-        self.app
+    /// The application protocols of which the flow must speak one; empty: anything.
+    pub fn apps(&self) -> AppSet {
+        self.apps
     }
 
     /// Gid and sid as one number, the same in every version of a rule set.

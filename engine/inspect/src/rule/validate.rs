@@ -1,8 +1,8 @@
 //! Turns a draft into a signature, or says why its parts don't go together.
 use std::collections::BTreeSet;
 
-use crate::app::AppProto;
 use crate::event::default_priority;
+use crate::wire::proto;
 use crate::Direction;
 
 use super::buffer::{Buffer, Test};
@@ -45,7 +45,7 @@ pub fn finish(mut draft: Draft, file: &str, line: u32) -> Result<Signature, Reas
         file: file.into(),
         line,
         header: draft.header,
-        app: draft.app,
+        apps: draft.apps,
         app_tests: draft.app_tests,
         flow: draft.flow,
         packet_tests: draft.packet_tests,
@@ -181,13 +181,27 @@ fn direct(draft: &mut Draft) -> Result<(), Reason> {
             )));
         }
     }
+    for test in &draft.tx_tests.clone() {
+        let only = match test.sides {
+            [Some(_), None] => Direction::ToServer,
+            [None, Some(_)] => Direction::ToClient,
+            _ => continue,
+        };
+        if !draft.need_direction(only) {
+            return Err(Reason::Conflict(format!(
+                "'{}' is not to be found in the direction that the signature is about",
+                test.keyword
+            )));
+        }
+    }
     Ok(())
 }
 
 fn check_protocol(draft: &Draft) -> Result<(), Reason> {
-    let app_on_packets = matches!(draft.protocol, Protocol::Udp | Protocol::Icmp)
-        && draft.app.is_some_and(|app| app != AppProto::Dns);
-    if app_on_packets {
+    let carried = [proto::TCP, proto::UDP]
+        .into_iter()
+        .any(|transport| draft.protocol.carries(transport) && draft.apps.runs_over(transport));
+    if !draft.apps.is_empty() && !carried {
         return Err(Reason::Conflict(format!(
             "a buffer of an application protocol that {} does not carry",
             draft.protocol.as_str()
@@ -218,7 +232,7 @@ fn scene(draft: &Draft) -> Result<Scene, Reason> {
         return Ok(Scene::Transaction);
     }
     let payload = payload_scene(draft);
-    let bare = draft.inspections.is_empty() && draft.app.is_none() && !draft.flow.given;
+    let bare = draft.inspections.is_empty() && draft.apps.is_empty() && !draft.flow.given;
     if bare
         && !draft.app_tests.is_empty()
         && draft.packet_tests.is_empty()

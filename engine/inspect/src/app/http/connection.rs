@@ -1,11 +1,10 @@
 //! One TCP connection's HTTP: two parsers and the transactions they share.
 
-use std::ops::Range;
-
 use super::request::RequestReader;
 use super::response::{Effect, ResponseReader};
 use super::store::Store;
-use super::transaction::{Body, Headers, Transaction};
+use super::transaction::Transaction;
+use crate::app::{Parser, Touched, Transaction as _, Transactions};
 use crate::Direction;
 
 /// Bounds and depths; the defaults are libhtp's and Suricata's.
@@ -50,9 +49,6 @@ impl Default for Settings {
         }
     }
 }
-
-/// The transactions a call has changed: a range of ids, empty if none.
-pub type Touched = Range<u64>;
 
 /// One connection's two streams and its open transactions, oldest first.
 #[derive(Debug)]
@@ -195,36 +191,44 @@ impl Connection {
             Direction::ToClient => self.responses.skippable(&self.store),
         }
     }
-
-    /// Bytes of heap held, roughly, for the flow table's memory bound; walks the open transactions.
-    pub fn heap_bytes(&self) -> usize {
-        let transactions = self.store.open.iter().map(transaction_bytes).sum::<usize>();
-        self.requests.heap_bytes() + self.responses.heap_bytes() + transactions
-    }
 }
 
-fn transaction_bytes(transaction: &Transaction) -> usize {
-    let Transaction {
-        request, response, ..
-    } = transaction;
-    let headers = |headers: &Headers| {
-        let fields = headers
-            .fields
-            .iter()
-            .map(|field| 64 + field.name.capacity() + field.value.capacity());
-        headers.raw.capacity() + fields.sum::<usize>()
-    };
-    let body = |body: &Body| body.bytes.capacity();
-    let lines = request.line.capacity() * 2 + request.uri.capacity() + response.line.capacity() * 2;
-    let blocks = [
-        &request.headers,
-        &request.trailers,
-        &response.headers,
-        &response.trailers,
-    ];
-    size_of::<Transaction>()
-        + lines
-        + blocks.into_iter().map(headers).sum::<usize>()
-        + body(&request.body)
-        + body(&response.body)
+impl Parser for Connection {
+    fn feed(&mut self, direction: Direction, bytes: &[u8]) -> Touched {
+        Connection::feed(self, direction, bytes)
+    }
+
+    fn gap(&mut self, direction: Direction, len: u64) -> Touched {
+        Connection::gap(self, direction, len)
+    }
+
+    fn close(&mut self, direction: Direction) -> Touched {
+        Connection::close(self, direction)
+    }
+
+    fn transactions(&self) -> &dyn Transactions {
+        &self.store
+    }
+
+    fn transactions_mut(&mut self) -> &mut dyn Transactions {
+        &mut self.store
+    }
+
+    fn skippable(&self, direction: Direction) -> u64 {
+        Connection::skippable(self, direction)
+    }
+
+    /// More transactions were open than the bound allows, or bytes came behind a CONNECT that is not answered.
+    fn is_blind(&self) -> bool {
+        self.has_overflowed() || self.holds_bytes()
+    }
+
+    fn has_switched(&self) -> bool {
+        Connection::has_switched(self)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let transactions = self.store.open.iter().map(Transaction::heap_bytes);
+        self.requests.heap_bytes() + self.responses.heap_bytes() + transactions.sum::<usize>()
+    }
 }

@@ -25,7 +25,7 @@ mod store;
 pub mod transaction;
 pub mod uri;
 
-pub use connection::{Connection, Settings, Touched};
+pub use connection::{Connection, Settings};
 pub use events::{Events, HttpEvent};
 pub(super) use request::{is_known_method, names_protocol};
 pub use transaction::{Body, Header, Headers, Progress, Request, Response, Transaction};

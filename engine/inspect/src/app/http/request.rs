@@ -137,7 +137,7 @@ impl RequestReader {
             self.state = State::Opaque;
             return;
         };
-        self.current = transaction.id;
+        self.current = transaction.head.id;
         if self.line.is_overlong() {
             transaction.events.raise(HttpEvent::RequestFieldTooLong);
         }

@@ -192,8 +192,8 @@ impl ResponseReader {
         transaction.request.uri_raw = UNSEEN_TARGET.to_vec();
         transaction.request.uri = UNSEEN_TARGET.to_vec();
         transaction.request.progress = Progress::Complete;
-        self.current = Some(transaction.id);
-        self.next = transaction.id + 1;
+        self.current = Some(transaction.head.id);
+        self.next = transaction.head.id + 1;
     }
 
     /// A whole status line, or what the stream's end left of one.
@@ -481,7 +481,7 @@ impl ResponseReader {
             .open
             .iter()
             .filter(|tx| tx.response.progress != Progress::Complete)
-            .map(|tx| tx.id)
+            .map(|tx| tx.head.id)
             .collect();
         for id in unanswered {
             if let Some(transaction) = store.change(id) {

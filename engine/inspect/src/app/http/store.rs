@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::events::HttpEvent;
 use super::transaction::Transaction;
+use crate::app::{self, Head};
 
 /// Open transactions, oldest first; ids are contiguous.
 #[derive(Debug)]
@@ -42,7 +43,10 @@ impl Store {
         self.next_id += 1;
         self.touch(id);
         self.open.push_back(Transaction {
-            id,
+            head: Head {
+                id,
+                ..Head::default()
+            },
             ..Transaction::default()
         });
         self.open.back_mut()
@@ -54,12 +58,12 @@ impl Store {
     }
 
     pub(super) fn get(&self, id: u64) -> Option<&Transaction> {
-        let first = self.open.front()?.id;
+        let first = self.open.front()?.head.id;
         self.open.get(usize::try_from(id.checked_sub(first)?).ok()?)
     }
 
     pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Transaction> {
-        let first = self.open.front()?.id;
+        let first = self.open.front()?.head.id;
         self.open
             .get_mut(usize::try_from(id.checked_sub(first)?).ok()?)
     }
@@ -81,5 +85,27 @@ impl Store {
     /// What was changed since the last call.
     pub(super) fn take_touched(&mut self) -> Range<u64> {
         std::mem::replace(&mut self.touched, 0..0)
+    }
+}
+
+impl app::Transactions for Store {
+    fn find(&self, id: u64) -> Option<&dyn app::Transaction> {
+        self.get(id).map(|it| it as &dyn app::Transaction)
+    }
+
+    fn find_mut(&mut self, id: u64) -> Option<&mut dyn app::Transaction> {
+        self.get_mut(id).map(|it| it as &mut dyn app::Transaction)
+    }
+
+    fn ids(&self) -> Range<u64> {
+        self.next_id - self.open.len() as u64..self.next_id
+    }
+
+    fn pop_finished(&mut self) -> Option<Box<dyn app::Transaction>> {
+        if !app::Transaction::is_complete(self.open.front()?) {
+            return None;
+        }
+        let done = self.open.pop_front()?;
+        Some(Box::new(done))
     }
 }

@@ -1,24 +1,14 @@
 //! What one HTTP request and its response have shown so far.
 
-use super::events::Events;
+use std::any::Any;
 
-/// How far one side of a transaction has been read; ordered, so `progress >= Progress::Body` reads naturally.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Progress {
-    /// Nothing seen.
-    #[default]
-    NotStarted,
-    /// The request or status line is complete.
-    Line,
-    /// The header block is complete.
-    Headers,
-    /// Body bytes are arriving.
-    Body,
-    /// Trailers of a chunked body are arriving.
-    Trailer,
-    /// Nothing more will come.
-    Complete,
-}
+use smallvec::SmallVec;
+
+use super::events::{Events, HttpEvent};
+use crate::app::{AppProto, Description, Head, Purpose};
+use crate::Direction;
+
+pub use crate::app::Stage as Progress;
 
 /// One header field, in wire order, surrounding white space removed, obs-fold joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,21 +110,102 @@ pub struct Response {
 /// One request and its response.
 #[derive(Clone, Debug, Default)]
 pub struct Transaction {
-    /// Counted from 0 within the connection (`tx_id`).
-    pub id: u64,
+    /// What the engine keeps in it; how far the sides were read stands in them.
+    pub head: Head,
     /// The request side.
     pub request: Request,
     /// The response side.
     pub response: Response,
     /// What is odd about it.
     pub events: Events,
-    /// What detection remembers of this transaction between packets.
-    pub detect: crate::detect::TxState,
 }
 
 impl Transaction {
-    /// Whether nothing more will come on either side.
-    pub fn is_complete(&self) -> bool {
-        self.request.progress == Progress::Complete && self.response.progress == Progress::Complete
+    /// The body of one side.
+    pub fn body(&self, direction: Direction) -> &Body {
+        match direction {
+            Direction::ToServer => &self.request.body,
+            Direction::ToClient => &self.response.body,
+        }
     }
+}
+
+/// Parts of a request that were not kept, so that no signature saw them.
+const UNREAD: [HttpEvent; 3] = [
+    HttpEvent::RequestTooManyHeaders,
+    HttpEvent::RequestHeaderRepetition,
+    HttpEvent::RequestFieldTooLong,
+];
+
+impl crate::app::Transaction for Transaction {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn head_mut(&mut self) -> &mut Head {
+        &mut self.head
+    }
+
+    fn app(&self) -> AppProto {
+        AppProto::Http
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn stage(&self, direction: Direction) -> Progress {
+        match direction {
+            Direction::ToServer => self.request.progress,
+            Direction::ToClient => self.response.progress,
+        }
+    }
+
+    fn is_full(&self, direction: Direction) -> bool {
+        let body = self.body(direction);
+        body.seen > body.bytes.len() as u64
+    }
+
+    fn has_event(&self, name: &str) -> bool {
+        self.events.iter().any(|event| event.name() == name)
+    }
+
+    fn events(&self) -> SmallVec<[&'static str; 2]> {
+        self.events.iter().map(|event| event.name()).collect()
+    }
+
+    fn describe(&self, _purpose: Purpose) -> Option<Description<'_>> {
+        Some(("http", Box::new(crate::event::Http { transaction: self })))
+    }
+
+    fn is_blind(&self) -> bool {
+        UNREAD.iter().any(|event| self.events.contains(*event))
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let Self {
+            request, response, ..
+        } = self;
+        let lines =
+            request.line.capacity() * 2 + request.uri.capacity() + response.line.capacity() * 2;
+        let blocks = [
+            &request.headers,
+            &request.trailers,
+            &response.headers,
+            &response.trailers,
+        ];
+        size_of::<Self>()
+            + lines
+            + blocks.into_iter().map(headers_bytes).sum::<usize>()
+            + request.body.bytes.capacity()
+            + response.body.bytes.capacity()
+    }
+}
+
+fn headers_bytes(headers: &Headers) -> usize {
+    let fields = headers
+        .fields
+        .iter()
+        .map(|field| 64 + field.name.capacity() + field.value.capacity());
+    headers.raw.capacity() + fields.sum::<usize>()
 }

@@ -1,13 +1,12 @@
 //! Conditions on the application protocol and on what its parser noticed.
-use super::super::buffer::TxView;
-use super::super::condition::TxTest;
+use super::super::condition::{TxOperand, TxTest};
 use super::super::draft::Draft;
 use super::super::lexer::unquote;
 use super::super::signature::AppTest;
 use super::super::Reason;
 use super::{text, Keyword, Meaning};
 use crate::app::http::HttpEvent;
-use crate::app::AppProto;
+use crate::app::{AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     Keyword {
@@ -34,7 +33,7 @@ fn app_layer_protocol(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<
                 .ok_or_else(|| Reason::unsupported_form(keyword, format!("protocol '{name}'")))?,
         ),
     };
-    if draft.app.is_some() {
+    if !draft.apps.is_empty() {
         return Err(Reason::Conflict(
             "'app-layer-protocol' beside another protocol".into(),
         ));
@@ -43,27 +42,43 @@ fn app_layer_protocol(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<
     Ok(())
 }
 
+/// The events of a protocol's parser: their names, or all that begin with a word.
+type Events = (
+    &'static [&'static str],
+    AppProto,
+    fn(&str) -> Option<&'static str>,
+);
+
+/// By the prefixes in front of the dot.
+const EVENTS: &[Events] = &[(&["http", "http1"], AppProto::Http, |name| {
+    HttpEvent::from_name(name).map(HttpEvent::name)
+})];
+
+/// Looks a name up in a parser's list of event names; for the rows of [`EVENTS`].
+#[allow(dead_code)]
+fn listed(names: &[&'static str], name: &str) -> Option<&'static str> {
+    names.iter().copied().find(|known| *known == name)
+}
+
 fn app_layer_event(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = text(keyword, unquote(value, false).unwrap_or(value))?;
     let unsupported = || Reason::unsupported_form(keyword, format!("'{value}'"));
     let (protocol, name) = value.split_once('.').ok_or_else(unsupported)?;
-    if !matches!(protocol, "http" | "http1") {
-        return Err(unsupported());
-    }
-    let event = HttpEvent::from_name(name)
-        .ok_or_else(|| Reason::bad_value(keyword, format!("no event '{name}'")))?;
-    draft.need_app(AppProto::Http, keyword)?;
-    let operand = event as u32;
+    let (_, app, find) = EVENTS
+        .iter()
+        .find(|(prefixes, ..)| prefixes.contains(&protocol))
+        .ok_or_else(unsupported)?;
+    let event =
+        find(name).ok_or_else(|| Reason::bad_value(keyword, format!("no event '{name}'")))?;
+    draft.need_apps(AppSet::of(&[*app]), keyword)?;
     draft.tx_tests.push(TxTest {
         keyword: "app-layer-event",
-        holds: has_event,
-        operand,
+        sides: TxTest::EITHER,
+        holds: |transaction, _, operand| match operand {
+            TxOperand::Name(event) => transaction.has_event(event),
+            _ => false,
+        },
+        operand: TxOperand::Name(event),
     });
     Ok(())
-}
-
-fn has_event(view: &TxView<'_>, operand: u32) -> bool {
-    match view {
-        TxView::Http(tx) => tx.events.iter().any(|event| event as u32 == operand),
-    }
 }

@@ -1,9 +1,9 @@
 //! HTTP's buffers.
-use super::super::buffer::{Buffer, Extract, Stage, TxView};
+use super::super::buffer::{Buffer, Extract, Stage, Transaction};
 use super::super::content::Content;
 use super::{Keyword, Meaning};
-use crate::app::http::buffers;
-use crate::app::AppProto;
+use crate::app::http::{self, buffers};
+use crate::app::{of, AppProto, AppSet};
 use crate::Direction;
 
 pub(super) const KEYWORDS: &[Keyword] = &[
@@ -69,17 +69,14 @@ const fn modifier(names: &'static [&'static str], buffer: &'static Buffer) -> Ke
     }
 }
 
+const HTTP: AppSet = AppSet::of(&[AppProto::Http]);
+
 /// A buffer of both sides; see the `const fn`s below for the others.
 const fn both(name: &'static str, stage: Stage, extract: Extract) -> Buffer {
     Buffer {
-        name,
-        app: AppProto::Http,
         to_server: Some(stage),
         to_client: Some(stage),
-        grows: false,
-        multiple: false,
-        extract,
-        validate: |_| Ok(()),
+        ..Buffer::both(name, HTTP, extract)
     }
 }
 
@@ -101,7 +98,7 @@ const fn response(name: &'static str, stage: Stage, extract: Extract) -> Buffer 
 macro_rules! field {
     ($side:ident . $field:ident) => {
         |view, _, index, _| {
-            let TxView::Http(tx) = view;
+            let tx = of::<http::Transaction>(view)?;
             (index == 0).then_some(tx.$side.$field.as_slice())
         }
     };
@@ -111,7 +108,7 @@ macro_rules! field {
 macro_rules! header {
     ($name:literal) => {
         |view, direction, index, out| {
-            let TxView::Http(tx) = view;
+            let tx = of::<http::Transaction>(view)?;
             let found = index == 0 && buffers::value(buffers::headers(tx, direction), $name, out);
             found.then_some(out.as_slice())
         }
@@ -135,7 +132,7 @@ pub(super) static HOST: Buffer = Buffer {
 /// `http.host.raw`.
 pub(super) static HOST_RAW: Buffer =
     request("http.host.raw", Stage::Headers, |view, _, index, _| {
-        let TxView::Http(tx) = view;
+        let tx = of::<http::Transaction>(view)?;
         (index == 0 && !tx.request.host_raw.is_empty()).then_some(tx.request.host_raw.as_slice())
     });
 /// `http.request_body`.
@@ -158,7 +155,7 @@ pub(super) static HEADER: Buffer = both(
     "http.header",
     Stage::Headers,
     |view, direction, index, out| {
-        let TxView::Http(tx) = view;
+        let tx = of::<http::Transaction>(view)?;
         buffers::header_block(buffers::headers(tx, direction), direction, out);
         (index == 0 && !out.is_empty()).then_some(out.as_slice())
     },
@@ -168,7 +165,7 @@ pub(super) static HEADER_RAW: Buffer = both(
     "http.header.raw",
     Stage::Headers,
     |view, direction, index, _| {
-        let TxView::Http(tx) = view;
+        let tx = of::<http::Transaction>(view)?;
         let raw = buffers::header_raw(buffers::headers(tx, direction));
         (index == 0 && !raw.is_empty()).then_some(raw)
     },
@@ -177,7 +174,7 @@ static HEADER_NAMES: Buffer = both(
     "http.header_names",
     Stage::Headers,
     |view, direction, index, out| {
-        let TxView::Http(tx) = view;
+        let tx = of::<http::Transaction>(view)?;
         buffers::header_names(buffers::headers(tx, direction), out);
         (index == 0 && !out.is_empty()).then_some(out.as_slice())
     },
@@ -195,7 +192,7 @@ pub(super) static COOKIE: Buffer = both(
     "http.cookie",
     Stage::Headers,
     |view, direction, index, out| {
-        let TxView::Http(tx) = view;
+        let tx = of::<http::Transaction>(view)?;
         let found = index == 0 && buffers::cookie(tx, direction, out);
         found.then_some(out.as_slice())
     },
@@ -228,7 +225,7 @@ static START: Buffer = both(
     "http.start",
     Stage::Headers,
     |view, direction, index, out| {
-        let TxView::Http(tx) = view;
+        let tx = of::<http::Transaction>(view)?;
         buffers::start(tx, direction, out);
         (index == 0 && !out.is_empty()).then_some(out.as_slice())
     },
@@ -242,7 +239,7 @@ pub(super) static STAT_CODE: Buffer =
 pub(super) static STAT_MSG: Buffer =
     response("http.stat_msg", Stage::Line, field!(response.reason));
 static PROTOCOL: Buffer = both("http.protocol", Stage::Line, |view, direction, index, _| {
-    let TxView::Http(tx) = view;
+    let tx = of::<http::Transaction>(view)?;
     let protocol = match direction {
         Direction::ToServer => &tx.request.protocol,
         Direction::ToClient => &tx.response.protocol,
@@ -251,22 +248,22 @@ static PROTOCOL: Buffer = both("http.protocol", Stage::Line, |view, direction, i
 });
 
 fn non_empty_host<'a>(
-    view: TxView<'a>,
+    view: &'a dyn Transaction,
     _: Direction,
     index: u32,
     _: &'a mut Vec<u8>,
 ) -> Option<&'a [u8]> {
-    let TxView::Http(tx) = view;
+    let tx = of::<http::Transaction>(view)?;
     (index == 0 && !tx.request.host.is_empty()).then_some(tx.request.host.as_slice())
 }
 
 fn body<'a>(
-    view: TxView<'a>,
+    view: &'a dyn Transaction,
     direction: Direction,
     index: u32,
     _: &'a mut Vec<u8>,
 ) -> Option<&'a [u8]> {
-    let TxView::Http(tx) = view;
+    let tx = of::<http::Transaction>(view)?;
     let body = match direction {
         Direction::ToServer => &tx.request.body,
         Direction::ToClient => &tx.response.body,
@@ -276,12 +273,12 @@ fn body<'a>(
 
 /// `Name: value` of the `index`-th header.
 fn one_header<'a>(
-    view: TxView<'a>,
+    view: &'a dyn Transaction,
     direction: Direction,
     index: u32,
     out: &'a mut Vec<u8>,
 ) -> Option<&'a [u8]> {
-    let TxView::Http(tx) = view;
+    let tx = of::<http::Transaction>(view)?;
     let header = buffers::headers(tx, direction).fields.get(index as usize)?;
     out.extend_from_slice(&header.name);
     out.extend_from_slice(b": ");

@@ -1,0 +1,89 @@
+//! What the engine asks of an application protocol's parser.
+use std::fmt::Debug;
+use std::net::IpAddr;
+
+use super::http;
+use super::{AppProto, Touched, Transactions};
+use crate::Direction;
+
+/// Bounds and depths of all parsers.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// HTTP/1's.
+    pub http: http::Settings,
+}
+
+/// The bytes of one flow, read as one protocol.
+///
+/// Memory is bounded by each parser's own named bounds; nothing that a peer sends makes it panic.
+pub trait Parser: Debug + Send {
+    /// Reads the next bytes of one direction, in whatever pieces they come; over UDP one whole datagram.
+    fn feed(&mut self, direction: Direction, bytes: &[u8]) -> Touched;
+
+    /// Says that `len` bytes of one direction were never seen.
+    fn gap(&mut self, direction: Direction, len: u64) -> Touched;
+
+    /// Says that one direction has ended: whatever is half-read there is complete.
+    fn close(&mut self, direction: Direction) -> Touched;
+
+    /// The open transactions.
+    fn transactions(&self) -> &dyn Transactions;
+
+    /// The same, mutable.
+    fn transactions_mut(&mut self) -> &mut dyn Transactions;
+
+    /// How many of the next bytes that way change nothing but counters (a body past its inspection depth), so
+    /// that [`Parser::gap`] does for them. `u64::MAX`: all there will ever be.
+    fn skippable(&self, _direction: Direction) -> u64 {
+        0
+    }
+
+    /// Bytes reached the receiver that no signature can have been shown, by intent of the sender.
+    fn is_blind(&self) -> bool {
+        false
+    }
+
+    /// The peers agreed on another protocol (STARTTLS, CONNECT, Upgrade): what follows in both directions is to
+    /// be told anew.
+    fn has_switched(&self) -> bool {
+        false
+    }
+
+    /// What follows is encrypted.
+    fn is_encrypted(&self) -> bool {
+        false
+    }
+
+    /// A connection that the peers agreed to open beside this one; each is returned once.
+    fn take_expected(&mut self) -> Option<Expected> {
+        None
+    }
+
+    /// Bytes of heap held, roughly, for the flow table's memory bound; may walk the open transactions.
+    fn heap_bytes(&self) -> usize;
+}
+
+/// A connection that two peers agreed on, as FTP does for its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// What it will speak.
+    pub app: AppProto,
+    /// Which end of *this* flow will listen: `ToServer` its server, `ToClient` its client.
+    pub listener: Direction,
+    /// The listener's address where it was told another than its own.
+    pub address: Option<IpAddr>,
+    /// The listener's port.
+    pub port: u16,
+    /// What is handed to the parser of that connection (a file's name, a command).
+    pub note: Vec<u8>,
+}
+
+/// A parser for a flow that speaks `app`; `None`: that protocol is told but not parsed.
+///
+/// `note`: what announced it said of it, see [`Expected::note`].
+pub fn parser_for(app: AppProto, _note: &[u8], settings: &Settings) -> Option<Box<dyn Parser>> {
+    match app {
+        AppProto::Http => Some(Box::new(http::Connection::new(settings.http.clone()))),
+        _ => None,
+    }
+}
