@@ -1,4 +1,4 @@
-"""`sekisho rules check` and `sekisho replay`: signatures without an appliance."""
+"""`sekisho rules …` and `sekisho replay`: signatures without an appliance."""
 
 import json
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from appliance.cli.many import ManyCommand
+from appliance.cli.update import update
 
 CAPTURE_SUFFIXES = frozenset({".pcap", ".pcapng", ".cap"})
 # pcap in both byte orders, with micro- and nanoseconds; pcapng.
@@ -21,7 +22,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.group()
 def rules() -> None:
-    """Signatures: check what loads."""
+    """Signatures: check what loads, and bring what is live up to date."""
+
+
+rules.add_command(update)
 
 
 @rules.command()

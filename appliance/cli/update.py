@@ -1,0 +1,169 @@
+"""`sekisho rules update`: new rules fetched, checked, compared with what is live, and pushed."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from appliance.model.faults import SystemFault
+from appliance.rulesets import RefusedRule, check_files
+from appliance.rulesets.update import (
+    Difference,
+    RuleChange,
+    RuleSetClient,
+    RuleSetLive,
+    Sifted,
+    Sources,
+    compare,
+    fetch,
+    sift,
+)
+from appliance.rulesets.update.fetch import FILTERS
+
+DATA_DIR = Path("/var/lib/sekisho/rules")
+CONFIG_DIR = Path("/etc/sekisho/rules")
+SHOWN = 20
+PATH = click.Path(path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--source", "names", multiple=True, metavar="NAME",
+              help="A source of the public index, such as et/open.")  # fmt: skip
+@click.option("--url", "urls", multiple=True, help="An archive of rules, or a rule file, by its address.")
+@click.option("--local", multiple=True, type=PATH, help="A rule file, or a directory of them.")
+@click.option("--bundle", "bundles", multiple=True, type=PATH,
+              help="An archive on disk, or a directory of archives: the mirror of a closed site.")  # fmt: skip
+@click.option("--offline", is_flag=True, help="Fetch nothing: take sources as they were fetched last.")
+@click.option("--config-dir", type=PATH, default=CONFIG_DIR, show_default=True,
+              help="Where enable.conf, disable.conf, modify.conf and drop.conf are.")  # fmt: skip
+@click.option("--data-dir", type=PATH, default=DATA_DIR, show_default=True,
+              help="Where what was fetched is kept.")  # fmt: skip
+@click.option("--output", type=FILE, help="Write the rules that load to this file.")
+@click.option("--manager", metavar="URL", help="Push the rules to this manager, https://HOST:PORT.")
+@click.option("--rule-set", default="emerging", show_default=True, help="The rule set's name on the manager.")
+@click.option("--key-file", type=FILE, help="A file with an API key that may write rule sets.")
+@click.option("--ca", type=FILE, help="The manager's CA certificate, in PEM.")
+@click.option("--strict", is_flag=True, help="Change nothing if any rule is refused.")
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def update(**given: Any) -> None:
+    """Fetch rules with suricata-update and make them live.
+
+    suricata-update merges what the sources give and applies enable.conf, disable.conf, modify.conf and
+    drop.conf. What our engine does not load is taken out and named; the rest is compared with what is live
+    on the manager (without one: with --output as it is now) and replaces it. Without any source it is
+    et/open.
+
+    A rule set on a manager stays assigned as it was: new signatures act in the mode of its assignment.
+
+    Exit status: 0 if the new rules are live (or already were), 1 if not.
+    """
+    manager = _manager(given)
+    sources = Sources(
+        names=given["names"],
+        urls=given["urls"],
+        local=given["local"],
+        bundles=given["bundles"],
+        offline=given["offline"],
+        filters={kind: path for kind in FILTERS if (path := given["config_dir"] / f"{kind}.conf").is_file()},
+    )
+    sifted = sift(fetch(sources, given["data_dir"]))
+    live = manager.live() if manager else _file_live(given["output"])
+    files = live.files if live else ()
+    difference = compare((check_files(files), files), (sifted.report, sifted.files), sifted.refused)
+    refused = given["strict"] and bool(sifted.refused)
+    done = "" if given["dry_run"] or refused else _apply(given, manager, live, sifted, difference)
+    if given["as_json"]:
+        click.echo(json.dumps(_as_json(sifted, difference, bool(done)), ensure_ascii=False))
+    else:
+        _print(sifted, difference)
+        click.echo(done or "nothing was changed" + (": --strict, and rules are refused" if refused else ""))
+    if refused:
+        raise click.exceptions.Exit(1)
+
+
+def _manager(given: dict[str, Any]) -> RuleSetClient | None:
+    if given["manager"] is None:
+        if given["output"] is None and not given["dry_run"]:
+            raise click.UsageError("say where the rules go: --manager URL with --key-file, or --output FILE")
+        return None
+    if given["key_file"] is None:
+        raise click.UsageError("--manager needs --key-file, a file that holds an API key")
+    key = given["key_file"].read_text().strip()
+    return RuleSetClient(given["manager"], key, given["ca"], given["rule_set"])
+
+
+def _file_live(output: Path | None) -> RuleSetLive | None:
+    if output is None or not output.exists():
+        return None
+    return RuleSetLive(0, "", ((output.name, output.read_bytes()),))
+
+
+def _apply(
+    given: dict[str, Any],
+    manager: RuleSetClient | None,
+    live: RuleSetLive | None,
+    sifted: Sifted,
+    difference: Difference,
+) -> str:
+    """Make the rules live where asked; return what was done."""
+    if not sifted.report.signatures:
+        raise SystemFault("the sources give no rule that loads; what is live stays")
+    done = []
+    if given["output"] is not None:
+        text = b"\n".join(text.rstrip(b"\n") for name, text in sifted.files if name.endswith(".rules"))
+        given["output"].write_bytes(text + b"\n")
+        done.append(f"written to {given['output']}")
+    if manager is not None and live is not None and difference.is_empty:
+        done.append(f"live already, as version {live.version} of {given['rule_set']}")
+    elif manager is not None:
+        answer = manager.put(sifted.files, live)
+        done.append(f"live as version {answer['version']} of {given['rule_set']}")
+    return "; ".join(done)
+
+
+def _print(sifted: Sifted, difference: Difference) -> None:
+    for word, changes in (
+        ("added", difference.added),
+        ("removed", difference.removed),
+        ("changed", difference.changed),
+    ):
+        _some(word, [_line(change) for change in changes])
+    _some("refused", [_refusal(rule) for rule in sifted.refused])
+    _some("newly refused", [_refusal(rule) for rule in difference.newly_refused])
+    blocking = sum(s.action in ("drop", "reject") for s in sifted.report.signatures)
+    click.echo(
+        f"{sifted.report.loaded} load, {len(sifted.refused)} are refused; as written, {blocking} can block"
+    )
+
+
+def _some(word: str, lines: list[str]) -> None:
+    if not lines:
+        return
+    click.echo(f"{len(lines)} {word}")
+    for line in lines[:SHOWN]:
+        click.echo(f"  {line}")
+    if len(lines) > SHOWN:
+        click.echo(f"  and {len(lines) - SHOWN} more; --json names all")
+
+
+def _line(change: RuleChange) -> str:
+    revs = (change.old_rev, change.new_rev)
+    rev = f"rev {revs[0]} to {revs[1]}" if None not in revs else f"rev {change.new_rev or change.old_rev}"
+    return f"sid {change.sid} {rev}  {change.msg}"
+
+
+def _refusal(rule: RefusedRule) -> str:
+    return f"{'no sid' if rule.sid is None else f'sid {rule.sid}'}  {rule.reason}"
+
+
+def _as_json(sifted: Sifted, difference: Difference, applied: bool) -> dict[str, Any]:
+    return {
+        "loaded": sifted.report.loaded,
+        "applied": applied,
+        "refused": [asdict(rule) for rule in sifted.refused],
+        **asdict(difference),
+    }

@@ -1,0 +1,19 @@
+"""Where rules come from: fetched by suricata-update, checked by our engine, compared and pushed."""
+
+from appliance.rulesets.update.difference import Difference, RuleChange, compare
+from appliance.rulesets.update.fetch import FetchError, Sources, fetch
+from appliance.rulesets.update.publish import RuleSetClient, RuleSetLive
+from appliance.rulesets.update.sift import Sifted, sift
+
+__all__ = [
+    "Difference",
+    "FetchError",
+    "RuleChange",
+    "RuleSetClient",
+    "RuleSetLive",
+    "Sifted",
+    "Sources",
+    "compare",
+    "fetch",
+    "sift",
+]

@@ -1,0 +1,154 @@
+"""Drives suricata-update, which knows sources, their index, their archives, and enable/disable/modify/drop.conf.
+
+It is a separate program (GPL-2.0): called, never imported. Everything it reads and writes lies below one data
+directory of ours, so that a Suricata on the same machine keeps its own.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from appliance.model.faults import SystemFault
+
+# The language that our engine reads; sources offer their rules by version.
+LANGUAGE_VERSION = "7.0.10"
+FILTERS = ("enable", "disable", "modify", "drop")
+ARCHIVES = (".tar.gz", ".tgz", ".zip")
+MAX_RULE_BYTES = 256 * 1024 * 1024
+OUTPUT = "suricata.rules"
+_TAIL_LINES = 15
+
+
+class FetchError(SystemFault):
+    """Rules could not be fetched; the text says what suricata-update said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where rules are to come from, and how they are filtered."""
+
+    names: tuple[str, ...] = ()
+    """Names in the sources index, such as et/open."""
+    urls: tuple[str, ...] = ()
+    """Archives or rule files by URL."""
+    local: tuple[Path, ...] = ()
+    """Rule files, or directories of them."""
+    bundles: tuple[Path, ...] = ()
+    """Archives on disk; a directory stands for all archives in it (a mirror)."""
+    offline: bool = False
+    """Nothing is fetched: sources are taken as they were fetched last."""
+    filters: dict[str, Path] = field(default_factory=dict)
+    """enable, disable, modify, drop: the files suricata-update calls enable.conf and so on."""
+
+
+def fetch(sources: Sources, data_dir: Path, timeout_s: float = 600) -> list[tuple[str, bytes]]:
+    """Return the rules that the sources give, as (name, text), one rule a line. Raises FetchError.
+
+    data_dir: made if missing; suricata-update keeps its index and its cache there.
+    """
+    program = shutil.which("suricata-update")
+    if program is None:
+        raise FetchError("suricata-update is not installed; `apt-get install suricata-update` does")
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="update-", dir=data_dir) as made:
+        out = Path(made) / "out"
+        out.mkdir()
+        run = _Runner(program, data_dir, timeout_s)
+        if sources.names and not sources.offline:
+            run("update-sources")
+        for name in sources.names:
+            run("enable-source", name)
+        run("update", "--force", "--no-test", "--no-reload", "--fail", *_arguments(sources, out))
+        return list(_results(out))
+
+
+def _arguments(sources: Sources, out: Path) -> Iterator[str]:
+    yield from ("--output", str(out))
+    # Named even where absent: the defaults are files of a Suricata that may be installed here.
+    for kind in FILTERS:
+        yield from (f"--{kind}-conf", str(sources.filters.get(kind, out / f"no-{kind}.conf")))
+    for url in sources.urls:
+        yield from ("--url", url)
+    for path in sources.local:
+        yield from ("--local", str(_existing(path)))
+    bundles = [archive for bundle in sources.bundles for archive in _archives(bundle)]
+    for archive in bundles:
+        yield from ("--url", archive.resolve().as_uri())
+    fetched = sources.names or sources.urls or not (bundles or sources.local)
+    if sources.offline and fetched:
+        if bundles:
+            raise FetchError(
+                "offline, sources come as they were fetched last: leave out what is on disk already"
+            )
+        yield "--offline"
+    if not (fetched or bundles):
+        # Without any address it would fetch et/open, which nobody asked for.
+        nothing = out.with_suffix(".rules")
+        nothing.touch()
+        yield from ("--url", nothing.as_uri())
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise FetchError(f"{path}: no such file or directory")
+    return path.resolve()
+
+
+def _archives(bundle: Path) -> list[Path]:
+    """Return the archives that a bundle stands for. Raises FetchError where there is none."""
+    if not _existing(bundle).is_dir():
+        return [bundle]
+    found = sorted(path for path in bundle.iterdir() if path.name.endswith(ARCHIVES) and path.is_file())
+    if not found:
+        raise FetchError(f"{bundle}: no archive ({', '.join(ARCHIVES)}) in this directory")
+    return found
+
+
+def _results(out: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the merged rules and the files they name, bounded, by their name below `out`."""
+    left = MAX_RULE_BYTES
+    for path in sorted(out.rglob("*")):
+        if path.is_symlink() or not path.is_file() or path.name in ("classification.config",):
+            continue
+        left -= path.stat().st_size
+        if left < 0:
+            raise FetchError(f"the sources give more than {MAX_RULE_BYTES >> 20} MiB of rules; name fewer")
+        yield path.relative_to(out).as_posix(), path.read_bytes()
+
+
+@dataclass(slots=True)
+class _Runner:
+    """Runs suricata-update with one data directory and no configuration but what is said here."""
+
+    program: str
+    data_dir: Path
+    timeout_s: float
+
+    def __call__(self, verb: str, *arguments: str) -> None:
+        # The defaults belong to a Suricata that may be installed here: its settings and rules.
+        own = self.data_dir / "update.yaml"
+        own.write_text(f"dist-rule-directory: {self.data_dir / 'none'}\n")
+        command = [
+            self.program, verb, *arguments, "--data-dir", str(self.data_dir), "--config", str(own),
+            "--suricata-conf", str(self.data_dir / "none"), "--suricata-version", LANGUAGE_VERSION,
+            "--user-agent", "sekisho",
+        ]  # fmt: skip
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=self.timeout_s,
+                check=False,
+                env={**os.environ, "LC_ALL": "C.UTF-8"},
+            )
+        except subprocess.TimeoutExpired:
+            raise FetchError(f"suricata-update {verb} took longer than {self.timeout_s:.0f} s") from None
+        if done.returncode != 0:
+            said = done.stdout.decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
+            raise FetchError(f"suricata-update {verb} failed ({done.returncode}):\n  " + "\n  ".join(said))

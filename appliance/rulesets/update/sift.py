@@ -1,0 +1,41 @@
+"""Takes out of fetched rules what our engine does not load, so that the rest can become live as a whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appliance.rulesets.check import CheckReport, RefusedRule, check_files
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """Rule files in which everything loads, and what was taken out of them."""
+
+    files: tuple[tuple[str, bytes], ...]
+    report: CheckReport
+    """Of the files as they are now: nothing in it is refused."""
+    refused: tuple[RefusedRule, ...]
+
+
+def sift(files: Sequence[tuple[str, bytes]]) -> Sifted:
+    """Return the files with every refused rule turned into a comment that says why."""
+    report = check_files(files)
+    refused = report.refused
+    kept = tuple(files)
+    # A rule taken out may have been the older of two with one sid, or what another depended on.
+    while report.refused:
+        kept = tuple((name, _without(name, text, report.refused)) for name, text in kept)
+        report = check_files(kept)
+        refused += report.refused
+    return Sifted(kept, report, refused)
+
+
+def _without(name: str, text: bytes, refused: Sequence[RefusedRule]) -> bytes:
+    reasons = {rule.line: rule.reason for rule in refused if rule.file == name}
+    lines = text.split(b"\n")
+    continues: str | None = None
+    for at, line in enumerate(lines):
+        reason = reasons.get(at + 1, continues)
+        if reason is not None:
+            lines[at] = b"# refused: " + " ".join(reason.split()).encode() + b": " + line.rstrip(b"\\\r \t")
+        continues = reason if line.rstrip(b"\r \t").endswith(b"\\") else None
+    return b"\n".join(lines)

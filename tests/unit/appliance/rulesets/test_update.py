@@ -1,0 +1,194 @@
+"""`rules update` against a real suricata-update, our engine and a real manager; no network."""
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.cli.main import main
+from appliance.rulesets import check_files
+from appliance.rulesets.update import compare, sift
+from tests.manager_fixture import running_manager
+
+needs_program = pytest.mark.skipif(
+    shutil.which("suricata-update") is None, reason="suricata-update is not installed; make deps does"
+)
+ONE = 'alert tcp any any -> any any (msg:"one"; content:"one"; sid:1; rev:{rev};)'
+TWO = 'alert tcp any any -> any any (msg:"two"; content:"two"; sid:2; rev:1;)'
+BAD = 'alert tcp any any -> any any (msg:"bad"; nonsense:1; sid:3; rev:1;)'
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory with a rule directory `local`, a `config` without filters, and a `data` directory."""
+    for name in ("local", "config"):
+        (tmp_path / name).mkdir()
+    rules(tmp_path, ONE.format(rev=1), TWO)
+    return tmp_path
+
+
+def rules(site: Path, *lines: str) -> None:
+    (site / "local" / "site.rules").write_text("".join(f"{line}\n" for line in lines))
+
+
+def run(site: Path, *arguments: str) -> Result:
+    fixed = ["--data-dir", str(site / "data"), "--config-dir", str(site / "config")]
+    return CliRunner().invoke(main, ["rules", "update", *fixed, *arguments])
+
+
+def report(site: Path, *arguments: str) -> dict[str, Any]:
+    result = run(site, "--local", str(site / "local"), "--json", *arguments)
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.output)
+    return found
+
+
+def sids(changes: list[dict[str, Any]]) -> list[int]:
+    return [change["sid"] for change in changes]
+
+
+@needs_program
+def test_says_what_was_added_removed_changed_and_newly_refused(site: Path) -> None:
+    out = ("--output", str(site / "live.rules"))
+    assert sids(report(site, *out)["added"]) == [1, 2]
+    rules(site, ONE.format(rev=2), TWO.replace("content", "no-such-keyword"), BAD)
+    second = report(site, *out)
+    assert sids(second["changed"]) == [1]
+    assert sids(second["removed"]) == [2]
+    assert sids(second["newly_refused"]) == [2]
+    assert sorted(sids(second["refused"])) == [2, 3]
+    assert second["loaded"] == 1
+    assert report(site, *out)["changed"] == []
+
+
+@needs_program
+def test_a_dry_run_and_strict_change_nothing(site: Path) -> None:
+    out = site / "live.rules"
+    report(site, "--output", str(out), "--dry-run")
+    assert not out.exists()
+    rules(site, ONE.format(rev=1), BAD)
+    result = run(site, "--local", str(site / "local"), "--output", str(out), "--strict")
+    assert result.exit_code == 1
+    assert "nothing was changed" in result.output
+    assert "nonsense" in result.output
+    assert not out.exists()
+
+
+@needs_program
+def test_the_filters_of_suricata_update_apply(site: Path) -> None:
+    (site / "config" / "disable.conf").write_text("2\n")
+    (site / "config" / "drop.conf").write_text("1\n")
+    out = site / "live.rules"
+    assert sids(report(site, "--output", str(out))["added"]) == [1]
+    (signature,) = check_files([("live.rules", out.read_bytes())]).signatures
+    assert signature.action == "drop"
+
+
+@needs_program
+def test_a_directory_of_archives_is_a_mirror(site: Path) -> None:
+    mirror = site / "mirror"
+    mirror.mkdir()
+    with tarfile.open(mirror / "site.tar.gz", "w:gz") as archive:
+        archive.add(site / "local" / "site.rules", "rules/site.rules")
+    result = run(site, "--bundle", str(mirror), "--output", str(site / "live.rules"), "--json")
+    assert result.exit_code == 0, result.output
+    assert sids(json.loads(result.output)["added"]) == [1, 2]
+
+
+@needs_program
+def test_a_source_of_an_index_is_fetched_and_then_served_offline(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = site / "site.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(site / "local" / "site.rules", "rules/site.rules")
+    source = {"summary": "ours", "vendor": "us", "license": "MIT", "url": archive.as_uri(), "checksum": False}
+    (site / "index.yaml").write_text(json.dumps({"version": 1, "sources": {"site/rules": source}}))
+    monkeypatch.setenv("SOURCE_INDEX_URL", (site / "index.yaml").as_uri())
+    asked = ("--source", "site/rules", "--output", str(site / "live.rules"), "--json")
+    assert sids(json.loads(run(site, *asked).output)["added"]) == [1, 2]
+    archive.unlink()
+    again = run(site, *asked, "--offline")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.output)["loaded"] == 2
+
+
+@needs_program
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--local", "nowhere"], "nowhere: no such file or directory"),
+        (["--bundle", "."], "no archive"),
+        (["--url", "http://127.0.0.1:1/x.tar.gz"], "suricata-update update failed"),
+    ],
+)
+def test_what_cannot_be_fetched_is_an_error_that_names_it(
+    site: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(site)
+    result = run(site, *arguments, "--output", "live.rules")
+    assert result.exit_code == 1
+    assert said in result.output
+    assert not (site / "live.rules").exists()
+
+
+def test_without_a_place_to_put_rules_it_asks_for_one(site: Path) -> None:
+    result = run(site, "--local", str(site / "local"))
+    assert result.exit_code == 2
+    assert "--output" in result.output
+
+
+@needs_program
+def test_pushes_to_a_real_manager_and_only_what_changed(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "manager").mkdir()
+    with running_manager(tmp_path / "manager") as manager:
+        key = site / "key"
+        key.write_text(manager.key)
+        to = ("--manager", f"https://127.0.0.1:{manager.port}", "--key-file", str(key))
+        to += ("--ca", str(manager.data_dir / "ca.pem"), "--rule-set", "site")
+        assert report(site, *to)["applied"]
+        assert manager.operator.get("/rule-sets/site").json()["signatures"] == 2
+        report(site, *to)
+        assert manager.operator.get("/rule-sets/site").json()["version"] == 1
+        rules(site, ONE.format(rev=2), TWO, BAD)
+        changed = report(site, *to)
+        assert sids(changed["changed"]) == [1]
+        assert sids(changed["refused"]) == [3]
+        assert manager.operator.get("/rule-sets/site").json()["version"] == 2
+
+
+def test_sifting_keeps_line_numbers_and_says_why() -> None:
+    text = f"{ONE.format(rev=1)}\n{BAD}\n{TWO}\n".encode()
+    sifted = sift([("a.rules", text)])
+    assert [s.sid for s in sifted.report.signatures] == [1, 2]
+    assert [r.line for r in sifted.refused] == [2]
+    assert b"# refused: " in sifted.files[0][1].split(b"\n")[1]
+
+
+def test_sifting_takes_a_rule_of_several_lines_out_whole() -> None:
+    text = f"{BAD.replace('; sid', '; ' + chr(92) + chr(10) + '  sid')}\n{TWO}\n".encode()
+    sifted = sift([("a.rules", text)])
+    assert [s.sid for s in sifted.report.signatures] == [2]
+    assert sifted.report.refused == ()
+
+
+@given(
+    st.lists(
+        st.sampled_from([ONE.format(rev=1), ONE.format(rev=2), TWO, BAD, "#", "", "(", "\\"]), max_size=8
+    )
+)
+def test_whatever_is_sifted_loads_whole(lines: list[str]) -> None:
+    sifted = sift([("a.rules", "\n".join(lines).encode())])
+    assert sifted.report.refused == ()
+
+
+def test_a_rule_set_does_not_differ_from_itself() -> None:
+    files = (("a.rules", f"{ONE.format(rev=1)}\n{TWO}".encode()),)
+    whole = (check_files(files), files)
+    assert compare(whole, whole, ()).is_empty
