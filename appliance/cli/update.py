@@ -35,7 +35,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--url", "urls", multiple=True, help="An archive of rules, or a rule file, by its address.")
 @click.option("--local", multiple=True, type=PATH, help="A rule file, or a directory of them.")
 @click.option("--bundle", "bundles", multiple=True, type=PATH,
-              help="An archive on disk, or a directory of archives: the mirror of a closed site.")  # fmt: skip
+              help="An archive on disk, or a directory of them: the mirror of a closed site.")  # fmt: skip
 @click.option("--offline", is_flag=True, help="Fetch nothing: take sources as they were fetched last.")
 @click.option("--config-dir", type=PATH, default=CONFIG_DIR, show_default=True,
               help="Where enable.conf, disable.conf, modify.conf and drop.conf are.")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Drives suricata-update, which knows sources, their index, their archives, and enable/disable/modify/drop.conf.
+"""Drives suricata-update, which knows sources, their index, archives, and enable.conf and its like.
 
 It is a separate program (GPL-2.0): called, never imported. Everything it reads and writes lies below one data
 directory of ours, so that a Suricata on the same machine keeps its own.
