@@ -54,6 +54,9 @@ pub struct Limits {
 
 /// Whether the chain `tests` holds on `subject`.
 pub fn holds(tests: &[Test], subject: Subject<'_>, limits: &mut Limits) -> bool {
+    if subject.beyond > 0 && !tests.iter().any(|test| may_reach(test, subject)) {
+        return false;
+    }
     let fills = |test: &Test| matches!(test, Test::ByteExtract(_) | Test::ByteMath(_));
     let mut run = Run {
         subject,
@@ -68,6 +71,19 @@ pub fn holds(tests: &[Test], subject: Subject<'_>, limits: &mut Limits) -> bool 
         run.limits.steps += 1;
     }
     matched
+}
+
+/// Whether an occurrence of this condition may end past `beyond`.
+fn may_reach(test: &Test, subject: Subject<'_>) -> bool {
+    match test {
+        Test::Content(content) if !content.negated => {
+            let from = (subject.beyond + 1).saturating_sub(content.needle.len());
+            let new = subject.bytes.get(from..).unwrap_or_default();
+            content.needle.find(new).is_some()
+        }
+        Test::Pcre(pcre) => !pcre.negated,
+        _ => false,
+    }
 }
 
 /// Where an evaluation stands.

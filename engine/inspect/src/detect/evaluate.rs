@@ -5,6 +5,7 @@ use crate::Direction;
 use super::chain::{self, Limits, Subject};
 use super::matcher::{Class, Compiled, Lane};
 use super::scratch::Scratch;
+use super::state::{Found, Scanning};
 use super::threshold::Permit;
 use super::{Context, FlowState, Hit, Home, Matcher, Scope, StreamView, MAX_SIDES};
 
@@ -17,10 +18,10 @@ impl Matcher {
         scratch.candidates.clear(self.signatures.len());
         let payload = context.packet.payload;
         if !context.packet.pseudo {
-            self.gather(&self.packets[class as usize][at], payload, scratch);
+            self.gather(&self.packets[class as usize][at], payload, 0, scratch);
             let unstreamed = class == Class::Tcp && !context.packet.in_stream;
             if unstreamed && !payload.is_empty() {
-                self.gather(&self.streams[at], payload, scratch);
+                self.gather(&self.streams[at], payload, 0, scratch);
             }
         }
         self.gather_once(context, flow, scratch);
@@ -43,11 +44,7 @@ impl Matcher {
     ) {
         flow.belong_to(self.id);
         scratch.candidates.clear(self.signatures.len());
-        self.gather(
-            &self.streams[context.packet.direction as usize],
-            stream.bytes,
-            scratch,
-        );
+        self.gather_stream(context, flow, stream, scratch);
         let subject = Subject {
             bytes: stream.bytes,
             offset: stream.offset,
@@ -124,13 +121,59 @@ impl Matcher {
         true
     }
 
-    fn gather(&self, lane: &Lane, bytes: &[u8], scratch: &mut Scratch) {
+    fn gather(&self, lane: &Lane, bytes: &[u8], base: u64, scratch: &mut Scratch) {
         let candidates = &mut scratch.candidates;
         lane.always
             .iter()
             .for_each(|signature| candidates.add(*signature));
         lane.patterned
-            .scan(bytes, |signature| candidates.add(signature));
+            .scan(bytes, 0, base, |signature, _| candidates.add(signature));
+    }
+
+    /// Adds the signatures whose pattern is in the window, of which only what is new is looked through: those
+    /// that were found in the rest of it are remembered.
+    fn gather_stream(
+        &self,
+        context: &Context<'_>,
+        flow: &mut FlowState,
+        stream: &StreamView<'_>,
+        scratch: &mut Scratch,
+    ) {
+        let at = context.packet.direction as usize;
+        let lane = &self.streams[at];
+        let candidates = &mut scratch.candidates;
+        let seen = stream.offset + stream.seen_before.min(stream.bytes.len()) as u64;
+        let scanned = flow.streams[at].scanned.min(seen);
+        let again = scanned.saturating_sub(stream.offset) as usize;
+        let from = again.saturating_sub(lane.patterned.overlap());
+        lane.patterned
+            .scan(stream.bytes, from, stream.offset, |signature, place| {
+                candidates.add_at(signature, place)
+            });
+        let mut open = std::mem::take(&mut flow.streams[at].open);
+        for known in open.iter().filter(|it| it.place >= stream.offset) {
+            candidates.add_at(known.signature, known.place);
+        }
+        open.clear();
+        candidates.found.retain(|signature| {
+            let fits = self.signatures[*signature as usize].scene == Scene::Transaction
+                || self.sides(*signature, context, flow) != 0;
+            if fits {
+                let place = candidates.places[*signature as usize];
+                open.push(Found {
+                    signature: *signature,
+                    place,
+                });
+            }
+            fits
+        });
+        flow.streams[at] = Scanning {
+            scanned: stream.offset + stream.bytes.len() as u64,
+            open,
+        };
+        lane.always
+            .iter()
+            .for_each(|signature| candidates.add(*signature));
     }
 
     /// Adds the signatures that are evaluated once a flow and direction, when it is time.

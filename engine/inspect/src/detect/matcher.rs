@@ -14,7 +14,7 @@ use crate::Direction;
 
 use super::address::{resolve, AddressTest, HomeLists, PortTest};
 use super::address_index::{AddressIndex, AddressIndexBuilder};
-use super::prefilter::{distinct, Builder, Prefilter};
+use super::prefilter::{Builder, Pattern, Prefilter};
 
 /// The IP protocols that payload is kept apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ struct LaneBuilder {
 }
 
 impl LaneBuilder {
-    fn add(&mut self, pattern: Option<&[u8]>, signature: u32) {
+    fn add(&mut self, pattern: Option<&Pattern<'_>>, signature: u32) {
         match pattern {
             Some(pattern) => self.patterned.add(pattern, signature),
             None => self.always.push(signature),
@@ -233,7 +233,7 @@ impl<'v> Compiler<'v> {
                 false
             }
             Scene::Packet { payload } => {
-                let pattern = chosen.as_ref().map(|chosen| chosen.bytes);
+                let pattern = chosen.as_ref().map(|chosen| &chosen.pattern);
                 self.add_payload(index, signature, payload, pattern);
                 pattern.is_some()
             }
@@ -275,7 +275,7 @@ impl<'v> Compiler<'v> {
         index: u32,
         signature: &Signature,
         payload: PayloadScene,
-        pattern: Option<&[u8]>,
+        pattern: Option<&Pattern<'_>>,
     ) {
         use PayloadScene::{Both, None, Packet, Stream, StreamOnly};
         for direction in directions(signature) {
@@ -312,15 +312,14 @@ impl<'v> Compiler<'v> {
                     .iter()
                     .filter_map(content)
                     .filter(|it| !it.negated);
-                let pattern = pattern.max_by_key(|it| strength(it.needle.bytes()));
-                let pattern = pattern.map(|it| it.needle.bytes());
-                self.streams[direction as usize].add(pattern, index);
+                let pattern = pattern.map(Pattern::of).max_by_key(Pattern::rarity);
+                self.streams[direction as usize].add(pattern.as_ref(), index);
             }
             match pattern {
                 Some(chosen) => {
                     let slot = self.slot(chosen.buffer, chosen.transforms, direction);
                     if let Some((_, builder)) = self.slots.get_mut(slot as usize) {
-                        builder.add(chosen.bytes, index);
+                        builder.add(&chosen.pattern, index);
                     }
                 }
                 None => {
@@ -417,10 +416,10 @@ fn directions(signature: &Signature) -> impl Iterator<Item = Direction> {
 struct Chosen<'a> {
     buffer: Option<&'static Buffer>,
     transforms: &'a [Transform],
-    bytes: &'a [u8],
+    pattern: Pattern<'a>,
 }
 
-/// The content that `fast_pattern` names, or else the strongest; in transactions, one of their buffers.
+/// The content that `fast_pattern` names, or else the rarest; in transactions, one of their buffers.
 fn fast_pattern(signature: &Signature) -> Option<Chosen<'_>> {
     let candidates = || {
         signature.inspections.iter().flat_map(|inspection| {
@@ -437,17 +436,12 @@ fn fast_pattern(signature: &Signature) -> Option<Chosen<'_>> {
         .find(|(inspection, it)| it.fast_pattern != FastPattern::Unsaid && in_place(inspection))
         .or_else(|| {
             let eligible = candidates().filter(|(inspection, _)| in_place(inspection));
-            eligible.max_by_key(|(_, it)| strength(it.needle.bytes()))
+            eligible.max_by_key(|(_, it)| Pattern::of(it).rarity())
         })?;
-    let bytes = content.needle.bytes();
-    let bytes = match content.fast_pattern {
-        FastPattern::Part(offset, length) => bytes.get(offset..offset + length).unwrap_or(bytes),
-        _ => bytes,
-    };
     Some(Chosen {
         buffer: inspection.buffer,
         transforms: &inspection.transforms,
-        bytes,
+        pattern: Pattern::of(content),
     })
 }
 
@@ -456,11 +450,6 @@ fn content(test: &Test) -> Option<&Content> {
         Test::Content(content) => Some(content),
         _ => None,
     }
-}
-
-/// How rarely a pattern is expected: many different bytes first, then many bytes.
-fn strength(pattern: &[u8]) -> (usize, usize) {
-    (distinct(pattern).min(12), pattern.len().min(32))
 }
 
 /// Whether a condition's outcome may change when bytes follow.

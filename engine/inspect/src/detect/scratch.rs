@@ -19,6 +19,8 @@ pub struct Scratch {
 pub(super) struct Candidates {
     pub(super) found: Vec<u32>,
     marks: Vec<u32>,
+    /// The furthest place at which a signature's pattern was found, of those added with one.
+    pub(super) places: Vec<u64>,
     round: u32,
 }
 
@@ -69,6 +71,7 @@ impl Candidates {
         if self.marks.len() != signatures || self.round == 0 {
             self.marks.clear();
             self.marks.resize(signatures, 0);
+            self.places.resize(signatures, 0);
             self.round = 1;
         }
     }
@@ -77,6 +80,18 @@ impl Candidates {
     pub(super) fn add(&mut self, signature: u32) {
         if self.mark(signature) {
             self.found.push(signature);
+        }
+    }
+
+    /// Adds one whose pattern is at `place`, and at no place further along that was told.
+    pub(super) fn add_at(&mut self, signature: u32, place: u64) {
+        let new = self.mark(signature);
+        if let Some(furthest) = self.places.get_mut(signature as usize) {
+            if new {
+                self.found.push(signature);
+                *furthest = place;
+            }
+            *furthest = place.max(*furthest);
         }
     }
 

@@ -80,6 +80,25 @@ pub struct FlowState {
     pub(super) protocol_done: [bool; 2],
     /// Signatures on a transaction whose payload conditions held on the stream.
     pub(super) payload_held: SmallVec<[u32; 2]>,
+    /// What is known of each direction's stream.
+    pub(super) streams: [Scanning; 2],
+}
+
+/// What the prefilter found in the part of a stream that may still be part of a match.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scanning {
+    /// The stream offset up to which it looked.
+    pub(super) scanned: u64,
+    /// Signatures whose pattern is in the window shown last; as many as its bytes allow.
+    pub(super) open: Vec<Found>,
+}
+
+/// A signature whose pattern was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) signature: u32,
+    /// The furthest stream offset at which it begins.
+    pub(super) place: u64,
 }
 
 impl FlowState {

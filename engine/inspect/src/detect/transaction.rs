@@ -174,7 +174,7 @@ impl Matcher {
         if slot.buffer.multiple {
             each_instance(slot, scene, buffer, spare, |bytes| {
                 slot.prefilter
-                    .scan(bytes, |signature| candidates.add(signature));
+                    .scan(bytes, 0, 0, |signature, _| candidates.add(signature));
                 false
             });
         } else {
@@ -335,12 +335,9 @@ fn scan_new(slot: &Slot, bytes: &[u8], before: usize, candidates: &mut Candidate
     } else {
         0
     };
-    if let Some(new) = bytes
-        .get(from..)
-        .filter(|_| bytes.len() != before || before == 0)
-    {
+    if bytes.len() != before || before == 0 {
         slot.prefilter
-            .scan(new, |signature| candidates.add(signature));
+            .scan(bytes, from, 0, |signature, _| candidates.add(signature));
     }
 }
 

@@ -141,7 +141,7 @@ impl Needle {
 }
 
 /// A guess at how often a byte occurs in text protocols.
-fn commonness(byte: u8) -> u8 {
+pub(crate) fn commonness(byte: u8) -> u8 {
     match byte.to_ascii_lowercase() {
         b' ' | b'e' | b't' | 0 => 9,
         b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 8,

@@ -1,0 +1,297 @@
+//! Finds the signatures that may match, many patterns in one pass.
+//!
+//! Every pattern is known by one short run of its bytes, its *gram*, chosen to be rare in traffic. Scanning
+//! asks a bitmap, small enough for the processor's nearest cache, about the gram at each offset; where it
+//! says yes, the patterns of that gram are compared as a whole. An offset costs at most as much as the
+//! patterns that share a gram, which [`Builder`] keeps few.
+mod grams;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use crate::rule::buffer::Number;
+use crate::rule::content::{commonness, Content, FastPattern};
+
+use grams::{Grams, MAX_GRAM};
+
+/// Longest piece of a content that is looked for; the whole content is verified afterwards.
+const MAX_PIECE: usize = 24;
+/// Pieces of one content that are weighed against each other.
+const MAX_PIECES: usize = 1024;
+/// Patterns that must lie within so many bytes from the start are looked for there only.
+const HEAD: u32 = 512;
+
+/// What the prefilter looks for: a piece of one content, and where it may lie.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pattern<'a> {
+    bytes: &'a [u8],
+    nocase: bool,
+    reach: Reach,
+}
+
+/// The offsets that a pattern's first byte may have, and that its last must lie before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Reach {
+    from: u32,
+    to: u32,
+}
+
+impl Reach {
+    const ANYWHERE: Self = Self {
+        from: 0,
+        to: u32::MAX,
+    };
+
+    fn holds(self, start: u64, length: usize) -> bool {
+        let bounded = self.to != u32::MAX;
+        start >= self.from.into() && !(bounded && start + length as u64 > self.to.into())
+    }
+}
+
+impl<'a> Pattern<'a> {
+    /// The rarest piece of `content`, or the part of it that `fast_pattern` names.
+    pub fn of(content: &'a Content) -> Self {
+        let whole = content.needle.bytes();
+        let (skipped, bytes) = match content.fast_pattern {
+            FastPattern::Part(offset, length) => match whole.get(offset..offset + length) {
+                Some(part) => (offset, part),
+                None => (0, whole),
+            },
+            _ => (0, whole),
+        };
+        let (further, piece) = best_piece(bytes);
+        let before = skipped + further;
+        Self {
+            bytes: piece,
+            nocase: content.needle.nocase(),
+            reach: reach(content, before, whole.len() - before - piece.len()),
+        }
+    }
+
+    /// How much looking for it spares: the greater, the rarer it is expected to be.
+    pub fn rarity(&self) -> u32 {
+        let mut seen = [false; 256];
+        let score = |byte: &u8| {
+            let again = std::mem::replace(&mut seen[usize::from(*byte)], true);
+            u32::from(10 - commonness(*byte)) >> if again { 2 } else { 0 }
+        };
+        let rarity: u32 = self.bytes.iter().map(score).sum();
+        let long_enough = self.bytes.len() >= MAX_GRAM;
+        let placed = self.reach.to != u32::MAX;
+        rarity + if long_enough { 12 } else { 0 } + if placed { 8 } else { 0 }
+    }
+}
+
+/// Where a piece may lie whose content has `before` bytes before it and `after` behind it.
+fn reach(content: &Content, before: usize, after: usize) -> Reach {
+    let fixed = |number: Option<Number>| match number {
+        None => Some(0),
+        Some(Number::Fixed(value)) => Some(value),
+        Some(Number::Variable(_)) => None,
+    };
+    let (Some(offset), Some(depth)) = (fixed(content.offset), fixed(content.depth)) else {
+        return Reach::ANYWHERE;
+    };
+    if content.is_relative() {
+        return Reach::ANYWHERE;
+    }
+    let depth = match (content.startswith, content.depth) {
+        (true, _) => Some(content.needle.len() as i64),
+        (false, given) => given.map(|_| depth),
+    };
+    let narrow = |value: i64| u32::try_from(value.max(0)).unwrap_or(u32::MAX);
+    Reach {
+        from: narrow(offset.saturating_add(before as i64)),
+        to: depth.map_or(u32::MAX, |depth| {
+            narrow(offset.saturating_add(depth).saturating_sub(after as i64))
+        }),
+    }
+}
+
+/// The patterns of one buffer, each with the signatures that need it.
+#[derive(Debug, Default)]
+pub struct Prefilter {
+    /// Those that lie near the start, and those that may lie anywhere.
+    sets: [Set; 2],
+    longest: usize,
+}
+
+/// Some patterns, by the length of their grams.
+#[derive(Debug, Default)]
+struct Set {
+    grams: [Option<Grams>; MAX_GRAM],
+    texts: Vec<Text>,
+    bytes: Vec<u8>,
+    wanted: Vec<Wanted>,
+    /// No pattern ends past this offset.
+    limit: u32,
+}
+
+#[derive(Debug)]
+struct Text {
+    start: u32,
+    length: u8,
+    nocase: bool,
+    /// Where its signatures begin in `wanted`; they end where the next text's begin.
+    wanted: u32,
+}
+
+/// One signature that needs a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    signature: u32,
+    reach: Reach,
+}
+
+/// By bytes and whether case does not count: who needs them.
+type Patterns = HashMap<(Box<[u8]>, bool), Vec<Wanted>>;
+
+/// Collects patterns.
+#[derive(Debug, Default)]
+pub struct Builder {
+    sets: [Patterns; 2],
+}
+
+impl Builder {
+    /// `signature` can match only where `pattern` is found.
+    pub fn add(&mut self, pattern: &Pattern<'_>, signature: u32) {
+        let set = usize::from(pattern.reach.to > HEAD);
+        let letters = pattern.bytes.iter().any(u8::is_ascii_alphabetic);
+        let key = (pattern.bytes.into(), pattern.nocase && letters);
+        let wanted = self.sets[set].entry(key).or_default();
+        let reach = pattern.reach;
+        let new = Wanted { signature, reach };
+        if wanted.last() != Some(&new) {
+            wanted.push(new);
+        }
+    }
+
+    /// The finished prefilter.
+    pub fn build(self) -> Prefilter {
+        let keys = self.sets.iter().flat_map(HashMap::keys);
+        let longest = keys.map(|(bytes, _)| bytes.len()).max().unwrap_or(0);
+        Prefilter {
+            sets: self.sets.map(Set::build),
+            longest,
+        }
+    }
+}
+
+impl Set {
+    fn build(patterns: Patterns) -> Self {
+        let mut patterns: Vec<_> = patterns.into_iter().collect();
+        patterns.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let mut set = Self::default();
+        let mut builders: [grams::Builder; MAX_GRAM] = Default::default();
+        for ((bytes, nocase), wanted) in patterns {
+            let length = bytes.len().clamp(1, MAX_GRAM);
+            builders[length - 1].add(&bytes, set.texts.len() as u32);
+            set.texts.push(Text {
+                start: set.bytes.len() as u32,
+                length: bytes.len() as u8,
+                nocase,
+                wanted: set.wanted.len() as u32,
+            });
+            set.bytes.extend_from_slice(&bytes);
+            set.limit = wanted
+                .iter()
+                .map(|it| it.reach.to)
+                .fold(set.limit, u32::max);
+            set.wanted.extend(wanted);
+        }
+        let mut length = 0;
+        set.grams = builders.map(|builder| {
+            length += 1;
+            builder.build(length)
+        });
+        set.texts.shrink_to_fit();
+        set.bytes.shrink_to_fit();
+        set.wanted.shrink_to_fit();
+        set
+    }
+
+    /// Calls `see` with signature and place of each pattern that begins at or past `from`.
+    fn scan(&self, bytes: &[u8], from: usize, base: u64, see: &mut impl FnMut(u32, u64)) {
+        let end = match self.limit {
+            u32::MAX => bytes.len(),
+            limit => u64::from(limit)
+                .saturating_sub(base)
+                .min(bytes.len() as u64) as usize,
+        };
+        let bytes = &bytes[..end];
+        for grams in self.grams.iter().flatten() {
+            grams.scan(bytes, from, |text, start| {
+                self.compare(bytes, text, start, base, see);
+            });
+        }
+    }
+
+    /// Compares one text as a whole; `start` is where it would begin.
+    fn compare(
+        &self,
+        bytes: &[u8],
+        index: u32,
+        start: usize,
+        base: u64,
+        see: &mut impl FnMut(u32, u64),
+    ) {
+        let text = &self.texts[index as usize];
+        let length = usize::from(text.length);
+        let expected = &self.bytes[text.start as usize..][..length];
+        let Some(found) = bytes.get(start..start + length) else {
+            return;
+        };
+        let same = match text.nocase {
+            true => found.eq_ignore_ascii_case(expected),
+            false => found == expected,
+        };
+        if !same {
+            return;
+        }
+        let next = self.texts.get(index as usize + 1);
+        let last = next.map_or(self.wanted.len(), |next| next.wanted as usize);
+        let place = base + start as u64;
+        for wanted in &self.wanted[text.wanted as usize..last] {
+            if wanted.reach.holds(place, length) {
+                see(wanted.signature, place);
+            }
+        }
+    }
+}
+
+impl Prefilter {
+    /// Calls `see` with every signature whose pattern is in `bytes`, beginning at or past `from`, and with the
+    /// pattern's offset; more than once where it is there often.
+    ///
+    /// base: the offset of `bytes[0]`, from which signatures count.
+    pub fn scan(&self, bytes: &[u8], from: usize, base: u64, mut see: impl FnMut(u32, u64)) {
+        for set in &self.sets {
+            set.scan(bytes, from, base, &mut see);
+        }
+    }
+
+    /// Whether there is nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.longest == 0
+    }
+
+    /// How many bytes before a growing buffer's new ones must be looked at again.
+    pub fn overlap(&self) -> usize {
+        self.longest.saturating_sub(1)
+    }
+}
+
+/// The rarest piece of a long pattern, and how many bytes stand before it.
+fn best_piece(pattern: &[u8]) -> (usize, &[u8]) {
+    if pattern.len() <= MAX_PIECE {
+        return (0, pattern);
+    }
+    let rarity = |piece: &[u8]| -> u32 {
+        let scores = piece.iter().map(|byte| u32::from(10 - commonness(*byte)));
+        scores.sum()
+    };
+    let pieces = pattern.windows(MAX_PIECE).enumerate().take(MAX_PIECES);
+    let best = pieces.max_by_key(|(_, piece)| rarity(piece));
+    best.unwrap_or((0, pattern))
+}
