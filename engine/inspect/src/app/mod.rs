@@ -4,8 +4,11 @@
 //! [`detect`]'s tables, and a table of keywords in `rule::keyword`.
 pub mod detect;
 pub mod http;
+pub mod smtp;
 
 mod file;
+mod lines;
+mod mime;
 mod parser;
 mod proto;
 mod transaction;

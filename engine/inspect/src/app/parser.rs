@@ -2,7 +2,7 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::http;
+use super::{http, smtp};
 use super::{AppProto, Touched, Transactions};
 use crate::Direction;
 
@@ -84,6 +84,7 @@ pub struct Expected {
 pub fn parser_for(app: AppProto, _note: &[u8], settings: &Settings) -> Option<Box<dyn Parser>> {
     match app {
         AppProto::Http => Some(Box::new(http::Connection::new(settings.http.clone()))),
+        AppProto::Smtp => Some(Box::new(smtp::Connection::new())),
         _ => None,
     }
 }

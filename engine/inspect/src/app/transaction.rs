@@ -105,6 +105,10 @@ pub trait Transaction: Any + Debug + Send {
     fn describe(&self, _purpose: Purpose) -> Option<Description<'_>> {
         None
     }
+    /// A second object that goes beside the first, in alerts and in its own record (`email` beside `smtp`).
+    fn describe_also(&self, _purpose: Purpose) -> Option<Description<'_>> {
+        None
+    }
     /// Something of it could not be kept although its receiver may read it, so that no signature saw it.
     fn is_blind(&self) -> bool {
         false

@@ -188,6 +188,8 @@ impl Desk {
         );
         event.tx_id = hit.tx_id;
         event.app = transaction.and_then(|transaction| transaction.describe(Purpose::Alert));
+        event.app_also =
+            transaction.and_then(|transaction| transaction.describe_also(Purpose::Alert));
         event.sekisho = self.sekisho(conversation, parties, hit, effect, blocks);
         write_line(&event, &mut line);
         drop(event);
@@ -421,6 +423,7 @@ impl Desk {
         event.direction = None;
         event.tx_id = Some(transaction.head().id);
         event.app = Some(description);
+        event.app_also = transaction.describe_also(Purpose::Record);
         write_line(&event, &mut line);
         drop(event);
         sink.event(SEVERITY_RECORD, &line);

@@ -4,7 +4,7 @@
 mod classification;
 mod record;
 mod serialise;
-mod text;
+pub(crate) mod text;
 mod time;
 
 pub use classification::{category, default_priority};

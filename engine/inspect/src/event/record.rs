@@ -204,6 +204,8 @@ pub struct Event<'a> {
     pub kind: Kind<'a>,
     /// What the transaction it is about says of itself.
     pub app: Option<Description<'a>>,
+    /// What goes beside that.
+    pub app_also: Option<Description<'a>>,
     /// The flow's protocol; `None` is left out.
     pub app_proto: Option<AppProto>,
     /// Which way the packet went.
@@ -232,6 +234,7 @@ impl<'a> Event<'a> {
             tx_id: None,
             kind,
             app: None,
+            app_also: None,
             app_proto: None,
             direction: None,
             flow: None,

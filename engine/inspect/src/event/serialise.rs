@@ -84,10 +84,10 @@ impl Event<'_> {
 
     /// The application's object.
     fn app_entry<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        match &self.app {
-            Some((key, object)) => map.serialize_entry(key, object),
-            None => Ok(()),
+        for (key, object) in self.app.iter().chain(&self.app_also) {
+            map.serialize_entry(key, object)?;
         }
+        Ok(())
     }
 
     /// What an alert says of its flow and packet.

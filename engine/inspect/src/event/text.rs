@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 ///
 /// JSON escapes control characters either way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Text<'a>(pub &'a [u8]);
+pub(crate) struct Text<'a>(pub &'a [u8]);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,7 +33,7 @@ impl Serialize for Text<'_> {
 }
 
 /// Bytes as `payload_printable` shows them: what is neither printable ASCII nor a line end becomes a dot.
-pub(super) struct Printable<'a>(pub &'a [u8]);
+pub(crate) struct Printable<'a>(pub &'a [u8]);
 
 impl Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,7 +51,7 @@ impl Serialize for Printable<'_> {
 }
 
 /// A name in capitals.
-pub(super) struct UpperCase<'a>(pub &'a str);
+pub(crate) struct UpperCase<'a>(pub &'a str);
 
 impl Display for UpperCase<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@ use super::super::signature::AppTest;
 use super::super::Reason;
 use super::{text, Keyword, Meaning};
 use crate::app::http::HttpEvent;
-use crate::app::{AppProto, AppSet};
+use crate::app::{smtp, AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     Keyword {
@@ -50,12 +50,14 @@ type Events = (
 );
 
 /// By the prefixes in front of the dot.
-const EVENTS: &[Events] = &[(&["http", "http1"], AppProto::Http, |name| {
-    HttpEvent::from_name(name).map(HttpEvent::name)
-})];
+const EVENTS: &[Events] = &[
+    (&["http", "http1"], AppProto::Http, |name| {
+        HttpEvent::from_name(name).map(HttpEvent::name)
+    }),
+    (&["smtp"], AppProto::Smtp, |name| listed(smtp::EVENTS, name)),
+];
 
 /// Looks a name up in a parser's list of event names; for the rows of [`EVENTS`].
-#[allow(dead_code)]
 fn listed(names: &[&'static str], name: &str) -> Option<&'static str> {
     names.iter().copied().find(|known| *known == name)
 }
