@@ -46,8 +46,8 @@ lint: build ## Format check, clippy, ruff, mypy
 licences: deps ## Fail on a dependency whose licence is not on the list
 	@$(PY) tools/licences.py
 
-fuzz: ## Fuzz every parser for FUZZ_SECONDS each (60; needs a nightly toolchain and cargo-fuzz)
-	@tools/fuzz $(FUZZ_SECONDS)
+fuzz: deps-test ## Fuzz every parser for FUZZ_SECONDS each (60); FUZZ_TARGETS='app:tls packets' only those
+	@tools/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 clean: ## Remove what was built
 	rm -rf engine/target engine/fuzz/target $(VENV) appliance/_engine*.so
