@@ -30,8 +30,16 @@ class Refusal:
 class PolicyError(ValueError):
     """An engine policy that cannot be loaded; the live one stays."""
 
-def check_rules(files: Sequence[tuple[str, bytes]]) -> tuple[list[SignatureInfo], list[Refusal]]:
-    """Return what of the (name, text) files loads and what is refused; never raises for a bad rule."""
+def rule_attachments(files: Sequence[tuple[str, bytes]]) -> list[str]:
+    """Return the paths of the files that rules in the (path, text) files name (lists of hashes, data sets)."""
+
+def check_rules(
+    files: Sequence[tuple[str, bytes]], attachments: Sequence[tuple[str, bytes]] = ()
+) -> tuple[list[SignatureInfo], list[Refusal]]:
+    """Return what of the (path, text) files loads and what is refused; never raises for a bad rule.
+
+    attachments: the files that rule_attachments names, as far as they may be read.
+    """
 
 def replay(
     rules: Sequence[tuple[str, bytes]],
@@ -40,6 +48,7 @@ def replay(
     ips: bool,
     home_net: str,
     external_net: str,
+    attachments: Sequence[tuple[str, bytes]] = (),
 ) -> list[str]:
     """Inspect each (capture path, eve.json path) with fresh state; return an error or "" for each."""
 

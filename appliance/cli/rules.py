@@ -36,9 +36,10 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
 
     Exit status: 0 if all loads, 1 if any signature is refused or a file cannot be read.
     """
-    from appliance.rulesets import check_files
+    from appliance.rulesets import check_files, read_attachments
 
-    report = check_files(_read(files))
+    texts = _read(files)
+    report = check_files(texts, read_attachments(texts))
     if as_json:
         refused = [{"file": r.file, "line": r.line, "sid": r.sid, "reason": r.reason} for r in report.refused]
         click.echo(json.dumps({"loaded": report.loaded, "refused": refused}, ensure_ascii=False))
@@ -80,12 +81,14 @@ def replay(
     the rest is inspected. Exit status: 0 unless rules cannot be read, or no capture can.
     """
     from appliance import _engine
+    from appliance.rulesets import read_attachments
 
     texts = _read(rule_files)
     captures = list(_captures(pcap, out))
     if not captures:
         raise click.ClickException(f"{pcap}: no capture in this directory or below it")
-    for refusal in _engine.check_rules(texts)[1]:
+    attachments = read_attachments(texts)
+    for refusal in _engine.check_rules(texts, attachments)[1]:
         click.echo(f"{refusal.file}:{refusal.line}: {_sid(refusal.sid)}: {refusal.reason}", err=True)
     for _, eve in captures:
         eve.parent.mkdir(parents=True, exist_ok=True)
@@ -96,6 +99,7 @@ def replay(
             ips=ips,
             home_net=home_net,
             external_net=external_net,
+            attachments=attachments,
         )
     except ValueError as error:
         raise click.ClickException(str(error)) from None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,33 @@ class CheckReport:
         return len(self.signatures)
 
 
-def check_files(files: Sequence[tuple[str, bytes]]) -> CheckReport:
-    """Return what of the (name, text) files loads and what is refused; never raises for a bad rule."""
+def read_attachments(files: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """Return (path, bytes) of the files that rules name, those that can be read.
+
+    files: (path, text) of rule files that the person at the keyboard trusts, since rules can name any path.
+    """
+    from appliance import _engine
+
+    attachments = []
+    for path in _engine.rule_attachments(files):
+        try:
+            attachments.append((path, Path(path).read_bytes()))
+        except OSError:
+            continue  # The rule that names it is refused, and says so.
+    return attachments
+
+
+def check_files(
+    files: Sequence[tuple[str, bytes]], attachments: Sequence[tuple[str, bytes]] = ()
+) -> CheckReport:
+    """Return what of the (name, text) files loads and what is refused; never raises for a bad rule.
+
+    attachments: (path, bytes) of the files that rules name, see read_attachments.
+    """
     # Imported here so that everything that checks no rules starts without the compiled engine.
     from appliance import _engine
 
-    infos, refusals = _engine.check_rules(files)
+    infos, refusals = _engine.check_rules(files, attachments)
     signatures = tuple(
         Signature(
             sid=info.sid,

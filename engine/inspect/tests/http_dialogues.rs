@@ -44,16 +44,16 @@ fn shown(transaction: &Transaction) -> String {
         request.uri.escape_ascii(),
         request.host.escape_ascii(),
         fields(&request.headers),
-        request.body.bytes.escape_ascii(),
-        request.body.seen,
+        request.body.file.bytes.escape_ascii(),
+        request.body.file.seen,
         response.progress,
         response.line.escape_ascii(),
         response.status.escape_ascii(),
         response.reason.escape_ascii(),
         fields(&response.headers),
         fields(&response.trailers),
-        response.body.bytes.escape_ascii(),
-        response.body.seen,
+        response.body.file.bytes.escape_ascii(),
+        response.body.file.seen,
         transaction.events.iter().collect::<Vec<_>>(),
     )
 }
@@ -132,7 +132,7 @@ fn reads_a_request_and_its_response() {
         (tx.response.status.as_slice(), tx.response.reason.as_slice()),
         (&b"200"[..], &b"Very OK"[..])
     );
-    assert_eq!(tx.response.body.bytes, b"hello");
+    assert_eq!(tx.response.body.file.bytes, b"hello");
     assert!(tx.is_complete() && tx.events.is_empty());
 }
 
@@ -363,7 +363,10 @@ fn http_0_9_is_one_line_and_a_body() {
     let connection = play_and_close(&[(ToServer, b"GET /old\r\n"), (ToClient, b"<p>hello")]);
     let tx = only(&connection);
     assert_eq!(
-        (tx.request.uri.as_slice(), tx.response.body.bytes.as_slice()),
+        (
+            tx.request.uri.as_slice(),
+            tx.response.body.file.bytes.as_slice()
+        ),
         (&b"/old"[..], &b"<p>hello"[..])
     );
     assert!(tx.request.protocol.is_empty() && tx.events.is_empty());
@@ -391,8 +394,8 @@ fn contradicting_lengths_are_events_and_the_first_one_counts() {
     let tx = only(&connection);
     assert_eq!(
         (
-            tx.request.body.bytes.as_slice(),
-            tx.response.body.bytes.as_slice()
+            tx.request.body.file.bytes.as_slice(),
+            tx.response.body.file.bytes.as_slice()
         ),
         (&b"abc"[..], &b"ok"[..])
     );
@@ -422,8 +425,8 @@ fn what_has_no_understandable_length_is_still_seen() {
     let tx = only(&connection);
     assert_eq!(
         (
-            tx.request.body.bytes.as_slice(),
-            tx.response.body.bytes.as_slice()
+            tx.request.body.file.bytes.as_slice(),
+            tx.response.body.file.bytes.as_slice()
         ),
         (&b"attack"[..], &b"answer"[..])
     );
@@ -441,7 +444,7 @@ fn what_has_no_understandable_length_is_still_seen() {
 fn chunked_beats_content_length_and_bad_chunks_end_the_framing() {
     let request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
     let connection = play(&[(ToServer, request)]);
-    assert_eq!(only(&connection).request.body.bytes, b"ab");
+    assert_eq!(only(&connection).request.body.file.bytes, b"ab");
     assert_eq!(only(&connection).request.progress, Progress::Complete);
 
     for (chunks, body, bad) in [
@@ -460,7 +463,7 @@ fn chunked_beats_content_length_and_bad_chunks_end_the_framing() {
             play_and_close(&[(ToServer, GET), (ToClient, &[&head[..], chunks].concat())]);
         let tx = only(&connection);
         assert_eq!(
-            tx.response.body.bytes.escape_ascii().to_string(),
+            tx.response.body.file.bytes.escape_ascii().to_string(),
             body.escape_ascii().to_string()
         );
         assert_eq!(tx.events.contains(HttpEvent::InvalidResponseChunkLen), bad);
@@ -503,7 +506,7 @@ fn codings_are_undone_whatever_they_are_called() {
         ]);
         let body = &only(&connection).response.body;
         assert_eq!(
-            body.bytes.escape_ascii().to_string(),
+            body.file.bytes.escape_ascii().to_string(),
             text.escape_ascii().to_string(),
             "{name}"
         );
@@ -519,7 +522,7 @@ fn a_request_body_is_decoded_when_it_says_so() {
         coded.len()
     );
     let connection = play(&[(ToServer, &[head.as_bytes(), &coded].concat())]);
-    assert_eq!(only(&connection).request.body.bytes, b"attack");
+    assert_eq!(only(&connection).request.body.file.bytes, b"attack");
 }
 
 #[test]
@@ -530,7 +533,12 @@ fn a_cut_or_broken_gzip_body_shows_what_it_held() {
         (ToServer, GET),
         (ToClient, &answer("Content-Encoding: gzip\r\n", cut)),
     ]);
-    assert!(only(&connection).response.body.bytes.starts_with(b"attack"));
+    assert!(only(&connection)
+        .response
+        .body
+        .file
+        .bytes
+        .starts_with(b"attack"));
 }
 
 #[test]
@@ -581,7 +589,7 @@ fn bombs_are_bounded_in_memory_and_work() {
             connection.feed(ToClient, piece);
         }
         let tx = only(&connection);
-        assert!(tx.response.body.bytes.len() <= settings.response_depth_bytes);
+        assert!(tx.response.body.file.bytes.len() <= settings.response_depth_bytes);
         assert!(connection.heap_bytes() <= 2 * settings.response_depth_bytes + (1 << 20));
         assert!(
             name == "gzip" || tx.events.contains(HttpEvent::CompressionBomb),
@@ -608,12 +616,20 @@ fn keeps_each_body_up_to_the_depth_and_counts_the_rest() {
     connection.gap(ToServer, 4);
     let body = &only(&connection).request.body;
     assert_eq!(
-        (body.bytes.as_slice(), body.seen, body.coded, body.lost),
-        (&b"0123"[..], 10, 10, 4)
+        (
+            body.file.bytes.as_slice(),
+            body.file.seen,
+            body.coded,
+            body.file.lost
+        ),
+        (&b"0123"[..], 10, 10, 0)
     );
     assert_eq!(only(&connection).request.progress, Progress::Complete);
     connection.feed(ToServer, b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab");
-    assert_eq!(connection.transaction(1).unwrap().request.body.bytes, b"ab");
+    assert_eq!(
+        connection.transaction(1).unwrap().request.body.file.bytes,
+        b"ab"
+    );
 }
 
 #[test]
@@ -625,7 +641,10 @@ fn a_gap_in_a_body_loses_only_itself() {
     assert_eq!(connection.gap(ToClient, 5), 0..1);
     connection.feed(ToClient, b"xyz");
     let body = &only(&connection).response.body;
-    assert_eq!((body.bytes.as_slice(), body.lost), (&b"abxyz"[..], 5));
+    assert_eq!(
+        (body.file.bytes.as_slice(), body.file.lost),
+        (&b"abxyz"[..], 5)
+    );
     assert!(only(&connection).is_complete());
 }
 
@@ -653,7 +672,7 @@ fn a_response_nobody_asked_for_is_looked_at() {
     let tx = only(&connection);
     assert_eq!(events(tx), [HttpEvent::UnableToMatchResponseToRequest]);
     assert_eq!(tx.request.uri, b"/libhtp::request_uri_not_seen");
-    assert_eq!(tx.response.body.bytes, b"hello");
+    assert_eq!(tx.response.body.file.bytes, b"hello");
     assert!(tx.is_complete());
 }
 
@@ -666,16 +685,16 @@ fn bytes_behind_a_message_are_its_body_unless_they_begin_another() {
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokmore",
         ),
     ]);
-    assert_eq!(only(&connection).response.body.bytes, b"okmore");
+    assert_eq!(only(&connection).response.body.file.bytes, b"okmore");
     let connection = play_and_close(&[(ToServer, b"POST / HTTP/1.0\r\n\r\na=attack\r\n")]);
-    assert_eq!(only(&connection).request.body.bytes, b"a=attack\r\n");
+    assert_eq!(only(&connection).request.body.file.bytes, b"a=attack\r\n");
     assert_eq!(
         events(only(&connection)),
         [HttpEvent::RequestBodyUnexpected]
     );
     let connection = play_and_close(&[(ToServer, GET), (ToClient, b"just a body\nof two lines")]);
     assert_eq!(
-        only(&connection).response.body.bytes,
+        only(&connection).response.body.file.bytes,
         b"just a body\nof two lines"
     );
 }

@@ -87,7 +87,7 @@ impl Flow {
             }
         }
         while let Some(transaction) = self.http.pop_finished() {
-            self.bodies.push(transaction.response.body.bytes);
+            self.bodies.push(transaction.response.body.file.bytes);
         }
     }
 

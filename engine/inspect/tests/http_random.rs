@@ -110,7 +110,7 @@ proptest! {
                     buffers::cookie(tx, direction, &mut out);
                 }
                 for body in [&tx.request.body, &tx.response.body] {
-                    prop_assert!(body.bytes.len() <= 1000 && body.bytes.len() as u64 <= body.seen);
+                    prop_assert!(body.file.bytes.len() <= 1000 && body.file.bytes.len() as u64 <= body.file.seen);
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use inspect::engine::{EventSink, Settings};
 use inspect::policy::Policy;
-use inspect::rule::{self, Variables};
+use inspect::rule::{self, Attachments, Variables};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -30,7 +30,7 @@ impl EventSink for Eve {
 
 /// Inspects each (capture path, eve.json path) with fresh state; returns an error or "" for each.
 #[pyfunction]
-#[pyo3(signature = (rules, captures, *, ips, home_net, external_net))]
+#[pyo3(signature = (rules, captures, *, ips, home_net, external_net, attachments = Vec::new()))]
 pub fn replay(
     py: Python<'_>,
     rules: Vec<(String, PyBackedBytes)>,
@@ -38,6 +38,7 @@ pub fn replay(
     ips: bool,
     home_net: &str,
     external_net: &str,
+    attachments: Vec<(String, PyBackedBytes)>,
 ) -> PyResult<Vec<String>> {
     let mut variables = Variables::default();
     for (name, value) in [("HOME_NET", home_net), ("EXTERNAL_NET", external_net)] {
@@ -46,8 +47,9 @@ pub fn replay(
             .map_err(|reason| PyValueError::new_err(format!("{name} {value:?}: {reason}")))?;
     }
     let files = owned(rules);
+    let attachments = Attachments::new(owned(attachments));
     Ok(py.allow_threads(|| {
-        let (signatures, _refused) = rule::load(&files, &variables);
+        let (signatures, _refused) = rule::load_with(&files, &variables, &attachments);
         let policy = Arc::new(Policy::offline(signatures, &variables));
         let settings = if ips {
             Settings::offline_ips()

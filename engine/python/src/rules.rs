@@ -1,7 +1,7 @@
 //! Rule files: what loads and what is refused.
 use std::collections::BTreeMap;
 
-use inspect::rule;
+use inspect::rule::{self, Attachments, Variables};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
@@ -75,14 +75,27 @@ pub fn owned(files: Vec<(String, PyBackedBytes)>) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// Returns what of the (name, text) files loads and what is refused; never raises for a bad rule.
+/// Returns the paths of the files that rules in the (path, text) files name, beside the file that names them.
 #[pyfunction]
+pub fn rule_attachments(py: Python<'_>, files: Vec<(String, PyBackedBytes)>) -> Vec<String> {
+    let files = owned(files);
+    py.allow_threads(|| rule::wanted_attachments(&files).into_iter().collect())
+}
+
+/// Returns what of the (path, text) files loads and what is refused; never raises for a bad rule.
+///
+/// `attachments`: files that [`rule_attachments`] names, as far as they may be read.
+#[pyfunction]
+#[pyo3(signature = (files, attachments = Vec::new()))]
 pub fn check_rules(
     py: Python<'_>,
     files: Vec<(String, PyBackedBytes)>,
+    attachments: Vec<(String, PyBackedBytes)>,
 ) -> (Vec<SignatureInfo>, Vec<Refusal>) {
     let files = owned(files);
-    let (loaded, refused) = py.allow_threads(|| rule::check(&files));
+    let attachments = Attachments::new(owned(attachments));
+    let (loaded, refused) =
+        py.allow_threads(|| rule::load_with(&files, &Variables::default(), &attachments));
     (
         loaded.into_iter().map(Into::into).collect(),
         refused.into_iter().map(Into::into).collect(),

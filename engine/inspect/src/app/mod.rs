@@ -14,7 +14,7 @@ mod proto;
 mod transaction;
 
 pub use detect::{Detection, Detector};
-pub use file::{File, FileState, Hashes};
+pub use file::{File, FileSettings, FileState, HashKinds, Hashes};
 pub use parser::{parser_for, Expected, Parser, Settings};
 pub use proto::{AppProto, AppSet};
 pub use transaction::{

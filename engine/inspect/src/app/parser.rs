@@ -3,7 +3,7 @@ use std::fmt::Debug;
 use std::net::IpAddr;
 
 use super::{http, smtp};
-use super::{AppProto, Touched, Transactions};
+use super::{AppProto, FileSettings, Touched, Transactions};
 use crate::Direction;
 
 /// Bounds and depths of all parsers.
@@ -11,6 +11,8 @@ use crate::Direction;
 pub struct Settings {
     /// HTTP/1's.
     pub http: http::Settings,
+    /// How files are kept, of every protocol but HTTP/1, whose bodies have depths of their own.
+    pub files: FileSettings,
 }
 
 /// The bytes of one flow, read as one protocol.
@@ -83,8 +85,11 @@ pub struct Expected {
 /// `note`: what announced it said of it, see [`Expected::note`].
 pub fn parser_for(app: AppProto, _note: &[u8], settings: &Settings) -> Option<Box<dyn Parser>> {
     match app {
-        AppProto::Http => Some(Box::new(http::Connection::new(settings.http.clone()))),
-        AppProto::Smtp => Some(Box::new(smtp::Connection::new())),
+        AppProto::Http => Some(Box::new(http::Connection::new(http::Settings {
+            hashes: settings.files.hashes,
+            ..settings.http.clone()
+        }))),
+        AppProto::Smtp => Some(Box::new(smtp::Connection::new(settings.files))),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::app::AppProto;
+use crate::app::{AppProto, HashKinds};
 use crate::rule::buffer::{Buffer, Inspection, Test};
 use crate::rule::content::{Content, FastPattern};
 use crate::rule::group::Group;
@@ -147,6 +147,12 @@ impl Matcher {
             compiler.add(index, signature);
         }
         compiler.finish(NEXT_ID.fetch_add(1, Ordering::Relaxed), signatures)
+    }
+
+    /// The hashes of files that signatures compare.
+    pub fn file_hashes(&self) -> HashKinds {
+        let tests = self.signatures.iter().flat_map(|it| &it.tx_tests);
+        tests.fold(HashKinds::NONE, |kinds, test| kinds.or(test.file_hashes()))
     }
 
     /// The signatures in order of evaluation; indices in hits and sets point into this slice.

@@ -30,6 +30,8 @@ pub(super) struct SideState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scanned {
     pub(super) slot: u32,
+    /// Which of a slot's growing instances.
+    pub(super) instance: u32,
     pub(super) bytes: usize,
     pub(super) complete: bool,
 }

@@ -180,8 +180,8 @@ fn request(method: &str, uri: &str, headers: &[(&str, &str)], body: &[u8]) -> Tr
             .raw
             .extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }
-    request.body.bytes = body.to_vec();
-    request.body.seen = body.len() as u64;
+    request.body.file.bytes = body.to_vec();
+    request.body.file.seen = body.len() as u64;
     request.progress = Progress::Complete;
     tx
 }
@@ -354,12 +354,12 @@ fn a_transaction_waits_for_the_progress_each_buffer_needs() {
     assert_eq!(scene.transaction(UP, &mut tx), NONE);
     tx.request.progress = Progress::Body;
     for byte in b"so evi" {
-        tx.request.body.bytes.push(*byte);
-        tx.request.body.seen += 1;
+        tx.request.body.file.bytes.push(*byte);
+        tx.request.body.file.seen += 1;
         assert_eq!(scene.transaction(UP, &mut tx), NONE);
     }
-    tx.request.body.bytes.push(b'l');
-    tx.request.body.seen += 1;
+    tx.request.body.file.bytes.push(b'l');
+    tx.request.body.file.seen += 1;
     assert_eq!(scene.transaction(UP, &mut tx), [1]);
     tx.request.progress = Progress::Complete;
     assert_eq!(scene.transaction(UP, &mut tx), NONE);
@@ -378,8 +378,8 @@ fn what_depends_on_a_bodys_end_waits_for_it() {
     let mut tx = request("POST", "/", &[], b"a");
     tx.request.progress = Progress::Body;
     assert_eq!(scene.transaction(UP, &mut tx), [4]);
-    tx.request.body.bytes.push(b'c');
-    tx.request.body.seen += 1;
+    tx.request.body.file.bytes.push(b'c');
+    tx.request.body.file.seen += 1;
     tx.request.progress = Progress::Complete;
     assert_eq!(scene.transaction(UP, &mut tx), [1]);
 }
@@ -391,7 +391,7 @@ fn a_body_past_its_depth_is_judged_by_what_is_kept() {
     let mut tx = request("POST", "/", &[], b"aaaa");
     tx.request.progress = Progress::Body;
     assert_eq!(scene.transaction(UP, &mut tx), NONE);
-    tx.request.body.seen = 100;
+    tx.request.body.file.seen = 100;
     assert_eq!(scene.transaction(UP, &mut tx), [1]);
 }
 

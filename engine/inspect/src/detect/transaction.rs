@@ -153,12 +153,7 @@ impl Matcher {
         scratch: &mut Scratch,
     ) {
         let slot = &self.slots[index as usize];
-        let known = side
-            .scanned
-            .iter()
-            .position(|scanned| scanned.slot == index);
-        let before = known.map_or(0, |at| side.scanned[at].bytes);
-        let done = known.is_some_and(|at| side.scanned[at].complete);
+        let done = known(side, index, 0).is_some_and(|at| side.scanned[at].complete);
         if done || !scene.is_reached(slot) {
             return;
         }
@@ -170,28 +165,23 @@ impl Matcher {
             ..
         } = scratch;
         let buffer = &mut buffers[index as usize];
-        let mut seen = 0;
-        if slot.buffer.multiple {
-            each_instance(slot, scene, buffer, spare, |bytes| {
+        if !slot.buffer.multiple {
+            let mut unused = Vec::new();
+            let bytes = slot_bytes(slot, scene, buffer, spare, &mut unused);
+            let bytes = bytes.unwrap_or_default();
+            scan_new(slot, index, 0, bytes, complete, side, candidates);
+        } else if slot.buffer.grows {
+            each_instance(slot, scene, buffer, spare, |instance, bytes| {
+                scan_new(slot, index, instance, bytes, complete, side, candidates);
+                false
+            });
+        } else {
+            each_instance(slot, scene, buffer, spare, |_, bytes| {
                 slot.prefilter
                     .scan(bytes, 0, 0, |signature, _| candidates.add(signature));
                 false
             });
-        } else {
-            let mut unused = Vec::new();
-            if let Some(bytes) = slot_bytes(slot, scene, buffer, spare, &mut unused) {
-                seen = bytes.len();
-                scan_new(slot, bytes, before, candidates);
-            }
-        }
-        let scanned = Scanned {
-            slot: index,
-            bytes: seen,
-            complete,
-        };
-        match known {
-            Some(at) => side.scanned[at] = scanned,
-            None => side.scanned.push(scanned),
+            note_scanned(side, index, 0, 0, complete);
         }
     }
 
@@ -287,8 +277,19 @@ impl Matcher {
         } = scratch;
         let buffer = &mut buffers[index as usize];
         let holds = if slot.buffer.multiple {
-            each_instance(slot, scene, buffer, spare, |bytes| {
-                chain::holds(&inspection.tests, Subject::whole(bytes), limits)
+            if slot.buffer.grows && !settled {
+                let mut length = 0;
+                each_instance(slot, scene, buffer, spare, |_, bytes| {
+                    length += bytes.len();
+                    false
+                });
+                if !is_worth_a_look(slot, length, sees_end, scene, waiting) {
+                    return Verdict::Waits;
+                }
+            }
+            each_instance(slot, scene, buffer, spare, |_, bytes| {
+                let nothing = slot.buffer.grows && bytes.is_empty();
+                !nothing && chain::holds(&inspection.tests, Subject::whole(bytes), limits)
             })
         } else {
             let mut unused = Vec::new();
@@ -299,7 +300,7 @@ impl Matcher {
                     Verdict::Waits
                 };
             };
-            if !settled && !is_worth_a_look(bytes.len(), sees_end, scene, waiting) {
+            if !settled && !is_worth_a_look(slot, bytes.len(), sees_end, scene, waiting) {
                 return Verdict::Waits;
             }
             chain::holds(&inspection.tests, Subject::whole(bytes), limits)
@@ -314,21 +315,52 @@ impl Matcher {
 
 /// Whether a growing buffer should be judged now.
 fn is_worth_a_look(
+    slot: &Slot,
     length: usize,
     sees_end: bool,
     scene: &Scene<'_>,
     waiting: &mut Pending,
 ) -> bool {
-    let step = if scene.at_once { 1 } else { BODY_STEP };
-    let due = length >= waiting.looked_at + step && (scene.at_once || length >= MIN_BODY);
+    let at_once = scene.at_once || slot.buffer.at_once;
+    let step = if at_once { 1 } else { BODY_STEP };
+    let due = length >= waiting.looked_at + step && (at_once || length >= MIN_BODY);
     if due && !sees_end {
         waiting.looked_at = length;
     }
     due && !sees_end
 }
 
-/// Runs the prefilter over a buffer whose first `before` bytes it has seen.
-fn scan_new(slot: &Slot, bytes: &[u8], before: usize, candidates: &mut Candidates) {
+/// Where it is noted how much of a slot's instance the prefilter has seen.
+fn known(side: &SideState, slot: u32, instance: u32) -> Option<usize> {
+    let same = |scanned: &Scanned| (scanned.slot, scanned.instance) == (slot, instance);
+    side.scanned.iter().position(same)
+}
+
+fn note_scanned(side: &mut SideState, slot: u32, instance: u32, bytes: usize, complete: bool) {
+    let scanned = Scanned {
+        slot,
+        instance,
+        bytes,
+        complete,
+    };
+    match known(side, slot, instance) {
+        Some(at) => side.scanned[at] = scanned,
+        None => side.scanned.push(scanned),
+    }
+}
+
+/// Runs the prefilter over what it has not seen of a buffer.
+fn scan_new(
+    slot: &Slot,
+    index: u32,
+    instance: u32,
+    bytes: &[u8],
+    complete: bool,
+    side: &mut SideState,
+    candidates: &mut Candidates,
+) {
+    let before = known(side, index, instance).map_or(0, |at| side.scanned[at].bytes);
+    note_scanned(side, index, instance, bytes.len(), complete);
     // Transforms may shift what was seen, so what they make is looked at whole.
     let from = if slot.transforms.is_empty() {
         before.saturating_sub(slot.prefilter.overlap())
@@ -400,14 +432,20 @@ fn each_instance(
     scene: &Scene<'_>,
     buffer: &mut SlotBuffer,
     spare: &mut Vec<u8>,
-    mut see: impl FnMut(&[u8]) -> bool,
+    mut see: impl FnMut(u32, &[u8]) -> bool,
 ) -> bool {
     for instance in 0.. {
-        if !transform(slot, scene, instance, &mut buffer.built, spare) {
-            return false;
-        }
-        if see(&buffer.built) {
-            return true;
+        let built = &mut buffer.built;
+        let bytes = if slot.transforms.is_empty() {
+            built.clear();
+            (slot.buffer.extract)(scene.view, scene.direction, instance, built)
+        } else {
+            transform(slot, scene, instance, built, spare).then_some(built.as_slice())
+        };
+        match bytes {
+            None => return false,
+            Some(bytes) if see(instance, bytes) => return true,
+            Some(_) => {}
         }
     }
     false

@@ -434,6 +434,7 @@ impl Desk {
     ) {
         while let Some(transaction) = flow.data.pop_finished() {
             self.report_transaction(scene, &flow.data, transaction.as_ref(), sink);
+            self.report_files(scene, &flow.data, transaction.as_ref(), sink);
             for event in transaction.events() {
                 self.report_anomaly(scene, &flow.data, AnomalyKind::Applayer, event, sink);
             }

@@ -19,7 +19,7 @@ mod views;
 
 use std::sync::Arc;
 
-use crate::app;
+use crate::app::{self, HashKinds};
 use crate::detect::{Scratch, Thresholds};
 use crate::flow::{FlowLimits, FlowTable};
 use crate::policy::Policy;
@@ -174,6 +174,8 @@ impl Engine {
             DefragPolicy::default()
         };
         let counters = Counters::new(&policy);
+        let mut settings = settings;
+        settings.app.files.hashes = hashes(&settings, &policy);
         Self {
             defragmenter: Defragmenter::new(overlaps, settings.fragments),
             flows: FlowTable::new(settings.flows, settings.seed),
@@ -194,6 +196,8 @@ impl Engine {
     /// Its thresholds count from nothing: they are keyed by its own signature numbers.
     pub fn swap(&mut self, policy: Arc<Policy>, thresholds: Arc<Thresholds>) {
         self.desk.counters.follow(&policy);
+        // Files that are under way keep what was computed of them so far.
+        self.desk.settings.app.files.hashes = hashes(&self.desk.settings, &policy);
         self.desk.policy = policy;
         self.desk.thresholds = thresholds;
     }
@@ -302,4 +306,13 @@ impl Engine {
             self.desk.end_flow(arrival, &mut flow, reason, sink);
         }
     }
+}
+
+/// The hashes of files that signatures or records ask for.
+fn hashes(settings: &Settings, policy: &Policy) -> HashKinds {
+    let recorded = HashKinds {
+        sha256: settings.records.files,
+        ..HashKinds::NONE
+    };
+    policy.matcher.file_hashes().or(recorded)
 }

@@ -2,8 +2,8 @@
 use crate::app::{AppSet, Purpose, Transaction};
 use crate::detect::{Hit, PacketView};
 use crate::event::{
-    write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
-    FlowTotals, Kind, Sekisho,
+    write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FileInfo, FlowEnd,
+    FlowSummary, FlowTotals, Kind, Sekisho,
 };
 use crate::flow::{EndReason, Flow, FlowPhase};
 use crate::rule::Signature;
@@ -32,6 +32,8 @@ pub struct Records {
     pub drop: bool,
     /// `http`, `dns`, …: one a transaction of these protocols.
     pub app: AppSet,
+    /// `fileinfo`, one a file, with its SHA-256.
+    pub files: bool,
     /// `flow`, one a flow.
     pub flow: bool,
     /// `anomaly`.
@@ -43,6 +45,7 @@ impl Records {
     pub const ALL: Self = Self {
         drop: true,
         app: AppSet::ALL,
+        files: true,
         flow: true,
         anomaly: true,
     };
@@ -50,6 +53,7 @@ impl Records {
     pub const LIVE: Self = Self {
         drop: true,
         app: AppSet::EMPTY,
+        files: false,
         flow: false,
         anomaly: false,
     };
@@ -190,6 +194,7 @@ impl Desk {
         event.app = transaction.and_then(|transaction| transaction.describe(Purpose::Alert));
         event.app_also =
             transaction.and_then(|transaction| transaction.describe_also(Purpose::Alert));
+        event.files = transaction.map_or(&[], |it| it.files(scene.view.direction));
         event.sekisho = self.sekisho(conversation, parties, hit, effect, blocks);
         write_line(&event, &mut line);
         drop(event);
@@ -427,6 +432,37 @@ impl Desk {
         write_line(&event, &mut line);
         drop(event);
         sink.event(SEVERITY_RECORD, &line);
+        self.line = line;
+    }
+
+    /// Writes a record for each file of a transaction.
+    pub(super) fn report_files(
+        &mut self,
+        scene: &Scene<'_>,
+        conversation: &Conversation,
+        transaction: &dyn Transaction,
+        sink: &mut dyn super::EventSink,
+    ) {
+        if !self.settings.records.files {
+            return;
+        }
+        let mut line = std::mem::take(&mut self.line);
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            for file in transaction.files(direction) {
+                let tx_id = transaction.head().id;
+                let kind = Kind::File(FileInfo { file, tx_id });
+                let mut event = self.event(scene, conversation, kind);
+                event.endpoints = scene.summary.endpoints.map(|ends| match direction {
+                    Direction::ToServer => ends,
+                    Direction::ToClient => ends.reversed(),
+                });
+                event.app = transaction.describe(Purpose::Alert);
+                line.clear();
+                write_line(&event, &mut line);
+                drop(event);
+                sink.event(SEVERITY_RECORD, &line);
+            }
+        }
         self.line = line;
     }
 

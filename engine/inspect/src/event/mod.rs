@@ -2,12 +2,14 @@
 //!
 //! An [`Event`] borrows everything; [`write_line`] appends it to a reused buffer.
 mod classification;
+mod file;
 mod record;
 mod serialise;
 pub(crate) mod text;
 mod time;
 
 pub use classification::{category, default_priority};
+pub use file::FileInfo;
 pub use record::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
     FlowTotals, Http, Kind, Sekisho,

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::FileInfo;
 use crate::app::http::Transaction;
-use crate::app::{AppProto, Description};
+use crate::app::{AppProto, Description, File};
 use crate::Direction;
 
 /// Who talked to whom, as the packet (or for flow records the flow) has it.
@@ -21,6 +22,19 @@ pub struct Endpoints {
     pub dst_port: u16,
     /// IP protocol number.
     pub protocol: u8,
+}
+
+impl Endpoints {
+    /// The other way round.
+    pub fn reversed(self) -> Self {
+        Self {
+            src: self.dst,
+            dst: self.src,
+            src_port: self.dst_port,
+            dst_port: self.src_port,
+            protocol: self.protocol,
+        }
+    }
 }
 
 /// What was done with the packet.
@@ -174,6 +188,8 @@ pub enum Kind<'a> {
     Drop(Drop<'a>),
     /// A transaction is complete: its protocol's name for that.
     App(&'static str),
+    /// A file came.
+    File(FileInfo<'a>),
     /// A flow has ended.
     Flow(FlowEnd<'a>),
     /// Something is malformed.
@@ -206,6 +222,8 @@ pub struct Event<'a> {
     pub app: Option<Description<'a>>,
     /// What goes beside that.
     pub app_also: Option<Description<'a>>,
+    /// The files that transaction carries in the packet's direction (alerts).
+    pub files: &'a [File],
     /// The flow's protocol; `None` is left out.
     pub app_proto: Option<AppProto>,
     /// Which way the packet went.
@@ -235,6 +253,7 @@ impl<'a> Event<'a> {
             kind,
             app: None,
             app_also: None,
+            files: &[],
             app_proto: None,
             direction: None,
             flow: None,

@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::classification::category;
+use super::file::FileInfo;
 use super::record::{
     Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary, FlowTotals,
     Http, Kind,
@@ -55,6 +56,7 @@ impl Event<'_> {
             Kind::Alert(alert) => {
                 map.serialize_entry("alert", alert)?;
                 self.app_entry(map)?;
+                self.files_entry(map)?;
                 self.conversation(map)?;
             }
             Kind::Drop(drop) => {
@@ -64,6 +66,11 @@ impl Event<'_> {
                 entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
             }
             Kind::App(_) => self.app_entry(map)?,
+            Kind::File(file) => {
+                self.app_entry(map)?;
+                entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
+                map.serialize_entry("fileinfo", file)?;
+            }
             Kind::Flow(flow) => {
                 entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
                 map.serialize_entry("flow", flow)?;
@@ -90,6 +97,20 @@ impl Event<'_> {
         Ok(())
     }
 
+    /// The files of the transaction that an alert is about.
+    fn files_entry<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        let tx_id = self.tx_id.unwrap_or_default();
+        let files: Vec<_> = self
+            .files
+            .iter()
+            .map(|file| FileInfo { file, tx_id })
+            .collect();
+        map.serialize_entry("files", &files)
+    }
+
     /// What an alert says of its flow and packet.
     fn conversation<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
@@ -109,6 +130,7 @@ impl Kind<'_> {
             Self::Alert(_) => "alert",
             Self::Drop(_) => "drop",
             Self::App(name) => name,
+            Self::File(_) => "fileinfo",
             Self::Flow(_) => "flow",
             Self::Anomaly(_) => "anomaly",
             Self::Stats(_) => "stats",

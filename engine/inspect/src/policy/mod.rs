@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::detect::{Matcher, SignatureSet};
-use crate::rule::{self, Refusal, Signature, Variables};
+use crate::rule::{self, Attachments, Refusal, Signature, Variables};
 
 pub use document::{Document, Failure, GuestDocument, Mode, OnDrop, OpenOrClosed, PortDocument};
 pub use shield::Shield;
@@ -89,9 +89,10 @@ impl std::error::Error for PolicyError {}
 pub type RuleFile = (String, Vec<u8>);
 
 impl Policy {
-    /// Compiles `document` with the contents of the rule files it lists.
+    /// Compiles `document` with the contents of the rule files it lists, and of the files that those name.
     pub fn compile(document: &Document, files: &[RuleFile]) -> Result<Self, PolicyError> {
         let variables = document.variables()?;
+        let attachments = Attachments::new(files.iter().cloned());
         let mut signatures = Vec::new();
         let mut refused = Vec::new();
         for rule_set in &document.rule_sets {
@@ -104,7 +105,7 @@ impl Policy {
                         .ok_or_else(|| PolicyError::MissingFile(path.clone()))
                 })
                 .collect::<Result<Vec<_>, _>>()?;
-            let (loaded, not) = rule::load(&texts, &variables);
+            let (loaded, not) = rule::load_with(&texts, &variables, &attachments);
             signatures.extend(loaded);
             refused.extend(not);
         }

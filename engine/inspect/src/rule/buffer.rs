@@ -27,6 +27,8 @@ pub struct Buffer {
     pub to_client: Option<Stage>,
     /// More bytes may follow after that, until `complete` says no.
     pub grows: bool,
+    /// Offline too it is judged whenever it has grown, not in steps of a size.
+    pub at_once: bool,
     /// A transaction may have several, each inspected by itself.
     pub multiple: bool,
     /// Its bytes in one direction; `None` where the message has none, or no further one.
@@ -44,6 +46,7 @@ impl Buffer {
             to_server: Some(Stage::Complete),
             to_client: Some(Stage::Complete),
             grows: false,
+            at_once: false,
             multiple: false,
             extract,
             validate: |_| Ok(()),

@@ -3,9 +3,10 @@ use std::fmt;
 
 use crate::detect::{FlowView, PacketView};
 
-use crate::app::{Stage, Transaction};
+use crate::app::{HashKinds, Stage, Transaction};
 use crate::Direction;
 
+use super::file::FileTest;
 use super::number::Range;
 
 /// A condition on a packet's header.
@@ -64,6 +65,18 @@ impl TxTest {
     }
 }
 
+impl TxTest {
+    /// The hashes of files that it compares.
+    pub fn file_hashes(&self) -> HashKinds {
+        match &self.operand {
+            TxOperand::File(tests) => tests
+                .iter()
+                .fold(HashKinds::NONE, |kinds, test| kinds.or(test.hashes())),
+            _ => HashKinds::NONE,
+        }
+    }
+}
+
 /// What a transaction keyword compares with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(dead_code)]
@@ -80,6 +93,8 @@ pub enum TxOperand {
     Name(&'static str),
     /// Bytes.
     Bytes(Vec<u8>),
+    /// Conditions on one file.
+    File(Vec<FileTest>),
 }
 
 impl fmt::Debug for TxTest {

@@ -2,6 +2,7 @@
 use crate::app::{AppProto, AppSet};
 use crate::Direction;
 
+use super::attachment::Attachments;
 use super::buffer::{Buffer, Inspection, Number, Test, MAX_VARIABLES};
 use super::condition::{FlowbitTest, PacketTest, TxTest};
 use super::content::Content;
@@ -71,6 +72,9 @@ pub struct Draft {
     pub inspections: Vec<Inspection>,
     pub thresholds: Vec<Threshold>,
     pub noalert: bool,
+    /// The rule's file, and the files that rules name.
+    pub file: String,
+    pub attachments: Attachments,
     variables: Vec<(String, usize)>,
     active: Active,
     last_content: Option<Place>,
@@ -107,6 +111,8 @@ impl Draft {
             inspections: Vec::new(),
             thresholds: Vec::new(),
             noalert: action == Action::Pass,
+            file: String::new(),
+            attachments: Attachments::default(),
             variables: Vec::new(),
             active: Active::Payload,
             last_content: None,
@@ -121,6 +127,18 @@ impl Draft {
         self.need_apps(buffer.apps, buffer.name)?;
         self.active = Active::Named(buffer, Vec::new());
         Ok(())
+    }
+
+    /// The bytes of a file that the rule names by its path beside the rule's own.
+    ///
+    /// Errors: it was not handed in.
+    pub fn attachment(&self, keyword: &str, path: &str) -> Result<&[u8], Reason> {
+        self.attachments.get(&self.file, path).ok_or_else(|| {
+            Reason::bad_value(
+                keyword,
+                format!("there is no file '{path}' beside the rules"),
+            )
+        })
     }
 
     /// Makes payload what following conditions are about.

@@ -4,10 +4,12 @@
 //! the parentheses, `keyword` what stands between them into a `draft`, and `validate` turns a draft into a
 //! [`Signature`] or says what contradicts. Whatever is not evaluated is refused by name.
 mod address;
+mod attachment;
 pub(crate) mod buffer;
 mod condition;
 pub(crate) mod content;
 mod draft;
+mod file;
 pub(crate) mod group;
 mod header;
 mod keyword;
@@ -27,6 +29,7 @@ mod variables;
 use std::collections::hash_map::{Entry, HashMap};
 
 pub use address::AddressRange;
+pub use attachment::{wanted as wanted_attachments, Attachments};
 pub use keyword::supported as supported_keywords;
 pub use port::PortRange;
 pub use reason::{Reason, Refusal};
@@ -48,6 +51,15 @@ pub fn check(files: &[(String, Vec<u8>)]) -> (Vec<Signature>, Vec<Refusal>) {
 ///
 /// Of signatures with the same gid and sid the latest rev is loaded; the others are refused.
 pub fn load(files: &[(String, Vec<u8>)], variables: &Variables) -> (Vec<Signature>, Vec<Refusal>) {
+    load_with(files, variables, &Attachments::default())
+}
+
+/// The same, with the files that rules name.
+pub fn load_with(
+    files: &[(String, Vec<u8>)],
+    variables: &Variables,
+    attachments: &Attachments,
+) -> (Vec<Signature>, Vec<Refusal>) {
     let mut loaded: Vec<Signature> = Vec::new();
     let mut refused = Vec::new();
     let mut by_sid: HashMap<(u32, u32), usize> = HashMap::new();
@@ -59,7 +71,7 @@ pub fn load(files: &[(String, Vec<u8>)], variables: &Variables) -> (Vec<Signatur
                 sid,
                 reason,
             };
-            let signature = match read(file, &statement, variables) {
+            let signature = match read(file, &statement, variables, attachments) {
                 Ok(signature) => signature,
                 Err((sid, reason)) => {
                     refused.push(refuse(sid, reason));
@@ -108,6 +120,7 @@ fn read(
     file: &str,
     statement: &lexer::Statement,
     variables: &Variables,
+    attachments: &Attachments,
 ) -> Result<Signature, (Option<u32>, Reason)> {
     if statement.text.len() > lexer::MAX_RULE_BYTES {
         return Err((None, Reason::TooLong));
@@ -119,6 +132,8 @@ fn read(
         variables.check_ports(&parts.header.dst_ports)?;
         let options = lexer::options(parts.options)?;
         let mut draft = draft::Draft::new(parts.action, parts.protocol, parts.header);
+        draft.file = file.into();
+        draft.attachments = attachments.clone();
         options
             .iter()
             .try_for_each(|option| keyword::apply(&mut draft, option))?;

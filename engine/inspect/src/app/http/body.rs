@@ -4,6 +4,7 @@ use super::coding::{Bounds, Codings, Stopped};
 use super::connection::Settings;
 use super::events::{Events, HttpEvent};
 use super::transaction::Body;
+use crate::app::File;
 
 /// Bytes of a chunk's length line that are looked at; the rest of it is skipped.
 const CHUNK_LINE_BYTES: usize = 64;
@@ -56,24 +57,22 @@ pub(super) struct Target<'a> {
 pub(super) struct BodyReader {
     framing: Framing,
     codings: Option<Codings>,
-    depth: usize,
     /// Nothing more is kept: a bomb.
     muted: bool,
 }
 
 impl BodyReader {
-    pub(super) fn new(framing: Framing, codings: Option<Codings>, depth: usize) -> Self {
+    pub(super) fn new(framing: Framing, codings: Option<Codings>) -> Self {
         Self {
             framing,
             codings,
-            depth,
             muted: false,
         }
     }
 
     /// A body that begins with its first chunk's length.
-    pub(super) fn chunked(codings: Option<Codings>, depth: usize) -> Self {
-        Self::new(Framing::Chunked(Chunks::Length(Vec::new())), codings, depth)
+    pub(super) fn chunked(codings: Option<Codings>) -> Self {
+        Self::new(Framing::Chunked(Chunks::Length(Vec::new())), codings)
     }
 
     /// Takes bytes off `input` up to the body's end.
@@ -167,17 +166,18 @@ impl BodyReader {
 
     /// Bytes of the body proper.
     fn data(&mut self, bytes: &[u8], target: &mut Target<'_>) {
-        let (body, depth) = (&mut *target.body, self.depth);
+        let body = &mut *target.body;
         body.coded = body.coded.saturating_add(bytes.len() as u64);
+        let file = &mut body.file;
         if self.muted {
-            body.seen = body.seen.saturating_add(bytes.len() as u64);
+            file.skip(bytes.len() as u64);
             return;
         }
         let Some(codings) = &mut self.codings else {
-            store(body, bytes, depth);
+            file.append(bytes);
             return;
         };
-        let result = codings.push(bytes, target.events, &mut |piece| store(body, piece, depth));
+        let result = codings.push(bytes, target.events, &mut |piece| store(file, piece));
         self.stop(result);
     }
 
@@ -190,10 +190,20 @@ impl BodyReader {
 
     /// Says that no more bytes come.
     pub(super) fn finish(&mut self, target: &mut Target<'_>) {
-        let (body, depth) = (&mut *target.body, self.depth);
+        let file = &mut target.body.file;
         if let Some(codings) = &mut self.codings {
-            let result = codings.finish(target.events, &mut |piece| store(body, piece, depth));
+            let result = codings.finish(target.events, &mut |piece| store(file, piece));
             self.stop(result);
+        }
+        let ended = match &self.framing {
+            Framing::UntilClose | Framing::Length(0) => true,
+            Framing::Length(_) => false,
+            Framing::Chunked(chunks) => matches!(chunks, Chunks::LineEnd(0)),
+        };
+        if ended {
+            file.close();
+        } else {
+            file.truncate();
         }
         if let Framing::Chunked(Chunks::Length(line)) = &mut self.framing {
             line.clear();
@@ -202,6 +212,7 @@ impl BodyReader {
 
     /// Skips bytes that were never seen; what is left of `len` behind what could be skipped.
     pub(super) fn gap(&mut self, len: u64, target: &mut Target<'_>) -> (u64, Status) {
+        let skippable = self.is_skippable(&target.body.file);
         let left = match &mut self.framing {
             Framing::UntilClose => None,
             Framing::Length(left) | Framing::Chunked(Chunks::Data(left)) => Some(left),
@@ -209,8 +220,11 @@ impl BodyReader {
         };
         let lost = left.as_ref().map_or(len, |left| len.min(**left));
         target.body.coded = target.body.coded.saturating_add(lost);
-        target.body.seen = target.body.seen.saturating_add(lost);
-        target.body.lost = target.body.lost.saturating_add(lost);
+        if skippable {
+            target.body.file.skip(lost);
+        } else {
+            target.body.file.gap(lost);
+        }
         if lost > 0 {
             // No decoder goes on behind a hole.
             self.muted |= self.codings.take().is_some();
@@ -231,7 +245,7 @@ impl BodyReader {
 
     /// How many of the next bytes are body bytes that will not be kept.
     pub(super) fn skippable(&self, body: &Body) -> u64 {
-        if !self.muted && body.bytes.len() < self.depth {
+        if !self.is_skippable(&body.file) {
             return 0;
         }
         match &self.framing {
@@ -239,6 +253,10 @@ impl BodyReader {
             Framing::Length(left) | Framing::Chunked(Chunks::Data(left)) => *left,
             Framing::Chunked(_) => 0,
         }
+    }
+
+    fn is_skippable(&self, file: &File) -> bool {
+        self.muted || !file.wants_more()
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -253,13 +271,10 @@ impl Target<'_> {
     }
 }
 
-/// Keeps bytes up to the depth, counts them all; whether more would be kept.
-pub(super) fn store(body: &mut Body, bytes: &[u8], depth: usize) -> bool {
-    body.seen = body.seen.saturating_add(bytes.len() as u64);
-    let room = depth.saturating_sub(body.bytes.len());
-    body.bytes
-        .extend_from_slice(&bytes[..bytes.len().min(room)]);
-    body.bytes.len() < depth
+/// Appends bytes; whether more are wanted.
+fn store(file: &mut File, bytes: &[u8]) -> bool {
+    file.append(bytes);
+    file.wants_more()
 }
 
 /// What a Content-Encoding asks for.

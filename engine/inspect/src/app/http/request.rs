@@ -104,7 +104,7 @@ impl RequestReader {
                     if !self.line.read(&mut input) {
                         return;
                     }
-                    self.end_line(input, store, settings);
+                    self.end_line(input, store);
                 }
                 State::Headers | State::Trailer => {
                     if !self.line.read(&mut input) {
@@ -122,15 +122,12 @@ impl RequestReader {
     }
 
     /// A whole first line, or what the stream's end left of one; `behind` are the bytes after it.
-    fn end_line(&mut self, behind: &[u8], store: &mut Store, settings: &Settings) {
+    fn end_line(&mut self, behind: &[u8], store: &mut Store) {
         let text = self.line.text();
         if text.is_empty() {
             return;
         }
-        if !looks_like_request(text)
-            && !names_protocol(text)
-            && self.is_body_of_last(store, settings)
-        {
+        if !looks_like_request(text) && !names_protocol(text) && self.is_body_of_last(store) {
             return;
         }
         let Some(transaction) = store.open_next() else {
@@ -164,8 +161,7 @@ impl RequestReader {
     }
 
     /// Whether the line is taken as body of the request before it: it is no request, and that one has ended.
-    fn is_body_of_last(&mut self, store: &mut Store, settings: &Settings) -> bool {
-        let depth = settings.request_depth_bytes;
+    fn is_body_of_last(&mut self, store: &mut Store) -> bool {
         let ended = store
             .get(self.current)
             .is_some_and(|last| last.request.progress == Progress::Complete);
@@ -173,9 +169,7 @@ impl RequestReader {
             return false;
         };
         last.events.raise(HttpEvent::RequestBodyUnexpected);
-        let body = &mut last.request.body;
-        body.coded = body.coded.saturating_add(self.line.raw().len() as u64);
-        body::store(body, self.line.raw(), depth);
+        last.request.body.add_unframed(self.line.raw());
         true
     }
 
@@ -268,6 +262,7 @@ impl RequestReader {
         if left > 0 && self.state != State::Opaque {
             if let Some(transaction) = store.change(self.current) {
                 transaction.events.raise(HttpEvent::LostInGap);
+                transaction.request.body.file.truncate();
                 transaction.request.progress = Progress::Complete;
             }
             self.state = State::Lost;
@@ -287,7 +282,7 @@ impl RequestReader {
                     .iter()
                     .any(|byte| !byte.is_ascii_whitespace()) =>
             {
-                self.end_line(&[], store, settings);
+                self.end_line(&[], store);
                 if let Some(transaction) = store.change(self.current) {
                     transaction.events.raise(HttpEvent::RequestLineIncomplete);
                     transaction.request.progress = Progress::Complete;
@@ -563,7 +558,6 @@ fn body_of(transaction: &mut Transaction, settings: &Settings) -> Option<BodyRea
         request, events, ..
     } = transaction;
     let headers = &request.headers;
-    let depth = settings.request_depth_bytes;
     let encoding = framing_value(headers, "content-encoding").filter(|_| settings.decode_requests);
     let transfer = framing_value(headers, "transfer-encoding");
     let length = framing_value(headers, "content-length");
@@ -577,7 +571,7 @@ fn body_of(transaction: &mut Transaction, settings: &Settings) -> Option<BodyRea
         }
         if chunked {
             let codings = body::codings(encoding.as_deref(), settings, events);
-            return Some(BodyReader::chunked(codings, depth));
+            return Some(BodyReader::chunked(codings));
         }
     }
     let length = length?;
@@ -600,5 +594,5 @@ fn body_of(transaction: &mut Transaction, settings: &Settings) -> Option<BodyRea
         }
     };
     let codings = body::codings(encoding.as_deref(), settings, events);
-    Some(BodyReader::new(framing, codings, depth))
+    Some(BodyReader::new(framing, codings))
 }

@@ -92,8 +92,8 @@ impl ResponseReader {
                 State::Opaque => return None,
                 State::Lost if is_status_line(input) == Some(true) => self.state = State::Line,
                 State::Lost => return None,
-                State::Line => self.read_line(input, store, settings),
-                State::Junk => self.read_junk(input, store, settings),
+                State::Line => self.read_line(input, store),
+                State::Junk => self.read_junk(input, store),
                 State::Headers | State::Trailer => {
                     if !self.line.read(input) {
                         return None;
@@ -130,7 +130,7 @@ impl ResponseReader {
         }
     }
 
-    fn read_line(&mut self, input: &mut &[u8], store: &mut Store, settings: &Settings) {
+    fn read_line(&mut self, input: &mut &[u8], store: &mut Store) {
         let whole = self.line.read(input);
         let text = if whole {
             self.line.text()
@@ -147,23 +147,22 @@ impl ResponseReader {
             None if !whole && !overlong => {}
             _ => {
                 self.state = if whole { State::Line } else { State::Junk };
-                self.begin_junk(store, settings);
+                self.begin_junk(store);
                 self.line.reset();
             }
         }
     }
 
     /// Bytes that are no status line: all of an HTTP/0.9 response, or junk.
-    fn begin_junk(&mut self, store: &mut Store, settings: &Settings) {
+    fn begin_junk(&mut self, store: &mut Store) {
         if self.current.is_none() && self.answers_simple(store) {
             self.take_next(store);
             self.state = State::Body;
-            let depth = settings.response_depth_bytes;
-            self.body = Some(BodyReader::new(Framing::UntilClose, None, depth));
+            self.body = Some(BodyReader::new(Framing::UntilClose, None));
         } else {
             self.choose_for_junk(store);
         }
-        self.junk_bytes(store, settings);
+        self.junk_bytes(store);
     }
 
     /// Whether the next response answers an HTTP/0.9 request, and so has neither status line nor headers.
@@ -226,16 +225,16 @@ impl ResponseReader {
         }
     }
 
-    fn junk_bytes(&mut self, store: &mut Store, settings: &Settings) {
+    fn junk_bytes(&mut self, store: &mut Store) {
         let bytes = self.line.raw();
         let Some(transaction) = self.current.and_then(|id| store.change(id)) else {
             return;
         };
-        add_unframed(transaction, bytes, settings);
+        add_unframed(transaction, bytes);
         self.leave_finished(store);
     }
 
-    fn read_junk(&mut self, input: &mut &[u8], store: &mut Store, settings: &Settings) {
+    fn read_junk(&mut self, input: &mut &[u8], store: &mut Store) {
         let end = memchr::memchr(b'\n', input).map_or(input.len(), |at| at + 1);
         let (junk, rest) = input.split_at(end);
         *input = rest;
@@ -243,7 +242,7 @@ impl ResponseReader {
             self.choose_for_junk(store);
         }
         if let Some(transaction) = self.current.and_then(|id| store.change(id)) {
-            add_unframed(transaction, junk, settings);
+            add_unframed(transaction, junk);
         }
         if junk.ends_with(b"\n") {
             self.state = State::Line;
@@ -443,6 +442,7 @@ impl ResponseReader {
         if left > 0 && self.state != State::Opaque {
             if let Some(transaction) = self.current.or(self.last).and_then(|id| store.change(id)) {
                 transaction.events.raise(HttpEvent::LostInGap);
+                transaction.response.body.file.truncate();
                 transaction.response.progress = Progress::Complete;
             }
             self.forget();
@@ -464,7 +464,7 @@ impl ResponseReader {
                 if is_status_line(self.line.pending()) == Some(true) {
                     self.end_line(store);
                 } else {
-                    self.begin_junk(store, settings);
+                    self.begin_junk(store);
                 }
             }
             State::Headers | State::Trailer | State::SpaceLine => {
@@ -540,10 +540,8 @@ impl ResponseReader {
 }
 
 /// Body bytes that no framing announced.
-fn add_unframed(transaction: &mut Transaction, bytes: &[u8], settings: &Settings) {
-    let body = &mut transaction.response.body;
-    body.coded = body.coded.saturating_add(bytes.len() as u64);
-    body::store(body, bytes, settings.response_depth_bytes);
+fn add_unframed(transaction: &mut Transaction, bytes: &[u8]) {
+    transaction.response.body.add_unframed(bytes);
     transaction.response.progress = transaction.response.progress.max(Progress::Body);
 }
 
@@ -653,7 +651,6 @@ fn body_of(transaction: &mut Transaction, settings: &Settings) -> Option<BodyRea
         response, events, ..
     } = transaction;
     let headers = &response.headers;
-    let depth = settings.response_depth_bytes;
     let encoding = framing_value(headers, "content-encoding");
     let codings = body::codings(encoding.as_deref(), settings, events);
     if let Some(transfer) = framing_value(headers, "transfer-encoding") {
@@ -668,7 +665,7 @@ fn body_of(transaction: &mut Transaction, settings: &Settings) -> Option<BodyRea
             if !response.protocol.eq_ignore_ascii_case(b"HTTP/1.1") {
                 events.raise(HttpEvent::ResponseChunkedOldProto);
             }
-            return Some(BodyReader::chunked(codings, depth));
+            return Some(BodyReader::chunked(codings));
         }
     }
     let mut lengths = headers
@@ -686,7 +683,7 @@ fn body_of(transaction: &mut Transaction, settings: &Settings) -> Option<BodyRea
         {
             events.raise(HttpEvent::ResponseMultipartByteranges);
         }
-        return Some(BodyReader::new(Framing::UntilClose, codings, depth));
+        return Some(BodyReader::new(Framing::UntilClose, codings));
     };
     let length = content_length(&first.value);
     if lengths.any(|field| content_length(&field.value) != length) {
@@ -700,5 +697,5 @@ fn body_of(transaction: &mut Transaction, settings: &Settings) -> Option<BodyRea
             Framing::UntilClose
         }
     };
-    Some(BodyReader::new(framing, codings, depth))
+    Some(BodyReader::new(framing, codings))
 }

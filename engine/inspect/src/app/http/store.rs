@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::events::HttpEvent;
 use super::transaction::Transaction;
-use crate::app::{self, Head};
+use crate::app::{self, File, FileSettings};
 
 /// Open transactions, oldest first; ids are contiguous.
 #[derive(Debug)]
@@ -14,17 +14,20 @@ pub(super) struct Store {
     next_id: u64,
     limit: usize,
     touched: Range<u64>,
+    /// How the bodies of either side are kept.
+    files: [FileSettings; 2],
     /// More were opened than there is room for.
     pub(super) overflowed: bool,
 }
 
 impl Store {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, files: [FileSettings; 2]) -> Self {
         Self {
             open: VecDeque::new(),
             next_id: 0,
             limit: limit.max(1),
             touched: 0..0,
+            files,
             overflowed: false,
         }
     }
@@ -42,13 +45,12 @@ impl Store {
         let id = self.next_id;
         self.next_id += 1;
         self.touch(id);
-        self.open.push_back(Transaction {
-            head: Head {
-                id,
-                ..Head::default()
-            },
-            ..Transaction::default()
-        });
+        let [request, response] = &self.files;
+        let mut transaction = Transaction::default();
+        transaction.head.id = id;
+        transaction.request.body.file = File::open(&[], request);
+        transaction.response.body.file = File::open(&[], response);
+        self.open.push_back(transaction);
         self.open.back_mut()
     }
 

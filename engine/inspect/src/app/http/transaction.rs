@@ -5,7 +5,7 @@ use std::any::Any;
 use smallvec::SmallVec;
 
 use super::events::{Events, HttpEvent};
-use crate::app::{AppProto, Description, Head, Purpose};
+use crate::app::{AppProto, Description, File, Head, Purpose};
 use crate::Direction;
 
 pub use crate::app::Stage as Progress;
@@ -44,17 +44,21 @@ impl Headers {
     }
 }
 
-/// A message body, transfer and content codings removed, kept up to the inspection depth.
+/// A message body.
 #[derive(Clone, Debug, Default)]
 pub struct Body {
-    /// Decoded bytes from the body's start, at most the depth.
-    pub bytes: Vec<u8>,
-    /// Decoded bytes seen in all; more than `bytes.len()` once past the depth.
-    pub seen: u64,
+    /// It with transfer and content codings removed, as a file.
+    pub file: File,
     /// Bytes of the message body on the wire, gaps included, chunk framing left out.
     pub coded: u64,
-    /// Bytes that were lost to gaps, among `coded`.
-    pub lost: u64,
+}
+
+impl Body {
+    /// Adds bytes that no framing announced.
+    pub(super) fn add_unframed(&mut self, bytes: &[u8]) {
+        self.coded = self.coded.saturating_add(bytes.len() as u64);
+        self.file.append_behind(bytes);
+    }
 }
 
 /// The request side.
@@ -162,8 +166,7 @@ impl crate::app::Transaction for Transaction {
     }
 
     fn is_full(&self, direction: Direction) -> bool {
-        let body = self.body(direction);
-        body.seen > body.bytes.len() as u64
+        self.body(direction).file.is_full()
     }
 
     fn has_event(&self, name: &str) -> bool {
@@ -172,6 +175,14 @@ impl crate::app::Transaction for Transaction {
 
     fn events(&self) -> SmallVec<[&'static str; 2]> {
         self.events.iter().map(|event| event.name()).collect()
+    }
+
+    fn files(&self, direction: Direction) -> &[File] {
+        let body = &self.body(direction).file;
+        if body.seen == 0 {
+            return &[];
+        }
+        std::slice::from_ref(body)
     }
 
     fn describe(&self, _purpose: Purpose) -> Option<Description<'_>> {
@@ -197,8 +208,8 @@ impl crate::app::Transaction for Transaction {
         size_of::<Self>()
             + lines
             + blocks.into_iter().map(headers_bytes).sum::<usize>()
-            + request.body.bytes.capacity()
-            + response.body.bytes.capacity()
+            + request.body.file.heap_bytes()
+            + response.body.file.heap_bytes()
     }
 }
 

@@ -19,7 +19,7 @@ mod url;
 
 use smallvec::SmallVec;
 
-use super::file::{File, FileState};
+use super::file::{File, FileSettings, FileState};
 use super::lines::Line;
 use header::Parameter;
 use transfer::Transfer;
@@ -123,17 +123,17 @@ pub struct Message {
     /// The end of a line of a body that is not encoded: it belongs to a boundary that follows.
     line_end: SmallVec<[u8; 2]>,
     kept: usize,
-    depth: usize,
+    settings: FileSettings,
     decoded: Vec<u8>,
     events: SmallVec<[&'static str; 2]>,
     blind: bool,
 }
 
 impl Message {
-    /// A message of which nothing was read; at most `depth` bytes of each file are kept.
-    pub fn new(depth: usize) -> Self {
+    /// A message of which nothing was read.
+    pub fn new(settings: FileSettings) -> Self {
         Self {
-            depth,
+            settings,
             ..Self::default()
         }
     }
@@ -228,7 +228,7 @@ impl Message {
 
     /// Bytes of heap held, roughly.
     pub fn heap_bytes(&self) -> usize {
-        let files: usize = self.files.iter().map(|file| file.bytes.capacity()).sum();
+        let files: usize = self.files.iter().map(File::heap_bytes).sum();
         files
             + self.files.len() * size_of::<File>()
             + self.open.len() * MAX_BOUNDARY_BYTES
@@ -357,10 +357,7 @@ impl Message {
         if self.level == 1 {
             self.attachments.push(self.files.len());
         }
-        self.files.push(File {
-            name: name.value,
-            ..File::default()
-        });
+        self.files.push(File::open(&name.value, &self.settings));
     }
 
     fn begin_entity(&mut self, level: usize) {
@@ -424,12 +421,9 @@ impl Message {
             }
             return;
         };
-        let room = self.depth.saturating_sub(file.bytes.len());
-        let room = room.min(MAX_KEPT_BYTES.saturating_sub(self.kept));
-        let kept = &self.decoded[..self.decoded.len().min(room)];
-        file.bytes.extend_from_slice(kept);
-        file.seen += self.decoded.len() as u64;
-        self.kept += kept.len();
+        let before = file.bytes.len();
+        file.append_keeping(&self.decoded, MAX_KEPT_BYTES.saturating_sub(self.kept));
+        self.kept += file.bytes.len() - before;
     }
 
     /// Which open multipart's boundary follows the dashes, and whether it is its last.
@@ -470,7 +464,10 @@ impl Message {
             .take()
             .and_then(|at| self.files.get_mut(at))
         {
-            file.state = state;
+            match state {
+                FileState::Closed => file.close(),
+                _ => file.truncate(),
+            }
         }
     }
 }

@@ -3,7 +3,7 @@ use crate::app::lines::Lines;
 use proptest::prelude::*;
 
 fn read(bytes: &[u8]) -> Message {
-    let mut message = Message::new(1 << 20);
+    let mut message = Message::new(FileSettings::default());
     let mut lines = Lines::new(4096);
     let mut rest = bytes;
     while let Some(line) = lines.next(&mut rest) {

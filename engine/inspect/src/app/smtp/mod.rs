@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::lines::{Line, Lines};
 use super::mime::Message;
-use super::{Parser, Stage, Store, Touched, Transactions};
+use super::{FileSettings, Parser, Stage, Store, Touched, Transactions};
 use crate::Direction;
 use command::Command;
 pub use transaction::Transaction;
@@ -31,8 +31,6 @@ const MAX_RECIPIENTS: usize = 1024;
 const MAX_RECIPIENT_BYTES: usize = 64 << 10;
 /// Mails that are open at once.
 const MAX_TRANSACTIONS: usize = 256;
-/// Bytes of an attachment that are kept.
-const FILE_DEPTH_BYTES: usize = 1 << 20;
 
 /// All events there are.
 pub const EVENTS: &[&str] = &[
@@ -105,12 +103,14 @@ pub struct Connection {
     silent: bool,
     switched: bool,
     blind: bool,
+    files: FileSettings,
 }
 
 impl Connection {
     /// A connection of which nothing was seen.
-    pub fn new() -> Self {
+    pub fn new(files: FileSettings) -> Self {
         Self {
+            files,
             store: Store::new(MAX_TRANSACTIONS),
             lines: [Lines::new(MAX_LINE_BYTES), Lines::new(MAX_LINE_BYTES)],
             chunk_lines: Lines::new(MAX_LINE_BYTES),
@@ -274,7 +274,8 @@ impl Connection {
                 mail.head.complete();
             }
         }
-        self.change(|mail| mail.message = Some(Box::new(Message::new(FILE_DEPTH_BYTES))));
+        let files = self.files;
+        self.change(|mail| mail.message = Some(Box::new(Message::new(files))));
     }
 
     fn recipient(&mut self, address: &[u8]) {
@@ -334,9 +335,10 @@ impl Connection {
             self.silent = true;
         }
         self.chunked = true;
+        let files = self.files;
         self.change(|mail| {
             mail.message
-                .get_or_insert_with(|| Box::new(Message::new(FILE_DEPTH_BYTES)));
+                .get_or_insert_with(|| Box::new(Message::new(files)));
         });
         self.mode = Mode::Chunk { left, last };
     }
@@ -484,7 +486,7 @@ impl Connection {
 
 impl Default for Connection {
     fn default() -> Self {
-        Self::new()
+        Self::new(FileSettings::default())
     }
 }
 

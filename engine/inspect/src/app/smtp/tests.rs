@@ -5,7 +5,7 @@ use Direction::{ToClient, ToServer};
 
 /// Feeds a dialogue: lines that begin with `S: ` are the server's, others the client's, `\n` after each.
 fn talk(script: &[(Direction, &[u8])]) -> Connection {
-    let mut connection = Connection::new();
+    let mut connection = Connection::new(FileSettings::default());
     for (direction, bytes) in script {
         connection.feed(*direction, bytes);
     }
@@ -153,14 +153,14 @@ fn a_mail_that_never_ended_is_followed_by_another() {
 
 #[test]
 fn memory_stays_bounded_whatever_the_client_sends_ahead() {
-    let mut connection = Connection::new();
+    let mut connection = Connection::new(FileSettings::default());
     connection.feed(ToServer, b"DATA\r\n");
     for _ in 0..100 {
         connection.feed(ToServer, &[b'x'; 10_000]);
     }
     assert!(connection.is_blind());
     assert!(connection.heap_bytes() < 3 * MAX_EARLY_BYTES);
-    let mut connection = Connection::new();
+    let mut connection = Connection::new(FileSettings::default());
     for _ in 0..2 * MAX_WAITING {
         connection.feed(ToServer, b"RCPT TO:<aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa>\r\n");
     }
@@ -211,8 +211,8 @@ fn pieces() -> impl Strategy<Value = Vec<(Direction, Vec<u8>)>> {
 proptest! {
     #[test]
     fn any_splitting_gives_the_same_transactions(script in pieces(), size in 1usize..9) {
-        let mut whole = Connection::new();
-        let mut cut = Connection::new();
+        let mut whole = Connection::new(FileSettings::default());
+        let mut cut = Connection::new(FileSettings::default());
         for (direction, bytes) in &script {
             whole.feed(*direction, bytes);
             for piece in bytes.chunks(size) {
@@ -224,7 +224,7 @@ proptest! {
 
     #[test]
     fn any_bytes_and_gaps_stay_within_the_bound(script in pieces(), lost in 0u64..50) {
-        let mut connection = Connection::new();
+        let mut connection = Connection::new(FileSettings::default());
         for (at, (direction, bytes)) in script.iter().enumerate() {
             connection.feed(*direction, bytes);
             if at % 3 == 2 {

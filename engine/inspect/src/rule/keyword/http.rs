@@ -52,7 +52,6 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     sticky(&["http.protocol", "http_protocol"], &PROTOCOL),
     sticky(&["http.location"], &LOCATION),
     sticky(&["http.server"], &SERVER),
-    sticky(&["file.data", "file_data"], &FILE_DATA),
 ];
 
 const fn sticky(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
@@ -144,11 +143,6 @@ pub(super) static REQUEST_BODY: Buffer = Buffer {
 pub(super) static RESPONSE_BODY: Buffer = Buffer {
     grows: true,
     ..response("http.response_body", Stage::Body, body)
-};
-/// `file.data`.
-static FILE_DATA: Buffer = Buffer {
-    grows: true,
-    ..both("file.data", Stage::Body, body)
 };
 /// `http.header`.
 pub(super) static HEADER: Buffer = both(
@@ -264,11 +258,8 @@ fn body<'a>(
     _: &'a mut Vec<u8>,
 ) -> Option<&'a [u8]> {
     let tx = of::<http::Transaction>(view)?;
-    let body = match direction {
-        Direction::ToServer => &tx.request.body,
-        Direction::ToClient => &tx.response.body,
-    };
-    (index == 0 && !body.bytes.is_empty()).then_some(body.bytes.as_slice())
+    let bytes = &tx.body(direction).file.bytes;
+    (index == 0 && !bytes.is_empty()).then_some(bytes.as_slice())
 }
 
 /// `Name: value` of the `index`-th header.

@@ -6,6 +6,7 @@
 mod app;
 mod bytes;
 mod content;
+mod file;
 mod flow;
 mod http;
 mod meta;
@@ -26,6 +27,7 @@ const TABLES: &[&[Keyword]] = &[
     app::KEYWORDS,
     bytes::KEYWORDS,
     content::KEYWORDS,
+    file::KEYWORDS,
     flow::KEYWORDS,
     http::KEYWORDS,
     meta::KEYWORDS,
@@ -89,15 +91,7 @@ const UNSUPPORTED: &[&str] = &[
     "engine-event",
     "enip_command",
     "file.magic",
-    "file.name",
-    "fileext",
     "filemagic",
-    "filemd5",
-    "filename",
-    "filesha1",
-    "filesha256",
-    "filesize",
-    "filestore",
     "flow.age",
     "flow.bytes_toclient",
     "flow.bytes_toserver",

@@ -1,0 +1,60 @@
+//! What EVE says of a file.
+use std::fmt;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::text::Text;
+use crate::app::{File, FileState};
+
+/// The `fileinfo` object, also an element of an alert's `files`.
+#[derive(Clone, Copy, Debug)]
+pub struct FileInfo<'a> {
+    /// What it is about.
+    pub file: &'a File,
+    /// The transaction that carries it.
+    pub tx_id: u64,
+}
+
+impl Serialize for FileInfo<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let file = self.file;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("filename", &Text(&file.name))?;
+        map.serialize_entry("gaps", &(file.lost > 0))?;
+        let state = match file.state {
+            FileState::Open => "UNKNOWN",
+            FileState::Closed => "CLOSED",
+            FileState::Truncated => "TRUNCATED",
+        };
+        map.serialize_entry("state", state)?;
+        if let Some(md5) = &file.hashes.md5 {
+            map.serialize_entry("md5", &Hex(md5))?;
+        }
+        if let Some(sha1) = &file.hashes.sha1 {
+            map.serialize_entry("sha1", &Hex(sha1))?;
+        }
+        if let Some(sha256) = &file.hashes.sha256 {
+            map.serialize_entry("sha256", &Hex(sha256))?;
+        }
+        map.serialize_entry("stored", &false)?;
+        map.serialize_entry("size", &file.seen)?;
+        map.serialize_entry("tx_id", &self.tx_id)?;
+        map.end()
+    }
+}
+
+/// Bytes in lower-case hexadecimal.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for Hex<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,186 @@
+//! Files, of every protocol that carries some.
+use std::sync::Arc;
+
+use super::super::buffer::{Buffer, Test};
+use super::super::condition::{TxOperand, TxTest};
+use super::super::content::{self, Content};
+use super::super::draft::Draft;
+use super::super::file::{FileTest, HashKind};
+use super::super::lexer::unquote;
+use super::super::number::Range;
+use super::super::Reason;
+use super::{text, Keyword, Meaning};
+use crate::app::{AppProto, AppSet, Stage};
+
+pub(super) const KEYWORDS: &[Keyword] = &[
+    Keyword {
+        names: &["file.data", "file_data"],
+        meaning: Meaning::Sticky(&FILE_DATA),
+    },
+    Keyword {
+        names: &["file.name"],
+        meaning: Meaning::Sticky(&FILE_NAME),
+    },
+    Keyword {
+        names: &["filename"],
+        meaning: Meaning::Value(filename),
+    },
+    Keyword {
+        names: &["fileext"],
+        meaning: Meaning::Value(fileext),
+    },
+    Keyword {
+        names: &["filesize"],
+        meaning: Meaning::Value(filesize),
+    },
+    Keyword {
+        names: &["filemd5"],
+        meaning: Meaning::Value(|draft, keyword, value| hash(draft, keyword, value, HashKind::Md5)),
+    },
+    Keyword {
+        names: &["filesha1"],
+        meaning: Meaning::Value(|draft, keyword, value| {
+            hash(draft, keyword, value, HashKind::Sha1)
+        }),
+    },
+    Keyword {
+        names: &["filesha256"],
+        meaning: Meaning::Value(|draft, keyword, value| {
+            hash(draft, keyword, value, HashKind::Sha256)
+        }),
+    },
+    Keyword {
+        names: &["filestore"],
+        meaning: Meaning::Optional(filestore),
+    },
+];
+
+/// The protocols that carry files. FTP's are on its data connections; Suricata takes `alert ftp` too.
+pub(super) const CARRIERS: AppSet = AppSet::of(&[
+    AppProto::Http,
+    AppProto::Http2,
+    AppProto::Smtp,
+    AppProto::Ftp,
+    AppProto::FtpData,
+    AppProto::Smb,
+    AppProto::Nfs,
+]);
+
+/// Decoded bytes of each file.
+static FILE_DATA: Buffer = Buffer {
+    grows: true,
+    ..per_file("file.data", |view, direction, index, _| {
+        let file = view.files(direction).get(index as usize)?;
+        Some(&file.bytes)
+    })
+};
+
+static FILE_NAME: Buffer = Buffer {
+    at_once: true,
+    ..per_file("file.name", |view, direction, index, _| {
+        let file = view.files(direction).get(index as usize)?;
+        Some(&file.name)
+    })
+};
+
+/// A buffer of each file; files may be added until the message is complete.
+const fn per_file(name: &'static str, extract: super::super::buffer::Extract) -> Buffer {
+    Buffer {
+        to_server: Some(Stage::Headers),
+        to_client: Some(Stage::Headers),
+        grows: true,
+        multiple: true,
+        ..Buffer::both(name, CARRIERS, extract)
+    }
+}
+
+/// The pattern of `filename:[!]"text"`, which is looked for whatever its case.
+fn name_pattern(keyword: &str, value: &[u8], prefix: &[u8]) -> Result<Content, Reason> {
+    let (negated, value) = match value.strip_prefix(b"!") {
+        Some(rest) => (true, rest.trim_ascii_start()),
+        None => (false, value),
+    };
+    let text = unquote(value, true).unwrap_or(value);
+    let pattern = [prefix, &content::parse_pattern(keyword, text)?].concat();
+    let mut content = Content::new(pattern, negated);
+    content.needle = content.needle.without_case();
+    Ok(content)
+}
+
+fn filename(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let content = name_pattern(keyword, value, b"")?;
+    draft.push_to(&FILE_NAME, Test::Content(content))
+}
+
+fn fileext(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let mut content = name_pattern(keyword, value, b".")?;
+    content.endswith = true;
+    draft.push_to(&FILE_NAME, Test::Content(content))
+}
+
+fn filesize(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let range = Range::parse(value).map_err(|why| Reason::bad_value(keyword, why))?;
+    add(draft, keyword, FileTest::Size(range))
+}
+
+/// `filemd5:[!]list`, and its kin.
+fn hash(draft: &mut Draft, keyword: &str, value: &[u8], kind: HashKind) -> Result<(), Reason> {
+    let value = text(keyword, value)?.trim();
+    let path = value.strip_prefix('!').map(str::trim);
+    let list = draft.attachment(keyword, path.unwrap_or(value))?;
+    let list = kind
+        .read_list(list)
+        .map_err(|why| Reason::bad_value(keyword, why))?;
+    let test = FileTest::Hash {
+        kind,
+        list: Arc::new(list),
+        negated: path.is_some(),
+    };
+    add(draft, keyword, test)
+}
+
+/// `filestore[:direction[,scope]]`. Nothing is stored: a guest's files are not the appliance's to keep. What is
+/// left of it is the condition that there is a file.
+fn filestore(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let value = text(keyword, value)?;
+    let mut words = value.split(',').map(str::trim);
+    let direction = words.next().unwrap_or_default();
+    let known = ["", "request", "to_server", "response", "to_client", "both"];
+    let scope = words.next().unwrap_or_default();
+    if !known.contains(&direction)
+        || !["", "file", "tx", "ssn", "flow"].contains(&scope)
+        || words.next().is_some()
+    {
+        return Err(Reason::bad_value(keyword, format!("'{value}'")));
+    }
+    add(draft, keyword, FileTest::Exists)
+}
+
+/// Adds a condition on a file; all those of a signature are about one and the same.
+fn add(draft: &mut Draft, keyword: &str, test: FileTest) -> Result<(), Reason> {
+    draft.need_apps(CARRIERS, keyword)?;
+    let known = draft
+        .tx_tests
+        .iter_mut()
+        .find_map(|test| match &mut test.operand {
+            TxOperand::File(tests) => Some(tests),
+            _ => None,
+        });
+    if let Some(tests) = known {
+        tests.push(test);
+        return Ok(());
+    }
+    draft.tx_tests.push(TxTest {
+        keyword: "file",
+        sides: TxTest::EITHER,
+        holds: |transaction, direction, operand| match operand {
+            TxOperand::File(tests) => transaction
+                .files(direction)
+                .iter()
+                .any(|file| tests.iter().all(|test| test.holds(file))),
+            _ => false,
+        },
+        operand: TxOperand::File(vec![test]),
+    });
+    Ok(())
+}
