@@ -12,6 +12,7 @@ mod http;
 mod meta;
 mod packet;
 mod pcre;
+mod smb;
 mod transform;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ const TABLES: &[&[Keyword]] = &[
     meta::KEYWORDS,
     packet::KEYWORDS,
     pcre::KEYWORDS,
+    smb::KEYWORDS,
     transform::KEYWORDS,
 ];
 
@@ -187,12 +189,6 @@ const UNSUPPORTED: &[&str] = &[
     "sip.stat_code",
     "sip.stat_msg",
     "sip.uri",
-    "smb.named_pipe",
-    "smb.ntlmssp_domain",
-    "smb.ntlmssp_user",
-    "smb.share",
-    "smb_named_pipe",
-    "smb_share",
     "snmp.community",
     "snmp.pdu_type",
     "snmp.usm",
