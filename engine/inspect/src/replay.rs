@@ -1,7 +1,7 @@
 //! A capture, inspected offline with fresh state.
 use std::sync::Arc;
 
-use crate::detect::Thresholds;
+use crate::detect::SharedState;
 use crate::engine::{Arrival, Engine, EventSink, Settings};
 use crate::policy::Policy;
 use crate::wire::{decode_link, CaptureError, CaptureReader};
@@ -22,7 +22,7 @@ pub fn run(
     let mut engine = Engine::new(
         settings.clone(),
         policy.clone(),
-        Arc::new(Thresholds::default()),
+        Arc::new(SharedState::default()),
     );
     let mut arrival = Arrival::default();
     let mut torn = None;
@@ -39,6 +39,7 @@ pub fn run(
             now_ns: arrival.now_ns.max(record.timestamp_ns),
             wall_ns: record.timestamp_ns,
             number: Some(arrival.number.unwrap_or(0) + 1),
+            frame_bytes: record.original_bytes,
             truncated: (record.data.len() as u64) < u64::from(record.original_bytes),
             ..Arrival::default()
         };

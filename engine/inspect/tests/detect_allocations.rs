@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use inspect::app::http::{Progress, Transaction};
 use inspect::app::AppProto;
 use inspect::detect::{
-    Context, FlowState, FlowView, Matcher, PacketView, Scratch, Side, StreamView, TcpView,
-    Thresholds,
+    Context, FlowState, FlowView, Matcher, PacketView, Scratch, SharedState, Side, StreamView,
+    TcpView,
 };
 use inspect::rule::{self, Variables};
 use inspect::Direction;
@@ -65,6 +65,7 @@ fn evaluation_allocates_nothing_once_warm() {
         app: Some(AppProto::Http),
         app_done: true,
         stream_bytes: [0; 2],
+        age_s: 0,
     };
     let payload = b"a needle and no threat, another Needle and nothing else".repeat(8);
     let packet = PacketView {
@@ -83,15 +84,17 @@ fn evaluation_allocates_nothing_once_warm() {
         payload: &payload,
         in_stream: false,
         pseudo: false,
+        wire: None,
+        defragmented: false,
     };
-    let thresholds = Thresholds::default();
+    let shared = SharedState::default();
     let context = Context {
         now_ns: 0,
         flow: Some(&flow_view),
         packet: &packet,
         sides: &[Side::OFFLINE],
         at_once: true,
-        thresholds: &thresholds,
+        shared: &shared,
     };
     let stream = StreamView {
         offset: 0,

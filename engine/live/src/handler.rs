@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use inspect::detect::Thresholds;
+use inspect::detect::SharedState;
 use inspect::engine::{Arrival, Engine, FlowMark, GuestCounters, Outcome, Reason, Settings};
 use inspect::flow::FlowLimits;
 use inspect::policy::{Policy, Shield};
@@ -25,13 +25,13 @@ mod mark {
     pub const FORGET: u32 = 0x0800_0000;
 }
 
-/// A policy and the thresholds that count under it.
+/// A policy and what its workers share.
 #[derive(Debug)]
 pub struct Loaded {
     /// The policy.
     pub policy: Arc<Policy>,
     /// Its counters.
-    pub thresholds: Arc<Thresholds>,
+    pub shared: Arc<SharedState>,
 }
 
 impl Loaded {
@@ -40,7 +40,7 @@ impl Loaded {
         let policy = Policy::empty(&Variables::default());
         Self {
             policy: Arc::new(policy),
-            thresholds: Arc::default(),
+            shared: Arc::default(),
         }
     }
 }
@@ -167,7 +167,7 @@ impl PacketHandler {
             ..Settings::live(seed())
         };
         let loaded = policy.current();
-        let engine = Engine::new(settings, loaded.policy.clone(), loaded.thresholds.clone());
+        let engine = Engine::new(settings, loaded.policy.clone(), loaded.shared.clone());
         Self {
             engine,
             policy,
@@ -191,7 +191,7 @@ impl PacketHandler {
         let loaded = self.policy.current();
         if !Arc::ptr_eq(&loaded.policy, self.engine.policy()) {
             self.engine
-                .swap(loaded.policy.clone(), loaded.thresholds.clone());
+                .swap(loaded.policy.clone(), loaded.shared.clone());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use inspect::detect::Thresholds;
+use inspect::detect::SharedState;
 use inspect::policy::{Document, Policy, PolicyError};
 use nfqueue::{Decision, Handler, QueuedPacket};
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,7 @@ impl Inspector {
         };
         self.slot.swap(Loaded {
             policy: Arc::new(policy),
-            thresholds: Arc::new(Thresholds::default()),
+            shared: Arc::new(SharedState::default()),
         });
         Ok(report)
     }

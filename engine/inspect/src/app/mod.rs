@@ -2,13 +2,10 @@
 //!
 //! A protocol is a module with a [`Parser`] and a [`Transaction`], a line in [`parser_for`], a row in
 //! [`detect`]'s tables, and a table of keywords in `rule::keyword`.
-pub mod dcerpc;
 pub mod detect;
 pub mod http;
-pub mod smb;
 pub mod smtp;
 
-mod cursor;
 mod file;
 mod lines;
 mod mime;

@@ -2,7 +2,7 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::{http, smb, smtp};
+use super::{http, smtp};
 use super::{AppProto, FileSettings, Touched, Transactions};
 use crate::Direction;
 
@@ -89,7 +89,6 @@ pub fn parser_for(app: AppProto, _note: &[u8], settings: &Settings) -> Option<Bo
             hashes: settings.files.hashes,
             ..settings.http.clone()
         }))),
-        AppProto::Smb => Some(Box::new(smb::Connection::new(settings.files))),
         AppProto::Smtp => Some(Box::new(smtp::Connection::new(settings.files))),
         _ => None,
     }

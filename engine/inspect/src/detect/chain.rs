@@ -11,12 +11,15 @@ use crate::rule::buffer::{
     Operator, Test, MAX_VARIABLES,
 };
 use crate::rule::content::Content;
-use crate::rule::pcre::Pcre;
+use crate::rule::pcre::{Pcre, Variable};
 
 /// Steps one evaluation may take; Suricata's `inspection-recursion-limit`.
 const MAX_STEPS: u32 = 3_000;
 /// Bytes one evaluation may search through, over and over.
 const MAX_SEARCHED: usize = 64 << 20;
+
+/// Most bytes of a capture that are kept; Suricata's bound.
+const MAX_CAPTURE: usize = 0xffff;
 
 /// Digits of a number in text whose count is not given; Suricata's bound.
 const MAX_DIGITS: usize = 23;
@@ -43,17 +46,41 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// How often bounds cut evaluation short.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Expressions that exceeded PCRE2's limits.
+/// What evaluation leaves behind.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// How many expressions exceeded PCRE2's limits, ever.
     pub pcre: u64,
-    /// Chains that exceeded their steps.
+    /// How many chains exceeded their steps, ever.
     pub steps: u64,
+    /// The variables of the signature at hand, shared by its buffers.
+    variables: [u64; MAX_VARIABLES],
+    /// What its expressions captured.
+    pub(super) captured: Vec<(Variable, Vec<u8>)>,
+}
+
+impl Work {
+    /// Forgets what belongs to the signature before.
+    pub fn begin(&mut self) {
+        self.variables = [0; MAX_VARIABLES];
+        self.captured.clear();
+    }
+
+    fn capture(&mut self, variable: Variable, text: &[u8]) {
+        let text = text[..text.len().min(MAX_CAPTURE)].to_vec();
+        match self
+            .captured
+            .iter_mut()
+            .find(|(known, _)| *known == variable)
+        {
+            Some((_, known)) => *known = text,
+            None => self.captured.push((variable, text)),
+        }
+    }
 }
 
 /// Whether the chain `tests` holds on `subject`.
-pub fn holds(tests: &[Test], subject: Subject<'_>, limits: &mut Limits) -> bool {
+pub fn holds(tests: &[Test], subject: Subject<'_>, work: &mut Work) -> bool {
     if subject.beyond > 0 && !tests.iter().any(|test| may_reach(test, subject)) {
         return false;
     }
@@ -63,12 +90,11 @@ pub fn holds(tests: &[Test], subject: Subject<'_>, limits: &mut Limits) -> bool 
         prune: subject.beyond == 0 && !tests.iter().any(fills),
         steps: 0,
         searched: 0,
-        variables: [0; MAX_VARIABLES],
-        limits,
+        work,
     };
     let matched = matches!(run.follow(tests, Place::START), Outcome::Holds);
     if run.exhausted() {
-        run.limits.steps += 1;
+        run.work.steps += 1;
     }
     matched
 }
@@ -129,8 +155,7 @@ struct Run<'a, 'l> {
     prune: bool,
     steps: u32,
     searched: usize,
-    variables: [u64; MAX_VARIABLES],
-    limits: &'l mut Limits,
+    work: &'l mut Work,
 }
 
 impl<'a> Run<'a, '_> {
@@ -261,7 +286,10 @@ impl<'a> Run<'a, '_> {
         let mut from = 0;
         while let Ok(Some((start, end))) = self.match_at(pcre, subject, from) {
             match self.follow(rest, place.after(base + end, false)) {
-                Outcome::Holds => return Outcome::Holds,
+                Outcome::Holds => {
+                    self.captures(pcre, subject, from);
+                    return Outcome::Holds;
+                }
                 Outcome::Hopeless => return Outcome::Hopeless,
                 Outcome::Fails if !matters => return Outcome::Hopeless,
                 Outcome::Fails => from = start + 1,
@@ -284,8 +312,27 @@ impl<'a> Run<'a, '_> {
         match pcre.regex.find_at(subject, from) {
             Ok(found) => Ok(found.map(|found| (found.start(), found.end()))),
             Err(_) => {
-                self.limits.pcre += 1;
+                self.work.pcre += 1;
                 Err(())
+            }
+        }
+    }
+
+    /// Keeps what the groups of the match at or past `from` captured.
+    fn captures(&mut self, pcre: &Pcre, subject: &[u8], from: usize) {
+        if pcre.captures.is_empty() {
+            return;
+        }
+        let mut places = pcre.regex.capture_locations();
+        if !matches!(
+            pcre.regex.captures_read_at(&mut places, subject, from),
+            Ok(Some(_))
+        ) {
+            return;
+        }
+        for (group, variable) in &pcre.captures {
+            if let Some((start, end)) = places.get(*group) {
+                self.work.capture(*variable, &subject[start..end]);
             }
         }
     }
@@ -321,7 +368,7 @@ impl<'a> Run<'a, '_> {
     fn number(&self, number: Number) -> i64 {
         match number {
             Number::Fixed(fixed) => fixed,
-            Number::Variable(at) => self.variables[usize::from(at)] as i64,
+            Number::Variable(at) => self.work.variables[usize::from(at)] as i64,
         }
     }
 
@@ -358,7 +405,7 @@ impl<'a> Run<'a, '_> {
         };
         let value = match test.value {
             Number::Fixed(fixed) => fixed as u64,
-            Number::Variable(at) => self.variables[usize::from(at)],
+            Number::Variable(at) => self.work.variables[usize::from(at)],
         };
         let holds = match test.comparison {
             Comparison::Less => found < value,
@@ -399,7 +446,7 @@ impl<'a> Run<'a, '_> {
         let (value, after) = self.read(&extract.field, place)?;
         let value = value.checked_mul(extract.multiplier)?;
         let value = value.checked_next_multiple_of(extract.align.max(1))?;
-        self.variables[usize::from(extract.variable)] = value;
+        self.work.variables[usize::from(extract.variable)] = value;
         Some(Place {
             end: after,
             ordered: false,
@@ -418,7 +465,7 @@ impl<'a> Run<'a, '_> {
             Operator::Left => found.checked_shl(u32::try_from(value).ok()?)?,
             Operator::Right => found.checked_shr(u32::try_from(value).ok()?)?,
         };
-        self.variables[usize::from(math.variable)] = outcome;
+        self.work.variables[usize::from(math.variable)] = outcome;
         Some(Place {
             end: after,
             ordered: false,
@@ -434,7 +481,7 @@ impl<'a> Run<'a, '_> {
         };
         let most = base64.bytes.map_or(encoded.len(), |bytes| bytes as usize);
         let decoded = decode_base64(&encoded[..encoded.len().min(most)]);
-        !decoded.is_empty() && holds(&base64.tests, Subject::whole(&decoded), self.limits)
+        !decoded.is_empty() && holds(&base64.tests, Subject::whole(&decoded), self.work)
     }
 }
 

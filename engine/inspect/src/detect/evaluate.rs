@@ -1,13 +1,21 @@
 //! Conditions that do not look at buffers, and evaluation on packets and streams.
-use crate::rule::{FlowStateTest, PayloadScene, Protocol, Scene, Signature};
+use smallvec::SmallVec;
+
+use crate::rule::pcre::Life;
+use crate::rule::{Action, FlowStateTest, PayloadScene, Protocol, Scene, Signature, TagScope};
 use crate::Direction;
 
-use super::chain::{self, Limits, Subject};
+use super::chain::{self, Subject, Work};
+use super::hosts::Ends;
 use super::matcher::{Class, Compiled, Lane};
 use super::scratch::Scratch;
 use super::state::{Found, Scanning};
+use super::tag::{self, TagState};
 use super::threshold::Permit;
 use super::{Context, FlowState, Hit, Home, Matcher, Scope, StreamView, MAX_SIDES};
+
+/// Alerts for one packet and guest; the actions of further hits still hold. Suricata's default.
+const MAX_ALERTS: u32 = 15;
 
 impl Matcher {
     /// Evaluates signatures on the packet's header and payload.
@@ -79,16 +87,24 @@ impl Matcher {
         };
         scratch.hits.sort_by_key(order);
         let mut passing = [false; MAX_SIDES];
+        let mut alerts = [0; MAX_SIDES];
         scratch.hits.retain_mut(|hit| {
             let signature = &self.signatures[hit.signature as usize];
             let side = usize::from(hit.side);
             if passing[side] || !self.permitted(signature, hit, context) {
                 return false;
             }
-            if signature.action == crate::rule::Action::Pass {
+            self.tag(context, hit, flow);
+            flow.passed |= u8::from(signature.bypass) << side;
+            if signature.noalert && signature.action == Action::Alert {
+                return false;
+            }
+            if signature.action == Action::Pass {
                 passing[side] = true;
                 flow.passed |= u8::from(hit.scope == Scope::Flow) << side;
             }
+            alerts[side] += u32::from(hit.alert);
+            hit.alert &= alerts[side] <= MAX_ALERTS;
             true
         });
     }
@@ -96,9 +112,6 @@ impl Matcher {
     /// Applies `noalert` and the threshold to a hit; whether anything of it is left.
     fn permitted(&self, signature: &Signature, hit: &mut Hit, context: &Context<'_>) -> bool {
         hit.alert = !signature.noalert;
-        if signature.noalert && signature.action == crate::rule::Action::Alert {
-            return false;
-        }
         let guest = context
             .sides
             .get(usize::from(hit.side))
@@ -107,6 +120,7 @@ impl Matcher {
         for (number, threshold) in (0u8..).zip(&signature.thresholds) {
             let counter = (signature.key(), number, guest);
             match context
+                .shared
                 .thresholds
                 .count(threshold, counter, ends, context.now_ns)
             {
@@ -119,6 +133,40 @@ impl Matcher {
             }
         }
         true
+    }
+
+    /// Sets the tags of a signature that matched.
+    fn tag(&self, context: &Context<'_>, hit: &Hit, flow: &mut FlowState) {
+        let signature = &self.signatures[hit.signature as usize];
+        let key = signature.key();
+        for it in &signature.tags {
+            for ends in ends_of(context, 1 << hit.side) {
+                let host = match it.scope {
+                    TagScope::Flow => {
+                        let state = TagState::new(it, key, context.now_ns);
+                        tag::add(&mut flow.tags, state);
+                        continue;
+                    }
+                    TagScope::Source => ends.src,
+                    TagScope::Destination => ends.dst,
+                };
+                let hosts = &context.shared.hosts;
+                hosts.tag(host, ends.guest, it, key, context.now_ns);
+            }
+        }
+    }
+
+    /// Counts the packet for the tags on its flow and on its ends; whether it is to be logged.
+    ///
+    /// To be called once for every packet from the wire, after [`Matcher::finish`]. `frame_bytes`: its length
+    /// with its link header.
+    pub fn is_tagged(&self, context: &Context<'_>, flow: &mut FlowState, frame_bytes: u32) -> bool {
+        let mut found = tag::count(&mut flow.tags, frame_bytes, context.now_ns);
+        for ends in ends_of(context, u8::MAX) {
+            let hosts = &context.shared.hosts;
+            found |= hosts.is_tagged(&ends, frame_bytes, context.now_ns);
+        }
+        found
     }
 
     fn gather(&self, lane: &Lane, bytes: &[u8], base: u64, scratch: &mut Scratch) {
@@ -208,28 +256,34 @@ impl Matcher {
         for index in &candidates {
             let signature = &self.signatures[*index as usize];
             if signature.scene == Scene::Transaction {
-                self.hold_payload(*index, subject, flow, &mut scratch.limits);
+                self.hold_payload(*index, subject, flow, &mut scratch.work);
                 continue;
             }
             if !surroundings_fit(signature, context) {
                 continue;
             }
-            let sides = self.sides(*index, context, flow);
+            let sides = self.sides(*index, context, flow) & !scratch.hit_sides(*index);
             if sides == 0 {
                 continue;
             }
-            if !state_fits(signature, context, flow) {
+            let fitting = state_fits(signature, context, flow, scratch, sides);
+            if fitting == 0 {
                 if place == Where::Packet {
                     scratch.deferred.push(*index);
                 }
                 continue;
             }
-            if !on_payload(signature, context, subject, place, &mut scratch.limits) {
+            scratch.work.begin();
+            if !on_payload(signature, context, subject, place, &mut scratch.work)
+                || !buffers_fit(signature, context, &mut scratch.work)
+            {
                 continue;
             }
             let in_stream = place == Where::Stream;
             let scope = scope(signature, in_stream);
-            self.hit(*index, sides, scope, None, in_stream, flow, scratch);
+            self.hit(
+                context, *index, fitting, scope, None, in_stream, flow, scratch,
+            );
         }
         scratch.candidates.found = candidates;
     }
@@ -240,13 +294,13 @@ impl Matcher {
         index: u32,
         subject: Subject<'_>,
         flow: &mut FlowState,
-        limits: &mut Limits,
+        work: &mut Work,
     ) {
         let inspections = &self.signatures[index as usize].inspections;
         let held = inspections
             .iter()
-            .filter(|inspection| inspection.buffer.is_none())
-            .all(|inspection| chain::holds(&inspection.tests, subject, limits));
+            .filter(|inspection| inspection.is_payload())
+            .all(|inspection| chain::holds(&inspection.tests, subject, work));
         if held && !flow.payload_held.contains(&index) {
             flow.payload_held.push(index);
         }
@@ -256,6 +310,7 @@ impl Matcher {
     #[allow(clippy::too_many_arguments)]
     pub(super) fn hit(
         &self,
+        context: &Context<'_>,
         index: u32,
         sides: u8,
         scope: Scope,
@@ -269,10 +324,18 @@ impl Matcher {
             .flowbit_changes
             .iter()
             .for_each(|change| flow.change(*change));
-        signature
-            .flowint_changes
-            .iter()
-            .for_each(|change| flow.change_integer(change));
+        flow.change_integers(&signature.flowints);
+        for (variable, text) in scratch.work.captured.drain(..) {
+            match variable.life {
+                Life::Flow => flow.set_text(variable.name, &text),
+                Life::Packet => scratch.texts.push((variable.name, text)),
+            }
+        }
+        for change in &signature.host_changes {
+            for ends in ends_of(context, sides) {
+                context.shared.hosts.change(change, &ends, context.now_ns);
+            }
+        }
         for side in (0..MAX_SIDES as u8).filter(|side| sides & (1 << side) != 0) {
             let known =
                 |hit: &Hit| hit.signature == index && hit.side == side && hit.tx_id == tx_id;
@@ -364,7 +427,7 @@ fn on_payload(
     context: &Context<'_>,
     subject: Subject<'_>,
     place: Where,
-    limits: &mut Limits,
+    work: &mut Work,
 ) -> bool {
     let Scene::Packet { payload } = signature.scene else {
         return true;
@@ -383,16 +446,51 @@ fn on_payload(
         && signature
             .inspections
             .iter()
-            .all(|it| chain::holds(&it.tests, subject, limits))
+            .filter(|it| it.is_payload())
+            .all(|it| chain::holds(&it.tests, subject, work))
 }
 
-/// Whether the conditions on flow, protocol, header and the flow's state hold.
+/// Whether the conditions on the packet's own buffers hold.
+pub(super) fn buffers_fit(signature: &Signature, context: &Context<'_>, work: &mut Work) -> bool {
+    signature.inspections.iter().all(|inspection| {
+        let Some(buffer) = inspection.packet else {
+            return true;
+        };
+        let mut room = Vec::new();
+        let Some(bytes) = (buffer.extract)(context.packet, &mut room) else {
+            return false;
+        };
+        match inspection.transforms.split_first() {
+            None => chain::holds(&inspection.tests, Subject::whole(bytes), work),
+            Some(_) => {
+                let bytes = transformed(&inspection.transforms, bytes);
+                chain::holds(&inspection.tests, Subject::whole(&bytes), work)
+            }
+        }
+    })
+}
+
+fn transformed(transforms: &[crate::rule::Transform], bytes: &[u8]) -> Vec<u8> {
+    transforms.iter().fold(bytes.to_vec(), |bytes, transform| {
+        let mut out = Vec::new();
+        transform.apply(&bytes, &mut out);
+        out
+    })
+}
+
+/// The sides for which the conditions on flow, protocol, header and what is remembered hold.
 pub(super) fn conditions_hold(
     signature: &Signature,
     context: &Context<'_>,
     flow: &FlowState,
-) -> bool {
-    surroundings_fit(signature, context) && state_fits(signature, context, flow)
+    scratch: &Scratch,
+    sides: u8,
+) -> u8 {
+    if surroundings_fit(signature, context) {
+        state_fits(signature, context, flow, scratch, sides)
+    } else {
+        0
+    }
 }
 
 fn surroundings_fit(signature: &Signature, context: &Context<'_>) -> bool {
@@ -404,18 +502,58 @@ fn surroundings_fit(signature: &Signature, context: &Context<'_>) -> bool {
         })
 }
 
-/// Whether the flow's bits and integers are as they should be; a packet without a flow has none.
-fn state_fits(signature: &Signature, context: &Context<'_>, flow: &FlowState) -> bool {
-    let tests = &signature.flowbit_tests;
-    let bits_fit = tests
-        .iter()
-        .all(|test| test.bits.iter().any(|bit| flow.is_set(*bit)) != test.negated);
-    let integers_fit = signature
-        .flowint_tests
-        .iter()
-        .all(|test| flow.integer_fits(test));
-    let stateful = !tests.is_empty() || !signature.flowint_tests.is_empty();
-    bits_fit && integers_fit && (context.flow.is_some() || !stateful)
+/// The sides for which bits and variables are as they should be; a packet without a flow has none of a flow's.
+fn state_fits(
+    signature: &Signature,
+    context: &Context<'_>,
+    flow: &FlowState,
+    scratch: &Scratch,
+    sides: u8,
+) -> u8 {
+    let bits_fit = signature.flowbit_tests.iter().all(|test| {
+        let mut bits = test.bits.iter();
+        bits.any(|bit| flow.is_set(*bit) != test.negated)
+    });
+    let integers_fit = flow.integers_fit(&signature.flowints);
+    let texts_fit = signature.variable_tests.iter().all(|test| {
+        let name = test.variable.name;
+        let text = match test.variable.life {
+            Life::Flow => flow.text(name),
+            Life::Packet => scratch.text(name),
+        };
+        text.is_some_and(|text| test.needle.find(text).is_some())
+    });
+    let stateful = !signature.flowbit_tests.is_empty() || !signature.flowints.is_empty();
+    if !bits_fit || !integers_fit || !texts_fit || stateful && context.flow.is_none() {
+        return 0;
+    }
+    if signature.host_tests.is_empty() {
+        return sides;
+    }
+    let fits = |side: &u8| {
+        let ends = ends_of(context, 1 << side);
+        ends.into_iter().all(|ends| {
+            let mut tests = signature.host_tests.iter();
+            tests.all(|test| context.shared.hosts.fits(test, &ends, context.now_ns))
+        })
+    };
+    (0..MAX_SIDES as u8)
+        .filter(|side| sides & (1 << side) != 0)
+        .filter(fits)
+        .fold(0, |found, side| found | 1 << side)
+}
+
+/// The packet's ends, once for the guest of each of `sides`.
+fn ends_of(context: &Context<'_>, sides: u8) -> SmallVec<[Ends; MAX_SIDES]> {
+    let (src, dst) = (context.packet.src, context.packet.dst);
+    let all = context.sides.iter().take(MAX_SIDES).enumerate();
+    all.filter(|(at, _)| sides & (1 << at) != 0)
+        .map(|(_, side)| Ends {
+            guest: side.guest,
+            src,
+            dst,
+        })
+        .collect()
 }
 
 fn flow_fits(signature: &Signature, context: &Context<'_>) -> bool {
@@ -429,6 +567,9 @@ fn flow_fits(signature: &Signature, context: &Context<'_>) -> bool {
         Some(FlowStateTest::Stateless) | None => true,
     };
     state_fits
+        && test
+            .defragmented
+            .is_none_or(|wanted| wanted == context.packet.defragmented)
         && test
             .direction
             .is_none_or(|direction| direction == context.packet.direction)

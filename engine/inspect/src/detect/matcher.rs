@@ -6,6 +6,7 @@ use crate::app::{AppProto, HashKinds};
 use crate::rule::buffer::{Buffer, Inspection, Test};
 use crate::rule::content::{Content, FastPattern};
 use crate::rule::group::Group;
+use crate::rule::pcre::Life;
 use crate::rule::{
     Action, AddressRange, FlowbitChange, PayloadScene, PortRange, Scene, Signature, Transform,
     Variables,
@@ -93,6 +94,8 @@ pub(super) struct Compiled {
     pub(super) dst_ports: u32,
     /// Slot of each inspection, by direction; `u32::MAX` for payload.
     pub(super) slots: [Box<[u32]>; 2],
+    /// Its buffers are judged together: one fills a variable or captures what another one uses.
+    pub(super) joined: bool,
     /// One bit an inspection whose outcome may change when bytes follow.
     pub(super) sees_end: u64,
     /// A prefilter brings it up; it need not be looked at otherwise.
@@ -141,7 +144,7 @@ impl Matcher {
     pub fn compile(mut signatures: Vec<Signature>, variables: &Variables) -> Self {
         /// Tells matchers apart, so that flows notice a reload.
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        signatures.sort_by_key(evaluation_order);
+        signatures.sort_by_cached_key(evaluation_order);
         let mut compiler = Compiler::new(variables);
         for (index, signature) in (0u32..).zip(&signatures) {
             compiler.add(index, signature);
@@ -161,19 +164,67 @@ impl Matcher {
     }
 }
 
-/// Those that set flowbits before those that read them; then by action; then by priority.
-fn evaluation_order(signature: &Signature) -> (u8, Action, u8) {
-    let sets = signature
-        .flowbit_changes
-        .iter()
-        .any(|change| matches!(change, FlowbitChange::Set(_) | FlowbitChange::Toggle(_)));
-    let flowbits = match (sets, signature.flowbit_tests.is_empty()) {
+/// By action; then, of each kind of state, those that set it before those that read it; then by priority.
+///
+/// Source: the order in which Suricata 7 sorts signatures.
+fn evaluation_order(signature: &Signature) -> (Action, [u8; 6], u8) {
+    let rank = |sets: bool, reads: bool| match (sets, reads) {
         (true, true) => 0,
         (true, false) => 1,
-        (false, true) => 2,
-        (false, false) => 3,
+        (false, false) => 2,
+        (false, true) => 3,
     };
-    (flowbits, signature.action, signature.priority)
+    let flowbits = rank(
+        signature
+            .flowbit_changes
+            .iter()
+            .any(|change| matches!(change, FlowbitChange::Set(_) | FlowbitChange::Toggle(_))),
+        !signature.flowbit_tests.is_empty(),
+    );
+    let flowints = rank(
+        signature.flowints.iter().any(|step| !step.what.reads()),
+        signature.flowints.iter().any(|step| step.what.reads()),
+    );
+    let captures = |life| {
+        let tests = signature.inspections.iter().flat_map(|it| &it.tests);
+        let mut captures = tests.flat_map(|test| match test {
+            Test::Pcre(pcre) => pcre.captures.as_slice(),
+            _ => &[],
+        });
+        let mut wants = signature.variable_tests.iter();
+        rank(
+            captures.any(|(_, variable)| variable.life == life),
+            wants.any(|test| test.variable.life == life),
+        )
+    };
+    let hosts = |hostbits| {
+        let (changes, tests) = (&signature.host_changes, &signature.host_tests);
+        (
+            changes.iter().any(|it| it.hostbits == hostbits),
+            tests.iter().any(|it| it.hostbits == hostbits),
+        )
+    };
+    let (sets, reads) = hosts(true);
+    let hostbits = rank(sets, reads);
+    // Of xbits, those that read them come first.
+    let (sets, reads) = hosts(false);
+    let xbits = match (sets, reads) {
+        (false, true) => 0,
+        (false, false) => 1,
+        _ => 2,
+    };
+    (
+        signature.action,
+        [
+            flowbits,
+            flowints,
+            captures(Life::Flow),
+            captures(Life::Packet),
+            hostbits,
+            xbits,
+        ],
+        signature.priority,
+    )
 }
 
 struct Compiler<'v> {
@@ -270,6 +321,7 @@ impl<'v> Compiler<'v> {
             src_ports,
             dst_ports,
             slots,
+            joined: is_joined(signature),
             sees_end,
             patterned,
             key: signature.key(),
@@ -309,7 +361,7 @@ impl<'v> Compiler<'v> {
         signature: &Signature,
         chosen: Option<&Chosen<'_>>,
     ) -> bool {
-        let payload = signature.inspections.iter().find(|it| it.buffer.is_none());
+        let payload = signature.inspections.iter().find(|it| it.is_payload());
         let pattern = chosen.filter(|chosen| chosen.buffer.is_some());
         for direction in directions(signature) {
             if let Some(payload) = payload {
@@ -410,6 +462,20 @@ impl<'v> Compiler<'v> {
     }
 }
 
+/// Whether what one buffer leaves behind must be there when another one is judged.
+fn is_joined(signature: &Signature) -> bool {
+    signature.inspections.len() > 1
+        && signature
+            .inspections
+            .iter()
+            .flat_map(|it| &it.tests)
+            .any(|test| match test {
+                Test::ByteExtract(_) | Test::ByteMath(_) => true,
+                Test::Pcre(pcre) => !pcre.captures.is_empty(),
+                _ => false,
+            })
+}
+
 /// The directions that a signature's packets can travel in.
 fn directions(signature: &Signature) -> impl Iterator<Item = Direction> {
     let only = signature.flow.direction;
@@ -435,8 +501,9 @@ fn fast_pattern(signature: &Signature) -> Option<Chosen<'_>> {
                 .map(move |it| (inspection, it))
         })
     };
-    let in_place = |inspection: &Inspection| {
-        signature.scene != Scene::Transaction || inspection.buffer.is_some()
+    let in_place = |inspection: &Inspection| match signature.scene {
+        Scene::Transaction => inspection.buffer.is_some(),
+        _ => inspection.is_payload(),
     };
     let (inspection, content) = candidates()
         .find(|(inspection, it)| it.fast_pattern != FastPattern::Unsaid && in_place(inspection))

@@ -10,12 +10,16 @@
 //! evaluating; `chain` verifies their conditions exactly.
 mod address;
 mod address_index;
+mod bounded;
 mod chain;
 mod evaluate;
+mod hosts;
 mod matcher;
 mod prefilter;
 mod scratch;
+mod shared;
 mod state;
+mod tag;
 #[cfg(test)]
 mod tests;
 mod threshold;
@@ -24,8 +28,8 @@ mod view;
 
 pub use matcher::Matcher;
 pub use scratch::Scratch;
+pub use shared::SharedState;
 pub use state::{FlowState, TxState};
-pub use threshold::Thresholds;
 pub use view::{
     Context, FlowView, Home, IcmpView, PacketView, Side, SignatureSet, StreamView, TcpView,
 };

@@ -1,5 +1,5 @@
 //! The work space of one worker.
-use super::chain::Limits;
+use super::chain::Work;
 use super::Hit;
 
 /// Work space of one worker, reused for every packet; it stops growing once it has seen its largest input.
@@ -11,7 +11,9 @@ pub struct Scratch {
     pub(super) deferred: Vec<u32>,
     pub(super) buffers: Vec<SlotBuffer>,
     pub(super) spare: Vec<u8>,
-    pub(super) limits: Limits,
+    pub(super) work: Work,
+    /// What expressions captured of the packet at hand, by the hash of the variables' names.
+    pub(super) texts: Vec<(u64, Vec<u8>)>,
 }
 
 /// Signatures to be evaluated, each once.
@@ -50,6 +52,7 @@ impl Scratch {
     pub fn begin(&mut self) {
         self.hits.clear();
         self.deferred.clear();
+        self.texts.clear();
     }
 
     /// What was found since [`Scratch::begin`]; final once [`Matcher::finish`](super::Matcher::finish) ran.
@@ -57,9 +60,26 @@ impl Scratch {
         &self.hits
     }
 
+    /// The sides for which a signature matched this packet outside of transactions, one bit each.
+    pub(super) fn hit_sides(&self, signature: u32) -> u8 {
+        let mine = self
+            .hits
+            .iter()
+            .filter(|hit| hit.signature == signature && hit.tx_id.is_none());
+        mine.fold(0, |sides, hit| sides | 1 << hit.side)
+    }
+
+    /// What was captured last under a name.
+    pub(super) fn text(&self, name: u64) -> Option<&[u8]> {
+        let mut texts = self.texts.iter().rev();
+        texts
+            .find(|(known, _)| *known == name)
+            .map(|(_, text)| text.as_slice())
+    }
+
     /// How often PCRE2's limits and the step limit cut evaluation short, ever.
     pub fn limits_hit(&self) -> (u64, u64) {
-        (self.limits.pcre, self.limits.steps)
+        (self.work.pcre, self.work.steps)
     }
 }
 

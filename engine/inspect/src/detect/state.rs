@@ -1,8 +1,13 @@
 //! What detection remembers between packets.
 use smallvec::SmallVec;
 
-use crate::rule::{FlowbitChange, FlowintChange, FlowintTest, IntegerChange, IntegerTest};
+use crate::rule::{Amount, FlowbitChange, Flowint, FlowintStep};
 use crate::Direction;
+
+use super::tag::Tags;
+
+/// Most bytes of captures that one flow keeps.
+const MAX_TEXT_BYTES: usize = 64 << 10;
 
 /// What detection remembers of one transaction between packets.
 ///
@@ -76,6 +81,10 @@ pub struct FlowState {
     pub(super) bits: SmallVec<[u64; 4]>,
     /// The flow's integers, by the hash of their names.
     pub(super) integers: SmallVec<[(u64, u32); 2]>,
+    /// What expressions captured, by the hash of the variables' names.
+    texts: Vec<(u64, Box<[u8]>)>,
+    /// The flow's packets that are logged.
+    pub(super) tags: Tags,
     /// Signatures on addresses alone were evaluated, by direction.
     pub(super) addresses_done: [bool; 2],
     /// Signatures on the protocol alone were evaluated, by direction.
@@ -116,6 +125,8 @@ impl FlowState {
                 matcher,
                 bits: std::mem::take(&mut self.bits),
                 integers: std::mem::take(&mut self.integers),
+                texts: std::mem::take(&mut self.texts),
+                tags: std::mem::take(&mut self.tags),
                 ..Self::default()
             };
         }
@@ -125,31 +136,71 @@ impl FlowState {
         self.bits.contains(&bit)
     }
 
-    pub(super) fn integer_fits(&self, test: &FlowintTest) -> bool {
-        let found = self.integers.iter().find(|(name, _)| *name == test.name);
-        match (test.test, found) {
-            (IntegerTest::IsSet, found) => found.is_some(),
-            (IntegerTest::IsNotSet, found) => found.is_none(),
-            (IntegerTest::Compares(range), Some((_, value))) => range.holds((*value).into()),
-            (IntegerTest::Compares(_), None) => false,
+    /// Whether the conditions among `steps` hold.
+    pub(super) fn integers_fit(&self, steps: &[Flowint]) -> bool {
+        steps.iter().all(|step| {
+            let found = self.integer(step.name);
+            match step.what {
+                FlowintStep::IsSet => found.is_some(),
+                FlowintStep::IsNotSet => found.is_none(),
+                FlowintStep::Compares(wanted, negated, number) => {
+                    let number = self.amount(number);
+                    found.is_some_and(|found| (found.cmp(&number) == wanted) != negated)
+                }
+                FlowintStep::Set(_) | FlowintStep::Add(_) | FlowintStep::Subtract(_) => true,
+            }
+        })
+    }
+
+    /// Makes the changes among `steps`, in order.
+    pub(super) fn change_integers(&mut self, steps: &[Flowint]) {
+        for step in steps {
+            let before = self.integer(step.name).unwrap_or(0);
+            let value = match step.what {
+                FlowintStep::Set(number) => self.amount(number),
+                FlowintStep::Add(number) => before.wrapping_add(self.amount(number)),
+                FlowintStep::Subtract(number) => before.wrapping_sub(self.amount(number)),
+                FlowintStep::IsSet | FlowintStep::IsNotSet | FlowintStep::Compares(..) => continue,
+            };
+            self.set_integer(step.name, value);
         }
     }
 
-    pub(super) fn change_integer(&mut self, change: &FlowintChange) {
-        let known = self
-            .integers
-            .iter()
-            .position(|(name, _)| *name == change.name);
-        let at = known.unwrap_or_else(|| {
-            self.integers.push((change.name, 0));
-            self.integers.len() - 1
-        });
-        let value = &mut self.integers[at].1;
-        *value = match change.how {
-            IntegerChange::Set(amount) => amount,
-            IntegerChange::Add(amount) => value.saturating_add(amount),
-            IntegerChange::Subtract(amount) => value.saturating_sub(amount),
-        };
+    fn amount(&self, amount: Amount) -> u32 {
+        match amount {
+            Amount::Fixed(number) => number,
+            Amount::Of(name) => self.integer(name).unwrap_or(0),
+        }
+    }
+
+    fn integer(&self, name: u64) -> Option<u32> {
+        let mut integers = self.integers.iter();
+        integers
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value)
+    }
+
+    fn set_integer(&mut self, name: u64, value: u32) {
+        match self.integers.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => self.integers.push((name, value)),
+        }
+    }
+
+    /// Keeps what an expression captured, as long as all of it together stays within the bound.
+    pub(super) fn set_text(&mut self, name: u64, text: &[u8]) {
+        self.texts.retain(|(known, _)| *known != name);
+        let held: usize = self.texts.iter().map(|(_, text)| text.len()).sum();
+        if held + text.len() <= MAX_TEXT_BYTES {
+            self.texts.push((name, text.into()));
+        }
+    }
+
+    pub(super) fn text(&self, name: u64) -> Option<&[u8]> {
+        let mut texts = self.texts.iter();
+        texts
+            .find(|(known, _)| *known == name)
+            .map(|(_, text)| &**text)
     }
 
     pub(super) fn change(&mut self, change: FlowbitChange) {

@@ -13,7 +13,7 @@ struct Scene {
     flow: FlowView,
     state: FlowState,
     scratch: Scratch,
-    thresholds: Thresholds,
+    shared: SharedState,
     sides: Vec<Side<'static>>,
     at_once: bool,
     now_ns: u64,
@@ -42,10 +42,11 @@ impl Scene {
                 app: None,
                 app_done: false,
                 stream_bytes: [0; 2],
+                age_s: 0,
             },
             state: FlowState::default(),
             scratch: Scratch::default(),
-            thresholds: Thresholds::default(),
+            shared: SharedState::default(),
             sides: vec![Side::OFFLINE],
             at_once: true,
             now_ns: 0,
@@ -86,6 +87,8 @@ impl Scene {
             payload,
             in_stream: false,
             pseudo: false,
+            wire: None,
+            defragmented: false,
         }
     }
 
@@ -101,7 +104,7 @@ impl Scene {
             packet,
             sides: &self.sides,
             at_once: self.at_once,
-            thresholds: &self.thresholds,
+            shared: &self.shared,
         };
         self.scratch.begin();
         act(&self.matcher, &context, &mut self.state, &mut self.scratch);
@@ -127,6 +130,8 @@ impl Scene {
     fn stream(&mut self, direction: Direction, offset: u64, bytes: &[u8], seen: usize) -> Vec<u32> {
         let packet = PacketView {
             pseudo: true,
+            wire: None,
+            defragmented: false,
             ..self.packet_view(direction, b"")
         };
         let view = StreamView {
@@ -143,6 +148,8 @@ impl Scene {
     fn transaction(&mut self, direction: Direction, tx: &mut Transaction) -> Vec<u32> {
         let packet = PacketView {
             pseudo: true,
+            wire: None,
+            defragmented: false,
             ..self.packet_view(direction, b"")
         };
         sids(self.inspect(&packet, |matcher, context, flow, scratch| {
@@ -423,9 +430,9 @@ fn a_second_transaction_is_inspected_like_the_first() {
 fn flowbits_are_set_only_by_whole_matches_and_read_after_they_are_set() {
     let mut scene = Scene::new(
         r#"
-        drop tcp any any -> any any (content:"b"; flowbits:isset,seen; sid:2;)
+        alert tcp any any -> any any (content:"b"; flowbits:isset,seen; priority:1; sid:2;)
         alert tcp any any -> any any (content:"a"; content:"!"; flowbits:set,seen; flowbits:noalert; sid:1;)
-        alert tcp any any -> any any (content:"c"; flowbits:isnotset,seen|other; sid:3;)
+        alert tcp any any -> any any (content:"c"; flowbits:isnotset,seen; sid:3;)
         alert tcp any any -> any any (content:"u"; flowbits:unset,seen; sid:4;)
         "#,
     );
@@ -581,6 +588,8 @@ fn a_pseudo_packet_is_not_one_from_the_wire() {
     assert_eq!(scene.packet(UP, b""), [1]);
     let packet = PacketView {
         pseudo: true,
+        wire: None,
+        defragmented: false,
         ..scene.packet_view(UP, b"")
     };
     let hits = scene.inspect(&packet, |m, c, f, s| m.packet(c, f, s));
@@ -616,9 +625,9 @@ fn a_packet_sees_the_flowbit_that_its_own_stream_set() {
 fn a_flows_integers_count_and_compare() {
     let mut scene = Scene::new(
         r#"
-        alert tcp any any -> any any (content:"x"; flowint:n,+,1; sid:1;)
-        alert tcp any any -> any any (content:"y"; flowint:n,>=,2; sid:2;)
-        alert tcp any any -> any any (content:"y"; flowint:n,isnotset; sid:3;)
+        alert tcp any any -> any any (content:"x"; flowint:nn,+,1; sid:1;)
+        alert tcp any any -> any any (content:"y"; flowint:nn,>=,2; sid:2;)
+        alert tcp any any -> any any (content:"y"; flowint:nn,isnotset; sid:3;)
         "#,
     );
     assert_eq!(scene.stream(UP, 0, b"y", 0), [3]);

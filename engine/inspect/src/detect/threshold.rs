@@ -1,9 +1,10 @@
 //! Thresholds: how often a signature may speak.
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use crate::rule::threshold::{Threshold, ThresholdKind, Track};
+
+use super::bounded::{Bounded, Entry};
 
 /// Counters kept by default.
 const DEFAULT_MAX_ENTRIES: usize = 65_536;
@@ -29,17 +30,26 @@ struct Key {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct Counter {
     since_ns: u64,
     until_ns: u64,
     count: u32,
 }
 
+impl Entry for Counter {
+    fn since_ns(&self) -> u64 {
+        self.since_ns
+    }
+
+    fn until_ns(&self) -> u64 {
+        self.until_ns
+    }
+}
+
 /// The counters behind `threshold` and `detection_filter`, shared by all workers and bounded.
 #[derive(Debug)]
 pub struct Thresholds {
-    entries: Mutex<HashMap<Key, Entry>>,
-    max_entries: usize,
+    entries: Mutex<Bounded<Key, Counter>>,
 }
 
 impl Default for Thresholds {
@@ -52,8 +62,7 @@ impl Thresholds {
     /// At most `max_entries` counters; past that the ones that ran out go first, then the oldest.
     pub fn new(max_entries: usize) -> Self {
         Self {
-            entries: Mutex::default(),
-            max_entries: max_entries.max(1),
+            entries: Mutex::new(Bounded::new(max_entries)),
         }
     }
 
@@ -80,16 +89,13 @@ impl Thresholds {
         };
         // A worker that panicked leaves counts behind, not broken invariants.
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= self.max_entries && !entries.contains_key(&key) {
-            make_room(&mut entries, now_ns);
-        }
         let period_ns = u64::from(threshold.seconds) * NS_PER_S;
-        let fresh = Entry {
+        let fresh = Counter {
             since_ns: now_ns,
             until_ns: now_ns.saturating_add(period_ns),
             count: 0,
         };
-        let entry = entries.entry(key).or_insert(fresh);
+        let entry = entries.entry(key, fresh, now_ns);
         if now_ns.saturating_sub(entry.since_ns) >= period_ns {
             *entry = fresh;
         }
@@ -98,7 +104,7 @@ impl Thresholds {
     }
 }
 
-fn permit(threshold: &Threshold, entry: &mut Entry) -> Permit {
+fn permit(threshold: &Threshold, entry: &mut Counter) -> Permit {
     let (count, limit) = (entry.count, threshold.count);
     match threshold.kind {
         ThresholdKind::Limit if count <= limit => Permit::Alert,
@@ -111,24 +117,6 @@ fn permit(threshold: &Threshold, entry: &mut Entry) -> Permit {
         ThresholdKind::Both if count > limit => Permit::Silent,
         ThresholdKind::DetectionFilter if count > limit => Permit::Alert,
         _ => Permit::Nothing,
-    }
-}
-
-/// Drops what ran out, or else the older half.
-fn make_room(entries: &mut HashMap<Key, Entry>, now_ns: u64) {
-    let before = entries.len();
-    entries.retain(|_, entry| entry.until_ns > now_ns);
-    if entries.len() == before {
-        let mut ages: Vec<_> = entries.values().map(|entry| entry.since_ns).collect();
-        let middle = ages.len() / 2;
-        let (_, median, _) = ages.select_nth_unstable(middle);
-        let median = *median;
-        let mut room = before / 2 + 1;
-        entries.retain(|_, entry| {
-            let goes = room > 0 && entry.since_ns <= median;
-            room -= usize::from(goes);
-            !goes
-        });
     }
 }
 

@@ -8,7 +8,7 @@ use crate::rule::buffer::Inspection;
 use crate::Direction;
 
 use super::chain::{self, Subject};
-use super::evaluate::conditions_hold;
+use super::evaluate::{buffers_fit, conditions_hold};
 use super::matcher::{Slot, PAYLOAD};
 use super::scratch::{Candidates, Scratch, SlotBuffer, SlotState};
 use super::state::{Pending, Scanned, SideState, TxState};
@@ -204,7 +204,15 @@ impl Matcher {
         if sides == 0 {
             return Verdict::Fails;
         }
-        if waiting.held == 0 && !conditions_hold(signature, context, flow) {
+        scratch.work.begin();
+        if compiled.joined {
+            waiting.held = 0;
+        }
+        let mut sides = sides;
+        if waiting.held == 0 {
+            sides = conditions_hold(signature, context, flow, scratch, sides);
+        }
+        if sides == 0 || waiting.held == 0 && !buffers_fit(signature, context, &mut scratch.work) {
             return if compiled.patterned {
                 Verdict::Fails
             } else {
@@ -214,7 +222,7 @@ impl Matcher {
         let slots = &compiled.slots[scene.direction as usize];
         for (at, inspection) in signature.inspections.iter().enumerate() {
             let bit = 1u64 << at;
-            if waiting.held & bit != 0 {
+            if waiting.held & bit != 0 || inspection.packet.is_some() {
                 continue;
             }
             let verdict = match slots[at] {
@@ -240,6 +248,7 @@ impl Matcher {
         flow.payload_held.retain(|held| *held != waiting.signature);
         state.fired.push((compiled.key, scene.direction, sides));
         self.hit(
+            context,
             waiting.signature,
             sides,
             Scope::Flow,
@@ -272,7 +281,7 @@ impl Matcher {
         let Scratch {
             buffers,
             spare,
-            limits,
+            work,
             ..
         } = scratch;
         let buffer = &mut buffers[index as usize];
@@ -289,7 +298,7 @@ impl Matcher {
             }
             each_instance(slot, scene, buffer, spare, |_, bytes| {
                 let nothing = slot.buffer.grows && bytes.is_empty();
-                !nothing && chain::holds(&inspection.tests, Subject::whole(bytes), limits)
+                !nothing && chain::holds(&inspection.tests, Subject::whole(bytes), work)
             })
         } else {
             let mut unused = Vec::new();
@@ -303,7 +312,7 @@ impl Matcher {
             if !settled && !is_worth_a_look(slot, bytes.len(), sees_end, scene, waiting) {
                 return Verdict::Waits;
             }
-            chain::holds(&inspection.tests, Subject::whole(bytes), limits)
+            chain::holds(&inspection.tests, Subject::whole(bytes), work)
         };
         match (holds, settled) {
             (true, _) => Verdict::Holds,

@@ -2,6 +2,7 @@
 use std::net::IpAddr;
 
 use crate::app::AppProto;
+use crate::wire::Packet;
 use crate::Direction;
 
 /// What is known of a packet's flow when the packet is inspected.
@@ -25,6 +26,8 @@ pub struct FlowView {
     pub app_done: bool,
     /// Stream bytes sent so far, gaps included, by direction (`to_server` first).
     pub stream_bytes: [u64; 2],
+    /// Whole seconds since its first packet.
+    pub age_s: u32,
 }
 
 /// The TCP header's fields that signatures test.
@@ -87,6 +90,10 @@ pub struct PacketView<'a> {
     pub in_stream: bool,
     /// Not a packet from the wire: packet-only signatures pass it by.
     pub pseudo: bool,
+    /// The packet as decoded; `None` where it is pseudo.
+    pub wire: Option<&'a Packet<'a>>,
+    /// It was put together from fragments.
+    pub defragmented: bool,
 }
 
 /// Bytes of one direction of a stream.
@@ -194,5 +201,5 @@ pub struct Context<'a> {
     /// Inline: judge growing bodies now. Offline detection waits until a body is complete or large.
     pub at_once: bool,
     /// Shared by all workers.
-    pub thresholds: &'a super::Thresholds,
+    pub shared: &'a super::SharedState,
 }

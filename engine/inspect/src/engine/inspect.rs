@@ -141,7 +141,7 @@ impl Desk {
         if sides == 0 || (0..sides).all(|side| flow.data.detect.passed(side)) {
             return Step::Done(Outcome::default());
         }
-        let Some(view) = packet_view(packet, lookup.direction) else {
+        let Some(view) = packet_view(packet, lookup.direction, arrival.defragmented) else {
             return Step::Done(Outcome::default());
         };
         let scene = Scene {
@@ -337,10 +337,10 @@ impl Desk {
         if let Some(layer) = flow.data.udp.as_deref_mut() {
             layer.detect_app(direction, scene.view.payload, ports, &self.settings.app);
         }
-        let flow_view = flow_view(flow);
+        let flow_view = flow_view(flow, scene.arrival);
         let parties = parties(flow, scene.arrival);
         let policy = self.policy.clone();
-        let thresholds = self.thresholds.clone();
+        let shared = self.shared.clone();
         let sides: SmallVec<[Side<'_>; MAX_SIDES]> = flow
             .data
             .sides
@@ -357,11 +357,11 @@ impl Desk {
             .collect();
         let context = Context {
             now_ns: scene.arrival.now_ns,
-            flow: Some(&flow_view),
+            flow: has_flows(scene.view.ip_proto).then_some(&flow_view),
             packet: scene.view,
             sides: &sides,
             at_once: self.settings.inline,
-            thresholds: &thresholds,
+            shared: &shared,
         };
         let Conversation {
             tcp, udp, detect, ..
@@ -393,7 +393,16 @@ impl Desk {
         policy
             .matcher
             .finish(&context, &mut flow.data.detect, &mut self.scratch);
+        let tagged = !scene.view.pseudo
+            && policy.matcher.is_tagged(
+                &context,
+                &mut flow.data.detect,
+                scene.arrival.frame_bytes.max(scene.ip_len),
+            );
         drop(sides);
+        if tagged {
+            self.report_packet(scene, &flow.data, sink);
+        }
 
         for agreement in expected {
             self.agreements.add(flow, agreement, scene.arrival.now_ns);
@@ -571,6 +580,15 @@ fn is_ignored_by_receiver(
         .expected_seq(view.direction.reverse())
         .is_none();
     !view.payload.is_empty() && (tcp.has(flags::SYN) || opening && unanswered)
+}
+
+/// Whether packets of an IP protocol belong to flows, as far as signatures are concerned. Suricata knows no flow of
+/// other protocols (GRE, IP in IP, …).
+fn has_flows(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        proto::TCP | proto::UDP | proto::ICMP | proto::ICMPV6 | proto::SCTP | proto::ESP
+    )
 }
 
 fn is_first_syn(packet: &Packet<'_>) -> bool {

@@ -20,7 +20,7 @@ mod views;
 use std::sync::Arc;
 
 use crate::app::{self, HashKinds};
-use crate::detect::{Scratch, Thresholds};
+use crate::detect::{Scratch, SharedState};
 use crate::flow::{FlowLimits, FlowTable};
 use crate::policy::Policy;
 use crate::stream::StreamConfig;
@@ -108,8 +108,12 @@ pub struct Arrival {
     pub source_mac: Option<[u8; 6]>,
     /// Its number in the capture, from 1.
     pub number: Option<u64>,
+    /// The frame's length, link header included; 0: not known.
+    pub frame_bytes: u32,
     /// The copy is shorter than the packet.
     pub truncated: bool,
+    /// It was put together from fragments; the engine sets this itself.
+    pub defragmented: bool,
     /// The transport checksum is meant to be right (not left to hardware), so a wrong one tells something.
     pub verify_checksum: bool,
 }
@@ -158,7 +162,7 @@ pub struct Engine {
 struct Desk {
     settings: Settings,
     policy: Arc<Policy>,
-    thresholds: Arc<Thresholds>,
+    shared: Arc<SharedState>,
     scratch: Scratch,
     agreements: expected::Agreements,
     line: Vec<u8>,
@@ -166,8 +170,8 @@ struct Desk {
 }
 
 impl Engine {
-    /// An engine without flows. `thresholds` is shared by all workers.
-    pub fn new(settings: Settings, policy: Arc<Policy>, thresholds: Arc<Thresholds>) -> Self {
+    /// An engine without flows. `shared` is shared by all workers.
+    pub fn new(settings: Settings, policy: Arc<Policy>, shared: Arc<SharedState>) -> Self {
         let overlaps = if settings.inline {
             DefragPolicy::Strict
         } else {
@@ -182,7 +186,7 @@ impl Engine {
             desk: Desk {
                 settings,
                 policy,
-                thresholds,
+                shared,
                 scratch: Scratch::default(),
                 agreements: expected::Agreements::default(),
                 line: Vec::new(),
@@ -193,13 +197,13 @@ impl Engine {
 
     /// Runs another policy from the next packet on; every flow is armed anew when it is next seen.
     ///
-    /// Its thresholds count from nothing: they are keyed by its own signature numbers.
-    pub fn swap(&mut self, policy: Arc<Policy>, thresholds: Arc<Thresholds>) {
+    /// What is shared begins anew: it is keyed by its own signature numbers.
+    pub fn swap(&mut self, policy: Arc<Policy>, shared: Arc<SharedState>) {
         self.desk.counters.follow(&policy);
         // Files that are under way keep what was computed of them so far.
         self.desk.settings.app.files.hashes = hashes(&self.desk.settings, &policy);
         self.desk.policy = policy;
-        self.desk.thresholds = thresholds;
+        self.desk.shared = shared;
     }
 
     /// The policy that runs.
@@ -268,7 +272,13 @@ impl Engine {
         } = self;
         match defragmenter.push(zone, packet, arrival.now_ns) {
             Reassembly::Whole(bytes) => match crate::wire::decode_ip(bytes) {
-                Ok(whole) => desk.flow_packet(flows, zone, arrival, &whole, sink),
+                Ok(whole) => {
+                    let arrival = Arrival {
+                        defragmented: true,
+                        ..*arrival
+                    };
+                    desk.flow_packet(flows, zone, &arrival, &whole, sink)
+                }
                 Err(malformed) => desk.malformed(arrival, malformed, sink),
             },
             Reassembly::Waiting | Reassembly::NotAFragment => Outcome::default(),

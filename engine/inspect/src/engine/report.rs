@@ -302,6 +302,29 @@ impl Desk {
         self.line = line;
     }
 
+    /// Writes a packet that a tag wants logged.
+    pub(super) fn report_packet(
+        &mut self,
+        scene: &Scene<'_>,
+        conversation: &Conversation,
+        sink: &mut dyn super::EventSink,
+    ) {
+        let Some(wire) = scene.view.wire else {
+            return;
+        };
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let linktype = crate::wire::linktype::RAW;
+        let event = Event {
+            packet: Some(wire.ip_bytes()),
+            ..self.event(scene, conversation, Kind::Packet { linktype })
+        };
+        write_line(&event, &mut line);
+        drop(event);
+        sink.event(SEVERITY_RECORD, &line);
+        self.line = line;
+    }
+
     /// Writes a stream or application anomaly of a flow.
     pub(super) fn report_anomaly(
         &mut self,

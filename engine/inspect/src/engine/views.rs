@@ -9,7 +9,7 @@ use super::conversation::{AppState, Conversation, TcpLayer};
 use super::judge::Parties;
 use super::Arrival;
 
-pub(super) fn flow_view(flow: &Flow<Conversation>) -> FlowView {
+pub(super) fn flow_view(flow: &Flow<Conversation>, arrival: &Arrival) -> FlowView {
     let server = flow.server();
     let tcp = flow.data.tcp.as_deref();
     let established = match tcp {
@@ -26,7 +26,15 @@ pub(super) fn flow_view(flow: &Flow<Conversation>) -> FlowView {
         app: flow.data.app_proto(),
         app_done: !matches!(tcp.map(|tcp| &tcp.app), Some(AppState::Detecting)),
         stream_bytes: tcp.map_or([0; 2], TcpLayer::stream_bytes),
+        age_s: whole_seconds(arrival.wall_ns)
+            .saturating_sub(whole_seconds(flow.data.start_wall_ns))
+            .try_into()
+            .unwrap_or(u32::MAX),
     }
+}
+
+fn whole_seconds(ns: u64) -> u64 {
+    ns / 1_000_000_000
 }
 
 pub(super) fn parties(flow: &Flow<Conversation>, arrival: &Arrival) -> Parties {
@@ -44,7 +52,11 @@ pub(super) fn parties(flow: &Flow<Conversation>, arrival: &Arrival) -> Parties {
     }
 }
 
-pub(super) fn packet_view<'a>(packet: &Packet<'a>, direction: Direction) -> Option<PacketView<'a>> {
+pub(super) fn packet_view<'a>(
+    packet: &'a Packet<'a>,
+    direction: Direction,
+    defragmented: bool,
+) -> Option<PacketView<'a>> {
     let (src, dst) = packet.addresses()?;
     let ports = packet.ports().unwrap_or_default();
     let (ttl, ip_id, fragment_bits) = match packet.network {
@@ -86,6 +98,8 @@ pub(super) fn packet_view<'a>(packet: &Packet<'a>, direction: Direction) -> Opti
         payload: packet.payload,
         in_stream: tcp.is_some(),
         pseudo: false,
+        wire: Some(packet),
+        defragmented,
     })
 }
 
@@ -112,5 +126,7 @@ pub(super) fn pseudo_view(flow: &Flow<Conversation>, direction: Direction) -> Pa
         payload: &[],
         in_stream: true,
         pseudo: true,
+        wire: None,
+        defragmented: false,
     }
 }

@@ -194,6 +194,11 @@ pub enum Kind<'a> {
     Flow(FlowEnd<'a>),
     /// Something is malformed.
     Anomaly(Anomaly<'a>),
+    /// A packet that a tag wants logged: its bytes are in [`Event::packet`], of this link type.
+    Packet {
+        /// Link type of capture files.
+        linktype: u32,
+    },
     /// Counters: dotted names (`decoder.pkts`) become nested objects.
     Stats(&'a [(&'a str, u64)]),
 }

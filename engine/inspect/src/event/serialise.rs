@@ -27,6 +27,11 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SCTP: u8 = 132;
 
+#[derive(Serialize)]
+struct LinkType<'a> {
+    linktype: &'a u32,
+}
+
 impl Serialize for Event<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -84,6 +89,10 @@ impl Event<'_> {
                     },
                 )?;
             }
+            Kind::Packet { linktype } => {
+                entry(map, "packet", self.packet.map(Base64))?;
+                map.serialize_entry("packet_info", &LinkType { linktype })?;
+            }
             Kind::Stats(counters) => map.serialize_entry("stats", &nested(counters))?,
         }
         Ok(())
@@ -133,6 +142,7 @@ impl Kind<'_> {
             Self::File(_) => "fileinfo",
             Self::Flow(_) => "flow",
             Self::Anomaly(_) => "anomaly",
+            Self::Packet { .. } => "packet",
             Self::Stats(_) => "stats",
         }
     }

@@ -6,6 +6,7 @@ use crate::Direction;
 
 use super::content::Content;
 use super::number::Range;
+use super::packet_buffer::PacketBuffer;
 use super::pcre::Pcre;
 use super::transform::Transform;
 
@@ -79,12 +80,29 @@ impl Eq for Buffer {}
 /// Conditions on one buffer, in the order in which they are evaluated.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// The buffer; `None` is payload (packet or stream).
+    /// The transaction's buffer; `None` is the packet's, or payload (packet or stream).
     pub buffer: Option<&'static Buffer>,
+    /// The packet's buffer.
+    pub packet: Option<&'static PacketBuffer>,
     /// What is done to its bytes first.
     pub transforms: Vec<Transform>,
     /// The conditions.
     pub tests: Vec<Test>,
+}
+
+impl Inspection {
+    /// Whether it is about payload, of packets or the stream.
+    pub fn is_payload(&self) -> bool {
+        self.buffer.is_none() && self.packet.is_none()
+    }
+
+    /// Its contents.
+    pub fn contents(&self) -> impl Iterator<Item = &Content> {
+        self.tests.iter().filter_map(|test| match test {
+            Test::Content(content) => Some(content),
+            _ => None,
+        })
+    }
 }
 
 /// A number, or a variable that `byte_extract` or `byte_math` fills.

@@ -7,7 +7,11 @@ use super::buffer::{Buffer, Inspection, Number, Test, MAX_VARIABLES};
 use super::condition::{FlowbitTest, PacketTest, TxTest};
 use super::content::Content;
 use super::header::Header;
-use super::signature::{AppTest, FlowTest, FlowbitChange, FlowintChange, FlowintTest, Target};
+use super::number::Range;
+use super::packet_buffer::PacketBuffer;
+use super::signature::{
+    AppTest, FlowTest, FlowbitChange, Flowint, HostChange, HostTest, Tag, Target, VariableTest,
+};
 use super::threshold::Threshold;
 use super::transform::Transform;
 use super::{Action, Protocol, Reason};
@@ -23,11 +27,29 @@ enum Active {
     /// The packet's or stream's payload.
     Payload,
     /// A sticky buffer that has no condition yet.
-    Named(&'static Buffer, Vec<Transform>),
+    Named(Named, Vec<Transform>),
     /// A sticky buffer with conditions: index into the inspections.
     Buffer(usize),
     /// What a `base64_decode` gave: inspection and test.
     Base64(usize, usize),
+}
+
+/// A sticky buffer by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    /// Of a transaction.
+    Transaction(&'static Buffer),
+    /// Of a packet.
+    Packet(&'static PacketBuffer),
+}
+
+impl Named {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Transaction(buffer) => buffer.name,
+            Self::Packet(buffer) => buffer.name,
+        }
+    }
 }
 
 /// Where a condition stands: inspection, index of the `base64_decode` around it, index.
@@ -57,17 +79,25 @@ pub struct Draft {
     pub apps: AppSet,
     pub app_tests: Vec<AppTest>,
     pub flow: FlowTest,
+    /// `flow` said more than a direction.
+    pub flow_is_more_than_direction: bool,
     /// `flow:only_stream`.
     pub only_stream: bool,
     /// `flow:no_stream`, or a keyword that looks at single packets.
     pub needs_packet: bool,
     /// `stream_size`: packets as well as the stream.
     pub also_packet: bool,
+    /// `dsize`.
+    pub dsize: Option<Range>,
     pub packet_tests: Vec<PacketTest>,
     pub flowbit_tests: Vec<FlowbitTest>,
     pub flowbit_changes: Vec<FlowbitChange>,
-    pub flowint_tests: Vec<FlowintTest>,
-    pub flowint_changes: Vec<FlowintChange>,
+    pub flowints: Vec<Flowint>,
+    pub variable_tests: Vec<VariableTest>,
+    pub host_tests: Vec<HostTest>,
+    pub host_changes: Vec<HostChange>,
+    pub tags: Vec<Tag>,
+    pub bypass: bool,
     pub tx_tests: Vec<TxTest>,
     pub inspections: Vec<Inspection>,
     pub thresholds: Vec<Threshold>,
@@ -99,14 +129,20 @@ impl Draft {
             apps: protocol.apps(),
             app_tests: Vec::new(),
             flow: FlowTest::default(),
+            flow_is_more_than_direction: false,
             only_stream: false,
             needs_packet: false,
             also_packet: false,
+            dsize: None,
             packet_tests: Vec::new(),
             flowbit_tests: Vec::new(),
             flowbit_changes: Vec::new(),
-            flowint_tests: Vec::new(),
-            flowint_changes: Vec::new(),
+            flowints: Vec::new(),
+            variable_tests: Vec::new(),
+            host_tests: Vec::new(),
+            host_changes: Vec::new(),
+            tags: Vec::new(),
+            bypass: false,
             tx_tests: Vec::new(),
             inspections: Vec::new(),
             thresholds: Vec::new(),
@@ -125,7 +161,26 @@ impl Draft {
     pub fn enter(&mut self, buffer: &'static Buffer) -> Result<(), Reason> {
         self.leave()?;
         self.need_apps(buffer.apps, buffer.name)?;
-        self.active = Active::Named(buffer, Vec::new());
+        self.active = Active::Named(Named::Transaction(buffer), Vec::new());
+        Ok(())
+    }
+
+    /// Makes a packet's `buffer` the one that following conditions are about.
+    ///
+    /// Errors: the sticky buffer before it got none; other packets than those of the header have it.
+    pub fn enter_packet(&mut self, buffer: &'static PacketBuffer) -> Result<(), Reason> {
+        self.leave()?;
+        if let Some(number) = buffer.protocol {
+            if !self.protocol.carries(number) {
+                return Err(Reason::Conflict(format!(
+                    "'{}' is not to be found in packets of {}",
+                    buffer.name,
+                    self.protocol.as_str()
+                )));
+            }
+        }
+        self.needs_packet |= buffer.needs_header;
+        self.active = Active::Named(Named::Packet(buffer), Vec::new());
         Ok(())
     }
 
@@ -173,7 +228,7 @@ impl Draft {
         match self.active {
             Active::Named(buffer, _) => Err(Reason::Conflict(format!(
                 "sticky buffer '{}' has no condition",
-                buffer.name
+                buffer.name()
             ))),
             _ => Ok(()),
         }
@@ -182,7 +237,9 @@ impl Draft {
     /// Whether `buffer` is the active sticky buffer, as it is.
     pub fn is_in(&self, buffer: &'static Buffer) -> bool {
         match &self.active {
-            Active::Named(named, transforms) => *named == buffer && transforms.is_empty(),
+            Active::Named(named, transforms) => {
+                *named == Named::Transaction(buffer) && transforms.is_empty()
+            }
             Active::Buffer(at) => {
                 let inspection = &self.inspections[*at];
                 inspection.buffer == Some(buffer) && inspection.transforms.is_empty()
@@ -264,7 +321,7 @@ impl Draft {
     /// Adds a condition on `buffer`, whatever is active.
     pub fn push_to(&mut self, buffer: &'static Buffer, test: Test) -> Result<(), Reason> {
         self.need_apps(buffer.apps, buffer.name)?;
-        let at = self.inspection_of(Some(buffer), &[]);
+        let at = self.inspection_of(Some(Named::Transaction(buffer)), &[]);
         self.append(at, test);
         Ok(())
     }
@@ -292,14 +349,14 @@ impl Draft {
         }
         let nothing = || Reason::NothingToModify(keyword.into());
         let place = self.last_content.take().ok_or_else(nothing)?;
-        if self.inspections[place.inspection].buffer.is_some() || place.base64.is_some() {
+        if !self.inspections[place.inspection].is_payload() || place.base64.is_some() {
             return Err(Reason::Conflict(format!(
                 "'{keyword}': the content already has a buffer"
             )));
         }
         self.need_apps(buffer.apps, buffer.name)?;
         let test = self.inspections[place.inspection].tests.remove(place.test);
-        let at = self.inspection_of(Some(buffer), &[]);
+        let at = self.inspection_of(Some(Named::Transaction(buffer)), &[]);
         self.last_content = Some(self.append(at, test));
         Ok(())
     }
@@ -415,13 +472,15 @@ impl Draft {
     }
 
     /// The inspection of `buffer` after `transforms`, made if there is none yet.
-    fn inspection_of(
-        &mut self,
-        buffer: Option<&'static Buffer>,
-        transforms: &[Transform],
-    ) -> usize {
+    fn inspection_of(&mut self, named: Option<Named>, transforms: &[Transform]) -> usize {
+        let (buffer, packet) = match named {
+            None => (None, None),
+            Some(Named::Transaction(buffer)) => (Some(buffer), None),
+            Some(Named::Packet(buffer)) => (None, Some(buffer)),
+        };
         let known = self.inspections.iter().position(|inspection| {
             inspection.buffer == buffer
+                && inspection.packet == packet
                 && inspection.transforms == transforms
                 && !buffer.is_some_and(|buffer| buffer.multiple)
         });
@@ -429,6 +488,7 @@ impl Draft {
             let transforms = transforms.to_vec();
             self.inspections.push(Inspection {
                 buffer,
+                packet,
                 transforms,
                 tests: Vec::new(),
             });

@@ -15,6 +15,7 @@ mod header;
 mod keyword;
 mod lexer;
 mod number;
+pub(crate) mod packet_buffer;
 pub(crate) mod pcre;
 mod port;
 mod reason;
@@ -37,7 +38,8 @@ pub use signature::{Action, FlowStateTest, Protocol, Signature, Target};
 pub use variables::Variables;
 
 pub(crate) use signature::{
-    FlowbitChange, FlowintChange, FlowintTest, IntegerChange, IntegerTest, PayloadScene, Scene,
+    Amount, FlowbitChange, Flowint, FlowintStep, HostChange, HostStep, HostTest, Owner,
+    PayloadScene, Scene, Tag, TagMetric, TagScope,
 };
 pub(crate) use transform::Transform;
 pub(crate) use variables::{EXTERNAL_NET, HOME_NET};

@@ -71,6 +71,22 @@ impl Range {
     }
 }
 
+/// Reads a condition on a number of at most `max`; no number of it may be larger, nor the condition be one
+/// that no number fulfils.
+///
+/// Errors: why not.
+pub fn parse_up_to(text: &[u8], max: u64) -> Result<Range, String> {
+    let too_large = || format!("'{}' goes past {max}", printable(text));
+    match Range::parse(text)? {
+        Range::Is(number) | Range::Not(number) if number > max => Err(too_large()),
+        Range::Within(low, _) if low > max => Err(too_large()),
+        Range::Within(_, high) | Range::Outside(_, high) if high > max && high != u64::MAX => {
+            Err(too_large())
+        }
+        range => Ok(range),
+    }
+}
+
 /// A number in decimal, or in hexadecimal after `0x`.
 pub fn number(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(trim(text)).ok()?;
@@ -91,6 +107,16 @@ pub fn signed(text: &[u8]) -> Option<i64> {
         Some(rest) => i64::try_from(number(rest)?).ok().map(|n| -n),
         None => i64::try_from(number(text.strip_prefix(b"+").unwrap_or(text))?).ok(),
     }
+}
+
+/// A number that stands for a name in every version of a rule set, so that what is kept outlives a reload.
+pub fn name_hash(name: &str) -> u64 {
+    // FNV-1a, 64 bits.
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    name.bytes().fold(OFFSET, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+    })
 }
 
 /// `text` around the first `separator`.

@@ -29,6 +29,26 @@ pub struct Pcre {
     pub relative: bool,
     /// Its outcome may change when bytes follow.
     pub sees_end: bool,
+    /// The groups whose captures are kept, and as what.
+    pub captures: Vec<(usize, Variable)>,
+}
+
+/// Where a capture is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// For how long.
+    pub life: Life,
+    /// Hash of its name.
+    pub name: u64,
+}
+
+/// How long a capture is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// As long as the flow.
+    Flow,
+    /// As long as the packet.
+    Packet,
 }
 
 impl fmt::Debug for Pcre {
@@ -70,12 +90,52 @@ pub fn parse(value: &[u8]) -> Result<Parsed, Reason> {
         .rposition(|byte| *byte == b'/')
         .ok_or_else(|| bad("not of the form /expression/flags"))?;
     let (expression, flags) = (&inner[..end], &inner[end + 1..]);
-    let flags = match flags.iter().position(|byte| *byte == b',') {
-        // What follows names captures for the log; it decides nothing.
-        Some(comma) => &flags[..comma],
-        None => flags,
+    let (flags, listed) = match flags.iter().position(|byte| *byte == b',') {
+        Some(comma) => (&flags[..comma], Some(&flags[comma + 1..])),
+        None => (flags, None),
     };
-    compile(expression, flags.trim_ascii(), negated)
+    let mut parsed = compile(expression, flags.trim_ascii(), negated)?;
+    parsed.pcre.captures = captures(&parsed.pcre.regex, listed)?;
+    Ok(parsed)
+}
+
+/// The captures that are kept: groups named `flow_x` or `pkt_x`, and those that `flow:x, pkt:y` names in order.
+///
+/// Errors: the list cannot be read, or names more than there are groups.
+fn captures(regex: &Regex, listed: Option<&[u8]>) -> Result<Vec<(usize, Variable)>, Reason> {
+    let groups = regex.capture_names();
+    let named = groups.iter().enumerate().filter_map(|(group, name)| {
+        let (life, name) = name.as_deref()?.split_once('_')?;
+        Some((group, variable(life, name)?))
+    });
+    let mut kept: Vec<_> = named.collect();
+    let Some(listed) = listed else {
+        return Ok(kept);
+    };
+    let bad = |why: &str| Reason::bad_value("pcre", why);
+    let listed = std::str::from_utf8(listed).map_err(|_| bad("capture names are not text"))?;
+    for (group, entry) in (1..).zip(listed.split(',')) {
+        let (life, name) = entry
+            .split_once(':')
+            .ok_or_else(|| bad("a capture is neither flow:name nor pkt:name"))?;
+        let variable = variable(life.trim(), name.trim())
+            .ok_or_else(|| bad("a capture is neither flow:name nor pkt:name"))?;
+        if group >= groups.len() {
+            return Err(bad("more capture names than groups"));
+        }
+        kept.push((group, variable));
+    }
+    Ok(kept)
+}
+
+fn variable(life: &str, name: &str) -> Option<Variable> {
+    let life = match life {
+        "flow" => Life::Flow,
+        "pkt" => Life::Packet,
+        _ => return None,
+    };
+    let name = super::number::name_hash(name);
+    Some(Variable { life, name })
 }
 
 fn compile(expression: &[u8], flags: &[u8], negated: bool) -> Result<Parsed, Reason> {
@@ -124,6 +184,7 @@ fn compile(expression: &[u8], flags: &[u8], negated: bool) -> Result<Parsed, Rea
         negated,
         relative,
         sees_end: sees_end(expression),
+        captures: Vec::new(),
     };
     Ok(Parsed { pcre, buffer_flag })
 }

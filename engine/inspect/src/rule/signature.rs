@@ -1,11 +1,14 @@
 //! One signature as read.
+use std::cmp::Ordering;
+
 use crate::app::{AppProto, AppSet};
 use crate::Direction;
 
 use super::buffer::Inspection;
 use super::condition::{FlowbitTest, PacketTest, TxTest};
+use super::content::Needle;
 use super::header::Header;
-use super::number::Range;
+use super::pcre::Variable;
 use super::threshold::Threshold;
 
 /// What a signature asks for when it matches; ordered as Suricata evaluates them.
@@ -142,6 +145,8 @@ pub struct FlowTest {
     pub direction: Option<Direction>,
     /// State of the handshake.
     pub state: Option<FlowStateTest>,
+    /// Only packets that were (or were not) put together from fragments.
+    pub defragmented: Option<bool>,
 }
 
 /// What a signature looks at, by which its place and time of evaluation are decided.
@@ -219,10 +224,18 @@ pub struct Signature {
     pub(crate) packet_tests: Vec<PacketTest>,
     /// Conditions on flowbits.
     pub(crate) flowbit_tests: Vec<FlowbitTest>,
-    /// Conditions on the flow's integers.
-    pub(crate) flowint_tests: Vec<FlowintTest>,
+    /// Conditions on, and changes of, the flow's integers.
+    pub(crate) flowints: Vec<Flowint>,
+    /// Conditions on what expressions captured.
+    pub(crate) variable_tests: Vec<VariableTest>,
+    /// Conditions on bits of hosts.
+    pub(crate) host_tests: Vec<HostTest>,
     /// What a match does to them.
-    pub(crate) flowint_changes: Vec<FlowintChange>,
+    pub(crate) host_changes: Vec<HostChange>,
+    /// What is logged after an alert.
+    pub(crate) tags: Vec<Tag>,
+    /// The flow is not inspected any more after a match.
+    pub(crate) bypass: bool,
     /// What a match does to flowbits.
     pub(crate) flowbit_changes: Vec<FlowbitChange>,
     /// Conditions on a transaction besides those on buffers.
@@ -246,44 +259,138 @@ pub struct AppTest {
     pub negated: bool,
 }
 
-/// A condition on one of the flow's integers; one that was never set fulfils only `isnotset`.
+/// What is asked of, or done to, one of the flow's integers; done in order, each only if all before it held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowintTest {
+pub struct Flowint {
     /// Hash of its name.
     pub name: u64,
-    /// What it is compared with.
-    pub test: IntegerTest,
+    /// What.
+    pub what: FlowintStep,
 }
 
-/// What an integer is compared with.
+/// One step; numbers wrap around at 32 bits, and a change always holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IntegerTest {
+pub enum FlowintStep {
     /// It was set.
     IsSet,
     /// It was not.
     IsNotSet,
-    /// It was, and compares with a number.
-    Compares(Range),
+    /// It was, and compares so (or, where true, not so) with a number.
+    Compares(Ordering, bool, Amount),
+    /// It becomes this.
+    Set(Amount),
+    /// This is added; one that was never set counts as 0.
+    Add(Amount),
+    /// This is subtracted; likewise.
+    Subtract(Amount),
 }
 
-/// What a match does to one of the flow's integers.
+impl FlowintStep {
+    /// Whether it is a condition rather than a change.
+    pub fn reads(self) -> bool {
+        matches!(self, Self::IsSet | Self::IsNotSet | Self::Compares(..))
+    }
+}
+
+/// A number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowintChange {
+pub enum Amount {
+    /// As written.
+    Fixed(u32),
+    /// Another of the flow's integers (hash of its name); 0 if it was never set.
+    Of(u64),
+}
+
+/// Whose bit `xbits` and `hostbits` are about; packets go from source to destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The source address's.
+    Source,
+    /// The destination address's.
+    Destination,
+    /// That of both, in either order.
+    Pair,
+}
+
+/// A condition on a bit of hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostTest {
+    /// Whose.
+    pub owner: Owner,
     /// Hash of its name.
     pub name: u64,
-    /// How.
-    pub how: IntegerChange,
+    /// It must not be set.
+    pub negated: bool,
+    /// Written as `hostbits`, which decides the order of evaluation.
+    pub hostbits: bool,
 }
 
-/// How an integer is changed; one that was never set counts as 0.
+/// What a match does to a bit of hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IntegerChange {
-    /// It becomes this.
-    Set(u32),
-    /// This is added.
-    Add(u32),
-    /// This is subtracted, down to 0.
-    Subtract(u32),
+pub struct HostChange {
+    /// Whose.
+    pub owner: Owner,
+    /// Hash of its name.
+    pub name: u64,
+    /// What.
+    pub step: HostStep,
+    /// How long it then stays set, in seconds.
+    pub expire_s: u32,
+    /// Written as `hostbits`.
+    pub hostbits: bool,
+}
+
+/// How a bit of hosts is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostStep {
+    /// It is set.
+    Set,
+    /// It is cleared.
+    Unset,
+    /// It is flipped.
+    Toggle,
+}
+
+/// `flowvar` and `pktvar`: what was captured holds these bytes.
+#[derive(Clone, Debug)]
+pub struct VariableTest {
+    /// Where it was kept.
+    pub variable: Variable,
+    /// The bytes.
+    pub needle: Needle,
+}
+
+/// `tag`: packets that follow an alert are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// Which packets.
+    pub scope: TagScope,
+    /// What is counted.
+    pub metric: TagMetric,
+    /// How many, the packet of the alert included.
+    pub count: u32,
+}
+
+/// Which packets a tag is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagScope {
+    /// Those of the flow.
+    Flow,
+    /// Those from or to the alert's source.
+    Source,
+    /// Those from or to the alert's destination.
+    Destination,
+}
+
+/// What a tag counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagMetric {
+    /// Packets.
+    Packets,
+    /// Seconds since the alert.
+    Seconds,
+    /// Bytes of frames.
+    Bytes,
 }
 
 /// What a match does to one flowbit.

@@ -5,7 +5,7 @@ use crate::event::default_priority;
 use crate::wire::proto;
 use crate::Direction;
 
-use super::buffer::{Buffer, Test};
+use super::buffer::{Buffer, Inspection, Test};
 use super::content::{Content, FastPattern};
 use super::draft::Draft;
 use super::group::Group;
@@ -51,8 +51,12 @@ pub fn finish(mut draft: Draft, file: &str, line: u32) -> Result<Signature, Reas
         packet_tests: draft.packet_tests,
         flowbit_tests: draft.flowbit_tests,
         flowbit_changes: draft.flowbit_changes,
-        flowint_tests: draft.flowint_tests,
-        flowint_changes: draft.flowint_changes,
+        flowints: draft.flowints,
+        variable_tests: draft.variable_tests,
+        host_tests: draft.host_tests,
+        host_changes: draft.host_changes,
+        tags: draft.tags,
+        bypass: draft.bypass,
         tx_tests: draft.tx_tests,
         inspections: draft.inspections,
         thresholds: draft.thresholds,
@@ -64,10 +68,9 @@ pub fn finish(mut draft: Draft, file: &str, line: u32) -> Result<Signature, Reas
 /// Every content of a draft with its buffer.
 fn contents(draft: &Draft) -> impl Iterator<Item = (Option<&'static Buffer>, &Content)> {
     draft.inspections.iter().flat_map(|inspection| {
-        inspection.tests.iter().filter_map(|test| match test {
-            Test::Content(content) => Some((inspection.buffer, content)),
-            _ => None,
-        })
+        inspection
+            .contents()
+            .map(|content| (inspection.buffer, content))
     })
 }
 
@@ -79,7 +82,7 @@ fn check_contents(draft: &Draft) -> Result<(), Reason> {
                 .map_err(|why| Reason::Conflict(format!("{}: {why}", buffer.name)))?;
         }
     }
-    for inspection in draft.inspections.iter().filter(|it| it.buffer.is_some()) {
+    for inspection in draft.inspections.iter().filter(|it| !it.is_payload()) {
         let most = inspection.tests.iter().find_map(|test| match test {
             Test::Size(Range::Is(size) | Range::Within(_, size)) => Some(*size),
             _ => None,
@@ -247,18 +250,27 @@ fn scene(draft: &Draft) -> Result<Scene, Reason> {
     let any_ip = matches!(draft.protocol, Protocol::Ip | Protocol::Ip4 | Protocol::Ip6);
     let ports_any =
         any_ip || draft.header.src_ports == Group::Any && draft.header.dst_ports == Group::Any;
-    let addresses_any = draft.header.src == Group::Any && draft.header.dst == Group::Any;
     let only_ip_proto = draft
         .packet_tests
         .iter()
-        .all(|test| test.keyword == "ip_proto");
-    let no_reading = draft.flowbit_tests.is_empty() && draft.flowint_tests.is_empty();
+        .all(|test| matches!(test.keyword, "ip_proto" | "l3_proto"));
+    // Where addresses are excluded, it looks at every packet as well.
+    let excludes = draft.header.src.excludes() || draft.header.dst.excludes();
+    // Setting a flowbit may stand beside, clearing one makes Suricata look at every packet.
+    let only_sets = draft
+        .flowbit_changes
+        .iter()
+        .all(|change| matches!(change, FlowbitChange::Set(_)));
+    let no_reading = draft.flowbit_tests.is_empty()
+        && draft.flowints.is_empty()
+        && draft.variable_tests.is_empty();
     if bare
         && draft.app_tests.is_empty()
         && ports_any
-        && !addresses_any
         && only_ip_proto
+        && !excludes
         && no_reading
+        && only_sets
     {
         return Ok(Scene::AddressesOnly);
     }
@@ -266,7 +278,7 @@ fn scene(draft: &Draft) -> Result<Scene, Reason> {
 }
 
 fn payload_scene(draft: &Draft) -> PayloadScene {
-    if draft.inspections.is_empty() {
+    if !draft.inspections.iter().any(Inspection::is_payload) {
         return PayloadScene::None;
     }
     match draft.protocol {
@@ -276,9 +288,10 @@ fn payload_scene(draft: &Draft) -> PayloadScene {
         _ if draft.only_stream => return PayloadScene::StreamOnly,
         _ => {}
     }
-    let placed = contents(draft).any(|(_, content)| {
-        content.offset.is_some() || content.depth.is_some() || content.startswith
-    });
+    let payload = draft.inspections.iter().filter(|it| it.is_payload());
+    let placed = payload
+        .flat_map(Inspection::contents)
+        .any(|content| content.offset.is_some() || content.depth.is_some() || content.startswith);
     if placed || draft.also_packet {
         PayloadScene::Both
     } else {

@@ -2,7 +2,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use inspect::detect::Thresholds;
+use inspect::detect::SharedState;
 use inspect::engine::{Arrival, Engine, EventSink, Outcome, Settings};
 use inspect::policy::{Document, Policy};
 use inspect::wire::decode_ip;
@@ -70,7 +70,7 @@ impl Dialogue {
         let engine = Engine::new(
             Settings::live([1, 2]),
             policy,
-            Arc::new(Thresholds::default()),
+            Arc::new(SharedState::default()),
         );
         Self {
             engine,

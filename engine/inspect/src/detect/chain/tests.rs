@@ -5,7 +5,7 @@ use super::*;
 use crate::rule::buffer::Number;
 
 fn evaluate(tests: &[Test], bytes: &[u8]) -> bool {
-    holds(tests, Subject::whole(bytes), &mut Limits::default())
+    holds(tests, Subject::whole(bytes), &mut Work::default())
 }
 
 /// Whether some choice of occurrences fulfils every condition: all of them are tried.
@@ -162,7 +162,7 @@ proptest! {
         let first = (1..=bytes.len()).find(|end| evaluate(&tests, &bytes[..*end]));
         let shown = (1..=bytes.len()).find(|end| {
             let subject = Subject { bytes: &bytes[..*end], offset: 0, beyond: end - 1 };
-            holds(&tests, subject, &mut Limits::default())
+            holds(&tests, subject, &mut Work::default())
         });
         prop_assert_eq!(first, shown);
     }
@@ -180,9 +180,9 @@ fn gives_up_on_a_chain_that_backtracks_without_end() {
         .take(12)
         .chain([relative(b"b")])
         .collect();
-    let mut limits = Limits::default();
-    assert!(!holds(&tests, Subject::whole(&[b'a'; 5_000]), &mut limits));
-    assert_eq!(limits.steps, 1);
+    let mut work = Work::default();
+    assert!(!holds(&tests, Subject::whole(&[b'a'; 5_000]), &mut work));
+    assert_eq!(work.steps, 1);
 }
 
 #[test]

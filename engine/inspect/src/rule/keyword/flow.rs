@@ -1,19 +1,22 @@
-//! `flow`, `flowbits` and `flowint`.
-use super::super::condition::FlowbitTest;
+//! `flow`, `flow.age`, `flowbits` and `flowint`.
+use std::cmp::Ordering;
+
+use super::super::condition::{FlowbitTest, Operand, PacketTest};
 use super::super::draft::Draft;
-use super::super::lexer::unquote;
-use super::super::number::Range;
-use super::super::signature::{
-    FlowStateTest, FlowbitChange, FlowintChange, FlowintTest, IntegerChange, IntegerTest,
-};
+use super::super::number::name_hash;
+use super::super::signature::{Amount, FlowStateTest, FlowbitChange, Flowint, FlowintStep};
 use super::super::Reason;
-use super::{decimal, text, Keyword, Meaning};
+use super::{text, Keyword, Meaning};
 use crate::Direction;
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     Keyword {
         names: &["flow"],
         meaning: Meaning::Value(flow),
+    },
+    Keyword {
+        names: &["flow.age"],
+        meaning: Meaning::Value(age),
     },
     Keyword {
         names: &["flowbits"],
@@ -25,10 +28,14 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     },
 ];
 
+/// `to_server,established`: direction, handshake, and which packets. A second `flow` may only repeat a direction.
 fn flow(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let conflict =
         |word: &str| Reason::Conflict(format!("flow: '{word}' contradicts what is given already"));
-    draft.flow.given = true;
+    if draft.flow.given && draft.flow_is_more_than_direction {
+        return Err(Reason::Conflict("two 'flow'".into()));
+    }
+    let mut direction = None;
     for word in text(keyword, value)?.split(',') {
         let word = word.trim().to_ascii_lowercase();
         let state = match word.as_str() {
@@ -37,38 +44,61 @@ fn flow(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
             "stateless" => Some(FlowStateTest::Stateless),
             _ => None,
         };
-        let direction = match word.as_str() {
+        let towards = match word.as_str() {
             "to_server" | "from_client" => Some(Direction::ToServer),
             "to_client" | "from_server" => Some(Direction::ToClient),
             _ => None,
         };
-        match (word.as_str(), state, direction) {
-            (_, Some(state), _) => {
-                if draft.flow.state.replace(state).is_some() {
+        if let Some(towards) = towards {
+            if direction.replace(towards).is_some() || !draft.need_direction(towards) {
+                return Err(conflict(&word));
+            }
+            continue;
+        }
+        draft.flow_is_more_than_direction = true;
+        if let Some(state) = state {
+            if draft.flow.state.replace(state).is_some() {
+                return Err(conflict(&word));
+            }
+            continue;
+        }
+        match word.as_str() {
+            "only_stream" if !draft.needs_packet => draft.only_stream = true,
+            "no_stream" if !draft.only_stream => draft.needs_packet = true,
+            "only_frag" | "no_frag" => {
+                let wanted = word == "only_frag";
+                if draft.flow.defragmented.replace(wanted).is_some() {
                     return Err(conflict(&word));
                 }
             }
-            (_, _, Some(direction)) => {
-                if draft.flow.direction.replace(direction).is_some() {
-                    return Err(conflict(&word));
-                }
-            }
-            ("only_stream", ..) if !draft.needs_packet => draft.only_stream = true,
-            ("no_stream", ..) if !draft.only_stream => draft.needs_packet = true,
-            ("only_stream" | "no_stream", ..) => return Err(conflict(&word)),
-            ("only_frag" | "no_frag", ..) => {
-                return Err(Reason::unsupported_form(keyword, format!("'{word}'")))
-            }
+            "only_stream" | "no_stream" => return Err(conflict(&word)),
             _ => return Err(Reason::bad_value(keyword, format!("'{word}' is unknown"))),
         }
     }
+    draft.flow.given = true;
     Ok(())
 }
 
+/// Seconds since the flow's first packet.
+fn age(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let range = super::packet::range(keyword, value, u32::MAX.into())?;
+    draft.needs_packet = true;
+    draft.packet_tests.push(PacketTest {
+        keyword: "flow.age",
+        needs_header: false,
+        holds: |_, flow, operand| match (flow, operand) {
+            (Some(flow), Operand::Range(range)) => range.holds(flow.age_s.into()),
+            _ => false,
+        },
+        operand: Operand::Range(range),
+    });
+    Ok(())
+}
+
+/// `set,name`, `isset,a|b`, `noalert` and their kin.
 fn flowbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
-    let value = text(keyword, unquote(value, false).unwrap_or(value))?;
+    let value = text(keyword, value)?;
     let (command, names) = value.split_once(',').unwrap_or((value, ""));
-    let command = command.trim();
     if command == "noalert" {
         if !names.is_empty() {
             return Err(Reason::UnexpectedValue("flowbits:noalert".into()));
@@ -82,6 +112,7 @@ fn flowbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
         .collect::<Result<Vec<_>, _>>()?;
     let one = || match bits[..] {
         [bit] => Ok(bit),
+        // Suricata loads these and changes some bit or other.
         _ => Err(Reason::bad_value(
             keyword,
             format!("'{command}' takes one name"),
@@ -109,45 +140,63 @@ fn flowbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
     Ok(())
 }
 
+/// `name,operator,number or name`, or `name,isset`: conditions and changes, done in the order in which they stand.
 fn flowint(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
-    let value = text(keyword, unquote(value, false).unwrap_or(value))?;
+    let value = text(keyword, value)?;
     let bad = || Reason::bad_value(keyword, format!("'{value}'"));
     let parts: Vec<_> = value.split(',').map(str::trim).collect();
     let (name, operator, operand) = match parts[..] {
-        [name, operator] => (bit(keyword, name)?, operator, None),
-        [name, operator, operand] => (bit(keyword, name)?, operator, Some(operand)),
+        [name, operator] => (name, operator, ""),
+        [name, operator, operand] => (name, operator, operand),
         _ => return Err(bad()),
     };
-    let named = |test| FlowintTest { name, test };
-    let test = match (operator, operand) {
-        ("isset", None) => named(IntegerTest::IsSet),
-        ("isnotset" | "notset", None) => named(IntegerTest::IsNotSet),
-        (_, None) => return Err(bad()),
-        ("+" | "-" | "=", Some(operand)) => {
-            let amount = decimal(keyword, operand.as_bytes())
-                .map_err(|_| Reason::unsupported_form(keyword, "another integer as operand"))?;
-            let how = match operator {
-                "+" => IntegerChange::Add(amount),
-                "-" => IntegerChange::Subtract(amount),
-                _ => IntegerChange::Set(amount),
-            };
-            draft.flowint_changes.push(FlowintChange { name, how });
-            return Ok(());
-        }
-        (comparison, Some(operand)) => {
-            let comparison = if comparison == "==" { "=" } else { comparison };
-            let range = Range::parse(format!("{comparison}{operand}").as_bytes());
-            named(IntegerTest::Compares(range.map_err(|_| bad())?))
-        }
+    let name = integer_name(name).ok_or_else(bad)?;
+    let amount = || {
+        let number = operand.parse().ok().map(Amount::Fixed);
+        let digits = operand.bytes().all(|byte| byte.is_ascii_digit());
+        let amount = match number.filter(|_| digits) {
+            None if !digits => integer_name(operand).map(Amount::Of),
+            found => found,
+        };
+        amount.ok_or_else(bad)
     };
-    draft.flowint_tests.push(test);
+    let what = match operator {
+        "isset" => FlowintStep::IsSet,
+        "isnotset" | "notset" => FlowintStep::IsNotSet,
+        "=" => FlowintStep::Set(amount()?),
+        "+" => FlowintStep::Add(amount()?),
+        "-" => FlowintStep::Subtract(amount()?),
+        "==" => FlowintStep::Compares(Ordering::Equal, false, amount()?),
+        "!=" => FlowintStep::Compares(Ordering::Equal, true, amount()?),
+        "<" => FlowintStep::Compares(Ordering::Less, false, amount()?),
+        ">=" => FlowintStep::Compares(Ordering::Less, true, amount()?),
+        ">" => FlowintStep::Compares(Ordering::Greater, false, amount()?),
+        "<=" => FlowintStep::Compares(Ordering::Greater, true, amount()?),
+        _ => return Err(bad()),
+    };
+    draft.flowints.push(Flowint { name, what });
+    if draft.flowints.len() > MAX_FLOWINTS {
+        return Err(Reason::Conflict(format!(
+            "more than {MAX_FLOWINTS} 'flowint'"
+        )));
+    }
     Ok(())
 }
 
-/// A number that stands for a name in every version of a rule set, so that flows outlive a reload.
-fn bit(keyword: &str, name: &str) -> Result<u64, Reason> {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
+/// How many `flowint` one signature may have.
+const MAX_FLOWINTS: usize = 32;
+
+/// A letter and at least one more letter, digit, `_`, `.` or `/`.
+fn integer_name(name: &str) -> Option<u64> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'/');
+    let named = name.len() >= 2
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.bytes().all(fits);
+    named.then(|| name_hash(name))
+}
+
+/// The number that stands for a name without white space.
+pub(super) fn bit(keyword: &str, name: &str) -> Result<u64, Reason> {
     let name = name.trim();
     if name.is_empty() || name.contains(char::is_whitespace) {
         return Err(Reason::bad_value(
@@ -155,8 +204,5 @@ fn bit(keyword: &str, name: &str) -> Result<u64, Reason> {
             format!("'{name}' is not a name"),
         ));
     }
-    // FNV-1a, 64 bits.
-    Ok(name.bytes().fold(OFFSET, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
-    }))
+    Ok(name_hash(name))
 }

@@ -3,7 +3,7 @@ use super::super::draft::Draft;
 use super::super::lexer::{printable, unquote};
 use super::super::signature::Target;
 use super::super::threshold::{Threshold, ThresholdKind, Track};
-use super::super::{Action, Reason};
+use super::super::Reason;
 use super::{decimal, text, Keyword, Meaning};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
@@ -54,6 +54,10 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     Keyword {
         names: &["alert"],
         meaning: Meaning::Flag(alert),
+    },
+    Keyword {
+        names: &["bypass"],
+        meaning: Meaning::Flag(bypass),
     },
     Keyword {
         names: &["prefilter"],
@@ -169,12 +173,15 @@ fn metadata(draft: &mut Draft, _keyword: &str, value: &[u8]) -> Result<(), Reaso
 }
 
 fn target(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
-    draft.target = Some(match value {
+    let target = match value {
         b"src_ip" => Target::Source,
         b"dest_ip" => Target::Destination,
         _ => return Err(Reason::bad_value(keyword, "neither src_ip nor dest_ip")),
-    });
-    Ok(())
+    };
+    match draft.target.replace(target) {
+        Some(before) if before != target => Err(Reason::Conflict("two different 'target'".into())),
+        _ => Ok(()),
+    }
 }
 
 fn noalert(draft: &mut Draft, _keyword: &str) -> Result<(), Reason> {
@@ -182,11 +189,15 @@ fn noalert(draft: &mut Draft, _keyword: &str) -> Result<(), Reason> {
     Ok(())
 }
 
+/// The later of `alert` and `noalert` counts.
 fn alert(draft: &mut Draft, _keyword: &str) -> Result<(), Reason> {
-    if draft.noalert && draft.action != Action::Pass {
-        return Err(Reason::Conflict("'alert' contradicts 'noalert'".into()));
-    }
     draft.noalert = false;
+    Ok(())
+}
+
+/// The flow is not looked at any more, once the signature matched.
+fn bypass(draft: &mut Draft, _keyword: &str) -> Result<(), Reason> {
+    draft.bypass = true;
     Ok(())
 }
 

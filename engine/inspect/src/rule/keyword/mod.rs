@@ -12,7 +12,8 @@ mod http;
 mod meta;
 mod packet;
 mod pcre;
-mod smb;
+mod protocols;
+mod state;
 mod transform;
 
 use std::collections::HashMap;
@@ -34,7 +35,7 @@ const TABLES: &[&[Keyword]] = &[
     meta::KEYWORDS,
     packet::KEYWORDS,
     pcre::KEYWORDS,
-    smb::KEYWORDS,
+    state::KEYWORDS,
     transform::KEYWORDS,
 ];
 
@@ -94,17 +95,14 @@ const UNSUPPORTED: &[&str] = &[
     "enip_command",
     "file.magic",
     "filemagic",
-    "flow.age",
     "flow.bytes_toclient",
     "flow.bytes_toserver",
     "flow.pkts_toclient",
     "flow.pkts_toserver",
-    "flowvar",
     "frame",
     "ftpbounce",
     "ftpdata_command",
     "geoip",
-    "hostbits",
     "http2.errorcode",
     "http2.frametype",
     "http2.header_name",
@@ -112,9 +110,6 @@ const UNSUPPORTED: &[&str] = &[
     "http2.settings",
     "http2.size_update",
     "http2.window",
-    "icmpv4.hdr",
-    "icmpv6.hdr",
-    "icmpv6.mtu",
     "ike.chosen_sa_attribute",
     "ike.exchtype",
     "ike.init_spi",
@@ -124,13 +119,7 @@ const UNSUPPORTED: &[&str] = &[
     "ike.nonce_payload_length",
     "ike.resp_spi",
     "ike.vendor",
-    "ip.dst",
-    "ip.src",
-    "ipopts",
     "iprep",
-    "ipv4.hdr",
-    "ipv4-csum",
-    "ipv6.hdr",
     "ja3.hash",
     "ja3.string",
     "ja3_hash",
@@ -146,7 +135,6 @@ const UNSUPPORTED: &[&str] = &[
     "krb5_err_code",
     "krb5_msg_type",
     "krb5_sname",
-    "l3_proto",
     "lua",
     "luajit",
     "modbus",
@@ -189,6 +177,12 @@ const UNSUPPORTED: &[&str] = &[
     "sip.stat_code",
     "sip.stat_msg",
     "sip.uri",
+    "smb.named_pipe",
+    "smb.ntlmssp_domain",
+    "smb.ntlmssp_user",
+    "smb.share",
+    "smb_named_pipe",
+    "smb_share",
     "snmp.community",
     "snmp.pdu_type",
     "snmp.usm",
@@ -206,11 +200,6 @@ const UNSUPPORTED: &[&str] = &[
     "ssl_state",
     "ssl_version",
     "stream-event",
-    "tag",
-    "tcp.hdr",
-    "tcp.mss",
-    "tcpv4-csum",
-    "tcpv6-csum",
     "tls.cert_chain_len",
     "tls.cert_fingerprint",
     "tls.cert_issuer",
@@ -235,18 +224,10 @@ const UNSUPPORTED: &[&str] = &[
     "tls_cert_subject",
     "tls_cert_valid",
     "tls_sni",
-    "tos",
-    "udp.hdr",
-    "udpv4-csum",
-    "udpv6-csum",
-    "icmpv4-csum",
-    "icmpv6-csum",
-    "xbits",
     "to_md5",
     "to_sha1",
     "to_sha256",
     "file.data.raw",
-    "bypass",
     "template",
     "vxlan_vni",
     "geneve_vni",
@@ -256,6 +237,32 @@ const UNSUPPORTED: &[&str] = &[
     "smtp.helo",
     "detect-noalert",
 ];
+
+/// Keywords whose value may, or must, stand in quotes.
+const QUOTED: &[&str] = &[
+    "app-layer-protocol",
+    "content",
+    "file.magic",
+    "file.name",
+    "fileext",
+    "filemagic",
+    "filename",
+    "ip_proto",
+    "msg",
+    "pcre",
+    "pcrexform",
+    "replace",
+    "tls.fingerprint",
+    "tls.issuerdn",
+    "tls.subject",
+    "tos",
+    "uricontent",
+    "xor",
+];
+
+fn is_quoted(value: &[u8]) -> bool {
+    matches!(value, [b'"', .., b'"'])
+}
 
 /// Reads one option into `draft`.
 ///
@@ -270,6 +277,9 @@ pub fn apply(draft: &mut Draft, option: &RuleOption<'_>) -> Result<(), Reason> {
         }
     })?;
     let value = option.value.filter(|value| !value.is_empty());
+    if value.is_some_and(is_quoted) && !QUOTED.contains(&keyword.names[0]) {
+        return Err(Reason::bad_value(&name, "its value stands without quotes"));
+    }
     let needed = || value.ok_or_else(|| Reason::MissingValue(name.clone()));
     let none = match value {
         None => Ok(()),
