@@ -1,6 +1,6 @@
 //! Says which protocol a flow speaks, from the first bytes of either direction, on any port.
 
-use super::{http, AppProto};
+use super::{dns, http, AppProto};
 use crate::Direction;
 
 /// Bytes of one direction after which nothing known will still be found in it.
@@ -66,7 +66,7 @@ impl Detector {
         }
     }
 
-    /// The same for one datagram. A flow of which two datagrams told nothing is not asked again.
+    /// The same for one datagram. A flow of which 32 datagrams told nothing is not asked again.
     pub fn probe_udp(&mut self, direction: Direction, datagram: &[u8], ports: Ports) -> Detection {
         if let Some(proto) = self.found {
             return Detection::Found(proto);
@@ -94,13 +94,17 @@ pub type Ports = (u16, u16);
 type DatagramProbe = fn(Direction, &[u8], Ports) -> bool;
 
 /// Datagrams of a flow that are looked at to tell its protocol.
-const DATAGRAMS: u8 = 4;
+const DATAGRAMS: u8 = 32;
 
 /// Asked in this order; the first that says yes is believed.
-const DATAGRAM_PROBES: &[(AppProto, DatagramProbe)] =
-    &[(AppProto::Dns, |direction, datagram, _| {
-        is_dns_message(datagram, direction) == Some(true)
-    })];
+const DATAGRAM_PROBES: &[(AppProto, DatagramProbe)] = &[(AppProto::Dns, dns::is_datagram)];
+
+/// Whether a flow's first datagram answers one that was not seen, so that its receiver is the client.
+///
+/// `ports`: sender's and receiver's.
+pub fn is_answer(datagram: &[u8], ports: Ports) -> bool {
+    dns::is_datagram(Direction::ToClient, datagram, (ports.1, ports.0))
+}
 
 fn guess_client(prefix: &[u8]) -> Guess {
     let guess = first_of(&[
@@ -117,7 +121,7 @@ fn guess_client(prefix: &[u8]) -> Guess {
             AppProto::Ftp,
             is_command(prefix, &["USER", "PASS", "PORT", "AUTH TLS", "FEAT"]),
         ),
-        (AppProto::Dns, is_dns_tcp(prefix, Direction::ToServer)),
+        (AppProto::Dns, dns::is_stream(Direction::ToServer, prefix)),
     ]);
     match guess {
         // `USER ` may go on as `USER / HTTP/1.1`: servers take any method, so the line's end decides.
@@ -138,7 +142,7 @@ fn guess_server(prefix: &[u8]) -> Guess {
         (AppProto::Smb, is_smb(prefix)),
         (AppProto::Smtp, is_greeting(prefix, b"SMTP")),
         (AppProto::Ftp, is_greeting(prefix, b"FTP")),
-        (AppProto::Dns, is_dns_tcp(prefix, Direction::ToClient)),
+        (AppProto::Dns, dns::is_stream(Direction::ToClient, prefix)),
     ])
 }
 
@@ -339,55 +343,6 @@ fn is_greeting(bytes: &[u8], name: &[u8]) -> Option<bool> {
     }
     // A greeting that names nothing leaves it to the client to say.
     end.map(|_| false)
-}
-
-fn is_dns_tcp(bytes: &[u8], direction: Direction) -> Option<bool> {
-    let length = match bytes {
-        [high, low, ..] => usize::from(*high) << 8 | usize::from(*low),
-        _ => return None,
-    };
-    if length < 17 {
-        return Some(false);
-    }
-    let message = &bytes[2..];
-    is_dns_message(&message[..message.len().min(length)], direction)
-}
-
-/// A DNS message with one question, strict enough to be told from anything else on any port.
-///
-/// Source: RFC 1035, 4.1.
-fn is_dns_message(message: &[u8], direction: Direction) -> Option<bool> {
-    let word = |at: usize| {
-        message
-            .get(at..at + 2)
-            .map(|pair| u16::from(pair[0]) << 8 | u16::from(pair[1]))
-    };
-    if let Some(flags) = word(2) {
-        let response = flags & 0x8000 != 0;
-        let opcode = flags >> 11 & 0x0f;
-        if response != (direction == Direction::ToClient)
-            || opcode > 5
-            || opcode == 3
-            || flags & 0x0040 != 0
-        {
-            return Some(false);
-        }
-    }
-    if word(4).is_some_and(|questions| questions != 1)
-        || word(6).is_some_and(|answers| answers > 256)
-    {
-        return Some(false);
-    }
-    let mut at = 12;
-    loop {
-        let length = usize::from(*message.get(at)?);
-        match length {
-            0 => break,
-            1..=63 if at + length < 12 + 255 => at += 1 + length,
-            _ => return Some(false),
-        }
-    }
-    Some(matches!(word(at + 3)?, 1 | 3 | 4 | 254 | 255))
 }
 
 #[cfg(test)]

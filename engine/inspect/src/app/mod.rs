@@ -3,6 +3,7 @@
 //! A protocol is a module with a [`Parser`] and a [`Transaction`], a line in [`parser_for`], a row in
 //! [`detect`]'s tables, and a table of keywords in `rule::keyword`.
 pub mod detect;
+pub mod dns;
 pub mod http;
 pub mod smtp;
 
@@ -15,7 +16,7 @@ mod transaction;
 
 pub use detect::{Detection, Detector};
 pub use file::{File, FileSettings, FileState, HashKinds, Hashes};
-pub use parser::{parser_for, Expected, Parser, Settings};
+pub use parser::{parser_for, Carrier, Expected, Parser, Settings};
 pub use proto::{AppProto, AppSet};
 pub use transaction::{
     of, Description, Head, Purpose, Stage, Store, Touched, Transaction, Transactions,

@@ -2,7 +2,7 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::{http, smtp};
+use super::{dns, http, smtp};
 use super::{AppProto, FileSettings, Touched, Transactions};
 use crate::Direction;
 
@@ -13,6 +13,15 @@ pub struct Settings {
     pub http: http::Settings,
     /// How files are kept, of every protocol but HTTP/1, whose bodies have depths of their own.
     pub files: FileSettings,
+}
+
+/// What carries a protocol's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// TCP: bytes in any pieces.
+    Stream,
+    /// UDP: one message a datagram.
+    Datagrams,
 }
 
 /// The bytes of one flow, read as one protocol.
@@ -83,8 +92,14 @@ pub struct Expected {
 /// A parser for a flow that speaks `app`; `None`: that protocol is told but not parsed.
 ///
 /// `note`: what announced it said of it, see [`Expected::note`].
-pub fn parser_for(app: AppProto, _note: &[u8], settings: &Settings) -> Option<Box<dyn Parser>> {
+pub fn parser_for(
+    app: AppProto,
+    carrier: Carrier,
+    _note: &[u8],
+    settings: &Settings,
+) -> Option<Box<dyn Parser>> {
     match app {
+        AppProto::Dns => Some(Box::new(dns::Connection::new(carrier))),
         AppProto::Http => Some(Box::new(http::Connection::new(http::Settings {
             hashes: settings.files.hashes,
             ..settings.http.clone()

@@ -105,6 +105,13 @@ pub trait Transaction: Any + Debug + Send {
     fn describe(&self, _purpose: Purpose) -> Option<Description<'_>> {
         None
     }
+    /// Its `index`-th own record; most transactions have one, a DNS query has one for each question.
+    fn record(&self, index: usize) -> Option<Description<'_>> {
+        match index {
+            0 => self.describe(Purpose::Record),
+            _ => None,
+        }
+    }
     /// A second object that goes beside the first, in alerts and in its own record (`email` beside `smtp`).
     fn describe_also(&self, _purpose: Purpose) -> Option<Description<'_>> {
         None

@@ -2,7 +2,9 @@
 use smallvec::SmallVec;
 
 use crate::app::detect::Ports;
-use crate::app::{self, parser_for, AppProto, AppSet, Detection, Detector, Parser, Transaction};
+use crate::app::{
+    self, parser_for, AppProto, AppSet, Carrier, Detection, Detector, Parser, Transaction,
+};
 use crate::detect::{FlowState, Home, MAX_SIDES};
 use crate::policy::Policy;
 use crate::stream::{self, StreamConfig, TcpSession};
@@ -114,7 +116,7 @@ impl UdpLayer {
         self.app = match self.detector.probe_udp(direction, datagram, ports) {
             Detection::NeedMore => return,
             Detection::Unknown => AppState::Other(None),
-            Detection::Found(proto) => AppState::found(proto, &[], settings),
+            Detection::Found(proto) => AppState::found(proto, Carrier::Datagrams, &[], settings),
         };
     }
 }
@@ -152,8 +154,8 @@ impl AppState {
         }
     }
 
-    fn found(proto: AppProto, note: &[u8], settings: &app::Settings) -> Self {
-        match parser_for(proto, note, settings) {
+    fn found(proto: AppProto, carrier: Carrier, note: &[u8], settings: &app::Settings) -> Self {
+        match parser_for(proto, carrier, note, settings) {
             Some(parser) => Self::Parsed(proto, parser),
             None => Self::Other(Some(proto)),
         }
@@ -202,7 +204,7 @@ impl TcpLayer {
 
     /// Takes it for what its peers announced it to be elsewhere.
     pub fn announce(&mut self, app: AppProto, note: &[u8], settings: &app::Settings) {
-        self.app = AppState::found(app, note, settings);
+        self.app = AppState::found(app, Carrier::Stream, note, settings);
     }
 
     /// Learns the protocol from what `direction` has brought, if it is not known yet or given up for another.
@@ -219,7 +221,7 @@ impl TcpLayer {
         self.app = match self.detector.probe_tcp(direction, bytes, ended) {
             Detection::NeedMore if self.gap(direction).is_none() => return,
             Detection::NeedMore | Detection::Unknown => AppState::Other(None),
-            Detection::Found(proto) => AppState::found(proto, &[], settings),
+            Detection::Found(proto) => AppState::found(proto, Carrier::Stream, &[], settings),
         };
     }
 
@@ -312,6 +314,12 @@ impl Conversation {
         if created || self.generation != policy.generation {
             self.arm(policy, created);
         }
+    }
+
+    /// Follows [`crate::flow::Flow::reverse`], when nothing was inspected yet.
+    pub fn reverse(&mut self, policy: &Policy) {
+        self.senders.reverse();
+        self.arm(policy, true);
     }
 
     fn arm(&mut self, policy: &Policy, created: bool) {

@@ -1,6 +1,7 @@
 //! One packet through its flow: stream, application, signatures, verdict.
 use smallvec::SmallVec;
 
+use crate::app;
 use crate::detect::{Context, PacketView, Side, MAX_SIDES};
 use crate::event::AnomalyKind;
 use crate::flow::{EndReason, Flow, FlowPhase, FlowTable, Lookup};
@@ -76,7 +77,7 @@ impl Desk {
                 }
                 Conversation::new(id, arrival, tcp, flow.key.protocol == proto::UDP)
             });
-            let Some(lookup) = made else {
+            let Some(mut lookup) = made else {
                 return Outcome::default();
             };
             let Some(flow) = flows.get_mut(lookup.id) else {
@@ -84,6 +85,11 @@ impl Desk {
             };
             flow.data
                 .observe(&self.policy, arrival, lookup.direction, lookup.created);
+            if lookup.created && flow.data.udp.is_some() && begins_with_answer(packet) {
+                flow.reverse();
+                flow.data.reverse(&self.policy);
+                lookup.direction = lookup.direction.reverse();
+            }
             let reopens = flow.data.dropped && is_first_syn(packet);
             if !reopens {
                 match self.inspect(flow, &lookup, arrival, packet, sink) {
@@ -589,6 +595,11 @@ fn has_flows(protocol: u8) -> bool {
         protocol,
         proto::TCP | proto::UDP | proto::ICMP | proto::ICMPV6 | proto::SCTP | proto::ESP
     )
+}
+
+fn begins_with_answer(packet: &Packet<'_>) -> bool {
+    let ports = packet.ports();
+    ports.is_some_and(|ports| app::detect::is_answer(packet.payload, ports))
 }
 
 fn is_first_syn(packet: &Packet<'_>) -> bool {

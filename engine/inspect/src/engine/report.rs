@@ -1,5 +1,5 @@
 //! Turns what happened into EVE records.
-use crate::app::{AppSet, Purpose, Transaction};
+use crate::app::{AppProto, AppSet, Purpose, Transaction};
 use crate::detect::{Hit, PacketView};
 use crate::event::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FileInfo, FlowEnd,
@@ -18,6 +18,9 @@ use super::{Arrival, Desk};
 const SEVERITY_DROP: u8 = 2;
 const SEVERITY_ANOMALY: u8 = 3;
 const SEVERITY_RECORD: u8 = 4;
+
+/// Protocols whose own records do not name the transaction's number beside the endpoints, as Suricata has it.
+const UNNUMBERED: AppSet = AppSet::of(&[AppProto::Dns]);
 
 /// Takes finished lines of EVE JSON, newline included. `severity`: 1 most severe … 4.
 pub trait EventSink {
@@ -440,21 +443,21 @@ impl Desk {
         if !self.settings.records.app.contains(transaction.app()) {
             return;
         }
-        let Some(description) = transaction.describe(Purpose::Record) else {
-            return;
-        };
         let mut line = std::mem::take(&mut self.line);
-        line.clear();
-        let mut event = self.event(scene, conversation, Kind::App(description.0));
-        event.endpoints = scene.summary.endpoints;
-        event.flow = None;
-        event.direction = None;
-        event.tx_id = Some(transaction.head().id);
-        event.app = Some(description);
-        event.app_also = transaction.describe_also(Purpose::Record);
-        write_line(&event, &mut line);
-        drop(event);
-        sink.event(SEVERITY_RECORD, &line);
+        for description in (0..).map_while(|index| transaction.record(index)) {
+            line.clear();
+            let mut event = self.event(scene, conversation, Kind::App(description.0));
+            event.endpoints = scene.summary.endpoints;
+            event.flow = None;
+            event.direction = None;
+            let numbered = !UNNUMBERED.contains(transaction.app());
+            event.tx_id = numbered.then_some(transaction.head().id);
+            event.app = Some(description);
+            event.app_also = transaction.describe_also(Purpose::Record);
+            write_line(&event, &mut line);
+            drop(event);
+            sink.event(SEVERITY_RECORD, &line);
+        }
         self.line = line;
     }
 

@@ -14,4 +14,5 @@ pub use record::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
     FlowTotals, Http, Kind, Sekisho,
 };
+pub(crate) use text::{AsText, Text};
 pub use time::append_timestamp;

@@ -66,3 +66,12 @@ impl Serialize for UpperCase<'_> {
         serializer.collect_str(self)
     }
 }
+
+/// What can be displayed, as a JSON string.
+pub(crate) struct AsText<T>(pub T);
+
+impl<T: Display> Serialize for AsText<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}

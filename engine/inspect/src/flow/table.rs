@@ -121,6 +121,13 @@ impl<T> Flow<T> {
         self.key.other(self.client)
     }
 
+    /// Takes the other end for the one that opened it: what came first was an answer.
+    pub fn reverse(&mut self) {
+        self.client = self.server();
+        self.packets.reverse();
+        self.bytes.reverse();
+    }
+
     /// Which way what `sender` sends travels.
     pub fn direction_from(&self, sender: Endpoint) -> Direction {
         if sender == self.client {

@@ -6,7 +6,7 @@ use super::super::signature::AppTest;
 use super::super::Reason;
 use super::{text, Keyword, Meaning};
 use crate::app::http::HttpEvent;
-use crate::app::{smtp, AppProto, AppSet};
+use crate::app::{dns, smtp, AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     Keyword {
@@ -55,6 +55,7 @@ const EVENTS: &[Events] = &[
         HttpEvent::from_name(name).map(HttpEvent::name)
     }),
     (&["smtp"], AppProto::Smtp, |name| listed(smtp::EVENTS, name)),
+    (&["dns"], AppProto::Dns, |name| listed(dns::EVENTS, name)),
 ];
 
 /// Looks a name up in a parser's list of event names; for the rows of [`EVENTS`].

@@ -6,6 +6,7 @@
 mod app;
 mod bytes;
 mod content;
+mod dns;
 mod file;
 mod flow;
 mod http;
@@ -30,6 +31,7 @@ const TABLES: &[&[Keyword]] = &[
     bytes::KEYWORDS,
     content::KEYWORDS,
     file::KEYWORDS,
+    dns::KEYWORDS,
     flow::KEYWORDS,
     http::KEYWORDS,
     meta::KEYWORDS,
@@ -88,9 +90,6 @@ const UNSUPPORTED: &[&str] = &[
     "dnp3_ind",
     "dnp3_obj",
     "dnp3.data",
-    "dns.opcode",
-    "dns.query",
-    "dns_query",
     "engine-event",
     "enip_command",
     "file.magic",
