@@ -761,3 +761,59 @@ fn too_many_open_transactions_are_an_event_and_the_end() {
         .events
         .contains(HttpEvent::TooManyTransactions));
 }
+
+/// The body as its buffers show it: decoded, and as sent.
+fn readings(coding: &str, body: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
+    let mut connection = Connection::new(Settings::default());
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    connection.feed(ToServer, head.as_bytes());
+    connection.feed(ToServer, body);
+    let body = &only(&connection).request.body;
+    let undecoded = body.undecoded.as_ref().map(|file| file.bytes.clone());
+    (body.file.bytes.clone(), undecoded)
+}
+
+#[test]
+fn a_body_that_is_not_coded_as_it_says_is_seen_as_sent() {
+    for coding in ["gzip", "deflate", "br", "gzip, br", "x-gzip"] {
+        for text in [
+            &b"{\"attack\": 1, \"more\": \"text\"}"[..],
+            b"<?php system('id');",
+            b"a=b&c=d",
+        ] {
+            let (_, undecoded) = readings(coding, text);
+            assert_eq!(undecoded.as_deref(), Some(text), "{coding}");
+        }
+    }
+}
+
+#[test]
+fn a_body_coded_as_it_says_is_seen_decoded_only() {
+    assert_eq!(
+        readings("gzip", &gzip(b"attack")),
+        (b"attack".to_vec(), None)
+    );
+    assert_eq!(
+        readings("unheard-of", b"attack"),
+        (b"attack".to_vec(), None)
+    );
+}
+
+#[test]
+fn bytes_behind_a_coded_body_s_end_are_seen_both_ways() {
+    let body = [gzip(b"harmless"), b"attack".to_vec()].concat();
+    let (decoded, undecoded) = readings("gzip", &body);
+    assert_eq!(decoded, b"harmlessattack");
+    assert_eq!(undecoded, Some(body));
+}
+
+#[test]
+fn bytes_behind_the_depth_of_what_was_decoded_are_seen_as_sent() {
+    let body = [gzip(&vec![b'x'; 2 << 20]), b"attack".to_vec()].concat();
+    let (decoded, undecoded) = readings("gzip", &body);
+    assert_eq!(decoded.len(), 1 << 20);
+    assert!(undecoded.unwrap().ends_with(b"attack"));
+}

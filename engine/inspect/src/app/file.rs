@@ -123,6 +123,15 @@ impl File {
         }
     }
 
+    /// An empty file kept to the same depth, without hashes.
+    pub fn sibling(&self) -> Self {
+        let settings = FileSettings {
+            depth_bytes: self.depth,
+            hashes: HashKinds::NONE,
+        };
+        Self::open(&self.name, &settings)
+    }
+
     /// Adds its next bytes; nothing once it is closed.
     pub fn append(&mut self, bytes: &[u8]) {
         self.append_keeping(bytes, usize::MAX);

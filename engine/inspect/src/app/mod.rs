@@ -10,6 +10,7 @@ pub mod smtp;
 mod file;
 mod lines;
 mod mime;
+mod parameter;
 mod parser;
 mod proto;
 mod transaction;

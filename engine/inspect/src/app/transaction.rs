@@ -101,6 +101,10 @@ pub trait Transaction: Any + Debug + Send {
     fn files(&self, _direction: Direction) -> &[File] {
         &[]
     }
+    /// What that side carries as its receiver reads it that ignores its coding: no file of its own, but looked at.
+    fn undecoded(&self, _direction: Direction) -> Option<&File> {
+        None
+    }
     /// What EVE says of it; `None`: nothing.
     fn describe(&self, _purpose: Purpose) -> Option<Description<'_>> {
         None

@@ -32,6 +32,8 @@ pub struct Buffer {
     pub at_once: bool,
     /// A transaction may have several, each inspected by itself.
     pub multiple: bool,
+    /// All conditions that a signature has on it are about the same one of those, wherever they stand in it.
+    pub joined: bool,
     /// Its bytes in one direction; `None` where the message has none, or no further one.
     pub extract: Extract,
     /// Errors: why this content could never match in it.
@@ -49,6 +51,7 @@ impl Buffer {
             grows: false,
             at_once: false,
             multiple: false,
+            joined: false,
             extract,
             validate: |_| Ok(()),
         }

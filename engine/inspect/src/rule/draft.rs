@@ -482,7 +482,7 @@ impl Draft {
             inspection.buffer == buffer
                 && inspection.packet == packet
                 && inspection.transforms == transforms
-                && !buffer.is_some_and(|buffer| buffer.multiple)
+                && buffer.is_none_or(|buffer| !buffer.multiple || buffer.joined)
         });
         known.unwrap_or_else(|| {
             let transforms = transforms.to_vec();

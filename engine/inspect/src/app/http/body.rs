@@ -8,6 +8,8 @@ use crate::app::File;
 
 /// Bytes of a chunk's length line that are looked at; the rest of it is skipped.
 const CHUNK_LINE_BYTES: usize = 64;
+/// Bytes of a coded body that are held as sent; what was decoded beyond is shown decoded only.
+const HELD_BYTES: usize = 16 << 10;
 
 /// How a body's end is found.
 #[derive(Debug)]
@@ -59,6 +61,8 @@ pub(super) struct BodyReader {
     codings: Option<Codings>,
     /// Nothing more is kept: a bomb.
     muted: bool,
+    /// The first bytes of a coded body as sent, for the case that its receiver ignores the coding.
+    held: Vec<u8>,
 }
 
 impl BodyReader {
@@ -67,6 +71,7 @@ impl BodyReader {
             framing,
             codings,
             muted: false,
+            held: Vec::new(),
         }
     }
 
@@ -168,6 +173,9 @@ impl BodyReader {
     fn data(&mut self, bytes: &[u8], target: &mut Target<'_>) {
         let body = &mut *target.body;
         body.coded = body.coded.saturating_add(bytes.len() as u64);
+        if let Some(undecoded) = &mut body.undecoded {
+            undecoded.append(bytes);
+        }
         let file = &mut body.file;
         if self.muted {
             file.skip(bytes.len() as u64);
@@ -177,8 +185,23 @@ impl BodyReader {
             file.append(bytes);
             return;
         };
+        let held = bytes.len().min(HELD_BYTES.saturating_sub(self.held.len()));
+        self.held.extend_from_slice(&bytes[..held]);
         let result = codings.push(bytes, target.events, &mut |piece| store(file, piece));
+        if result.is_err() || codings.has_leftover() {
+            self.keep_undecoded(&bytes[held..], target.body);
+        }
         self.stop(result);
+    }
+
+    /// Keeps the body as sent from here on too: what was held of it, and `rest` behind that.
+    fn keep_undecoded(&mut self, rest: &[u8], body: &mut Body) {
+        if body.undecoded.is_none() {
+            let mut file = body.file.sibling();
+            file.append(&std::mem::take(&mut self.held));
+            file.append(rest);
+            body.undecoded = Some(Box::new(file));
+        }
     }
 
     fn stop(&mut self, result: Result<(), Stopped>) {
@@ -193,8 +216,12 @@ impl BodyReader {
         let file = &mut target.body.file;
         if let Some(codings) = &mut self.codings {
             let result = codings.finish(target.events, &mut |piece| store(file, piece));
+            if codings.has_leftover() {
+                self.keep_undecoded(&[], target.body);
+            }
             self.stop(result);
         }
+        let file = &mut target.body.file;
         let ended = match &self.framing {
             Framing::UntilClose | Framing::Length(0) => true,
             Framing::Length(_) => false,
@@ -212,7 +239,7 @@ impl BodyReader {
 
     /// Skips bytes that were never seen; what is left of `len` behind what could be skipped.
     pub(super) fn gap(&mut self, len: u64, target: &mut Target<'_>) -> (u64, Status) {
-        let skippable = self.is_skippable(&target.body.file);
+        let skippable = self.is_skippable(target.body);
         let left = match &mut self.framing {
             Framing::UntilClose => None,
             Framing::Length(left) | Framing::Chunked(Chunks::Data(left)) => Some(left),
@@ -245,7 +272,7 @@ impl BodyReader {
 
     /// How many of the next bytes are body bytes that will not be kept.
     pub(super) fn skippable(&self, body: &Body) -> u64 {
-        if !self.is_skippable(&body.file) {
+        if !self.is_skippable(body) {
             return 0;
         }
         match &self.framing {
@@ -255,12 +282,13 @@ impl BodyReader {
         }
     }
 
-    fn is_skippable(&self, file: &File) -> bool {
-        self.muted || !file.wants_more()
+    fn is_skippable(&self, body: &Body) -> bool {
+        let undecoded = body.undecoded.as_ref();
+        (self.muted || !body.file.wants_more()) && undecoded.is_none_or(|file| !file.wants_more())
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        self.codings.as_ref().map_or(0, Codings::heap_bytes)
+        self.codings.as_ref().map_or(0, Codings::heap_bytes) + self.held.capacity()
     }
 }
 

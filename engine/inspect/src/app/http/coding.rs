@@ -111,6 +111,11 @@ impl Codings {
         Ok(())
     }
 
+    /// Whether some layer could not be undone, or ended before its bytes did.
+    pub(super) fn has_leftover(&self) -> bool {
+        self.layers.iter().any(|layer| layer.leftover)
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         self.layers.iter().map(Layer::heap_bytes).sum()
     }
@@ -223,6 +228,8 @@ struct Layer {
     /// What was fed so far, for the next attempt; empty once something came out.
     held: Vec<u8>,
     produced: bool,
+    /// Bytes came out as they went in.
+    leftover: bool,
 }
 
 impl Layer {
@@ -233,6 +240,7 @@ impl Layer {
             decoder: Decoder::new(attempts[0]),
             held: Vec::new(),
             produced: false,
+            leftover: false,
         }
     }
 
@@ -243,6 +251,7 @@ impl Layer {
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
         if matches!(self.decoder, Decoder::PassThrough) {
+            self.leftover |= !bytes.is_empty();
             return sink(bytes);
         }
         if !self.produced {
@@ -250,9 +259,14 @@ impl Layer {
         }
         let mut outcome = self.attempt(bytes, sink)?;
         while let Outcome::Failed { consumed } = outcome {
-            events.raise(HttpEvent::GzipDecompressionFailed);
+            let ended = matches!(self.decoder, Decoder::Ended { .. });
+            if !ended {
+                events.raise(HttpEvent::GzipDecompressionFailed);
+            }
+            self.leftover = true;
             if self.produced {
                 // A body that breaks half-way: what is left is shown as it is.
+                self.held = Vec::new();
                 self.decoder = Decoder::PassThrough;
                 return sink(&bytes[consumed.min(bytes.len())..]);
             }
@@ -293,6 +307,7 @@ impl Layer {
     fn give_up(&mut self) -> Vec<u8> {
         if !self.produced {
             self.decoder = Decoder::PassThrough;
+            self.leftover |= !self.held.is_empty();
         }
         std::mem::take(&mut self.held)
     }
@@ -400,7 +415,7 @@ impl Decoder {
                     *started = true;
                     brotli_into(state, &mut input, sink)?
                 }
-                Self::Ended { gzip: false, .. } => return Ok(Outcome::Fine),
+                Self::Ended { gzip: false, .. } => Inflated::Failed,
                 Self::Ended {
                     gzip: true,
                     trailer,

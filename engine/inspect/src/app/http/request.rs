@@ -13,6 +13,7 @@ use super::connection::Settings;
 use super::events::HttpEvent;
 use super::fields::{self, content_length, framing_value, is_word, Fields};
 use super::lines::{Endings, Line};
+use super::name;
 use super::store::Store;
 use super::transaction::{Progress, Request, Transaction};
 use super::uri;
@@ -215,6 +216,7 @@ impl RequestReader {
         match body_of(transaction, settings) {
             None => self.complete(transaction),
             Some(body) => {
+                name::name_request(transaction);
                 self.body = Some(body);
                 self.state = State::Body;
             }

@@ -15,6 +15,7 @@ use super::connection::Settings;
 use super::events::HttpEvent;
 use super::fields::{self, content_length, framing_value, is_word, Fields};
 use super::lines::{Endings, Line};
+use super::name;
 use super::store::Store;
 use super::transaction::{Progress, Response, Transaction};
 
@@ -390,6 +391,7 @@ impl ResponseReader {
         match body_of(transaction, settings) {
             None => self.complete(transaction),
             Some(body) => {
+                name::name_response(transaction);
                 transaction.response.progress =
                     transaction.response.progress.max(Progress::Headers);
                 self.body = Some(body);

@@ -49,6 +49,9 @@ impl Headers {
 pub struct Body {
     /// It with transfer and content codings removed, as a file.
     pub file: File,
+    /// It with its content codings, where they could not be undone or left something over: its receiver may
+    /// ignore them.
+    pub undecoded: Option<Box<File>>,
     /// Bytes of the message body on the wire, gaps included, chunk framing left out.
     pub coded: u64,
 }
@@ -58,6 +61,11 @@ impl Body {
     pub(super) fn add_unframed(&mut self, bytes: &[u8]) {
         self.coded = self.coded.saturating_add(bytes.len() as u64);
         self.file.append_behind(bytes);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let undecoded = self.undecoded.as_ref();
+        self.file.heap_bytes() + undecoded.map_or(0, |file| size_of::<File>() + file.heap_bytes())
     }
 }
 
@@ -166,7 +174,9 @@ impl crate::app::Transaction for Transaction {
     }
 
     fn is_full(&self, direction: Direction) -> bool {
-        self.body(direction).file.is_full()
+        let body = self.body(direction);
+        let undecoded = body.undecoded.as_ref();
+        body.file.is_full() && undecoded.is_none_or(|file| file.is_full())
     }
 
     fn has_event(&self, name: &str) -> bool {
@@ -183,6 +193,10 @@ impl crate::app::Transaction for Transaction {
             return &[];
         }
         std::slice::from_ref(body)
+    }
+
+    fn undecoded(&self, direction: Direction) -> Option<&File> {
+        self.body(direction).undecoded.as_deref()
     }
 
     fn describe(&self, _purpose: Purpose) -> Option<Description<'_>> {
@@ -208,8 +222,8 @@ impl crate::app::Transaction for Transaction {
         size_of::<Self>()
             + lines
             + blocks.into_iter().map(headers_bytes).sum::<usize>()
-            + request.body.file.heap_bytes()
-            + response.body.file.heap_bytes()
+            + request.body.heap_bytes()
+            + response.body.heap_bytes()
     }
 }
 

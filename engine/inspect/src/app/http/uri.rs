@@ -156,12 +156,7 @@ fn is_host(host: &[u8]) -> bool {
 /// Appends the normalised form of a request target (`http.uri`); the table above says how.
 pub fn normalise(target: &[u8], out: &mut Vec<u8>) {
     let parts = split(target);
-    let mut path = Vec::with_capacity(parts.path.len());
-    decode_path(parts.path, &mut path);
-    if !path.is_ascii() {
-        path = best_fit(&path);
-    }
-    remove_dot_segments(&path, out);
+    normalise_path(&parts, out);
     if let Some(query) = parts.query {
         out.push(b'?');
         decode_percent(query, false, out);
@@ -170,6 +165,16 @@ pub fn normalise(target: &[u8], out: &mut Vec<u8>) {
         out.push(b'#');
         decode_percent(fragment, true, out);
     }
+}
+
+/// Appends the normalised path of a request target.
+pub(super) fn normalise_path(parts: &Parts<'_>, out: &mut Vec<u8>) {
+    let mut path = Vec::with_capacity(parts.path.len());
+    decode_path(parts.path, &mut path);
+    if !path.is_ascii() {
+        path = best_fit(&path);
+    }
+    remove_dot_segments(&path, out);
 }
 
 /// Percent codes out, backslashes turned, runs of slashes compressed.

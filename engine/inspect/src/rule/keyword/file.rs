@@ -66,14 +66,17 @@ pub(super) const CARRIERS: AppSet = AppSet::of(&[
     AppProto::Nfs,
 ]);
 
-/// Decoded bytes of each file.
-static FILE_DATA: Buffer = Buffer {
-    grows: true,
-    ..per_file("file.data", |view, direction, index, _| {
-        let file = view.files(direction).get(index as usize)?;
-        Some(&file.bytes)
-    })
-};
+/// Decoded bytes of each file, behind those that could not be decoded.
+static FILE_DATA: Buffer = per_file("file.data", |view, direction, index, _| {
+    let files = view.files(direction);
+    match index.checked_sub(1) {
+        None => match view.undecoded(direction) {
+            Some(file) => Some(&file.bytes),
+            None => (!files.is_empty()).then_some(&[]),
+        },
+        Some(index) => Some(&files.get(index as usize)?.bytes),
+    }
+});
 
 static FILE_NAME: Buffer = Buffer {
     at_once: true,

@@ -137,11 +137,15 @@ pub(super) static HOST_RAW: Buffer =
 /// `http.request_body`.
 pub(super) static REQUEST_BODY: Buffer = Buffer {
     grows: true,
+    multiple: true,
+    joined: true,
     ..request("http.request_body", Stage::Body, body)
 };
 /// `http.response_body`.
 pub(super) static RESPONSE_BODY: Buffer = Buffer {
     grows: true,
+    multiple: true,
+    joined: true,
     ..response("http.response_body", Stage::Body, body)
 };
 /// `http.header`.
@@ -251,15 +255,19 @@ fn non_empty_host<'a>(
     (index == 0 && !tx.request.host.is_empty()).then_some(tx.request.host.as_slice())
 }
 
+/// A body decoded, and as sent where that went wrong.
 fn body<'a>(
     view: &'a dyn Transaction,
     direction: Direction,
     index: u32,
     _: &'a mut Vec<u8>,
 ) -> Option<&'a [u8]> {
-    let tx = of::<http::Transaction>(view)?;
-    let bytes = &tx.body(direction).file.bytes;
-    (index == 0 && !bytes.is_empty()).then_some(bytes.as_slice())
+    let body = of::<http::Transaction>(view)?.body(direction);
+    match index {
+        0 => Some(&body.file.bytes),
+        1 => body.undecoded.as_ref().map(|file| file.bytes.as_slice()),
+        _ => None,
+    }
 }
 
 /// `Name: value` of the `index`-th header.
