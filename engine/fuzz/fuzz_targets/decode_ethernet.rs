@@ -4,15 +4,13 @@
 
 use inspect::wire::{
     decode_ethernet, decode_ip, decode_link, decode_quoted, inner_packet, ipv4_header_checksum_ok,
-    linktype, transport_checksum_ok, unreachable_to, Frame, Malformed, Network, Packet,
-    Unreachable,
+    linktype, transport_checksum_ok, unreachable_to, Frame, Network, Packet, Unreachable,
+    MAX_LAYERS,
 };
 use libfuzzer_sys::fuzz_target;
 
-/// Tunnels in tunnels that are followed.
-const DEPTH: usize = 4;
-
-fn ask(packet: &Packet<'_>, depth: usize) {
+fn ask(packet: &Packet<'_>, depth: u8) {
+    assert!(depth <= MAX_LAYERS, "each packet inside another is a layer deeper");
     let _ = (packet.addresses(), packet.ports(), packet.protocol());
     let _ = transport_checksum_ok(packet);
     let _ = decode_quoted(packet.payload);
@@ -23,20 +21,17 @@ fn ask(packet: &Packet<'_>, depth: usize) {
         let _ = (ipv4_header_checksum_ok(&ip), ip.options());
     }
     if let Some(answer) = unreachable_to(&Frame::default(), packet, Unreachable::Prohibited) {
-        assert!(decode_ip(&answer).is_ok(), "what we build decodes");
+        assert!(decode_ip(&answer).malformed.is_none(), "what we build decodes");
     }
-    if let Some((_, Ok(inner))) = inner_packet(packet) {
-        if depth > 0 {
-            ask(&inner, depth - 1);
-        }
+    if let (Some(inner), _) = inner_packet(packet) {
+        ask(&inner.packet, depth + 1);
     }
 }
 
-fn check(decoded: Result<Packet<'_>, Malformed>) {
-    match decoded {
-        Ok(packet) => ask(&packet, DEPTH),
-        Err(malformed) => assert!(!malformed.reason().is_empty()),
-    }
+fn check(packet: Packet<'_>) {
+    let event = packet.malformed.and_then(|malformed| malformed.event());
+    assert!(event.is_none_or(|event| packet.events.contains(event)));
+    ask(&packet, 0);
 }
 
 fuzz_target!(|bytes: &[u8]| {

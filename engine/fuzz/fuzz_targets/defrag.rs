@@ -68,13 +68,13 @@ fuzz_target!(|input: Input| {
         Defragmenter::new(policies[usize::from(input.policy) % policies.len()], limits);
     for fragment in &input.fragments {
         let bytes = fragment.bytes();
-        let Ok(packet) = decode_ip(&bytes) else {
+        let Ok(packet) = decode_ip(&bytes).checked() else {
             continue;
         };
         if let Reassembly::Whole(whole) =
             defragmenter.push(0, &packet, u64::from(fragment.now_s) * 1_000_000_000)
         {
-            match decode_ip(whole) {
+            match decode_ip(whole).checked() {
                 Ok(packet) => assert!(packet.fragment().is_none()),
                 Err(Malformed::UdpTooShort | Malformed::UdpLength | Malformed::UdpTruncated) => {}
                 Err(other) => panic!("a whole packet is malformed: {other}"),

@@ -60,7 +60,7 @@ fn a_packet_in_order_costs_no_allocation() {
     let config = StreamConfig::inline();
     let mut flows: FlowTable<TcpSession> = FlowTable::new(FlowLimits::default(), [1, 2]);
     let mut see = |bytes: &[u8]| {
-        let packet = decode_ethernet(bytes).unwrap();
+        let packet = decode_ethernet(bytes).checked().unwrap();
         assert!(transport_checksum_ok(&packet).is_some());
         let lookup = flows
             .find_or_create(1, &packet, 0, |_| TcpSession::new(config))

@@ -72,7 +72,7 @@ impl Way<'_> {
             }
             Reassembly::Waiting | Reassembly::NotAFragment => return,
         };
-        match decode_ip(&whole) {
+        match decode_ip(&whole).checked() {
             Ok(packet) => {
                 self.counts.add("reassembled", 1);
                 self.follow(&packet, now_ns);
@@ -162,7 +162,7 @@ fn run(config: StreamConfig, policy: DefragPolicy) -> Option<Counts> {
                 break;
             };
             way.counts.add("packets", 1);
-            match decode_link(record.link_type, record.data) {
+            match decode_link(record.link_type, record.data).checked() {
                 Ok(packet) => way.see(&packet, record.timestamp_ns),
                 Err(malformed) => way.counts.add(format!("malformed: {malformed}"), 1),
             }

@@ -10,6 +10,7 @@ use inspect::detect::{
     TcpView,
 };
 use inspect::rule::{self, Variables};
+use inspect::wire::PacketEvents;
 use inspect::Direction;
 
 /// The system's allocator, counting this thread's requests.
@@ -82,6 +83,8 @@ fn evaluation_allocates_nothing_once_warm() {
         tcp: Some(TcpView::default()),
         icmp: None,
         payload: &payload,
+        events: PacketEvents::NONE,
+        undecoded: false,
         in_stream: false,
         pseudo: false,
         wire: None,

@@ -108,7 +108,7 @@ fn bodies(capture: &Path) -> Vec<Vec<u8>> {
     let (link_type, packets) = packets(&file);
     let mut flows: HashMap<(IpAddr, u16), Flow> = HashMap::new();
     for (at, bytes) in packets.into_iter().enumerate() {
-        let Ok(packet) = decode_link(link_type, bytes) else {
+        let Ok(packet) = decode_link(link_type, bytes).checked() else {
             continue;
         };
         let (Some((src, dst)), Some((src_port, dst_port))) = (packet.addresses(), packet.ports())

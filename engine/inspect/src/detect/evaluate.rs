@@ -25,7 +25,14 @@ impl Matcher {
         let class = Class::of(context.packet.ip_proto);
         scratch.candidates.clear(self.signatures.len());
         let payload = context.packet.payload;
-        if !context.packet.pseudo {
+        let odd = !context.packet.events.is_empty();
+        if odd {
+            let candidates = &mut scratch.candidates;
+            self.events_only.iter().for_each(|it| candidates.add(*it));
+        }
+        // Only signatures on events are asked about a packet that is odd and not decoded.
+        let shown = !context.packet.undecoded || !odd;
+        if shown && !context.packet.pseudo {
             self.gather(&self.packets[class as usize][at], payload, 0, scratch);
             let unstreamed = class == Class::Tcp && !context.packet.in_stream;
             if unstreamed && !payload.is_empty() {
@@ -231,7 +238,9 @@ impl Matcher {
         if real && (context.flow.is_none() || !flow.addresses_done[at]) {
             let (src, dst) = (context.packet.src, context.packet.dst);
             let candidates = &mut scratch.candidates;
-            self.addresses_only.find(src, dst, |it| candidates.add(it));
+            if context.packet.ip_proto != 0 || !src.is_unspecified() {
+                self.addresses_only.find(src, dst, |it| candidates.add(it));
+            }
             flow.addresses_done[at] = true;
         }
         if context.flow.is_some_and(|flow| flow.app_done) && !flow.protocol_done[at] {
@@ -599,6 +608,7 @@ fn app_fits(signature: &Signature, context: &Context<'_>) -> bool {
 fn scope(signature: &Signature, in_stream: bool) -> Scope {
     match signature.scene {
         Scene::AddressesOnly | Scene::ProtocolOnly | Scene::Transaction => Scope::Flow,
+        Scene::EventsOnly => Scope::Packet,
         Scene::Packet { .. } if signature.packet_tests.iter().any(|test| test.needs_header) => {
             Scope::Packet
         }

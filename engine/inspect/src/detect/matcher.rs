@@ -42,7 +42,7 @@ impl Class {
         match self {
             Self::Tcp => carries(6),
             Self::Udp => carries(17),
-            Self::Other => carries(0) || carries(1),
+            Self::Other => [0, 1, 58, 132].into_iter().any(carries),
         }
     }
 }
@@ -121,6 +121,8 @@ pub struct Matcher {
     pub(super) streams: [Lane; 2],
     /// Signatures on addresses alone.
     pub(super) addresses_only: AddressIndex,
+    /// Signatures on events alone.
+    pub(super) events_only: Vec<u32>,
     /// Signatures on the protocol alone.
     pub(super) protocol_only: Vec<u32>,
     pub(super) slots: Vec<Slot>,
@@ -235,6 +237,7 @@ struct Compiler<'v> {
     packets: [[LaneBuilder; 2]; 3],
     streams: [LaneBuilder; 2],
     addresses_only: AddressIndexBuilder,
+    events_only: Vec<u32>,
     protocol_only: Vec<u32>,
     slots: Vec<(Slot, Builder)>,
     transactions: HashMap<(AppProto, Direction), TxLane>,
@@ -275,6 +278,7 @@ impl<'v> Compiler<'v> {
             packets: Default::default(),
             streams: Default::default(),
             addresses_only: AddressIndexBuilder::default(),
+            events_only: Vec::new(),
             protocol_only: Vec::new(),
             slots: Vec::new(),
             transactions: HashMap::new(),
@@ -285,6 +289,10 @@ impl<'v> Compiler<'v> {
         let chosen = fast_pattern(signature);
         let patterned = match signature.scene {
             Scene::AddressesOnly => false,
+            Scene::EventsOnly => {
+                self.events_only.push(index);
+                false
+            }
             Scene::ProtocolOnly => {
                 self.protocol_only.push(index);
                 false
@@ -455,6 +463,7 @@ impl<'v> Compiler<'v> {
             packets: self.packets.map(|class| class.map(LaneBuilder::build)),
             streams: self.streams.map(LaneBuilder::build),
             addresses_only: self.addresses_only.build(),
+            events_only: self.events_only,
             protocol_only: self.protocol_only,
             slots,
             transactions: self.transactions,

@@ -5,6 +5,7 @@ use super::*;
 use crate::app::http::{Header, Progress, Transaction};
 use crate::app::AppProto;
 use crate::rule::{self, Variables};
+use crate::wire::PacketEvents;
 use crate::Direction;
 
 /// A flow between 192.168.0.10:40000 (home by default) and 203.0.113.5:80, and what is known of it.
@@ -85,6 +86,8 @@ impl Scene {
             }),
             icmp: None,
             payload,
+            events: PacketEvents::NONE,
+            undecoded: false,
             in_stream: false,
             pseudo: false,
             wire: None,

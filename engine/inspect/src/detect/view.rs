@@ -2,7 +2,7 @@
 use std::net::IpAddr;
 
 use crate::app::AppProto;
-use crate::wire::Packet;
+use crate::wire::{Packet, PacketEvents};
 use crate::Direction;
 
 /// What is known of a packet's flow when the packet is inspected.
@@ -24,7 +24,7 @@ pub struct FlowView {
     pub app: Option<AppProto>,
     /// The protocol will not change any more: it was told, or there is none that is known.
     pub app_done: bool,
-    /// Stream bytes sent so far, gaps included, by direction (`to_server` first).
+    /// TCP: how many sequence numbers were used so far, by direction (`to_server` first): the SYN, bytes, gaps.
     pub stream_bytes: [u64; 2],
     /// Whole seconds since its first packet.
     pub age_s: u32,
@@ -86,6 +86,11 @@ pub struct PacketView<'a> {
     pub icmp: Option<IcmpView>,
     /// Bytes after the transport header (after the IP header where the transport is not parsed).
     pub payload: &'a [u8],
+    /// What is odd about it.
+    pub events: PacketEvents,
+    /// Its transport header was not read: a fragment, malformed, or of a protocol that is not decoded. Where
+    /// something is odd about such a packet, only signatures on that are asked.
+    pub undecoded: bool,
     /// The payload went into a TCP stream, so that signatures on the stream see it there.
     pub in_stream: bool,
     /// Not a packet from the wire: packet-only signatures pass it by.

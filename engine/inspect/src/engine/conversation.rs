@@ -250,10 +250,11 @@ impl TcpLayer {
         self.session.state() != stream::TcpState::None
     }
 
-    /// How many bytes of each direction's stream came in order, gaps included.
+    /// How far each direction's sequence numbers have come: the bytes in order, gaps included, and the SYN.
     pub fn stream_bytes(&self) -> [u64; 2] {
         [Direction::ToServer, Direction::ToClient].map(|direction| {
-            self.session.offset(direction) + self.session.readable(direction).len() as u64
+            let opened = u64::from(self.session.expected_seq(direction).is_some());
+            self.session.offset(direction) + self.session.readable(direction).len() as u64 + opened
         })
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Announced {
 
 #[derive(Debug)]
 struct Entry {
-    zone: u32,
+    zone: u64,
     listener: (IpAddr, u16),
     other: IpAddr,
     until_ns: u64,
@@ -59,7 +59,7 @@ impl Agreements {
     /// What the connection from `client` to `server` was announced to be; asked once a connection.
     pub fn take(
         &mut self,
-        zone: u32,
+        zone: u64,
         client: IpAddr,
         server: (IpAddr, u16),
         now_ns: u64,

@@ -1,6 +1,5 @@
 //! What cannot be inspected: counted, reported, and answered by the operator's failure policy.
 use crate::policy::{OpenOrClosed, Shield};
-use crate::wire::{DefragEvent, Malformed, Packet};
 
 use super::conversation::Conversation;
 use super::report::Scene;
@@ -15,49 +14,16 @@ impl Desk {
             .any(|shield| which(shield).closes())
     }
 
-    /// A packet that cannot be decoded: counted, reported, and answered by the failure policy.
-    pub(super) fn malformed(
-        &mut self,
-        arrival: &Arrival,
-        malformed: Malformed,
-        sink: &mut dyn EventSink,
-    ) -> Outcome {
-        self.report_malformed(arrival, None, malformed, sink);
-        // A receiver reads on where we stopped counting headers: what it would see was not inspected.
-        let hides = malformed == Malformed::Ipv6TooManyExtensions;
+    /// Bytes that no signature was shown, for they could not be read: a malformed packet, a refused fragment, a
+    /// tunnel too deep. A receiver may read them otherwise, so they never reach a guest that is to be protected;
+    /// for others the failure policy decides.
+    pub(super) fn hidden(&mut self, arrival: &Arrival) -> Outcome {
+        self.counters.failure("malformed");
         let ports = [arrival.in_port, arrival.out_port];
         let guarded = |port: &u32| self.shield_at(*port).is_some_and(Shield::can_block);
-        if self.settings.inline && hides && ports.iter().any(guarded) {
-            self.counters.failure("malformed");
-            return Outcome {
-                block: true,
-                ..Outcome::default()
-            };
-        }
-        self.failed("malformed", arrival, |shield| shield.failure.malformed)
-    }
-
-    /// A fragment that overlaps or overflows: never passed on where fragments are enforced.
-    pub(super) fn refused_fragment(
-        &mut self,
-        arrival: &Arrival,
-        packet: &Packet<'_>,
-        event: DefragEvent,
-        sink: &mut dyn EventSink,
-    ) -> Outcome {
-        self.report_fragment(arrival, packet, event, sink);
-        self.failed("malformed", arrival, |shield| shield.failure.malformed)
-    }
-
-    pub(super) fn failed(
-        &mut self,
-        name: &'static str,
-        arrival: &Arrival,
-        which: fn(&Shield) -> OpenOrClosed,
-    ) -> Outcome {
-        self.counters.failure(name);
+        let closes = self.closes(arrival, |shield| shield.failure.malformed);
         Outcome {
-            block: self.settings.inline && self.closes(arrival, which),
+            block: self.settings.inline && (closes || ports.iter().any(guarded)),
             ..Outcome::default()
         }
     }

@@ -5,7 +5,7 @@ use crate::app;
 use crate::detect::{Context, PacketView, Side, MAX_SIDES};
 use crate::event::AnomalyKind;
 use crate::flow::{EndReason, Flow, FlowPhase, FlowTable, Lookup};
-use crate::policy::{OpenOrClosed, Shield};
+use crate::policy::{OpenOrClosed, Policy, Shield};
 use crate::stream::{self, StreamEvent, Undecided, Verdict};
 use crate::wire::{flags, proto, transport_checksum_ok, Packet, Transport};
 use crate::Direction;
@@ -24,18 +24,17 @@ const ACCOUNT_EVERY_PACKETS: u64 = 16;
 type Flows = FlowTable<Conversation>;
 
 impl Desk {
-    /// Which table of flows the packet belongs to: its segment's, offline its VLAN's.
-    pub(super) fn zone(&self, arrival: &Arrival, packet: &Packet<'_>) -> u32 {
+    /// Which flows the packet can belong to: its segment's, offline its VLANs'; inside `tunnels` tunnels others
+    /// than outside.
+    pub(super) fn zone(&self, arrival: &Arrival, packet: &Packet<'_>, tunnels: usize) -> u64 {
         let ports = [arrival.in_port, arrival.out_port];
         let shield = ports.iter().find_map(|port| self.shield_at(*port));
-        match shield {
-            Some(shield) => u32::from(shield.zone),
-            None => packet
-                .vlans
-                .tags()
-                .first()
-                .map_or(0, |tag| u32::from(tag.id())),
-        }
+        let tags = packet.vlans.tags().iter();
+        let zone = match shield {
+            Some(shield) => u64::from(shield.zone),
+            None => tags.fold(0, |zone, tag| zone << 12 | u64::from(tag.id())),
+        };
+        (tunnels as u64) << 48 | zone
     }
 
     pub(super) fn shield_at(&self, port: u32) -> Option<&Shield> {
@@ -48,7 +47,7 @@ impl Desk {
     pub(super) fn flow_packet(
         &mut self,
         flows: &mut Flows,
-        zone: u32,
+        zone: u64,
         arrival: &Arrival,
         packet: &Packet<'_>,
         sink: &mut dyn EventSink,
@@ -78,7 +77,7 @@ impl Desk {
                 Conversation::new(id, arrival, tcp, flow.key.protocol == proto::UDP)
             });
             let Some(mut lookup) = made else {
-                return Outcome::default();
+                return self.lone_packet(arrival, packet, sink);
             };
             let Some(flow) = flows.get_mut(lookup.id) else {
                 return Outcome::default();
@@ -147,9 +146,7 @@ impl Desk {
         if sides == 0 || (0..sides).all(|side| flow.data.detect.passed(side)) {
             return Step::Done(Outcome::default());
         }
-        let Some(view) = packet_view(packet, lookup.direction, arrival.defragmented) else {
-            return Step::Done(Outcome::default());
-        };
+        let view = packet_view(packet, lookup.direction, arrival.defragmented);
         let scene = Scene {
             arrival,
             view: &view,
@@ -347,23 +344,10 @@ impl Desk {
         let parties = parties(flow, scene.arrival);
         let policy = self.policy.clone();
         let shared = self.shared.clone();
-        let sides: SmallVec<[Side<'_>; MAX_SIDES]> = flow
-            .data
-            .sides
-            .iter()
-            .map(|party| {
-                let shield = &policy.shields()[party.shield as usize];
-                let assigned = (!shield.guest.is_empty()).then_some(&shield.assigned);
-                Side {
-                    home: party.home,
-                    assigned,
-                    guest: party.shield,
-                }
-            })
-            .collect();
+        let sides = sides_of(&policy, &flow.data);
         let context = Context {
             now_ns: scene.arrival.now_ns,
-            flow: has_flows(scene.view.ip_proto).then_some(&flow_view),
+            flow: Some(&flow_view),
             packet: scene.view,
             sides: &sides,
             at_once: self.settings.inline,
@@ -545,6 +529,23 @@ enum SegmentStep {
     Refused(Outcome),
 }
 
+/// The perspectives from which a flow is looked at.
+pub(super) fn sides_of<'a>(
+    policy: &'a Policy,
+    conversation: &Conversation,
+) -> SmallVec<[Side<'a>; MAX_SIDES]> {
+    let sides = conversation.sides.iter().filter_map(|party| {
+        let shield = policy.shields().get(party.shield as usize)?;
+        let assigned = (!shield.guest.is_empty()).then_some(&shield.assigned);
+        Some(Side {
+            home: party.home,
+            assigned,
+            guest: party.shield,
+        })
+    });
+    sides.collect()
+}
+
 /// Tells the flow table how far the flow has come and what it holds.
 fn settle(flows: &mut Flows, lookup: &Lookup) {
     let Some(flow) = flows.get(lookup.id) else {
@@ -586,15 +587,6 @@ fn is_ignored_by_receiver(
         .expected_seq(view.direction.reverse())
         .is_none();
     !view.payload.is_empty() && (tcp.has(flags::SYN) || opening && unanswered)
-}
-
-/// Whether packets of an IP protocol belong to flows, as far as signatures are concerned. Suricata knows no flow of
-/// other protocols (GRE, IP in IP, …).
-fn has_flows(protocol: u8) -> bool {
-    matches!(
-        protocol,
-        proto::TCP | proto::UDP | proto::ICMP | proto::ICMPV6 | proto::SCTP | proto::ESP
-    )
 }
 
 fn begins_with_answer(packet: &Packet<'_>) -> bool {

@@ -11,6 +11,7 @@ mod expected;
 mod failure;
 mod inspect;
 mod judge;
+mod lone;
 mod reader;
 mod report;
 mod reset;
@@ -24,14 +25,14 @@ use crate::detect::{Scratch, SharedState};
 use crate::flow::{FlowLimits, FlowTable};
 use crate::policy::Policy;
 use crate::stream::StreamConfig;
-use crate::wire::{DefragLimits, DefragPolicy, Defragmenter, Malformed, Packet, Reassembly};
+use crate::wire::{DefragLimits, DefragPolicy, Defragmenter, Packet, Reassembly, Tunnel};
 use conversation::Conversation;
 
 pub use counters::{Counters, GuestCounters, Reason};
 pub use report::{EventSink, Records};
 
-/// Tunnels opened one in the other; a packet nested deeper is inspected as the tunnel's packet only.
-const MAX_TUNNELS: usize = 2;
+/// Tunnels opened one in the other; what is nested deeper is not looked into.
+const MAX_TUNNELS: usize = 8;
 /// Idle flows ended in one call of [`Engine::tick`], so that no packet waits long behind it.
 const EXPIRE_BUDGET: usize = 256;
 
@@ -221,18 +222,15 @@ impl Engine {
         self.flows.len()
     }
 
-    /// Inspects one decoded packet.
+    /// Inspects one packet.
     pub fn packet(
         &mut self,
         arrival: &Arrival,
-        decoded: Result<Packet<'_>, Malformed>,
+        packet: Packet<'_>,
         sink: &mut dyn EventSink,
     ) -> Outcome {
         self.desk.counters.packets += 1;
-        let outcome = match decoded {
-            Ok(packet) => self.whole_or_fragment(arrival, &packet, sink, 0),
-            Err(malformed) => self.desk.malformed(arrival, malformed, sink),
-        };
+        let outcome = self.layer(arrival, packet, sink, 0);
         self.collect_ended(arrival, sink);
         outcome
     }
@@ -249,64 +247,90 @@ impl Engine {
         self.collect_ended(arrival, sink);
     }
 
-    fn whole_or_fragment(
+    /// One packet, itself or out of a tunnel or put together; then what it carries.
+    fn layer(
         &mut self,
         arrival: &Arrival,
-        packet: &Packet<'_>,
+        mut packet: Packet<'_>,
         sink: &mut dyn EventSink,
-        depth: usize,
+        tunnels: usize,
     ) -> Outcome {
-        if let Some(anomaly) = packet.anomaly {
-            self.desk
-                .report_malformed(arrival, Some(packet), anomaly, sink);
+        if packet.fragment().is_some() {
+            return self.fragment(arrival, packet, sink, tunnels);
         }
-        if packet.fragment().is_none() {
-            return self.whole(arrival, packet, sink, depth);
+        let (inner, odd) = crate::wire::inner_packet(&packet);
+        packet.events.extend(odd);
+        let offline = !self.desk.settings.inline;
+        let inner = inner.filter(|it| !(offline && it.tunnel == Tunnel::Ip4InIp4));
+        if inner.is_some_and(|it| !it.is_broken()) {
+            // It is the inner packet's; a signature is not to see it in both.
+            packet.payload = &[];
         }
-        let zone = self.desk.zone(arrival, packet);
-        // The buffer of a reassembled datagram belongs to the defragmenter while the flows are looked at.
-        let Self {
-            defragmenter,
-            flows,
-            desk,
-        } = self;
-        match defragmenter.push(zone, packet, arrival.now_ns) {
-            Reassembly::Whole(bytes) => match crate::wire::decode_ip(bytes) {
-                Ok(whole) => {
-                    let arrival = Arrival {
-                        defragmented: true,
-                        ..*arrival
-                    };
-                    desk.flow_packet(flows, zone, &arrival, &whole, sink)
-                }
-                Err(malformed) => desk.malformed(arrival, malformed, sink),
-            },
-            Reassembly::Waiting | Reassembly::NotAFragment => Outcome::default(),
-            Reassembly::Refused(event) => desk.refused_fragment(arrival, packet, event, sink),
-        }
-    }
-
-    fn whole(
-        &mut self,
-        arrival: &Arrival,
-        packet: &Packet<'_>,
-        sink: &mut dyn EventSink,
-        depth: usize,
-    ) -> Outcome {
-        let zone = self.desk.zone(arrival, packet);
+        self.desk.report_decoding(arrival, &packet, sink);
+        let zone = self.desk.zone(arrival, &packet, tunnels);
         let mut outcome = self
             .desk
-            .flow_packet(&mut self.flows, zone, arrival, packet, sink);
-        if depth < MAX_TUNNELS {
-            match crate::wire::inner_packet(packet) {
-                Some((_, Ok(inner))) => {
-                    outcome.merge(self.whole_or_fragment(arrival, &inner, sink, depth + 1));
-                }
-                Some((_, Err(malformed))) => {
-                    outcome.merge(self.desk.malformed(arrival, malformed, sink))
-                }
-                None => {}
+            .flow_packet(&mut self.flows, zone, arrival, &packet, sink);
+        if packet.malformed.is_some() {
+            outcome.merge(self.desk.hidden(arrival));
+        }
+        match inner {
+            // On a port that tunnels use there may be anything else; a protocol of its own says what it is.
+            Some(inner) if inner.is_broken() && inner.tunnel.is_by_port() => {}
+            Some(inner) if inner.is_broken() => outcome.merge(self.desk.hidden(arrival)),
+            Some(inner) if tunnels < MAX_TUNNELS => {
+                let arrival = Arrival {
+                    number: None,
+                    defragmented: false,
+                    ..*arrival
+                };
+                outcome.merge(self.layer(&arrival, inner.packet, sink, tunnels + 1));
             }
+            Some(_) => outcome.merge(self.desk.hidden(arrival)),
+            None => {}
+        }
+        outcome
+    }
+
+    /// One fragment, and the datagram that it completes.
+    fn fragment(
+        &mut self,
+        arrival: &Arrival,
+        mut packet: Packet<'_>,
+        sink: &mut dyn EventSink,
+        tunnels: usize,
+    ) -> Outcome {
+        let zone = self.desk.zone(arrival, &packet, tunnels);
+        let mut refused = false;
+        let whole = match self.defragmenter.push(zone, &packet, arrival.now_ns) {
+            Reassembly::Whole(whole) => Some(whole.to_vec()),
+            Reassembly::Refused(_) => {
+                refused = true;
+                None
+            }
+            Reassembly::Waiting | Reassembly::NotAFragment => None,
+        };
+        let v6 = packet.addresses().is_some_and(|ends| ends.0.is_ipv6());
+        for event in self.defragmenter.take_events() {
+            packet.events.extend(event.events(v6));
+        }
+        self.desk.report_decoding(arrival, &packet, sink);
+        let mut outcome = self.desk.lone_packet(arrival, &packet, sink);
+        if refused {
+            outcome.merge(self.desk.hidden(arrival));
+        }
+        if let Some(whole) = whole {
+            // What comes out of fragments is not to be unpacked without end either.
+            let mut whole = crate::wire::decode_ip(&whole);
+            (whole.vlans, whole.ethernet) = (packet.vlans, packet.ethernet);
+            let arrival = &Arrival {
+                defragmented: true,
+                ..*arrival
+            };
+            outcome.merge(match tunnels < MAX_TUNNELS {
+                true => self.layer(arrival, whole, sink, tunnels),
+                false => self.desk.hidden(arrival),
+            });
         }
         outcome
     }

@@ -7,11 +7,12 @@ use crate::event::{
 };
 use crate::flow::{EndReason, Flow, FlowPhase};
 use crate::rule::Signature;
-use crate::wire::{DefragEvent, Malformed, Network, Packet};
+use crate::wire::Packet;
 use crate::Direction;
 
 use super::conversation::Conversation;
 use super::judge::{Effect, Judgement, Parties};
+use super::lone::NO_FLOW;
 use super::{Arrival, Desk};
 
 /// Spool severity of records that no signature's priority decides.
@@ -243,14 +244,14 @@ impl Desk {
         kind: Kind<'a>,
     ) -> Event<'a> {
         Event {
-            flow_id: Some(conversation.id),
+            flow_id: (conversation.id != NO_FLOW).then_some(conversation.id),
             in_iface: self.tap(scene.arrival.in_port),
             pcap_cnt: scene.arrival.number,
-            endpoints: Some(endpoints_of(scene.view)),
+            endpoints: (!scene.view.src.is_unspecified()).then(|| endpoints_of(scene.view)),
             pkt_src: if scene.view.pseudo { "stream" } else { "" },
             app_proto: conversation.app_proto(),
-            direction: Some(scene.view.direction),
-            flow: Some(scene.summary),
+            direction: (conversation.id != NO_FLOW).then_some(scene.view.direction),
+            flow: (conversation.id != NO_FLOW).then_some(scene.summary),
             ..Event::new(scene.arrival.wall_ns, kind)
         }
     }
@@ -357,48 +358,30 @@ impl Desk {
         self.line = line;
     }
 
-    /// Writes that a packet is malformed.
-    pub(super) fn report_malformed(
-        &mut self,
-        arrival: &Arrival,
-        packet: Option<&Packet<'_>>,
-        malformed: Malformed,
-        sink: &mut dyn super::EventSink,
-    ) {
-        self.counters.malformed += 1;
-        let name = malformed.event_name().unwrap_or_else(|| malformed.reason());
-        self.report_decode(arrival, packet, name, sink);
-    }
-
-    /// Writes that a fragment is odd.
-    pub(super) fn report_fragment(
+    /// Writes what is odd about a packet's headers.
+    pub(super) fn report_decoding(
         &mut self,
         arrival: &Arrival,
         packet: &Packet<'_>,
-        event: DefragEvent,
         sink: &mut dyn super::EventSink,
     ) {
-        let v6 = matches!(packet.network, Network::V6(_));
-        let name = match (event, v6) {
-            (DefragEvent::Overlap | DefragEvent::OverlapDiffers, false) => {
-                "decoder.ipv4.frag_overlap"
-            }
-            (DefragEvent::Overlap | DefragEvent::OverlapDiffers, true) => {
-                "decoder.ipv6.frag_overlap"
-            }
-            (DefragEvent::TooLarge, false) => "decoder.ipv4.frag_pkt_too_large",
-            (DefragEvent::TooLarge, true) => "decoder.ipv6.frag_pkt_too_large",
-            (DefragEvent::BadLength, true) => "decoder.ipv6.frag_invalid_length",
-            (DefragEvent::Inconsistent | DefragEvent::BadLength, _) => "fragment_inconsistent",
-            (DefragEvent::TooManyFragments | DefragEvent::Evicted, _) => "fragment_limit",
-        };
-        self.report_decode(arrival, Some(packet), name, sink);
+        if packet.events.is_empty() && packet.malformed.is_none() {
+            return;
+        }
+        self.counters.malformed += 1;
+        for event in packet.events.iter() {
+            self.report_decode(arrival, packet, event.name(), sink);
+        }
+        // A reason that Suricata has no event for is named by ours.
+        if let Some(malformed) = packet.malformed.filter(|it| it.event().is_none()) {
+            self.report_decode(arrival, packet, malformed.reason(), sink);
+        }
     }
 
     fn report_decode(
         &mut self,
         arrival: &Arrival,
-        packet: Option<&Packet<'_>>,
+        packet: &Packet<'_>,
         name: &str,
         sink: &mut dyn super::EventSink,
     ) {
@@ -410,17 +393,13 @@ impl Desk {
             event: name,
             layer: "",
         });
-        let ports = packet.and_then(Packet::ports).unwrap_or_default();
-        let endpoints = packet.and_then(|packet| {
-            let (src, dst) = packet.addresses()?;
-            let protocol = packet.protocol().unwrap_or(0);
-            Some(Endpoints {
-                src,
-                dst,
-                src_port: ports.0,
-                dst_port: ports.1,
-                protocol,
-            })
+        let ports = packet.ports().unwrap_or_default();
+        let endpoints = packet.addresses().map(|(src, dst)| Endpoints {
+            src,
+            dst,
+            src_port: ports.0,
+            dst_port: ports.1,
+            protocol: packet.protocol().unwrap_or(0),
         });
         let mut line = std::mem::take(&mut self.line);
         let event = Event {

@@ -1,8 +1,10 @@
 //! Packets and flows as signatures see them.
+use std::net::{IpAddr, Ipv4Addr};
+
 use crate::detect::{FlowView, Home, IcmpView, PacketView, TcpView, MAX_SIDES};
 use crate::flow::Flow;
 use crate::stream;
-use crate::wire::{Network, Packet, Transport};
+use crate::wire::{Network, Packet, PacketEvents, Transport};
 use crate::Direction;
 
 use super::conversation::{AppState, Conversation, TcpLayer};
@@ -52,17 +54,19 @@ pub(super) fn parties(flow: &Flow<Conversation>, arrival: &Arrival) -> Parties {
     }
 }
 
+/// A packet as signatures see it; one without an IP header has unspecified addresses.
 pub(super) fn packet_view<'a>(
     packet: &'a Packet<'a>,
     direction: Direction,
     defragmented: bool,
-) -> Option<PacketView<'a>> {
-    let (src, dst) = packet.addresses()?;
+) -> PacketView<'a> {
+    const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let (src, dst) = packet.addresses().unwrap_or((NOBODY, NOBODY));
     let ports = packet.ports().unwrap_or_default();
     let (ttl, ip_id, fragment_bits) = match packet.network {
         Network::V4(ip) => (ip.ttl(), Some(ip.id()), ip.flags()),
         Network::V6(ip) => (ip.hop_limit(), None, 0),
-        Network::Other => return None,
+        Network::Other => (0, None, 0),
     };
     let tcp = packet.tcp().map(|tcp| TcpView {
         flags: tcp.flags(),
@@ -82,25 +86,31 @@ pub(super) fn packet_view<'a>(
         }
         _ => None,
     };
-    Some(PacketView {
+    PacketView {
         direction,
         src,
         dst,
         src_port: ports.0,
         dst_port: ports.1,
-        ip_proto: packet.protocol()?,
+        ip_proto: packet.protocol().unwrap_or(0),
         ttl,
         ip_id,
         fragment_bits,
-        fragment_offset: 0,
+        fragment_offset: packet.fragment().map_or(0, |it| it.offset_bytes / 8),
         tcp,
         icmp,
-        payload: packet.payload,
+        // What follows a header that is not decoded is nobody's payload, as in Suricata.
+        payload: match packet.transport {
+            Transport::Other(_) | Transport::Fragment(_) => &[],
+            _ => packet.payload,
+        },
+        events: packet.events,
+        undecoded: false,
         in_stream: tcp.is_some(),
         pseudo: false,
         wire: Some(packet),
         defragmented,
-    })
+    }
 }
 
 /// The moment at which held bytes of `direction` become readable, without a packet of that direction.
@@ -124,6 +134,8 @@ pub(super) fn pseudo_view(flow: &Flow<Conversation>, direction: Direction) -> Pa
         tcp: None,
         icmp: None,
         payload: &[],
+        events: PacketEvents::NONE,
+        undecoded: false,
         in_stream: true,
         pseudo: true,
         wire: None,

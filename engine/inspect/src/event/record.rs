@@ -114,7 +114,7 @@ pub struct FlowTotals {
 }
 
 /// The `flow` object of alerts and drops.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct FlowSummary {
     /// Counts up to now.
     pub totals: FlowTotals,

@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use crate::wire::{decode_quoted, Icmp, Packet, Transport};
+use crate::wire::{decode_quoted, proto, Icmp, Packet, Transport};
 
 /// One end of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint {
     /// Its address.
     pub address: IpAddr,
-    /// Its port; for ICMP messages with an identifier that identifier (on both ends); else 0.
+    /// Its port; for ICMP messages type and code (of the message that it would send); else 0.
     pub port: u16,
 }
 
@@ -17,7 +17,7 @@ pub struct Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
     /// The conntrack zone or segment: equal addresses on two bridges are two flows.
-    pub zone: u32,
+    pub zone: u64,
     /// The IP protocol number.
     pub protocol: u8,
     /// The lower of the two ends.
@@ -27,16 +27,22 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
-    /// The key of `packet`, and its sender; `None` when it is not IP or a fragment.
-    pub fn of(zone: u32, packet: &Packet<'_>) -> Option<(Self, Endpoint)> {
+    /// The key of `packet`, and its sender; `None` when it is not IP, malformed, a fragment, or of a
+    /// protocol that is not decoded.
+    pub fn of(zone: u64, packet: &Packet<'_>) -> Option<(Self, Endpoint)> {
         let (source, destination) = packet.addresses()?;
+        if packet.malformed.is_some() {
+            return None;
+        }
         let (source_port, destination_port) = match packet.transport {
             Transport::Tcp(tcp) => (tcp.source_port(), tcp.destination_port()),
             Transport::Udp(udp) => (udp.source_port(), udp.destination_port()),
             Transport::Icmpv4(icmp) => icmp_ports(&icmp, false),
             Transport::Icmpv6(icmp) => icmp_ports(&icmp, true),
-            Transport::Other(_) => (0, 0),
-            Transport::Fragment(_) | Transport::None => return None,
+            Transport::Sctp(source, destination) => (source, destination),
+            Transport::Other(proto::ESP) => (0, 0),
+            // Suricata keeps no flows of protocols that it does not decode; each packet stands alone.
+            Transport::Other(_) | Transport::Fragment(_) | Transport::None => return None,
         };
         let sender = Endpoint {
             address: source,
@@ -54,7 +60,7 @@ impl FlowKey {
 
     /// The key of the packet that the ICMP error `packet` quotes, and who sent the quoted packet; `None` when
     /// `packet` is no ICMP error or quotes too little.
-    pub fn of_quoted(zone: u32, packet: &Packet<'_>) -> Option<(Self, Endpoint)> {
+    pub fn of_quoted(zone: u64, packet: &Packet<'_>) -> Option<(Self, Endpoint)> {
         match packet.transport {
             Transport::Icmpv4(icmp) if icmp.is_v4_error() => {}
             Transport::Icmpv6(icmp) if icmp.is_v6_error() => {}
@@ -76,7 +82,7 @@ impl FlowKey {
     }
 
     /// The key of what `a` and `b` say to each other; the order of the two does not matter.
-    pub fn between(zone: u32, protocol: u8, a: Endpoint, b: Endpoint) -> Self {
+    pub fn between(zone: u64, protocol: u8, a: Endpoint, b: Endpoint) -> Self {
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
         Self {
             zone,
@@ -96,10 +102,9 @@ impl FlowKey {
     }
 }
 
+/// Stand for the ports of an ICMP message: type and code, and those of the message that answers it.
 fn icmp_ports(icmp: &Icmp<'_>, v6: bool) -> (u16, u16) {
-    if icmp.has_id(v6) {
-        (icmp.id(), icmp.id())
-    } else {
-        (0, 0)
-    }
+    let of = |kind: u8| u16::from_be_bytes([kind, icmp.code()]);
+    let answer = icmp.counterpart(v6).map_or(0, of);
+    (of(icmp.kind()), answer)
 }

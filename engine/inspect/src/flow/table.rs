@@ -285,7 +285,7 @@ impl<T> FlowTable<T> {
     /// see [`FlowTable::pop_ended`]. An ICMP error belongs to the flow it quotes, where that is known.
     pub fn find_or_create(
         &mut self,
-        zone: u32,
+        zone: u64,
         packet: &Packet<'_>,
         now_ns: u64,
         make: impl FnOnce(&Flow<()>) -> T,
@@ -312,7 +312,7 @@ impl<T> FlowTable<T> {
     }
 
     /// The flow that an ICMP error quotes, if it is live.
-    fn find_quoted(&self, zone: u32, packet: &Packet<'_>) -> Option<Lookup> {
+    fn find_quoted(&self, zone: u64, packet: &Packet<'_>) -> Option<Lookup> {
         let (key, quoted_sender) = FlowKey::of_quoted(zone, packet)?;
         let index = *self.ids.get(&key)?;
         let slot = self.slots.get(index as usize)?;

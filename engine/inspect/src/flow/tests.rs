@@ -28,9 +28,9 @@ fn table(limits: FlowLimits) -> FlowTable<u32> {
     FlowTable::new(limits, [1, 2])
 }
 
-fn see(table: &mut FlowTable<u32>, zone: u32, bytes: &[u8], now_ns: u64) -> Lookup {
+fn see(table: &mut FlowTable<u32>, zone: u64, bytes: &[u8], now_ns: u64) -> Lookup {
     table
-        .find_or_create(zone, &decode_ip(bytes).unwrap(), now_ns, |_| 7)
+        .find_or_create(zone, &decode_ip(bytes).checked().unwrap(), now_ns, |_| 7)
         .unwrap()
 }
 
@@ -209,7 +209,7 @@ fn an_icmp_error_belongs_to_the_flow_it_quotes() {
         let flow = see(&mut table, 1, &query, 0);
         let error = unreachable_to(
             &Frame::default(),
-            &decode_ip(&query).unwrap(),
+            &decode_ip(&query).checked().unwrap(),
             Unreachable::Port,
         )
         .unwrap();
@@ -246,7 +246,7 @@ fn echo_request_and_reply_are_one_flow() {
     let other = see(
         &mut table,
         1,
-        &ip(a, b, proto::ICMP, &[8, 0, 0, 0, 1, 3, 0, 1]),
+        &ip(a, b, proto::ICMP, &[13, 0, 0, 0, 1, 2, 0, 1]),
         0,
     );
     assert_eq!((request.id, reply.direction), (reply.id, ToClient));

@@ -4,6 +4,7 @@ use std::fmt;
 use crate::detect::{FlowView, PacketView};
 
 use crate::app::{HashKinds, Stage, Transaction};
+use crate::wire::PacketEvent;
 use crate::Direction;
 
 use super::file::FileTest;
@@ -31,6 +32,8 @@ pub enum Operand {
     Of(u8, Range),
     /// Up to three small numbers whose meaning is the keyword's.
     Bits(u8, u8, u8),
+    /// An event of the packet.
+    Event(PacketEvent),
     /// Nothing.
     None,
 }

@@ -34,16 +34,6 @@ impl<T> Group<T> {
         }
     }
 
-    /// Whether anything is excluded in it, as written.
-    pub fn excludes(&self) -> bool {
-        match self {
-            Self::Any | Self::One(_) | Self::Variable(_) => false,
-            Self::List { include, exclude } => {
-                !exclude.is_empty() || include.iter().any(Self::excludes)
-            }
-        }
-    }
-
     /// Calls `see` with every variable named in it.
     pub fn variables(&self, see: &mut impl FnMut(&str)) {
         match self {

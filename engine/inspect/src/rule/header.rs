@@ -134,24 +134,20 @@ fn protocol(name: &str) -> Result<Protocol, Reason> {
         "nfs3",
         "ntp",
         "pgsql",
-        "pkthdr",
         "quic",
         "rdp",
         "rfb",
-        "sctp",
         "sip",
         "smb1",
         "snmp",
         "telnet",
         "template",
         "tftp",
-        "icmpv4",
-        "icmpv6",
         "decode",
     ];
     let lower = name.to_ascii_lowercase();
     Ok(match lower.as_str() {
-        "ip" | "ip4" | "ip6" | "ipv4" | "ipv6" | "any" => match lower.as_str() {
+        "ip" | "ip4" | "ip6" | "ipv4" | "ipv6" | "any" | "pkthdr" => match lower.as_str() {
             "ip4" | "ipv4" => Protocol::Ip4,
             "ip6" | "ipv6" => Protocol::Ip6,
             _ => Protocol::Ip,
@@ -161,6 +157,9 @@ fn protocol(name: &str) -> Result<Protocol, Reason> {
         "tcp-stream" => Protocol::TcpStream,
         "udp" => Protocol::Udp,
         "icmp" => Protocol::Icmp,
+        "icmpv4" | "icmp4" => Protocol::Icmpv4,
+        "icmpv6" | "icmp6" => Protocol::Icmpv6,
+        "sctp" => Protocol::Sctp,
         "http1" => Protocol::Http1,
         "ssl" => Protocol::App(AppProto::Tls),
         other => match AppProto::from_name(other) {

@@ -139,7 +139,7 @@ fn read(
         options
             .iter()
             .try_for_each(|option| keyword::apply(&mut draft, option))?;
-        validate::finish(draft, file, statement.line)
+        validate::finish(draft, file, statement.line, variables)
     });
     outcome.map_err(|reason| (find_sid(&statement.text), reason))
 }

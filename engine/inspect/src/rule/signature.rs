@@ -51,7 +51,7 @@ impl Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// Any IP packet.
+    /// Any IP packet, and for conditions on events any packet (`ip`, `any`, `pkthdr`).
     Ip,
     /// Any IPv4 packet.
     Ip4,
@@ -67,6 +67,12 @@ pub enum Protocol {
     Udp,
     /// ICMP or ICMPv6.
     Icmp,
+    /// ICMP for IPv4 alone.
+    Icmpv4,
+    /// ICMPv6 alone.
+    Icmpv6,
+    /// SCTP.
+    Sctp,
     /// HTTP/1 alone (`http` is any version).
     Http1,
     /// An application protocol.
@@ -85,6 +91,9 @@ impl Protocol {
             Self::TcpStream => "tcp-stream",
             Self::Udp => "udp",
             Self::Icmp => "icmp",
+            Self::Icmpv4 => "icmpv4",
+            Self::Icmpv6 => "icmpv6",
+            Self::Sctp => "sctp",
             Self::Http1 => "http1",
             Self::App(app) => app.name(),
         }
@@ -106,11 +115,15 @@ impl Protocol {
         const TCP: u8 = 6;
         const UDP: u8 = 17;
         const ICMP6: u8 = 58;
+        const SCTP: u8 = 132;
         match self {
             Self::Ip | Self::Ip4 | Self::Ip6 => true,
             Self::Tcp | Self::TcpPkt | Self::TcpStream => ip_proto == TCP,
             Self::Udp => ip_proto == UDP,
             Self::Icmp => ip_proto == ICMP || ip_proto == ICMP6,
+            Self::Icmpv4 => ip_proto == ICMP,
+            Self::Icmpv6 => ip_proto == ICMP6,
+            Self::Sctp => ip_proto == SCTP,
             Self::Http1 | Self::App(_) => self.apps().runs_over(ip_proto),
         }
     }
@@ -154,6 +167,8 @@ pub struct FlowTest {
 pub enum Scene {
     /// Addresses only: once per flow and direction.
     AddressesOnly,
+    /// Decoder and stream events only: packets of which something is odd, those without an IP header too.
+    EventsOnly,
     /// `app-layer-protocol` only: when the protocol has been told, once per direction.
     ProtocolOnly,
     /// Packets' headers, and payload where `payload` says so.

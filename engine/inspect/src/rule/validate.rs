@@ -6,15 +6,20 @@ use crate::wire::proto;
 use crate::Direction;
 
 use super::buffer::{Buffer, Inspection, Test};
+use super::condition::{Operand, PacketTest};
 use super::content::{Content, FastPattern};
 use super::draft::Draft;
-use super::group::Group;
 use super::number::Range;
 use super::signature::{FlowbitChange, PayloadScene, Scene, Signature};
-use super::{Protocol, Reason};
+use super::{Protocol, Reason, Variables};
 
 /// The signature that `draft` describes.
-pub fn finish(mut draft: Draft, file: &str, line: u32) -> Result<Signature, Reason> {
+pub fn finish(
+    mut draft: Draft,
+    file: &str,
+    line: u32,
+    variables: &Variables,
+) -> Result<Signature, Reason> {
     draft.leave()?;
     let sid = draft.sid.ok_or(Reason::MissingSid)?;
     draft
@@ -25,7 +30,7 @@ pub fn finish(mut draft: Draft, file: &str, line: u32) -> Result<Signature, Reas
     check_flowbits(&draft)?;
     direct(&mut draft)?;
     check_protocol(&draft)?;
-    let scene = scene(&draft)?;
+    let scene = scene(&draft, variables)?;
     let msg = draft.msg.unwrap_or_default();
     Ok(Signature {
         gid: draft.gid,
@@ -228,7 +233,7 @@ fn check_protocol(draft: &Draft) -> Result<(), Reason> {
 }
 
 /// Where and when the signature is evaluated.
-fn scene(draft: &Draft) -> Result<Scene, Reason> {
+fn scene(draft: &Draft, variables: &Variables) -> Result<Scene, Reason> {
     let in_transaction =
         draft.inspections.iter().any(|it| it.buffer.is_some()) || !draft.tx_tests.is_empty();
     if in_transaction {
@@ -246,31 +251,33 @@ fn scene(draft: &Draft) -> Result<Scene, Reason> {
             return Ok(Scene::ProtocolOnly);
         }
     }
-    // Suricata counts a rule on `ip` as one on addresses even where it names ports.
-    let any_ip = matches!(draft.protocol, Protocol::Ip | Protocol::Ip4 | Protocol::Ip6);
-    let ports_any =
-        any_ip || draft.header.src_ports == Group::Any && draft.header.dst_ports == Group::Any;
+    let no_reading = draft.flowbit_tests.is_empty()
+        && draft.flowints.is_empty()
+        && draft.variable_tests.is_empty();
+    let on_event = |test: &PacketTest| matches!(test.operand, Operand::Event(_));
+    if bare
+        && !draft.packet_tests.is_empty()
+        && draft.packet_tests.iter().all(on_event)
+        && draft.app_tests.is_empty()
+        && no_reading
+    {
+        return Ok(Scene::EventsOnly);
+    }
     let only_ip_proto = draft
         .packet_tests
         .iter()
         .all(|test| matches!(test.keyword, "ip_proto" | "l3_proto"));
-    // Where addresses are excluded, it looks at every packet as well.
-    let excludes = draft.header.src.excludes() || draft.header.dst.excludes();
+    // Suricata counts a rule as one on addresses even where it names ports or no address at all, but not where it
+    // excludes some: then it looks at every packet.
+    let excluding = [&draft.header.src, &draft.header.dst]
+        .into_iter()
+        .any(|group| variables.excludes(group));
     // Setting a flowbit may stand beside, clearing one makes Suricata look at every packet.
     let only_sets = draft
         .flowbit_changes
         .iter()
         .all(|change| matches!(change, FlowbitChange::Set(_)));
-    let no_reading = draft.flowbit_tests.is_empty()
-        && draft.flowints.is_empty()
-        && draft.variable_tests.is_empty();
-    if bare
-        && draft.app_tests.is_empty()
-        && ports_any
-        && only_ip_proto
-        && !excludes
-        && no_reading
-        && only_sets
+    if bare && draft.app_tests.is_empty() && only_ip_proto && !excluding && no_reading && only_sets
     {
         return Ok(Scene::AddressesOnly);
     }

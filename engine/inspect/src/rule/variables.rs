@@ -116,6 +116,20 @@ impl Variables {
         self.addresses.get(name)
     }
 
+    /// Whether `group` leaves out some address by a `!`, of its own or of a variable that it names.
+    pub(crate) fn excludes(&self, group: &Group<AddressRange>) -> bool {
+        match group {
+            Group::Any | Group::One(_) => false,
+            // Everybody but the guest, whatever the list that stands behind it offline.
+            Group::Variable(name) => self
+                .addresses(name)
+                .is_some_and(|group| self.excludes(group)),
+            Group::List { include, exclude } => {
+                !exclude.is_empty() || include.iter().any(|group| self.excludes(group))
+            }
+        }
+    }
+
     /// What a port variable stands for.
     pub(crate) fn ports(&self, name: &str) -> Option<&Group<PortRange>> {
         self.ports.get(name)

@@ -71,8 +71,12 @@ pub fn transport_checksum_ok(packet: &Packet<'_>) -> Option<bool> {
             .add_pseudo_header(addresses, proto::TCP, segment.len())
             .add(segment),
         Transport::Udp(udp) if v4 && udp.checksum() == 0 => return None,
-        Transport::Udp(_) => {
-            let datagram = &segment[..super::udp::UDP_HEADER_BYTES + packet.payload.len()];
+        Transport::Udp(udp) => {
+            let length = match udp.length() {
+                0 => segment.len(),
+                length => segment.len().min(length.into()),
+            };
+            let datagram = &segment[..length];
             sum.add_pseudo_header(addresses, proto::UDP, datagram.len())
                 .add(datagram)
         }
@@ -80,7 +84,9 @@ pub fn transport_checksum_ok(packet: &Packet<'_>) -> Option<bool> {
         Transport::Icmpv6(_) => sum
             .add_pseudo_header(addresses, proto::ICMPV6, segment.len())
             .add(segment),
-        Transport::Fragment(_) | Transport::Other(_) | Transport::None => return None,
+        Transport::Sctp(..) | Transport::Fragment(_) | Transport::Other(_) | Transport::None => {
+            return None
+        }
     };
     Some(sum.finish() == 0)
 }

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use super::checksum::Sum;
 use super::ip6::IPV6_HEADER_BYTES;
-use super::{Fragment, Network, Packet};
+use super::{Fragment, Network, Packet, PacketEvent, PacketEvents};
 use crate::pieces::Pieces;
 
 /// Which bytes win where fragments overlap.
@@ -88,16 +88,21 @@ pub enum DefragEvent {
 }
 
 impl DefragEvent {
-    /// Suricata's decoder event, where it has one.
-    pub fn event_name(self, v6: bool) -> Option<&'static str> {
-        match (self, v6) {
-            (Self::Overlap | Self::OverlapDiffers, false) => Some("decoder.ipv4.frag_overlap"),
-            (Self::Overlap | Self::OverlapDiffers, true) => Some("decoder.ipv6.frag_overlap"),
-            (Self::TooLarge, false) => Some("decoder.ipv4.frag_pkt_too_large"),
-            (Self::TooLarge, true) => Some("decoder.ipv6.frag_pkt_too_large"),
-            (_, false) => Some("decoder.ipv4.frag_ignored"),
-            (_, true) => Some("decoder.ipv6.frag_ignored"),
-        }
+    /// The decoder events that stand for it.
+    pub fn events(self, v6: bool) -> PacketEvents {
+        use PacketEvent as Event;
+        let event = match (self, v6) {
+            (Self::Overlap | Self::OverlapDiffers, false) => Event::Ipv4FragOverlap,
+            (Self::Overlap | Self::OverlapDiffers, true) => Event::Ipv6FragOverlap,
+            (Self::TooLarge, false) => Event::Ipv4FragPktTooLarge,
+            (Self::TooLarge, true) => Event::Ipv6FragPktTooLarge,
+            (Self::BadLength, true) => Event::Ipv6FragInvalidLength,
+            (_, false) => Event::Ipv4FragIgnored,
+            (_, true) => Event::Ipv6FragIgnored,
+        };
+        let mut events = PacketEvents::NONE;
+        events.insert(event);
+        events
     }
 }
 
@@ -135,7 +140,7 @@ pub struct Defragmenter {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
-    zone: u32,
+    zone: u64,
     source: IpAddr,
     destination: IpAddr,
     id: u32,
@@ -173,7 +178,7 @@ impl Defragmenter {
     /// Takes one fragment; the result borrows a buffer that the next call reuses.
     ///
     /// zone: the conntrack zone or segment, so that two bridges' equal addresses never mix.
-    pub fn push(&mut self, zone: u32, packet: &Packet<'_>, now_ns: u64) -> Reassembly<'_> {
+    pub fn push(&mut self, zone: u64, packet: &Packet<'_>, now_ns: u64) -> Reassembly<'_> {
         let (Some(fragment), Some((source, destination))) = (packet.fragment(), packet.addresses())
         else {
             return Reassembly::NotAFragment;
@@ -326,11 +331,13 @@ impl Datagram {
         self.pieces.memory_bytes() + self.header.as_ref().map_or(0, Vec::capacity)
     }
 
+    /// Whether a last fragment was seen and everything from the first byte to the furthest one is there.
     fn is_complete(&self) -> bool {
-        let total = self
-            .total
-            .filter(|_| self.header.is_some() && self.refused.is_none());
-        total.is_some_and(|total| self.pieces.bytes() as u64 == total)
+        let end = self.pieces.end().unwrap_or(0);
+        self.total.is_some()
+            && self.header.is_some()
+            && self.refused.is_none()
+            && self.pieces.bytes() as u64 == end
     }
 
     /// Takes one fragment in; an event that condemns the datagram is an error.
@@ -362,35 +369,37 @@ impl Datagram {
             .total
             .is_some_and(|total| end > total || (!fragment.more && end != total));
         let last_too_early = !fragment.more && self.pieces.end().is_some_and(|held| held > end);
-        if last_known || last_too_early {
-            return fault(DefragEvent::Inconsistent);
+        if strict && (last_known || last_too_early) {
+            return Err(DefragEvent::Inconsistent);
         }
 
         let held = self.pieces.covered(start, end);
         let differs = self.pieces.differs(start, data);
         let duplicate = held == data.len() && !differs;
-        if held > 0 && ((strict && differs) || (v6 && !duplicate)) {
+        // RFC 5722: no overlap of whatever kind in IPv6; an exact repetition is what networks do.
+        if strict && held > 0 && (differs || (v6 && !duplicate)) {
             return Err(DefragEvent::OverlapDiffers);
         }
-        if fragment.offset_bytes == 0 && self.header.is_none() {
-            self.header = Some(whole_header(packet).ok_or(DefragEvent::TooLarge)?);
-        }
-        if !fragment.more {
-            self.total = Some(end);
-        }
-        let header_bytes = self.header.as_ref().map_or(0, Vec::len);
+        let header = match (&self.header, fragment.offset_bytes) {
+            (None, 0) => whole_header(packet),
+            _ => None,
+        };
+        let header_bytes = header.as_ref().or(self.header.as_ref()).map_or(0, Vec::len);
         // On IPv6 the length field does not count the fixed header.
         let counted = if v6 {
             header_bytes.saturating_sub(IPV6_HEADER_BYTES)
         } else {
             header_bytes
         };
-        if end + counted as u64 > u64::from(u16::MAX)
-            || self
-                .total
-                .is_some_and(|total| total + counted as u64 > u64::from(u16::MAX))
-        {
-            return Err(DefragEvent::TooLarge);
+        let furthest = end.max(self.pieces.end().unwrap_or(0));
+        if furthest + counted as u64 > u64::from(u16::MAX) {
+            return fault(DefragEvent::TooLarge);
+        }
+        if header.is_some() {
+            self.header = header;
+        }
+        if !fragment.more {
+            self.total = Some(end);
         }
         self.pieces.overlay(start, data, |later, earlier| {
             policy.later_wins(later, earlier)

@@ -18,8 +18,8 @@ pub struct Ipv4<'a> {
 impl<'a> Ipv4<'a> {
     /// Reads an IPv4 packet at the start of `data`; what lies past its total length (padding) is cut.
     ///
-    /// Errors: `Ipv4TooShort`, `Ipv4WrongVersion`, `Ipv4HeaderLength`, `Ipv4TotalLength`, `Ipv4Truncated`,
-    /// `Ipv4FragmentTooLarge`. Source: RFC 791, 3.1.
+    /// Errors: `Ipv4TooShort`, `Ipv4WrongVersion`, `Ipv4HeaderLength`, `Ipv4TotalLength`, `Ipv4Truncated`.
+    /// Source: RFC 791, 3.1.
     pub fn parse(data: &'a [u8]) -> Result<Self, Malformed> {
         let header = data
             .first_chunk::<IPV4_HEADER_BYTES>()
@@ -36,15 +36,11 @@ impl<'a> Ipv4<'a> {
             return Err(Malformed::Ipv4TotalLength);
         }
         let whole = data.get(..total).ok_or(Malformed::Ipv4Truncated)?;
-        let view = Self {
+        Ok(Self {
             header,
             whole,
             header_bytes,
-        };
-        if view.fragment_offset() + (total - header_bytes) > usize::from(u16::MAX) {
-            return Err(Malformed::Ipv4FragmentTooLarge);
-        }
-        Ok(view)
+        })
     }
 
     /// Source address.
@@ -141,25 +137,5 @@ impl<'a> Ipv4<'a> {
     /// The whole packet, header and payload, without padding.
     pub fn bytes(&self) -> &'a [u8] {
         self.whole
-    }
-
-    /// Whether each option fits into the header. Source: RFC 791, 3.1.
-    pub fn options_fit(&self) -> bool {
-        let mut rest = self.options();
-        while let [kind, after @ ..] = rest {
-            rest = match kind {
-                0 => return true,
-                1 => after,
-                _ => match after
-                    .first()
-                    .filter(|n| **n >= 2)
-                    .and_then(|n| rest.get(usize::from(*n)..))
-                {
-                    Some(next) => next,
-                    None => return false,
-                },
-            };
-        }
-        true
     }
 }

@@ -2,7 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-use super::{proto, Fragment, Malformed};
+use super::packet::Layer;
+use super::{proto, Fragment, Malformed, PacketEvent, PacketEvents};
 
 /// Fixed header length.
 pub const IPV6_HEADER_BYTES: usize = 40;
@@ -17,8 +18,6 @@ pub struct Ipv6<'a> {
     upper_protocol: u8,
     upper_at: usize,
     fragment: Option<FragmentHeader>,
-    routing_type_0: bool,
-    has_fragment_header: bool,
 }
 
 /// Where a fragment header stands, which reassembly needs to take it out.
@@ -32,12 +31,12 @@ pub(super) struct FragmentHeader {
 }
 
 impl<'a> Ipv6<'a> {
-    /// Reads an IPv6 packet at the start of `data`, walking its extension headers; padding is cut.
+    /// Reads an IPv6 packet at the start of `data` and walks its extension headers; padding is cut. What is odd
+    /// about them is added to `events`. Beside the packet: why walking stopped before the upper layer, if it did.
     ///
-    /// Errors: `Ipv6TooShort`, `Ipv6WrongVersion`, `Ipv6Truncated`, `Ipv6Jumbogram`,
-    /// `Ipv6ExtensionTruncated`, `Ipv6TooManyExtensions`, `Ipv6DuplicateFragmentHeader`,
-    /// `Ipv6FragmentTooLarge`. Source: RFC 8200, 3 and 4.
-    pub fn parse(data: &'a [u8]) -> Result<Self, Malformed> {
+    /// Errors: `Ipv6TooShort`, `Ipv6WrongVersion`, `Ipv6Truncated`, `Ipv6Jumbogram`; of the walk
+    /// `Ipv6ExtensionTruncated`, `Ipv6TooManyExtensions`. Source: RFC 8200, 3 and 4.
+    pub fn parse(data: &'a [u8], events: &mut PacketEvents) -> Result<(Self, Layer), Malformed> {
         let header = data
             .first_chunk::<IPV6_HEADER_BYTES>()
             .ok_or(Malformed::Ipv6TooShort)?;
@@ -57,45 +56,39 @@ impl<'a> Ipv6<'a> {
             upper_protocol: header[6],
             upper_at: IPV6_HEADER_BYTES,
             fragment: None,
-            routing_type_0: false,
-            has_fragment_header: false,
         };
-        view.walk_extensions()?;
-        Ok(view)
+        let walked = view.walk_extensions(events);
+        Ok((view, walked))
     }
 
     /// Moves `upper_protocol` and `upper_at` past the extension headers; stops at a fragment, whose rest is
     /// not headers until it is put together.
-    fn walk_extensions(&mut self) -> Result<(), Malformed> {
+    fn walk_extensions(&mut self, events: &mut PacketEvents) -> Layer {
         let mut named_at = 6;
+        let mut met = Met::default();
         for _ in 0..MAX_EXTENSION_HEADERS {
             let rest = &self.whole[self.upper_at..];
+            let headed = self.upper_at > IPV6_HEADER_BYTES || is_extension(self.upper_protocol);
+            if rest.len() < 2 && headed && self.upper_protocol != proto::NO_NEXT {
+                return Err(Malformed::Ipv6ExtensionTruncated);
+            }
+            let fixed = match self.upper_protocol {
+                proto::AH => 12,
+                known if is_extension(known) => 8,
+                other => return self.note_upper_layer(other, rest, events),
+            };
+            let header = rest.get(..fixed).ok_or(Malformed::Ipv6ExtensionTruncated)?;
             let header_bytes = match self.upper_protocol {
-                proto::FRAGMENT => {
-                    self.read_fragment_header(named_at)?;
-                    if self.fragment.is_some() {
-                        return Ok(());
-                    }
-                    8
-                }
-                proto::HOP_BY_HOP
-                | proto::ROUTING
-                | proto::DESTINATION
-                | proto::MOBILITY
-                | proto::HIP
-                | proto::SHIM6 => {
-                    8 + 8 * usize::from(*rest.get(1).ok_or(Malformed::Ipv6ExtensionTruncated)?)
-                }
-                proto::AH => {
-                    8 + 4 * usize::from(*rest.get(1).ok_or(Malformed::Ipv6ExtensionTruncated)?)
-                }
-                _ => return Ok(()),
+                proto::FRAGMENT => 8,
+                proto::AH => 8 + 4 * usize::from(header[1]).max(1),
+                _ => 8 + 8 * usize::from(header[1]),
             };
             let extension = rest
                 .get(..header_bytes)
                 .ok_or(Malformed::Ipv6ExtensionTruncated)?;
-            if self.upper_protocol == proto::ROUTING && extension[2] == 0 {
-                self.routing_type_0 = true;
+            met.note(self.upper_protocol, extension, events);
+            if self.upper_protocol == proto::FRAGMENT && self.starts_fragment(extension, named_at) {
+                return Ok(());
             }
             named_at = self.upper_at;
             self.upper_protocol = extension[0];
@@ -104,15 +97,8 @@ impl<'a> Ipv6<'a> {
         Err(Malformed::Ipv6TooManyExtensions)
     }
 
-    fn read_fragment_header(&mut self, named_at: usize) -> Result<(), Malformed> {
-        if self.has_fragment_header {
-            return Err(Malformed::Ipv6DuplicateFragmentHeader);
-        }
-        self.has_fragment_header = true;
-        let rest = &self.whole[self.upper_at..];
-        let header = rest
-            .first_chunk::<8>()
-            .ok_or(Malformed::Ipv6ExtensionTruncated)?;
+    /// Whether the packet is a fragment; an atomic one (RFC 6946) is not.
+    fn starts_fragment(&mut self, header: &[u8], named_at: usize) -> bool {
         let field = u16::from_be_bytes([header[2], header[3]]);
         let fragment = Fragment {
             id: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
@@ -120,16 +106,34 @@ impl<'a> Ipv6<'a> {
             more: field & 1 != 0,
             protocol: header[0],
         };
-        if usize::from(fragment.offset_bytes) + rest.len() - 8 > usize::from(u16::MAX) {
-            return Err(Malformed::Ipv6FragmentTooLarge);
+        if fragment.offset_bytes == 0 && !fragment.more {
+            return false;
         }
-        if fragment.offset_bytes != 0 || fragment.more {
-            self.fragment = Some(FragmentHeader {
-                fragment,
-                at: self.upper_at,
-                named_at,
-            });
-            self.upper_at += 8;
+        self.fragment = Some(FragmentHeader {
+            fragment,
+            at: self.upper_at,
+            named_at,
+        });
+        self.upper_at += 8;
+        true
+    }
+
+    /// The end of the walk: what follows is no extension header.
+    fn note_upper_layer(&self, protocol: u8, rest: &[u8], events: &mut PacketEvents) -> Layer {
+        match protocol {
+            proto::NO_NEXT if !rest.is_empty() => {
+                events.insert(PacketEvent::Ipv6DataAfterNoneHeader)
+            }
+            proto::TCP
+            | proto::UDP
+            | proto::ICMP
+            | proto::ICMPV6
+            | proto::SCTP
+            | proto::GRE
+            | proto::ESP
+            | proto::NO_NEXT => {}
+            proto::IPV4 | proto::IPV6 => note_inner(protocol, rest, events),
+            _ => events.insert(PacketEvent::Ipv6UnknownNextHeader),
         }
         Ok(())
     }
@@ -182,16 +186,6 @@ impl<'a> Ipv6<'a> {
         self.fragment
     }
 
-    /// Whether a fragment header is present, atomic ones included.
-    pub fn has_fragment_header(&self) -> bool {
-        self.has_fragment_header
-    }
-
-    /// Whether a type 0 routing header is present (RFC 5095 forbids it).
-    pub fn has_routing_type_0(&self) -> bool {
-        self.routing_type_0
-    }
-
     /// The extension headers' bytes.
     pub fn extensions(&self) -> &'a [u8] {
         &self.whole[IPV6_HEADER_BYTES..self.upper_at]
@@ -205,5 +199,141 @@ impl<'a> Ipv6<'a> {
     /// The whole packet, headers and payload, without padding.
     pub fn bytes(&self) -> &'a [u8] {
         self.whole
+    }
+}
+
+/// Whether a next header is one that the walk steps over.
+fn is_extension(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        proto::AH
+            | proto::FRAGMENT
+            | proto::HOP_BY_HOP
+            | proto::ROUTING
+            | proto::DESTINATION
+            | proto::MOBILITY
+            | proto::HIP
+            | proto::SHIM6
+    )
+}
+
+/// IP in IPv6 that is too short, or of the other version.
+fn note_inner(protocol: u8, inner: &[u8], events: &mut PacketEvents) {
+    let v4 = protocol == proto::IPV4;
+    let least = if v4 { 20 } else { IPV6_HEADER_BYTES };
+    let version = inner.first().map_or(0, |byte| byte >> 4);
+    match (inner.len() < least, v4) {
+        (true, true) => events.insert(PacketEvent::Ipv6Ipv4InIpv6TooSmall),
+        (true, false) => events.insert(PacketEvent::Ipv6Ipv6InIpv6TooSmall),
+        (false, true) if version != 4 => events.insert(PacketEvent::Ipv6Ipv4InIpv6WrongVersion),
+        (false, false) if version != 6 => events.insert(PacketEvent::Ipv6Ipv6InIpv6WrongVersion),
+        _ => {}
+    }
+}
+
+/// Which extension headers a packet has had.
+#[derive(Default)]
+struct Met {
+    hop_by_hop: bool,
+    destination: bool,
+    routing: bool,
+    fragment: bool,
+    authentication: bool,
+}
+
+impl Met {
+    /// Takes note of one more header, and of what is odd about it.
+    fn note(&mut self, protocol: u8, header: &[u8], events: &mut PacketEvents) {
+        let (met, twice) = match protocol {
+            proto::HOP_BY_HOP => (&mut self.hop_by_hop, PacketEvent::Ipv6ExthdrDuplHh),
+            proto::DESTINATION => (&mut self.destination, PacketEvent::Ipv6ExthdrDuplDh),
+            proto::ROUTING => (&mut self.routing, PacketEvent::Ipv6ExthdrDuplRh),
+            proto::FRAGMENT => (&mut self.fragment, PacketEvent::Ipv6ExthdrDuplFh),
+            proto::AH => (&mut self.authentication, PacketEvent::Ipv6ExthdrDuplAh),
+            _ => return,
+        };
+        let repeated = std::mem::replace(met, true);
+        if repeated {
+            events.insert(twice);
+        }
+        let reserved = u16::from_be_bytes([header[2], header[3]]);
+        match (protocol, repeated) {
+            (proto::HOP_BY_HOP, false) => check_options(&header[2..], HOP_BY_HOP_EVENTS, events),
+            (proto::DESTINATION, false) => check_options(&header[2..], DESTINATION_EVENTS, events),
+            (proto::ROUTING, false) if header[2] == 0 => events.insert(PacketEvent::Ipv6RhType0),
+            (proto::AH, _) if reserved != 0 => events.insert(PacketEvent::Ipv6ExthdrAhResNotNull),
+            (proto::FRAGMENT, _) => {
+                if header[1] != 0 {
+                    events.insert(PacketEvent::Ipv6FhNonZeroReservedField);
+                }
+                if reserved & 0xfff9 == 0 {
+                    events.insert(PacketEvent::Ipv6ExthdrUselessFh);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Events of hop-by-hop options: one unknown; nothing but padding.
+const HOP_BY_HOP_EVENTS: [PacketEvent; 2] = [
+    PacketEvent::Ipv6HopoptsUnknownOpt,
+    PacketEvent::Ipv6HopoptsOnlyPadding,
+];
+/// The same of destination options.
+const DESTINATION_EVENTS: [PacketEvent; 2] = [
+    PacketEvent::Ipv6DstoptsUnknownOpt,
+    PacketEvent::Ipv6DstoptsOnlyPadding,
+];
+
+/// Adds what is odd about options (RFC 8200, 4.2) to `events`.
+fn check_options(
+    mut rest: &[u8],
+    [unknown, only_padding]: [PacketEvent; 2],
+    events: &mut PacketEvents,
+) {
+    let (mut padding, mut others) = (false, false);
+    while let [kind, after @ ..] = rest {
+        if *kind == 0 {
+            padding = true;
+            rest = after;
+            continue;
+        }
+        let Some((length, next)) = after
+            .first()
+            .and_then(|length| Some((*length, after.get(1 + usize::from(*length)..)?)))
+        else {
+            events.insert(PacketEvent::Ipv6ExthdrInvalidOptlen);
+            break;
+        };
+        match kind {
+            1 => {
+                padding = true;
+                if length == 0 {
+                    events.insert(PacketEvent::Ipv6ZeroLenPadn);
+                }
+            }
+            _ => {
+                // Router alert, jumbo payload and home address have a length each.
+                let least = match kind {
+                    0x05 => 2,
+                    0xc2 => 4,
+                    0xc9 => 16,
+                    _ => {
+                        events.insert(unknown);
+                        0
+                    }
+                };
+                if length < least {
+                    events.insert(PacketEvent::Ipv6ExthdrInvalidOptlen);
+                    break;
+                }
+                others = true;
+            }
+        }
+        rest = next;
+    }
+    if padding && !others {
+        events.insert(only_padding);
     }
 }

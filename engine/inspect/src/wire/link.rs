@@ -1,6 +1,7 @@
 //! Link headers: Ethernet with VLAN tags, and the ones capture files bring.
 
-use super::{ethertype, linktype, Malformed, Packet};
+use super::packet::Layer;
+use super::{ethertype, linktype, ppp, shim, Malformed, Packet, PacketEvent};
 
 /// VLAN tags read from one frame; Suricata's limit.
 pub const MAX_VLAN_TAGS: usize = 3;
@@ -43,7 +44,7 @@ impl Vlans {
         &self.tags[..usize::from(self.count)]
     }
 
-    fn push(&mut self, tag: VlanTag) -> Result<(), Malformed> {
+    pub(super) fn push(&mut self, tag: VlanTag) -> Result<(), Malformed> {
         let slot = self
             .tags
             .get_mut(usize::from(self.count))
@@ -55,95 +56,109 @@ impl Vlans {
 }
 
 /// Decodes an Ethernet frame. Source: IEEE 802.3, 802.1Q.
-pub(super) fn ethernet(frame: &[u8]) -> Result<Packet<'_>, Malformed> {
+pub(super) fn ethernet<'a>(packet: &mut Packet<'a>, frame: &'a [u8]) -> Layer {
+    packet.descend()?;
     let (header, rest) = frame
         .split_first_chunk::<14>()
         .ok_or(Malformed::EthernetTooShort)?;
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *header;
-    let addresses = Ethernet {
+    packet.ethernet = Some(Ethernet {
         destination: [d0, d1, d2, d3, d4, d5],
         source: [s0, s1, s2, s3, s4, s5],
-    };
-    after_ether_type(Some(addresses), u16::from_be_bytes([t0, t1]), rest)
+    });
+    by_ether_type(packet, u16::from_be_bytes([t0, t1]), rest).map(drop)
 }
 
-/// Reads VLAN tags and a PPPoE session header, then what they carry.
-fn after_ether_type<'a>(
-    addresses: Option<Ethernet>,
-    mut ether_type: u16,
-    mut rest: &'a [u8],
-) -> Result<Packet<'a>, Malformed> {
-    let mut vlans = Vlans::default();
-    while matches!(
-        ether_type,
-        ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD
-    ) {
-        let (tag, after) = rest
-            .split_first_chunk::<4>()
-            .ok_or(Malformed::VlanTooShort)?;
-        vlans.push(VlanTag {
-            tpid: ether_type,
-            tci: u16::from_be_bytes([tag[0], tag[1]]),
-        })?;
-        ether_type = u16::from_be_bytes([tag[2], tag[3]]);
-        rest = after;
+/// Decodes what an EtherType announces; `false` when that is not known here (and the packet is whole).
+pub(super) fn by_ether_type<'a>(
+    packet: &mut Packet<'a>,
+    ether_type: u16,
+    rest: &'a [u8],
+) -> Result<bool, Malformed> {
+    packet.ether_type = ether_type;
+    packet.payload = rest;
+    match ether_type {
+        ethertype::IPV4 => packet.read_v4(rest)?,
+        ethertype::IPV6 => packet.read_v6(rest)?,
+        ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD => vlan(packet, ether_type, rest)?,
+        ethertype::PPPOE_SESSION => ppp::pppoe_session(packet, rest)?,
+        ethertype::PPPOE_DISCOVERY => ppp::pppoe_discovery(packet, rest)?,
+        ethertype::MPLS | ethertype::MPLS_MULTICAST => shim::mpls(packet, rest)?,
+        ethertype::BACKBONE => shim::backbone(packet, rest)?,
+        ethertype::VN_TAG => shim::vn_tag(packet, rest)?,
+        ethertype::NSH => shim::nsh(packet, rest)?,
+        ethertype::FABRIC_PATH => {
+            let inner = rest.get(2..).filter(|inner| inner.len() >= 14);
+            ethernet(packet, inner.ok_or(Malformed::FabricPathTooShort)?)?;
+        }
+        ethertype::ARP => {}
+        _ => return Ok(false),
     }
-    if ether_type == ethertype::PPPOE_SESSION {
-        (ether_type, rest) = pppoe(rest)?;
-    }
-    Packet::after_link(addresses, vlans, ether_type, rest)
+    Ok(true)
 }
 
-/// Splits a PPPoE session header (RFC 2516, 4) off; the EtherType says what it carries.
-fn pppoe(data: &[u8]) -> Result<(u16, &[u8]), Malformed> {
-    let (header, rest) = data
-        .split_first_chunk::<8>()
-        .ok_or(Malformed::PppoeTooShort)?;
-    let ether_type = match u16::from_be_bytes([header[6], header[7]]) {
-        0x0021 => ethertype::IPV4,
-        0x0057 => ethertype::IPV6,
-        _ => return Ok((ethertype::PPPOE_SESSION, data)),
+/// One VLAN tag and what it carries.
+fn vlan<'a>(packet: &mut Packet<'a>, tpid: u16, rest: &'a [u8]) -> Layer {
+    packet.descend()?;
+    let Some((tag, rest)) = rest.split_first_chunk::<4>() else {
+        let room = packet.vlans.tags().len() < MAX_VLAN_TAGS;
+        return Err(match room {
+            true => Malformed::VlanTooShort,
+            false => Malformed::VlanTooMany,
+        });
     };
-    // The PPPoE length covers the two bytes of the PPP protocol; the IP header's own length cuts padding.
-    Ok((ether_type, rest))
+    packet.vlans.push(VlanTag {
+        tpid,
+        tci: u16::from_be_bytes([tag[0], tag[1]]),
+    })?;
+    if !by_ether_type(packet, u16::from_be_bytes([tag[2], tag[3]]), rest)? {
+        packet.note(PacketEvent::VlanUnknownType);
+    }
+    Ok(())
 }
 
 /// Decodes a captured packet by link type. Source: tcpdump.org/linktypes.html.
-pub(super) fn decode(link_type: u32, data: &[u8]) -> Result<Packet<'_>, Malformed> {
+pub(super) fn decode<'a>(packet: &mut Packet<'a>, link_type: u32, data: &'a [u8]) -> Layer {
+    /// An EtherType that stands at `at` in a header of `N` bytes, and what it announces.
+    fn announced<'a, const N: usize>(
+        packet: &mut Packet<'a>,
+        data: &'a [u8],
+        at: usize,
+        too_short: Malformed,
+    ) -> Layer {
+        let (header, rest) = data.split_first_chunk::<N>().ok_or(too_short)?;
+        let ether_type = u16::from_be_bytes([header[at], header[at + 1]]);
+        by_ether_type(packet, ether_type, rest).map(drop)
+    }
     match link_type {
-        linktype::ETHERNET => ethernet(data),
+        linktype::ETHERNET => ethernet(packet, data),
         linktype::RAW
         | linktype::RAW_OLD_12
         | linktype::RAW_OLD_14
         | linktype::IPV4
-        | linktype::IPV6 => super::decode_ip(data),
-        linktype::NULL | linktype::LOOP => null(data),
-        linktype::PPP => ppp(data),
-        linktype::CISCO_HDLC => {
-            let (header, rest) = data
-                .split_first_chunk::<4>()
-                .ok_or(Malformed::CiscoHdlcTooShort)?;
-            after_ether_type(None, u16::from_be_bytes([header[2], header[3]]), rest)
-        }
-        linktype::LINUX_SLL => {
-            let (header, rest) = data
-                .split_first_chunk::<16>()
-                .ok_or(Malformed::SllTooShort)?;
-            after_ether_type(None, u16::from_be_bytes([header[14], header[15]]), rest)
-        }
-        linktype::LINUX_SLL2 => {
-            let (header, rest) = data
-                .split_first_chunk::<20>()
-                .ok_or(Malformed::SllTooShort)?;
-            after_ether_type(None, u16::from_be_bytes([header[0], header[1]]), rest)
-        }
+        | linktype::IPV6 => raw(packet, data),
+        linktype::NULL | linktype::LOOP => null(packet, data),
+        linktype::PPP => ppp::ppp(packet, data),
+        linktype::CISCO_HDLC => announced::<4>(packet, data, 2, Malformed::CiscoHdlcTooShort),
+        linktype::LINUX_SLL => announced::<16>(packet, data, 14, Malformed::SllTooShort),
+        linktype::LINUX_SLL2 => announced::<20>(packet, data, 0, Malformed::SllTooShort),
         _ => Err(Malformed::LinkTypeUnsupported),
+    }
+}
+
+/// IP without a link header.
+pub(super) fn raw<'a>(packet: &mut Packet<'a>, data: &'a [u8]) -> Layer {
+    match data.first().map(|byte| byte >> 4) {
+        None => Err(Malformed::Ipv4TooShort),
+        Some(4) => packet.read_v4(data),
+        Some(6) => packet.read_v6(data),
+        Some(_) => Err(Malformed::IpVersionUnknown),
     }
 }
 
 /// BSD loopback: a 4-byte address family in the capturing machine's byte order (LOOP: big endian). Families
 /// are small numbers, so the non-zero byte tells the order.
-fn null(data: &[u8]) -> Result<Packet<'_>, Malformed> {
+fn null<'a>(packet: &mut Packet<'a>, data: &'a [u8]) -> Layer {
     let (header, rest) = data
         .split_first_chunk::<4>()
         .ok_or(Malformed::NullTooShort)?;
@@ -153,23 +168,8 @@ fn null(data: &[u8]) -> Result<Packet<'_>, Malformed> {
     };
     let ether_type = match family {
         2 => ethertype::IPV4,
-        10 | 24 | 28 | 30 => ethertype::IPV6,
+        10 | 23 | 24 | 26 | 28 | 30 => ethertype::IPV6,
         _ => return Err(Malformed::NullUnsupported),
     };
-    after_ether_type(None, ether_type, rest)
-}
-
-/// PPP, with or without HDLC-like address and control bytes (RFC 1662, 3.1).
-fn ppp(data: &[u8]) -> Result<Packet<'_>, Malformed> {
-    let data = data.strip_prefix(&[0xff, 0x03]).unwrap_or(data);
-    let (ether_type, rest) = match data {
-        [0x00, 0x21, rest @ ..] => (ethertype::IPV4, rest),
-        [0x00, 0x57, rest @ ..] => (ethertype::IPV6, rest),
-        // Protocol-field compression leaves out the leading zero byte.
-        [0x21, rest @ ..] => (ethertype::IPV4, rest),
-        [0x57, rest @ ..] => (ethertype::IPV6, rest),
-        [_, _, ..] => return Err(Malformed::PppUnsupported),
-        _ => return Err(Malformed::PppTooShort),
-    };
-    after_ether_type(None, ether_type, rest)
+    by_ether_type(packet, ether_type, rest).map(drop)
 }

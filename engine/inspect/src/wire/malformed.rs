@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use super::event::PacketEvent;
+
 macro_rules! malformed {
     ($($(#[$doc:meta])* $variant:ident => $reason:literal, $event:expr;)*) => {
-        /// Why bytes are not the packet they claim to be. Expected from hostile peers: counted, never a panic.
+        /// Why decoding stopped before the end of a packet's headers. Expected from hostile peers: counted,
+        /// never a panic.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Malformed {
             $($(#[$doc])* $variant,)*
@@ -19,101 +22,123 @@ macro_rules! malformed {
                 match self { $(Malformed::$variant => $reason,)* }
             }
 
-            /// Suricata's decoder event (as `decode-event` and EVE anomaly records spell it), where it has one.
-            pub fn event_name(self) -> Option<&'static str> {
+            /// The decoder event that stands for it, where there is one.
+            pub fn event(self) -> Option<PacketEvent> {
                 match self { $(Malformed::$variant => $event,)* }
             }
         }
     };
 }
 
+use PacketEvent as Event;
+
 malformed! {
     /// Fewer bytes than an Ethernet header.
-    EthernetTooShort => "ethernet_too_short", Some("decoder.ethernet.pkt_too_small");
+    EthernetTooShort => "ethernet_too_short", Some(Event::EthernetPktTooSmall);
     /// A VLAN tag is cut off.
-    VlanTooShort => "vlan_too_short", Some("decoder.vlan.header_too_small");
+    VlanTooShort => "vlan_too_short", Some(Event::VlanHeaderTooSmall);
     /// More than [`MAX_VLAN_TAGS`](super::MAX_VLAN_TAGS) tags.
-    VlanTooMany => "vlan_too_many", Some("decoder.vlan.too_many_layers");
+    VlanTooMany => "vlan_too_many", Some(Event::VlanTooManyLayers);
+    /// An 802.1ah header is cut off.
+    BackboneTooShort => "backbone_too_short", Some(Event::Ieee8021ahHeaderTooSmall);
+    /// A VN-Tag is cut off.
+    VnTagTooShort => "vntag_too_short", Some(Event::VntagHeaderTooSmall);
+    /// A FabricPath header is cut off.
+    FabricPathTooShort => "fabric_path_too_short", Some(Event::DcePktTooSmall);
+    /// A stack of MPLS labels is cut off.
+    MplsTooShort => "mpls_too_short", Some(Event::MplsHeaderTooSmall);
+    /// Too little behind MPLS labels to tell what it is.
+    MplsPayloadTooShort => "mpls_payload_too_short", Some(Event::MplsPktTooSmall);
+    /// An MPLS payload that is neither IP nor a pseudowire.
+    MplsPayloadUnknown => "mpls_payload_unknown", Some(Event::MplsUnknownPayloadType);
+    /// A reserved MPLS label at the bottom of the stack.
+    MplsLabel => "mpls_label", None;
+    /// A network service header is cut off.
+    NshTooShort => "nsh_too_short", Some(Event::NshHeaderTooSmall);
+    /// A network service header of another version.
+    NshVersion => "nsh_version", Some(Event::NshUnsupportedVersion);
+    /// A network service header whose length does not suit its type.
+    NshLength => "nsh_length", Some(Event::NshBadHeaderLength);
+    /// A network service header of a reserved metadata type.
+    NshReservedType => "nsh_reserved_type", Some(Event::NshReservedType);
+    /// A network service header of an unknown metadata type.
+    NshType => "nsh_type", Some(Event::NshUnsupportedType);
+    /// A network service header before an unknown protocol.
+    NshPayload => "nsh_payload", Some(Event::NshUnknownPayload);
+    /// More than [`MAX_LAYERS`](super::MAX_LAYERS) layers, one in the other.
+    TooManyLayers => "too_many_layers", Some(Event::TooManyLayers);
     /// Fewer bytes than a Linux cooked (SLL, SLL2) header.
-    SllTooShort => "sll_too_short", Some("decoder.sll.pkt_too_small");
+    SllTooShort => "sll_too_short", Some(Event::SllPktTooSmall);
     /// Fewer bytes than a BSD loopback header.
-    NullTooShort => "null_too_short", Some("decoder.ltnull.pkt_too_small");
+    NullTooShort => "null_too_short", Some(Event::LtnullPktTooSmall);
     /// A BSD loopback address family that is not IP.
-    NullUnsupported => "null_unsupported", Some("decoder.ltnull.unsupported_type");
+    NullUnsupported => "null_unsupported", Some(Event::LtnullUnsupportedType);
     /// Fewer bytes than a PPP header.
-    PppTooShort => "ppp_too_short", Some("decoder.ppp.pkt_too_small");
-    /// A PPP protocol that is not IP.
-    PppUnsupported => "ppp_unsupported", Some("decoder.ppp.unsup_proto");
+    PppTooShort => "ppp_too_short", Some(Event::PppPktTooSmall);
+    /// A known PPP protocol that does not carry IP.
+    PppUnsupported => "ppp_unsupported", Some(Event::PppUnsupProto);
+    /// An unknown PPP protocol.
+    PppUnknown => "ppp_unknown", Some(Event::PppWrongType);
+    /// PPP with less than an IPv4 header.
+    PppIpv4TooShort => "ppp_ipv4_too_short", Some(Event::PppIp4PktTooSmall);
+    /// PPP with less than an IPv6 header.
+    PppIpv6TooShort => "ppp_ipv6_too_short", Some(Event::PppIp6PktTooSmall);
+    /// PPP with less than an uncompressed Van Jacobson packet.
+    PppVanJacobsonTooShort => "ppp_vj_too_short", Some(Event::PppVjuPktTooSmall);
     /// Fewer bytes than a Cisco HDLC header.
-    CiscoHdlcTooShort => "cisco_hdlc_too_short", Some("decoder.chdlc.pkt_too_small");
-    /// A PPPoE session header is cut off.
-    PppoeTooShort => "pppoe_too_short", Some("decoder.pppoe.pkt_too_small");
+    CiscoHdlcTooShort => "cisco_hdlc_too_short", Some(Event::ChdlcPktTooSmall);
+    /// A PPPoE header is cut off.
+    PppoeTooShort => "pppoe_too_short", Some(Event::PppoePktTooSmall);
+    /// PPPoE discovery with an unknown code.
+    PppoeCode => "pppoe_code", Some(Event::PppoeWrongCode);
     /// A capture link type that is not decoded.
     LinkTypeUnsupported => "link_type_unsupported", None;
     /// Raw IP whose version is neither 4 nor 6.
-    IpVersionUnknown => "ip_version_unknown", Some("decoder.ipraw.invalid_ip_version");
+    IpVersionUnknown => "ip_version_unknown", Some(Event::IprawInvalidIpVersion);
     /// Fewer bytes than an IPv4 header.
-    Ipv4TooShort => "ipv4_too_short", Some("decoder.ipv4.pkt_too_small");
+    Ipv4TooShort => "ipv4_too_short", Some(Event::Ipv4PktTooSmall);
     /// An IPv4 EtherType before another version.
-    Ipv4WrongVersion => "ipv4_wrong_version", Some("decoder.ipv4.wrong_ip_version");
-    /// The IPv4 header length is under 20, or past the data.
-    Ipv4HeaderLength => "ipv4_header_length", Some("decoder.ipv4.hlen_too_small");
+    Ipv4WrongVersion => "ipv4_wrong_version", Some(Event::Ipv4WrongIpVersion);
+    /// The IPv4 header length is under 20.
+    Ipv4HeaderLength => "ipv4_header_length", Some(Event::Ipv4HlenTooSmall);
     /// The IPv4 total length is shorter than its header.
-    Ipv4TotalLength => "ipv4_total_length", Some("decoder.ipv4.iplen_smaller_than_hlen");
+    Ipv4TotalLength => "ipv4_total_length", Some(Event::Ipv4IplenSmallerThanHlen);
     /// The IPv4 total length is longer than the data.
-    Ipv4Truncated => "ipv4_truncated", Some("decoder.ipv4.trunc_pkt");
-    /// An IPv4 option runs past the header (the packet is still decoded).
-    Ipv4OptionLength => "ipv4_option_length", Some("decoder.ipv4.opt_invalid_len");
-    /// ICMPv6 inside IPv4 (the packet is still decoded).
-    Ipv4WithIcmpv6 => "ipv4_with_icmpv6", Some("decoder.ipv4.icmpv6");
-    /// A fragment that would end past 65,535 bytes.
-    Ipv4FragmentTooLarge => "ipv4_fragment_too_large", Some("decoder.ipv4.frag_pkt_too_large");
+    Ipv4Truncated => "ipv4_truncated", Some(Event::Ipv4TruncPkt);
+    /// An IPv4 option that runs past the header; receivers drop such packets (RFC 1122, 3.2.1.8).
+    Ipv4Option => "ipv4_option", None;
     /// Fewer bytes than an IPv6 header.
-    Ipv6TooShort => "ipv6_too_short", Some("decoder.ipv6.pkt_too_small");
+    Ipv6TooShort => "ipv6_too_short", None;
     /// An IPv6 EtherType before another version.
-    Ipv6WrongVersion => "ipv6_wrong_version", Some("decoder.ipv6.wrong_ip_version");
+    Ipv6WrongVersion => "ipv6_wrong_version", Some(Event::Ipv6WrongIpVersion);
     /// The IPv6 payload length is longer than the data.
-    Ipv6Truncated => "ipv6_truncated", Some("decoder.ipv6.trunc_pkt");
+    Ipv6Truncated => "ipv6_truncated", Some(Event::Ipv6TruncPkt);
     /// A jumbogram (RFC 2675): payload length 0 with a hop-by-hop header.
-    Ipv6Jumbogram => "ipv6_jumbogram", None;
+    Ipv6Jumbogram => "ipv6_jumbogram", Some(Event::Ipv6TruncExthdr);
     /// An extension header runs past the packet.
-    Ipv6ExtensionTruncated => "ipv6_extension_truncated", Some("decoder.ipv6.trunc_exthdr");
+    Ipv6ExtensionTruncated => "ipv6_extension_truncated", Some(Event::Ipv6TruncExthdr);
     /// More than [`MAX_EXTENSION_HEADERS`](super::MAX_EXTENSION_HEADERS) extension headers.
     Ipv6TooManyExtensions => "ipv6_too_many_extensions", None;
-    /// A second fragment header.
-    Ipv6DuplicateFragmentHeader => "ipv6_duplicate_fragment_header", Some("decoder.ipv6.exthdr_dupl_fh");
-    /// A type 0 routing header (RFC 5095; the packet is still decoded).
-    Ipv6RoutingType0 => "ipv6_routing_type_0", Some("decoder.ipv6.rh_type_0");
-    /// A fragment header on a whole packet (RFC 6946; the packet is still decoded).
-    Ipv6UselessFragmentHeader => "ipv6_useless_fragment_header", Some("decoder.ipv6.exthdr_useless_fh");
-    /// ICMPv4 inside IPv6 (the packet is still decoded).
-    Ipv6WithIcmpv4 => "ipv6_with_icmpv4", Some("decoder.ipv6.icmpv4");
-    /// A fragment that would end past 65,535 bytes.
-    Ipv6FragmentTooLarge => "ipv6_fragment_too_large", Some("decoder.ipv6.frag_pkt_too_large");
     /// Fewer bytes than a TCP header.
-    TcpTooShort => "tcp_too_short", Some("decoder.tcp.pkt_too_small");
+    TcpTooShort => "tcp_too_short", Some(Event::TcpPktTooSmall);
     /// The TCP data offset is under 20 bytes.
-    TcpHeaderLength => "tcp_header_length", Some("decoder.tcp.hlen_too_small");
+    TcpHeaderLength => "tcp_header_length", Some(Event::TcpInvalidOptlen);
     /// The TCP data offset is past the data.
-    TcpOptionsTruncated => "tcp_options_truncated", Some("decoder.tcp.invalid_optlen");
-    /// A TCP option has an impossible length (the packet is still decoded).
-    TcpOptionLength => "tcp_option_length", Some("decoder.tcp.opt_invalid_len");
+    TcpOptionsTruncated => "tcp_options_truncated", Some(Event::TcpHlenTooSmall);
     /// Fewer bytes than a UDP header.
-    UdpTooShort => "udp_too_short", Some("decoder.udp.pkt_too_small");
+    UdpTooShort => "udp_too_short", Some(Event::UdpHlenTooSmall);
     /// The UDP length is longer than the data.
-    UdpTruncated => "udp_truncated", Some("decoder.udp.hlen_too_small");
+    UdpTruncated => "udp_truncated", Some(Event::UdpPktTooSmall);
     /// The UDP length is shorter than its header.
-    UdpLength => "udp_length", Some("decoder.udp.hlen_invalid");
+    UdpLength => "udp_length", Some(Event::UdpLenInvalid);
+    /// Fewer bytes than an SCTP header.
+    SctpTooShort => "sctp_too_short", Some(Event::SctpPktTooSmall);
+    /// Fewer bytes than an ESP header.
+    EspTooShort => "esp_too_short", Some(Event::EspPktTooSmall);
     /// Fewer bytes than an ICMP header.
-    Icmpv4TooShort => "icmpv4_too_short", Some("decoder.icmpv4.pkt_too_small");
+    Icmpv4TooShort => "icmpv4_too_short", Some(Event::Icmpv4PktTooSmall);
     /// Fewer bytes than an ICMPv6 header.
-    Icmpv6TooShort => "icmpv6_too_short", Some("decoder.icmpv6.pkt_too_small");
-    /// A GRE header is cut off.
-    GreTooShort => "gre_too_short", Some("decoder.gre.pkt_too_small");
-    /// A GRE version that is neither 0 nor 1.
-    GreVersion => "gre_version", Some("decoder.gre.wrong_version");
-    /// A VXLAN header is cut off or does not carry the valid-VNI flag.
-    VxlanHeader => "vxlan_header", Some("decoder.vxlan.unknown_payload_type");
+    Icmpv6TooShort => "icmpv6_too_short", Some(Event::Icmpv6PktTooSmall);
 }
 
 impl fmt::Display for Malformed {

@@ -7,13 +7,17 @@ mod build;
 mod capture;
 mod checksum;
 mod defrag;
+mod event;
 mod icmp;
 mod ip4;
+mod ip4_options;
 mod ip6;
 mod link;
 mod malformed;
 mod packet;
+mod ppp;
 mod quoted;
+mod shim;
 mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -30,15 +34,18 @@ pub use build::{reset_to, unreachable_to, Frame, Reset, Unreachable};
 pub use capture::{CaptureError, CaptureReader, Record, MAX_RECORD_BYTES};
 pub use checksum::{ipv4_header_checksum_ok, transport_checksum_ok};
 pub use defrag::{DefragEvent, DefragLimits, DefragPolicy, Defragmenter, Reassembly};
+pub use event::{PacketEvent, PacketEvents};
 pub use icmp::Icmp;
 pub use ip4::Ipv4;
 pub use ip6::{Ipv6, MAX_EXTENSION_HEADERS};
 pub use link::{Ethernet, VlanTag, Vlans, MAX_VLAN_TAGS};
 pub use malformed::Malformed;
-pub use packet::{decode_ethernet, decode_ip, decode_link, Fragment, Network, Packet, Transport};
+pub use packet::{
+    decode_ethernet, decode_ip, decode_link, Fragment, Network, Packet, Transport, MAX_LAYERS,
+};
 pub use quoted::{decode_quoted, Quoted};
 pub use tcp::{flags, Tcp, TcpOptions};
-pub use tunnel::{inner_packet, Tunnel};
+pub use tunnel::{inner_packet, Inner, Tunnel};
 pub use udp::Udp;
 
 /// IP protocol numbers.
@@ -91,10 +98,30 @@ pub mod ethertype {
     pub const VLAN: u16 = 0x8100;
     /// IPv6.
     pub const IPV6: u16 = 0x86dd;
+    /// MPLS.
+    pub const MPLS: u16 = 0x8847;
+    /// MPLS, multicast.
+    pub const MPLS_MULTICAST: u16 = 0x8848;
+    /// PPPoE discovery.
+    pub const PPPOE_DISCOVERY: u16 = 0x8863;
     /// PPPoE session.
     pub const PPPOE_SESSION: u16 = 0x8864;
     /// 802.1ad service tag.
     pub const QINQ: u16 = 0x88a8;
+    /// Provider backbone bridging, 802.1ah.
+    pub const BACKBONE: u16 = 0x88e7;
+    /// Network service header (RFC 8300).
+    pub const NSH: u16 = 0x894f;
+    /// Cisco FabricPath.
+    pub const FABRIC_PATH: u16 = 0x8903;
+    /// VN-Tag.
+    pub const VN_TAG: u16 = 0x8926;
+    /// An Ethernet frame in GRE and its kin.
+    pub const TRANSPARENT_ETHERNET: u16 = 0x6558;
+    /// PPP in GRE (RFC 2637).
+    pub const PPP: u16 = 0x880b;
+    /// ERSPAN, versions I and II, in GRE.
+    pub const ERSPAN: u16 = 0x88be;
     /// The service tag of older equipment.
     pub const QINQ_OLD: u16 = 0x9100;
 }

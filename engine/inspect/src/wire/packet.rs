@@ -3,7 +3,16 @@
 use std::net::IpAddr;
 
 use super::link::{self, Ethernet, Vlans};
-use super::{ethertype, proto, Icmp, Ipv4, Ipv6, Malformed, Tcp, Udp};
+use super::{ethertype, ip4_options, proto};
+use super::{Icmp, Ipv4, Ipv6, Malformed, PacketEvent, PacketEvents, Tcp, Udp};
+
+/// Layers read, one in the other, before a packet is called malformed; Suricata's limit.
+pub const MAX_LAYERS: u8 = 16;
+
+/// The SCTP common header (RFC 9260, 3.1).
+const SCTP_HEADER_BYTES: usize = 12;
+/// Security parameters index and sequence number (RFC 4303, 2).
+const ESP_HEADER_BYTES: usize = 8;
 
 /// The network layer.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +36,8 @@ pub enum Transport<'a> {
     Icmpv4(Icmp<'a>),
     /// ICMP for IPv6.
     Icmpv6(Icmp<'a>),
+    /// SCTP: source and destination port.
+    Sctp(u16, u16),
     /// A piece of a datagram, for the [`Defragmenter`](super::Defragmenter); first pieces included.
     Fragment(Fragment),
     /// Another IP protocol, by number.
@@ -48,7 +59,10 @@ pub struct Fragment {
     pub protocol: u8,
 }
 
-/// One packet, decoded down to its transport payload; borrows the bytes.
+/// One packet, decoded as far as its bytes allow; borrows them.
+///
+/// Where decoding stopped early `malformed` says why, and what was read before is there: a TCP segment that is
+/// cut off still has its addresses.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
     /// The Ethernet addresses; `None` where there is no Ethernet header.
@@ -65,75 +79,102 @@ pub struct Packet<'a> {
     /// What the transport carries; for [`Transport::Fragment`] and [`Transport::Other`] the IP payload, for
     /// [`Network::Other`] what follows the link header.
     pub payload: &'a [u8],
-    /// The first thing wrong with the packet that did not hinder decoding.
-    pub anomaly: Option<Malformed>,
+    /// Why decoding stopped, if it did.
+    pub malformed: Option<Malformed>,
+    /// What is odd about it, the reason why decoding stopped included.
+    pub events: PacketEvents,
+    /// Layers read, those of the packets around it included.
+    pub(super) layers: u8,
     segment: &'a [u8],
 }
 
-/// Decodes an Ethernet frame with up to [`MAX_VLAN_TAGS`](super::MAX_VLAN_TAGS) tags.
-pub fn decode_ethernet(frame: &[u8]) -> Result<Packet<'_>, Malformed> {
-    link::ethernet(frame)
+/// Decodes an Ethernet frame.
+pub fn decode_ethernet(frame: &[u8]) -> Packet<'_> {
+    Packet::read(frame, 0, link::ethernet)
 }
 
 /// Decodes a packet that starts with its IPv4 or IPv6 header.
-pub fn decode_ip(data: &[u8]) -> Result<Packet<'_>, Malformed> {
-    let ether_type = match data.first().map(|byte| byte >> 4) {
-        Some(4) => ethertype::IPV4,
-        Some(6) => ethertype::IPV6,
-        _ => return Err(Malformed::IpVersionUnknown),
-    };
-    Packet::after_link(None, Vlans::default(), ether_type, data)
+pub fn decode_ip(data: &[u8]) -> Packet<'_> {
+    Packet::read(data, 0, link::raw)
 }
 
 /// Decodes a captured packet by its capture file's link type (see [`linktype`](super::linktype)).
-///
-/// Errors: `LinkTypeUnsupported`, or what the decoder of that type reports.
-pub fn decode_link(link_type: u32, data: &[u8]) -> Result<Packet<'_>, Malformed> {
-    link::decode(link_type, data)
+pub fn decode_link(link_type: u32, data: &[u8]) -> Packet<'_> {
+    Packet::read(data, 0, |packet, data| {
+        link::decode(packet, link_type, data)
+    })
 }
 
+/// What a layer's decoder says: it or what it carries was read, or why not.
+pub(super) type Layer = Result<(), Malformed>;
+
 impl<'a> Packet<'a> {
-    /// Decodes what follows a link header.
-    pub(super) fn after_link(
-        ethernet: Option<Ethernet>,
-        vlans: Vlans,
-        ether_type: u16,
+    /// Decodes `data` with the decoder of its outermost layer; `layers` were read before it.
+    pub(super) fn read(
         data: &'a [u8],
-    ) -> Result<Self, Malformed> {
+        layers: u8,
+        decode: impl FnOnce(&mut Self, &'a [u8]) -> Layer,
+    ) -> Self {
         let mut packet = Self {
-            ethernet,
-            vlans,
-            ether_type,
+            ethernet: None,
+            vlans: Vlans::default(),
+            ether_type: 0,
             network: Network::Other,
             transport: Transport::None,
             payload: data,
-            anomaly: None,
+            malformed: None,
+            events: PacketEvents::NONE,
+            layers,
             segment: data,
         };
-        match ether_type {
-            ethertype::IPV4 => packet.read_v4(Ipv4::parse(data)?)?,
-            ethertype::IPV6 => packet.read_v6(Ipv6::parse(data)?)?,
-            _ => {}
+        if let Err(malformed) = decode(&mut packet, data) {
+            packet.malformed = Some(malformed);
+            malformed
+                .event()
+                .into_iter()
+                .for_each(|event| packet.note(event));
         }
-        Ok(packet)
+        packet
     }
 
-    fn read_v4(&mut self, ip: Ipv4<'a>) -> Result<(), Malformed> {
+    /// The packet, if it was decoded to the end.
+    pub fn checked(self) -> Result<Self, Malformed> {
+        match self.malformed {
+            None => Ok(self),
+            Some(malformed) => Err(malformed),
+        }
+    }
+
+    /// Counts one more layer.
+    pub(super) fn descend(&mut self) -> Layer {
+        self.layers += 1;
+        match self.layers < MAX_LAYERS {
+            true => Ok(()),
+            false => Err(Malformed::TooManyLayers),
+        }
+    }
+
+    pub(super) fn note(&mut self, event: PacketEvent) {
+        self.events.insert(event);
+    }
+
+    pub(super) fn read_v4(&mut self, data: &'a [u8]) -> Layer {
+        self.descend()?;
+        self.ether_type = ethertype::IPV4;
+        let ip = Ipv4::parse(data)?;
         self.network = Network::V4(ip);
-        if !ip.options_fit() {
-            self.note(Malformed::Ipv4OptionLength);
+        if !ip.options().is_empty() {
+            ip4_options::check(ip.options(), &mut self.events)?;
         }
         self.read_transport(ip.fragment(), ip.protocol(), ip.payload())
     }
 
-    fn read_v6(&mut self, ip: Ipv6<'a>) -> Result<(), Malformed> {
+    pub(super) fn read_v6(&mut self, data: &'a [u8]) -> Layer {
+        self.descend()?;
+        self.ether_type = ethertype::IPV6;
+        let (ip, walked) = Ipv6::parse(data, &mut self.events)?;
         self.network = Network::V6(ip);
-        if ip.has_routing_type_0() {
-            self.note(Malformed::Ipv6RoutingType0);
-        }
-        if ip.has_fragment_header() && ip.fragment().is_none() {
-            self.note(Malformed::Ipv6UselessFragmentHeader);
-        }
+        walked?;
         self.read_transport(ip.fragment(), ip.upper_protocol(), ip.payload())
     }
 
@@ -142,44 +183,66 @@ impl<'a> Packet<'a> {
         fragment: Option<Fragment>,
         protocol: u8,
         data: &'a [u8],
-    ) -> Result<(), Malformed> {
+    ) -> Layer {
         self.segment = data;
+        self.payload = data;
         let v4 = matches!(self.network, Network::V4(_));
-        (self.transport, self.payload) = match (fragment, protocol) {
-            (Some(fragment), _) => (Transport::Fragment(fragment), data),
-            (None, proto::TCP) => {
+        self.transport = match fragment {
+            Some(fragment) => Transport::Fragment(fragment),
+            None => Transport::Other(protocol),
+        };
+        if fragment.is_some() {
+            return Ok(());
+        }
+        (self.transport, self.payload) = match protocol {
+            proto::TCP => {
                 let (tcp, payload) = Tcp::split(data)?;
-                if tcp.options().malformed {
-                    self.note(Malformed::TcpOptionLength);
+                if !tcp.option_bytes().is_empty() {
+                    tcp.check_options(&mut self.events);
                 }
                 (Transport::Tcp(tcp), payload)
             }
-            (None, proto::UDP) => {
-                let (udp, payload) = Udp::split(data)?;
+            proto::UDP => {
+                let (udp, payload) = Udp::split(data, v4)?;
+                if udp.length() == 0 {
+                    self.note(PacketEvent::UdpLenInvalid);
+                }
                 (Transport::Udp(udp), payload)
             }
-            (None, proto::ICMP) if v4 => {
+            proto::ICMP if v4 => {
                 let (icmp, payload) = Icmp::split(data).ok_or(Malformed::Icmpv4TooShort)?;
+                icmp.check_v4(payload, &mut self.events);
                 (Transport::Icmpv4(icmp), payload)
             }
-            (None, proto::ICMPV6) if !v4 => {
+            proto::ICMPV6 if !v4 => {
                 let (icmp, payload) = Icmp::split(data).ok_or(Malformed::Icmpv6TooShort)?;
+                let hop_limit = match self.network {
+                    Network::V6(ip) => ip.hop_limit(),
+                    _ => 0,
+                };
+                icmp.check_v6(payload, hop_limit, &mut self.events);
                 (Transport::Icmpv6(icmp), payload)
             }
-            (None, other) => {
+            proto::SCTP => {
+                let (header, payload) = data
+                    .split_first_chunk::<SCTP_HEADER_BYTES>()
+                    .ok_or(Malformed::SctpTooShort)?;
+                let [a, b, c, d, ..] = *header;
+                let source = u16::from_be_bytes([a, b]);
+                let destination = u16::from_be_bytes([c, d]);
+                (Transport::Sctp(source, destination), payload)
+            }
+            proto::ESP if data.len() < ESP_HEADER_BYTES => return Err(Malformed::EspTooShort),
+            other => {
                 match other {
-                    proto::ICMPV6 => self.note(Malformed::Ipv4WithIcmpv6),
-                    proto::ICMP => self.note(Malformed::Ipv6WithIcmpv4),
+                    proto::ICMPV6 => self.note(PacketEvent::Ipv4Icmpv6),
+                    proto::ICMP => self.note(PacketEvent::Ipv6Icmpv4),
                     _ => {}
                 }
                 (Transport::Other(other), data)
             }
         };
         Ok(())
-    }
-
-    fn note(&mut self, anomaly: Malformed) {
-        self.anomaly.get_or_insert(anomaly);
     }
 
     /// Source and destination addresses; `None` when the packet is not IP.
@@ -191,11 +254,12 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Source and destination ports; `None` unless TCP or UDP.
+    /// Source and destination ports; `None` unless TCP, UDP or SCTP.
     pub fn ports(&self) -> Option<(u16, u16)> {
         match self.transport {
             Transport::Tcp(tcp) => Some((tcp.source_port(), tcp.destination_port())),
             Transport::Udp(udp) => Some((udp.source_port(), udp.destination_port())),
+            Transport::Sctp(source, destination) => Some((source, destination)),
             _ => None,
         }
     }
@@ -207,6 +271,7 @@ impl<'a> Packet<'a> {
             Transport::Udp(_) => Some(proto::UDP),
             Transport::Icmpv4(_) => Some(proto::ICMP),
             Transport::Icmpv6(_) => Some(proto::ICMPV6),
+            Transport::Sctp(..) => Some(proto::SCTP),
             Transport::Fragment(fragment) => Some(fragment.protocol),
             Transport::Other(protocol) => Some(protocol),
             Transport::None => None,

@@ -1,9 +1,12 @@
 //! The TCP header.
 
-use super::Malformed;
+use super::{Malformed, PacketEvent, PacketEvents};
 
 /// Header length without options.
 pub const TCP_HEADER_BYTES: usize = 20;
+
+/// Tells fast open among the experimental options (RFC 7413, Appendix A).
+const FAST_OPEN_MAGIC: [u8; 2] = [0xf9, 0x89];
 
 /// TCP flag bits, as they stand in the header's 14th byte.
 pub mod flags {
@@ -43,6 +46,9 @@ pub struct TcpOptions {
     pub sack_permitted: bool,
     /// Timestamp value and echo reply (kind 8).
     pub timestamps: Option<(u32, u32)>,
+    /// TCP fast open (kind 34 or its experimental forerunner, RFC 7413): the cookie's length, 0 when one is
+    /// asked for.
+    pub fast_open: Option<u8>,
     /// An option with an impossible length was met; what follows it was not read.
     pub malformed: bool,
 }
@@ -161,6 +167,14 @@ impl<'a> Tcp<'a> {
                         u32::from_be_bytes([*e, *f, *g, *h]),
                     ))
                 }
+                (34, cookie) if fast_open_fits(cookie.len() + 2) => {
+                    found.fast_open = Some(cookie.len() as u8)
+                }
+                (253 | 254, [a, b, cookie @ ..])
+                    if [*a, *b] == FAST_OPEN_MAGIC && fast_open_fits(cookie.len() + 2) =>
+                {
+                    found.fast_open = Some(cookie.len() as u8)
+                }
                 (2..=4 | 8, _) => found.malformed = true,
                 _ => {}
             }
@@ -168,4 +182,56 @@ impl<'a> Tcp<'a> {
         }
         found
     }
+
+    /// Adds what is odd about the options to `events`. Source: RFC 9293, 3.2; RFC 2018; RFC 7413; RFC 2385.
+    pub(super) fn check_options(&self, events: &mut PacketEvents) {
+        let mut met = [0u64; 4];
+        let mut rest = self.options;
+        while let [kind, after @ ..] = rest {
+            rest = match *kind {
+                0 => return,
+                1 => after,
+                kind => {
+                    let Some(length) = after.first() else { return };
+                    let option = rest.get(..usize::from(*length)).filter(|it| it.len() >= 2);
+                    let Some(option) = option else {
+                        return events.insert(PacketEvent::TcpOptInvalidLen);
+                    };
+                    let (word, bit) = (usize::from(kind / 64), 1 << (kind % 64));
+                    match option_fits(kind, option) {
+                        None => {}
+                        Some(false) => events.insert(PacketEvent::TcpOptInvalidLen),
+                        Some(true) if met[word] & bit != 0 => {
+                            events.insert(PacketEvent::TcpOptDuplicate)
+                        }
+                        Some(true) => met[word] |= bit,
+                    }
+                    &rest[option.len()..]
+                }
+            };
+        }
+    }
+}
+
+/// Whether an option has a length that its kind allows; `None` where the kind says nothing. An empty SACK is
+/// useless, but common.
+fn option_fits(kind: u8, option: &[u8]) -> Option<bool> {
+    let length = option.len();
+    Some(match kind {
+        2 => length == 4,
+        3 => length == 3,
+        4 => length == 2,
+        5 => length == 2 || (10..=34).contains(&length) && (length - 2) % 8 == 0,
+        8 => length == 10,
+        19 => length == 18,
+        29 => length >= 4,
+        34 => fast_open_fits(length),
+        253 | 254 if length >= 4 && option[2..4] == FAST_OPEN_MAGIC => fast_open_fits(length - 2),
+        _ => return None,
+    })
+}
+
+/// A fast open cookie: none, or up to 16 bytes, an even number (RFC 7413, 2, where 4 are the least).
+fn fast_open_fits(length: usize) -> bool {
+    (2..=18).contains(&length) && length % 2 == 0
 }

@@ -37,11 +37,11 @@ fn defragmenter(policy: DefragPolicy) -> Defragmenter {
 /// What follows the whole packet's IP header, or what else came back.
 fn push(
     defragmenter: &mut Defragmenter,
-    zone: u32,
+    zone: u64,
     bytes: &[u8],
     now_ns: u64,
 ) -> Result<Option<Vec<u8>>, DefragEvent> {
-    match defragmenter.push(zone, &decode_ip(bytes).unwrap(), now_ns) {
+    match defragmenter.push(zone, &decode_ip(bytes).checked().unwrap(), now_ns) {
         Reassembly::Waiting => Ok(None),
         Reassembly::Refused(event) => Err(event),
         Reassembly::Whole(whole) => Ok(Some(
@@ -56,7 +56,7 @@ fn a_fragmented_datagram_decodes_like_the_whole_one() {
     for v6 in [false, true] {
         let (source, destination) = ends(v6);
         let whole = udp((source, 5).into(), (destination, 53).into(), &[7; 100]);
-        let datagram = decode_ip(&whole).unwrap().segment().to_vec();
+        let datagram = decode_ip(&whole).checked().unwrap().segment().to_vec();
         let mut defragmenter = defragmenter(DefragPolicy::Strict);
         for (offset, more, part) in [
             (48, false, &datagram[48..]),
@@ -64,7 +64,7 @@ fn a_fragmented_datagram_decodes_like_the_whole_one() {
             (16, true, &datagram[16..48]),
         ] {
             let bytes = fragment(v6, 9, offset, more, part);
-            let packet = decode_ip(&bytes).unwrap();
+            let packet = decode_ip(&bytes).checked().unwrap();
             assert!(matches!(packet.transport, Transport::Fragment(_)));
             if offset != 16 {
                 assert_eq!(defragmenter.push(1, &packet, 0), Reassembly::Waiting);
@@ -73,7 +73,7 @@ fn a_fragmented_datagram_decodes_like_the_whole_one() {
             let Reassembly::Whole(whole) = defragmenter.push(1, &packet, 0) else {
                 panic!("not whole")
             };
-            let packet = decode_ip(whole).unwrap();
+            let packet = decode_ip(whole).checked().unwrap();
             assert_eq!(
                 (packet.ports(), packet.payload),
                 (Some((5, 53)), &[7; 100][..])
@@ -97,7 +97,7 @@ fn what_is_not_a_fragment_is_not_touched() {
         "10.0.0.2:2".parse().unwrap(),
         b"x",
     );
-    let packet = decode_ip(&whole).unwrap();
+    let packet = decode_ip(&whole).checked().unwrap();
     assert_eq!(
         defragmenter(DefragPolicy::Bsd).push(1, &packet, 0),
         Reassembly::NotAFragment
@@ -192,12 +192,10 @@ fn strict_refuses_a_differing_overlap_and_the_rest_of_its_datagram() {
 }
 
 #[test]
-fn on_ipv6_any_overlap_but_a_duplicate_is_refused_by_every_policy() {
-    for policy in [
-        DefragPolicy::First,
-        DefragPolicy::Last,
-        DefragPolicy::Bsd,
-        DefragPolicy::Linux,
+fn on_ipv6_any_overlap_but_a_duplicate_is_refused_where_fragments_are_enforced() {
+    for (policy, wanted) in [
+        (DefragPolicy::Strict, Err(DefragEvent::OverlapDiffers)),
+        (DefragPolicy::Bsd, Ok(None)),
     ] {
         let mut defragmenter = defragmenter(policy);
         push(
@@ -214,7 +212,7 @@ fn on_ipv6_any_overlap_but_a_duplicate_is_refused_by_every_policy() {
                 &fragment(true, 1, 8, true, &[1; 16]),
                 0
             ),
-            Err(DefragEvent::OverlapDiffers)
+            wanted
         );
     }
 }
@@ -286,34 +284,17 @@ fn a_datagram_has_one_end() {
         ("another end, earlier", 8, false, 8),
     ];
     for (what, offset, more, length) in rows {
-        for (policy, wanted) in [
-            (DefragPolicy::Strict, Err(DefragEvent::Inconsistent)),
-            (DefragPolicy::Bsd, Ok(None)),
-        ] {
-            let mut defragmenter = defragmenter(policy);
-            push(
-                &mut defragmenter,
-                1,
-                &fragment(false, 1, 16, false, &[1; 16]),
-                0,
-            )
-            .unwrap();
-            assert_eq!(
-                push(
-                    &mut defragmenter,
-                    1,
-                    &fragment(false, 1, offset, more, &vec![1; length]),
-                    0
-                ),
-                wanted,
-                "{what}"
-            );
-            assert_eq!(
-                defragmenter.take_events(),
-                [DefragEvent::Inconsistent],
-                "{what}"
-            );
-        }
+        let mut defragmenter = defragmenter(DefragPolicy::Strict);
+        let last = fragment(false, 1, 16, false, &[1; 16]);
+        push(&mut defragmenter, 1, &last, 0).unwrap();
+        let odd = fragment(false, 1, offset, more, &vec![1; length]);
+        let refused = Err(DefragEvent::Inconsistent);
+        assert_eq!(push(&mut defragmenter, 1, &odd, 0), refused, "{what}");
+        assert_eq!(
+            defragmenter.take_events(),
+            [DefragEvent::Inconsistent],
+            "{what}"
+        );
     }
 }
 
@@ -331,7 +312,7 @@ fn strict_refuses_fragments_that_are_no_multiple_of_eight() {
 
 #[test]
 fn refuses_a_datagram_that_would_be_too_long_with_its_header() {
-    let mut defragmenter = defragmenter(DefragPolicy::Bsd);
+    let mut defragmenter = defragmenter(DefragPolicy::Strict);
     push(
         &mut defragmenter,
         1,
@@ -503,10 +484,10 @@ proptest! {
         let mut defragmenter = Defragmenter::new(policy, limits);
         for (v6, id, unit, more, length, now_s) in fragments {
             let bytes = fragment(v6, id, unit * 8, more, &vec![id as u8; length]);
-            let Ok(packet) = decode_ip(&bytes) else { continue };
+            let Ok(packet) = decode_ip(&bytes).checked() else { continue };
             if let Reassembly::Whole(whole) = defragmenter.push(1, &packet, now_s * S) {
                 let whole = whole.to_vec();
-                match decode_ip(&whole) {
+                match decode_ip(&whole).checked() {
                     Ok(packet) => prop_assert!(packet.fragment().is_none()),
                     Err(error) => prop_assert!(error.reason().starts_with("udp"), "{}", error),
                 }

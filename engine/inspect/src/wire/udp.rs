@@ -14,14 +14,14 @@ pub struct Udp<'a> {
 impl<'a> Udp<'a> {
     /// Splits a UDP datagram into its header and payload; bytes past the UDP length are cut.
     ///
-    /// Errors: `UdpTooShort`, `UdpTruncated`, `UdpLength`. A length of 0 (IPv6 jumbograms; some stacks on
-    /// IPv4) stands for all the data. Source: RFC 768; RFC 2675, 4.
-    pub fn split(datagram: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
+    /// Errors: `UdpTooShort`, `UdpTruncated`, `UdpLength`. On IPv6 a length of 0 stands for all the data, as in
+    /// jumbograms: Linux reads it so in any datagram. Source: RFC 768; RFC 2675, 4.
+    pub fn split(datagram: &'a [u8], v4: bool) -> Result<(Self, &'a [u8]), Malformed> {
         let (header, rest) = datagram
             .split_first_chunk::<UDP_HEADER_BYTES>()
             .ok_or(Malformed::UdpTooShort)?;
         let view = Self { header };
-        if view.length() == 0 {
+        if view.length() == 0 && !v4 {
             return Ok((view, rest));
         }
         let payload_bytes = usize::from(view.length())

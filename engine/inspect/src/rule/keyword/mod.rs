@@ -7,6 +7,7 @@ mod app;
 mod bytes;
 mod content;
 mod dns;
+mod event;
 mod file;
 mod flow;
 mod http;
@@ -30,6 +31,7 @@ const TABLES: &[&[Keyword]] = &[
     app::KEYWORDS,
     bytes::KEYWORDS,
     content::KEYWORDS,
+    event::KEYWORDS,
     file::KEYWORDS,
     dns::KEYWORDS,
     flow::KEYWORDS,
@@ -80,7 +82,6 @@ const UNSUPPORTED: &[&str] = &[
     "dcerpc.iface",
     "dcerpc.opnum",
     "dcerpc.stub_data",
-    "decode-event",
     "detection_filter_by",
     "dhcp.leasetime",
     "dhcp.rebinding_time",
@@ -90,7 +91,6 @@ const UNSUPPORTED: &[&str] = &[
     "dnp3_ind",
     "dnp3_obj",
     "dnp3.data",
-    "engine-event",
     "enip_command",
     "file.magic",
     "filemagic",
@@ -198,7 +198,6 @@ const UNSUPPORTED: &[&str] = &[
     "ssh_software",
     "ssl_state",
     "ssl_version",
-    "stream-event",
     "tls.cert_chain_len",
     "tls.cert_fingerprint",
     "tls.cert_issuer",

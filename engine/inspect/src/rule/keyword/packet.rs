@@ -551,7 +551,7 @@ fn stream_size_holds(_: &PacketView<'_>, flow: Option<&FlowView>, operand: &Oper
     let (Some(flow), Operand::Of(whose, range)) = (flow, operand) else {
         return false;
     };
-    let [client, server] = flow.stream_bytes.map(|bytes| range.holds(bytes + 1));
+    let [client, server] = flow.stream_bytes.map(|bytes| range.holds(bytes));
     flow.ip_proto == TCP
         && match whose {
             b'c' => client,

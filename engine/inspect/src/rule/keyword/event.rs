@@ -1,0 +1,55 @@
+//! `decode-event`, `stream-event` and `engine-event`: what is odd about a packet.
+use super::super::condition::{Operand, PacketTest};
+use super::super::draft::Draft;
+use super::super::lexer::unquote;
+use super::super::Reason;
+use super::{text, Keyword, Meaning};
+use crate::wire::PacketEvent;
+
+pub(super) const KEYWORDS: &[Keyword] = &[
+    Keyword {
+        names: &["decode-event"],
+        meaning: Meaning::Value(|draft, keyword, value| add(draft, keyword, "decoder.", value)),
+    },
+    Keyword {
+        names: &["stream-event"],
+        meaning: Meaning::Value(|draft, keyword, value| add(draft, keyword, "stream.", value)),
+    },
+    Keyword {
+        names: &["engine-event"],
+        meaning: Meaning::Value(|draft, keyword, value| add(draft, keyword, "", value)),
+    },
+];
+
+/// Names that rules still use, and today's.
+const FORMER_NAMES: [(&str, PacketEvent); 2] = [
+    (
+        "stream.3whs_synack_resend_with_different_ack",
+        PacketEvent::Stream3whsSynackResendWithDiffAck,
+    ),
+    (
+        "stream.est_synack_resend_with_different_ack",
+        PacketEvent::StreamEstSynackResendWithDiffAck,
+    ),
+];
+
+fn add(draft: &mut Draft, keyword: &str, family: &str, value: &[u8]) -> Result<(), Reason> {
+    let value = text(keyword, unquote(value, false).unwrap_or(value))?;
+    let name = format!("{family}{}", value.trim()).to_ascii_lowercase();
+    let former = FORMER_NAMES.iter().find(|(former, _)| *former == name);
+    let event = former
+        .map(|(_, event)| *event)
+        .or_else(|| PacketEvent::from_name(&name))
+        .ok_or_else(|| Reason::bad_value(keyword, format!("'{value}' is no event")))?;
+    draft.needs_packet = true;
+    draft.packet_tests.push(PacketTest {
+        keyword: "engine-event",
+        needs_header: true,
+        holds: |packet, _, operand| match operand {
+            Operand::Event(event) => packet.events.contains(*event),
+            _ => false,
+        },
+        operand: Operand::Event(event),
+    });
+    Ok(())
+}
