@@ -6,7 +6,9 @@ pub mod detect;
 pub mod dns;
 pub mod http;
 pub mod smtp;
+pub mod tls;
 
+pub(crate) mod cursor;
 mod file;
 mod lines;
 mod mime;

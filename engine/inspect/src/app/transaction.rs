@@ -42,6 +42,8 @@ pub struct Head {
     pub events: SmallVec<[&'static str; 2]>,
     /// What detection remembers of it between packets.
     pub detect: TxState,
+    /// When the packet came that is being looked at, Unix seconds.
+    pub seen_s: u64,
 }
 
 impl Head {

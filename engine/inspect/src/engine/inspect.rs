@@ -364,6 +364,7 @@ impl Desk {
             detect,
             scratch: &mut self.scratch,
             blind: false,
+            seen_s: scene.arrival.wall_ns / 1_000_000_000,
             expected: Vec::new(),
         };
         let mut skipped = 0;

@@ -17,6 +17,8 @@ pub struct Reader<'a> {
     pub scratch: &'a mut Scratch,
     /// Something reached its receiver that no signature was shown: fields past a bound, bytes behind a CONNECT.
     pub blind: bool,
+    /// When the packet came, Unix seconds.
+    pub seen_s: u64,
     /// Connections that the peers agreed on meanwhile.
     pub expected: Vec<Expected>,
 }
@@ -143,6 +145,7 @@ impl Reader<'_> {
         for id in touched {
             if let Some(transaction) = parser.transactions_mut().find_mut(id) {
                 self.blind |= transaction.is_blind();
+                transaction.head_mut().seen_s = self.seen_s;
                 self.matcher
                     .transaction(self.context, self.detect, transaction, self.scratch);
             }

@@ -16,3 +16,4 @@ pub use record::{
 };
 pub(crate) use text::{AsText, Text};
 pub use time::append_timestamp;
+pub(crate) use time::iso_seconds;

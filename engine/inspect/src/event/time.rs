@@ -17,7 +17,7 @@ impl Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0 / 1_000_000_000;
         let micros = self.0 / 1_000 % 1_000_000;
-        let (year, month, day) = civil_from_days(seconds / 86_400);
+        let (year, month, day) = civil_from_days((seconds / 86_400) as i64);
         let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
         write!(
             f,
@@ -32,12 +32,25 @@ impl Serialize for Timestamp {
     }
 }
 
-/// Year, month and day of a number of days since 1970.
+/// `2021-12-10T17:05:01` for seconds since 1970, which may be before it; always UTC.
+pub(crate) fn iso_seconds(unix_s: i64) -> String {
+    let (days, second) = (unix_s.div_euclid(86_400), unix_s.rem_euclid(86_400));
+    // Certificates name years from 0 to 9999.
+    let days = days.clamp(-719_468, 2_932_896);
+    let (year, month, day) = civil_from_days(days);
+    let (hour, minute) = (second / 3_600, second / 60 % 60);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}",
+        second % 60
+    )
+}
+
+/// Year, month and day of a number of days since 1970, of which at most 719,468 are before it.
 ///
 /// Counts in years that begin in March, so that the leap day comes last.
 /// Source: Howard Hinnant, "chrono-compatible low-level date algorithms".
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468; // days since 0000-03-01
+fn civil_from_days(days: i64) -> (u64, u64, u64) {
+    let shifted = days.saturating_add(719_468).max(0) as u64; // days since 0000-03-01
     let era = shifted / 146_097;
     let day_of_era = shifted % 146_097;
     let year_of_era =
@@ -87,5 +100,13 @@ mod tests {
             "2100-03-01T00:00:00.000000+0000"
         );
         assert_eq!(shown(u64::MAX), "2554-07-21T23:34:33.709551+0000");
+    }
+
+    #[test]
+    fn shows_the_years_that_certificates_name() {
+        assert_eq!(iso_seconds(-1), "1969-12-31T23:59:59");
+        assert_eq!(iso_seconds(-631_152_000), "1950-01-01T00:00:00");
+        assert_eq!(iso_seconds(253_402_300_799), "9999-12-31T23:59:59");
+        assert_eq!(iso_seconds(i64::MIN), "0000-03-01T15:30:08");
     }
 }

@@ -36,6 +36,8 @@ pub struct Buffer {
     pub joined: bool,
     /// Its bytes in one direction; `None` where the message has none, or no further one.
     pub extract: Extract,
+    /// Its letters are all of one case, so that contents match in either.
+    pub any_case: bool,
     /// Errors: why this content could never match in it.
     pub validate: fn(&Content) -> Result<(), &'static str>,
 }
@@ -52,6 +54,7 @@ impl Buffer {
             at_once: false,
             multiple: false,
             joined: false,
+            any_case: false,
             extract,
             validate: |_| Ok(()),
         }

@@ -25,6 +25,7 @@ pub fn finish(
     draft
         .inspections
         .retain(|inspection| !inspection.tests.is_empty());
+    disregard_case(&mut draft);
     check_contents(&draft)?;
     check_fast_pattern(&draft)?;
     check_flowbits(&draft)?;
@@ -77,6 +78,20 @@ fn contents(draft: &Draft) -> impl Iterator<Item = (Option<&'static Buffer>, &Co
             .contents()
             .map(|content| (inspection.buffer, content))
     })
+}
+
+/// Contents of buffers whose bytes are of one case match in either.
+fn disregard_case(draft: &mut Draft) {
+    for inspection in &mut draft.inspections {
+        if !inspection.buffer.is_some_and(|buffer| buffer.any_case) {
+            continue;
+        }
+        for test in &mut inspection.tests {
+            if let Test::Content(content) = test {
+                content.needle = content.needle.without_case();
+            }
+        }
+    }
 }
 
 /// Contents that could never match in their buffer, or not together with its `bsize`.

@@ -6,6 +6,7 @@
 mod app;
 mod bytes;
 mod content;
+mod date;
 mod dns;
 mod event;
 mod file;
@@ -16,6 +17,7 @@ mod packet;
 mod pcre;
 mod protocols;
 mod state;
+mod tls;
 mod transform;
 
 use std::collections::HashMap;
@@ -40,6 +42,7 @@ const TABLES: &[&[Keyword]] = &[
     packet::KEYWORDS,
     pcre::KEYWORDS,
     state::KEYWORDS,
+    tls::KEYWORDS,
     transform::KEYWORDS,
 ];
 
@@ -119,13 +122,6 @@ const UNSUPPORTED: &[&str] = &[
     "ike.resp_spi",
     "ike.vendor",
     "iprep",
-    "ja3.hash",
-    "ja3.string",
-    "ja3_hash",
-    "ja3_string",
-    "ja3s.hash",
-    "ja3s.string",
-    "ja4.hash",
     "krb5.cname",
     "krb5.sname",
     "krb5.ticket_encryption",
@@ -196,32 +192,6 @@ const UNSUPPORTED: &[&str] = &[
     "ssh.softwareversion",
     "ssh_proto",
     "ssh_software",
-    "ssl_state",
-    "ssl_version",
-    "tls.cert_chain_len",
-    "tls.cert_fingerprint",
-    "tls.cert_issuer",
-    "tls.cert_serial",
-    "tls.cert_subject",
-    "tls.certs",
-    "tls.fingerprint",
-    "tls.issuerdn",
-    "tls.random",
-    "tls.random_bytes",
-    "tls.random_time",
-    "tls.sni",
-    "tls.store",
-    "tls.subject",
-    "tls.version",
-    "tls_cert_expired",
-    "tls_cert_fingerprint",
-    "tls_cert_issuer",
-    "tls_cert_notafter",
-    "tls_cert_notbefore",
-    "tls_cert_serial",
-    "tls_cert_subject",
-    "tls_cert_valid",
-    "tls_sni",
     "to_md5",
     "to_sha1",
     "to_sha256",
@@ -250,9 +220,6 @@ const QUOTED: &[&str] = &[
     "pcre",
     "pcrexform",
     "replace",
-    "tls.fingerprint",
-    "tls.issuerdn",
-    "tls.subject",
     "tos",
     "uricontent",
     "xor",

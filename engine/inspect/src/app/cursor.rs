@@ -1,0 +1,59 @@
+//! Reading forward through bytes from the wire: every step says if there was enough.
+
+/// What is left to read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cursor<'a>(pub &'a [u8]);
+
+impl<'a> Cursor<'a> {
+    /// The next `len` bytes.
+    pub fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// The next bytes, as many as `N` says.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    /// The next byte.
+    pub fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    /// The next two bytes, most significant first.
+    pub fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    /// The next three bytes, most significant first.
+    pub fn u24(&mut self) -> Option<u32> {
+        self.array::<3>()
+            .map(|[high, mid, low]| u32::from_be_bytes([0, high, mid, low]))
+    }
+
+    /// Bytes behind a length of one byte.
+    pub fn short(&mut self) -> Option<&'a [u8]> {
+        let len = self.u8()?;
+        self.take(usize::from(len))
+    }
+
+    /// Bytes behind a length of two bytes.
+    pub fn long(&mut self) -> Option<&'a [u8]> {
+        let len = self.u16()?;
+        self.take(usize::from(len))
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Numbers of two bytes each; an odd byte at the end is left out.
+pub(crate) fn words(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
+    bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+}
