@@ -6,6 +6,7 @@ pub mod detect;
 pub mod dns;
 pub mod http;
 pub mod smtp;
+pub mod ssh;
 pub mod tls;
 
 pub(crate) mod cursor;

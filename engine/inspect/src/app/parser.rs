@@ -2,9 +2,8 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::{dns, http, smtp, tls};
+use super::{dns, http, smtp, ssh, tls};
 use super::{AppProto, FileSettings, Touched, Transactions};
-use super::{AppProto, Touched, Transactions};
 use crate::Direction;
 
 /// Bounds and depths of all parsers.
@@ -106,8 +105,7 @@ pub fn parser_for(
             ..settings.http.clone()
         }))),
         AppProto::Smtp => Some(Box::new(smtp::Connection::new(settings.files))),
-        AppProto::Http => Some(Box::new(http::Connection::new(settings.http.clone()))),
-        AppProto::Smtp => Some(Box::new(smtp::Connection::new())),
+        AppProto::Ssh => Some(Box::new(ssh::Connection::default())),
         AppProto::Tls => Some(Box::new(tls::Connection::default())),
         _ => None,
     }

@@ -43,8 +43,8 @@ fn names_file_line_sid_and_reason() {
 #[test]
 fn tells_unsupported_from_unknown() {
     assert_eq!(
-        refusal("ja3.hash; content:\"a\"; sid:1;"),
-        Reason::UnsupportedKeyword("ja3.hash".into())
+        refusal("lua:a.lua; sid:1;"),
+        Reason::UnsupportedKeyword("lua".into())
     );
     assert_eq!(
         refusal("nonsense:1; sid:1;"),

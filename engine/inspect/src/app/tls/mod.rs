@@ -14,6 +14,7 @@ mod transaction;
 
 pub use certificate::{Certificate, Chain};
 pub use connection::Connection;
+pub(crate) use fingerprint::hex;
 pub use fingerprint::{ja3, ja3s, ja4, Ja3};
 pub use hello::{Hello, Kind, Oddities};
 pub use transaction::{Peer, State, Transaction};

@@ -6,7 +6,7 @@ use super::super::signature::AppTest;
 use super::super::Reason;
 use super::{text, Keyword, Meaning};
 use crate::app::http::HttpEvent;
-use crate::app::{dns, smtp, tls, AppProto, AppSet};
+use crate::app::{dns, smtp, ssh, tls, AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     Keyword {
@@ -56,6 +56,7 @@ const EVENTS: &[Events] = &[
     }),
     (&["smtp"], AppProto::Smtp, |name| listed(smtp::EVENTS, name)),
     (&["dns"], AppProto::Dns, |name| listed(dns::EVENTS, name)),
+    (&["ssh"], AppProto::Ssh, |name| listed(ssh::EVENTS, name)),
     (&["tls"], AppProto::Tls, |name| {
         listed(tls::event::NAMES, name)
     }),

@@ -16,6 +16,7 @@ mod meta;
 mod packet;
 mod pcre;
 mod protocols;
+mod ssh;
 mod state;
 mod tls;
 mod transform;
@@ -42,6 +43,7 @@ const TABLES: &[&[Keyword]] = &[
     packet::KEYWORDS,
     pcre::KEYWORDS,
     state::KEYWORDS,
+    ssh::KEYWORDS,
     tls::KEYWORDS,
     transform::KEYWORDS,
 ];
@@ -182,16 +184,6 @@ const UNSUPPORTED: &[&str] = &[
     "snmp.pdu_type",
     "snmp.usm",
     "snmp.version",
-    "ssh.hassh",
-    "ssh.hassh.server",
-    "ssh.hassh.server.string",
-    "ssh.hassh.string",
-    "ssh.proto",
-    "ssh.protoversion",
-    "ssh.software",
-    "ssh.softwareversion",
-    "ssh_proto",
-    "ssh_software",
     "to_md5",
     "to_sha1",
     "to_sha256",

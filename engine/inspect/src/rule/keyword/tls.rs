@@ -221,7 +221,7 @@ static JA4_HASH: Buffer = offered("ja4.hash", |view, _, index, _| {
     (index == 0).then_some(made.as_bytes())
 });
 
-fn is_md5(content: &Content) -> Result<(), &'static str> {
+pub(super) fn is_md5(content: &Content) -> Result<(), &'static str> {
     let bytes = content.needle.bytes();
     if bytes.len() != 32 {
         return Err("a hash is 32 characters long");
