@@ -265,7 +265,9 @@ impl Matcher {
         for index in &candidates {
             let signature = &self.signatures[*index as usize];
             if signature.scene == Scene::Transaction {
-                self.hold_payload(*index, subject, flow, &mut scratch.work);
+                if self.may_hold_payload(*index, context, flow) {
+                    self.hold_payload(*index, subject, flow, &mut scratch.work);
+                }
                 continue;
             }
             if !surroundings_fit(signature, context) {
@@ -297,6 +299,17 @@ impl Matcher {
         scratch.candidates.found = candidates;
     }
 
+    /// Whether the payload conditions of a signature on a transaction are worth evaluating in this flow.
+    fn may_hold_payload(&self, index: u32, context: &Context<'_>, flow: &FlowState) -> bool {
+        let signature = &self.signatures[index as usize];
+        let spoken = context.flow.and_then(|flow| flow.app);
+        let fits =
+            signature.apps.is_empty() || spoken.is_some_and(|app| signature.apps.contains(app));
+        // Without a direction its transaction may be looked at where the header fits the other way round.
+        fits && !flow.payload_held.contains(&index)
+            && (signature.flow.direction.is_none() || self.sides(index, context, flow) != 0)
+    }
+
     /// Remembers that the payload conditions of a signature on a transaction held.
     fn hold_payload(
         &self,
@@ -310,7 +323,7 @@ impl Matcher {
             .iter()
             .filter(|inspection| inspection.is_payload())
             .all(|inspection| chain::holds(&inspection.tests, subject, work));
-        if held && !flow.payload_held.contains(&index) {
+        if held {
             flow.payload_held.push(index);
         }
     }
