@@ -5,6 +5,9 @@ use crate::Direction;
 
 use super::conversation::{AppState, TcpLayer, UdpLayer, STREAM_TAIL_BYTES};
 
+/// How much longer than needed a tail may get before it is cut.
+const TAIL_SLACK_BYTES: usize = STREAM_TAIL_BYTES / 2;
+
 /// Everything a direction's bytes are shown to.
 pub struct Reader<'a> {
     /// The signatures.
@@ -72,7 +75,7 @@ impl Reader<'_> {
         }
         let last = layer.ended(direction);
         let tail = &mut layer.tails[side];
-        let seen_before = tail.len();
+        let seen_before = tail.len().min(STREAM_TAIL_BYTES);
         let offset = layer.streamed[side] - seen_before as u64;
         let mut show = |bytes: &[u8]| {
             let view = StreamView {
@@ -88,9 +91,13 @@ impl Reader<'_> {
             show(fresh);
             tail.extend_from_slice(&fresh[fresh.len().saturating_sub(STREAM_TAIL_BYTES)..]);
         } else {
+            let from = tail.len() - seen_before;
             tail.extend_from_slice(fresh);
-            show(tail);
-            tail.drain(..tail.len().saturating_sub(STREAM_TAIL_BYTES));
+            show(&tail[from..]);
+            // Moving the tail to the front with every packet would cost more than looking at it.
+            if tail.len() > STREAM_TAIL_BYTES + TAIL_SLACK_BYTES {
+                tail.drain(..tail.len() - STREAM_TAIL_BYTES);
+            }
         }
         tail.shrink_to(2 * STREAM_TAIL_BYTES);
         layer.streamed[side] += fresh.len() as u64;

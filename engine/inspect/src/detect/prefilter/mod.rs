@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use crate::rule::buffer::Number;
 use crate::rule::content::{commonness, Content, FastPattern};
 
-use grams::{Grams, MAX_GRAM};
+use grams::{Grams, GRAM};
 
 /// Longest piece of a content that is looked for; the whole content is verified afterwards.
 const MAX_PIECE: usize = 24;
@@ -77,7 +77,7 @@ impl<'a> Pattern<'a> {
             u32::from(10 - commonness(*byte)) >> if again { 2 } else { 0 }
         };
         let rarity: u32 = self.bytes.iter().map(score).sum();
-        let long_enough = self.bytes.len() >= MAX_GRAM;
+        let long_enough = self.bytes.len() >= GRAM;
         let placed = self.reach.to != u32::MAX;
         rarity + if long_enough { 12 } else { 0 } + if placed { 8 } else { 0 }
     }
@@ -117,10 +117,10 @@ pub struct Prefilter {
     longest: usize,
 }
 
-/// Some patterns, by the length of their grams.
+/// Some patterns.
 #[derive(Debug, Default)]
 struct Set {
-    grams: [Option<Grams>; MAX_GRAM],
+    grams: Option<Grams>,
     texts: Vec<Text>,
     bytes: Vec<u8>,
     wanted: Vec<Wanted>,
@@ -183,10 +183,9 @@ impl Set {
         let mut patterns: Vec<_> = patterns.into_iter().collect();
         patterns.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let mut set = Self::default();
-        let mut builders: [grams::Builder; MAX_GRAM] = Default::default();
+        let mut grams = grams::Builder::default();
         for ((bytes, nocase), wanted) in patterns {
-            let length = bytes.len().clamp(1, MAX_GRAM);
-            builders[length - 1].add(&bytes, set.texts.len() as u32);
+            grams.add(&bytes, set.texts.len() as u32);
             set.texts.push(Text {
                 start: set.bytes.len() as u32,
                 length: bytes.len() as u8,
@@ -200,11 +199,7 @@ impl Set {
                 .fold(set.limit, u32::max);
             set.wanted.extend(wanted);
         }
-        let mut length = 0;
-        set.grams = builders.map(|builder| {
-            length += 1;
-            builder.build(length)
-        });
+        set.grams = (!set.texts.is_empty()).then(|| grams.build());
         set.texts.shrink_to_fit();
         set.bytes.shrink_to_fit();
         set.wanted.shrink_to_fit();
@@ -220,7 +215,7 @@ impl Set {
                 .min(bytes.len() as u64) as usize,
         };
         let bytes = &bytes[..end];
-        for grams in self.grams.iter().flatten() {
+        if let Some(grams) = &self.grams {
             grams.scan(bytes, from, |text, start| {
                 self.compare(bytes, text, start, base, see);
             });
