@@ -2,9 +2,24 @@
 
 /// What is left to read.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Cursor<'a>(pub &'a [u8]);
+pub struct Cursor<'a>(pub &'a [u8]);
 
 impl<'a> Cursor<'a> {
+    /// At the front of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// What was not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Passes over `len` bytes.
+    pub fn skip(&mut self, len: usize) -> Option<()> {
+        self.take(len).map(|_| ())
+    }
+
     /// The next `len` bytes.
     pub fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
@@ -31,6 +46,31 @@ impl<'a> Cursor<'a> {
     pub fn u24(&mut self) -> Option<u32> {
         self.array::<3>()
             .map(|[high, mid, low]| u32::from_be_bytes([0, high, mid, low]))
+    }
+
+    /// Two bytes, least significant first.
+    pub fn le16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    /// Four bytes, least significant first.
+    pub fn le32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// Eight bytes, least significant first.
+    pub fn le64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// Two bytes, most significant first.
+    pub fn be16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    /// Four bytes, most significant first.
+    pub fn be32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
     }
 
     /// Bytes behind a length of one byte.

@@ -2,9 +2,11 @@
 //!
 //! A protocol is a module with a [`Parser`] and a [`Transaction`], a line in [`parser_for`], a row in
 //! [`detect`]'s tables, and a table of keywords in `rule::keyword`.
+pub mod dcerpc;
 pub mod detect;
 pub mod dns;
 pub mod http;
+pub mod smb;
 pub mod smtp;
 pub mod ssh;
 pub mod tls;

@@ -2,7 +2,7 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::{dns, http, smtp, ssh, tls};
+use super::{dns, http, smb, smtp, ssh, tls};
 use super::{AppProto, FileSettings, Touched, Transactions};
 use crate::Direction;
 
@@ -104,6 +104,7 @@ pub fn parser_for(
             hashes: settings.files.hashes,
             ..settings.http.clone()
         }))),
+        AppProto::Smb => Some(Box::new(smb::Connection::new(settings.files))),
         AppProto::Smtp => Some(Box::new(smtp::Connection::new(settings.files))),
         AppProto::Ssh => Some(Box::new(ssh::Connection::default())),
         AppProto::Tls => Some(Box::new(tls::Connection::default())),

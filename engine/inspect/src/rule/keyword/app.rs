@@ -6,7 +6,7 @@ use super::super::signature::AppTest;
 use super::super::Reason;
 use super::{text, Keyword, Meaning};
 use crate::app::http::HttpEvent;
-use crate::app::{dns, smtp, ssh, tls, AppProto, AppSet};
+use crate::app::{dns, smb, smtp, ssh, tls, AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     Keyword {
@@ -53,6 +53,9 @@ type Events = (
 const EVENTS: &[Events] = &[
     (&["http", "http1"], AppProto::Http, |name| {
         HttpEvent::from_name(name).map(HttpEvent::name)
+    }),
+    (&["smb"], AppProto::Smb, |name| {
+        listed(smb::events::ALL, name)
     }),
     (&["smtp"], AppProto::Smtp, |name| listed(smtp::EVENTS, name)),
     (&["dns"], AppProto::Dns, |name| listed(dns::EVENTS, name)),

@@ -16,6 +16,7 @@ mod meta;
 mod packet;
 mod pcre;
 mod protocols;
+mod smb;
 mod ssh;
 mod state;
 mod tls;
@@ -45,6 +46,7 @@ const TABLES: &[&[Keyword]] = &[
     state::KEYWORDS,
     ssh::KEYWORDS,
     tls::KEYWORDS,
+    smb::KEYWORDS,
     transform::KEYWORDS,
 ];
 
@@ -174,12 +176,6 @@ const UNSUPPORTED: &[&str] = &[
     "sip.stat_code",
     "sip.stat_msg",
     "sip.uri",
-    "smb.named_pipe",
-    "smb.ntlmssp_domain",
-    "smb.ntlmssp_user",
-    "smb.share",
-    "smb_named_pipe",
-    "smb_share",
     "snmp.community",
     "snmp.pdu_type",
     "snmp.usm",
