@@ -5,6 +5,7 @@
 pub mod dcerpc;
 pub mod detect;
 pub mod dns;
+pub mod ftp;
 pub mod http;
 pub mod smb;
 pub mod smtp;

@@ -2,7 +2,7 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::{dns, http, smb, smtp, ssh, tls};
+use super::{dns, ftp, http, smb, smtp, ssh, tls};
 use super::{AppProto, FileSettings, Touched, Transactions};
 use crate::Direction;
 
@@ -28,6 +28,9 @@ pub enum Carrier {
 ///
 /// Memory is bounded by each parser's own named bounds; nothing that a peer sends makes it panic.
 pub trait Parser: Debug + Send {
+    /// Learns the addresses of the two ends, once and before anything else.
+    fn meet(&mut self, _client: IpAddr, _server: IpAddr) {}
+
     /// Reads the next bytes of one direction, in whatever pieces they come; over UDP one whole datagram.
     fn feed(&mut self, direction: Direction, bytes: &[u8]) -> Touched;
 
@@ -95,11 +98,13 @@ pub struct Expected {
 pub fn parser_for(
     app: AppProto,
     carrier: Carrier,
-    _note: &[u8],
+    note: &[u8],
     settings: &Settings,
 ) -> Option<Box<dyn Parser>> {
     match app {
         AppProto::Dns => Some(Box::new(dns::Connection::new(carrier))),
+        AppProto::Ftp => Some(Box::new(ftp::Connection::new())),
+        AppProto::FtpData => Some(Box::new(ftp::DataConnection::new(note, settings.files))),
         AppProto::Http => Some(Box::new(http::Connection::new(http::Settings {
             hashes: settings.files.hashes,
             ..settings.http.clone()

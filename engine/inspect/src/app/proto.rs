@@ -88,7 +88,7 @@ protocols! {
     Ldap = "ldap", true, true;
 }
 
-/// Protocols that are told from first bytes; a signature on another is refused.
+/// Protocols that are told from first bytes or announced; a signature on another is refused.
 const TOLD: &[AppProto] = &[
     AppProto::Http,
     AppProto::Http2,
@@ -96,6 +96,7 @@ const TOLD: &[AppProto] = &[
     AppProto::Ssh,
     AppProto::Smtp,
     AppProto::Ftp,
+    AppProto::FtpData,
     AppProto::Dns,
     AppProto::Smb,
 ];

@@ -1,15 +1,16 @@
 //! What the engine remembers of one flow.
 use smallvec::SmallVec;
 
-use crate::app::detect::Ports;
 use crate::app::{
     self, parser_for, AppProto, AppSet, Carrier, Detection, Detector, Parser, Transaction,
 };
 use crate::detect::{FlowState, Home, MAX_SIDES};
+use crate::flow::Endpoint;
 use crate::policy::Policy;
 use crate::stream::{self, StreamConfig, TcpSession};
 use crate::Direction;
 
+use super::expected::Announced;
 use super::Arrival;
 
 /// Bytes of a stream kept after they were inspected, so that a signature still matches across two packets.
@@ -23,6 +24,8 @@ pub const STREAM_TAIL_BYTES: usize = 4096;
 pub struct Conversation {
     /// Its number in events.
     pub id: u64,
+    /// Number of the flow that announced it.
+    pub parent: Option<u64>,
     /// Policy generation it was armed for.
     pub generation: u32,
     /// The protected guests at its ends.
@@ -74,6 +77,8 @@ pub struct TcpLayer {
     pub detector: Detector,
     /// What is spoken.
     pub app: AppState,
+    /// What it is if its first bytes are those of no protocol.
+    hint: Option<(AppProto, Vec<u8>)>,
     /// Up to which stream offset each direction was shown to stream signatures.
     pub streamed: [u64; 2],
     /// The last bytes that were shown.
@@ -107,18 +112,30 @@ impl UdpLayer {
         &mut self,
         direction: Direction,
         datagram: &[u8],
-        ports: Ports,
+        ends: Ends,
         settings: &app::Settings,
     ) {
         if !matches!(self.app, AppState::Detecting) || datagram.is_empty() {
             return;
         }
+        let ports = (ends.client.port, ends.server.port);
         self.app = match self.detector.probe_udp(direction, datagram, ports) {
             Detection::NeedMore => return,
             Detection::Unknown => AppState::Other(None),
-            Detection::Found(proto) => AppState::found(proto, Carrier::Datagrams, &[], settings),
+            Detection::Found(proto) => {
+                AppState::found(proto, Carrier::Datagrams, &[], ends, settings)
+            }
         };
     }
+}
+
+/// The two ends of a flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// The one that opened it.
+    pub client: Endpoint,
+    /// The other.
+    pub server: Endpoint,
 }
 
 /// Protocols that cannot be looked into even where they are not parsed.
@@ -154,9 +171,18 @@ impl AppState {
         }
     }
 
-    fn found(proto: AppProto, carrier: Carrier, note: &[u8], settings: &app::Settings) -> Self {
+    fn found(
+        proto: AppProto,
+        carrier: Carrier,
+        note: &[u8],
+        ends: Ends,
+        settings: &app::Settings,
+    ) -> Self {
         match parser_for(proto, carrier, note, settings) {
-            Some(parser) => Self::Parsed(proto, parser),
+            Some(mut parser) => {
+                parser.meet(ends.client.address, ends.server.address);
+                Self::Parsed(proto, parser)
+            }
             None => Self::Other(Some(proto)),
         }
     }
@@ -194,6 +220,7 @@ impl TcpLayer {
             session,
             detector: Detector::default(),
             app: AppState::Detecting,
+            hint: None,
             streamed: [0; 2],
             tails: Default::default(),
             closed: [false; 2],
@@ -202,13 +229,30 @@ impl TcpLayer {
         }
     }
 
+    /// Whether `direction` brings the first bytes there are.
+    pub fn begins(&self, direction: Direction) -> bool {
+        matches!(self.app, AppState::Detecting)
+            && self.streamed == [0; 2]
+            && !self.session.readable(direction).is_empty()
+    }
+
     /// Takes it for what its peers announced it to be elsewhere.
-    pub fn announce(&mut self, app: AppProto, note: &[u8], settings: &app::Settings) {
-        self.app = AppState::found(app, Carrier::Stream, note, settings);
+    pub(super) fn announce(&mut self, announced: Announced, ends: Ends, settings: &app::Settings) {
+        if announced.third_host {
+            self.hint = Some((announced.app, announced.note));
+        } else {
+            self.app = AppState::found(
+                announced.app,
+                Carrier::Stream,
+                &announced.note,
+                ends,
+                settings,
+            );
+        }
     }
 
     /// Learns the protocol from what `direction` has brought, if it is not known yet or given up for another.
-    pub fn detect_app(&mut self, direction: Direction, settings: &app::Settings) {
+    pub fn detect_app(&mut self, direction: Direction, ends: Ends, settings: &app::Settings) {
         if self.app.parser().is_some_and(Parser::has_switched) {
             self.app = AppState::Detecting;
             self.detector = Detector::default();
@@ -220,8 +264,13 @@ impl TcpLayer {
         let ended = self.ended(direction);
         self.app = match self.detector.probe_tcp(direction, bytes, ended) {
             Detection::NeedMore if self.gap(direction).is_none() => return,
-            Detection::NeedMore | Detection::Unknown => AppState::Other(None),
-            Detection::Found(proto) => AppState::found(proto, Carrier::Stream, &[], settings),
+            Detection::NeedMore | Detection::Unknown => match self.hint.take() {
+                Some((proto, note)) => {
+                    AppState::found(proto, Carrier::Stream, &note, ends, settings)
+                }
+                None => AppState::Other(None),
+            },
+            Detection::Found(proto) => AppState::found(proto, Carrier::Stream, &[], ends, settings),
         };
     }
 
@@ -282,6 +331,7 @@ impl Conversation {
     pub fn new(id: u64, arrival: &Arrival, tcp: Option<Box<TcpLayer>>, udp: bool) -> Self {
         Self {
             id,
+            parent: None,
             generation: 0,
             sides: SmallVec::new(),
             detect: FlowState::default(),

@@ -1,5 +1,5 @@
 //! Connections that peers agreed on elsewhere, so that they are read as what they are.
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::app::{AppProto, Expected};
@@ -14,24 +14,28 @@ const REMEMBERED: usize = 1024;
 const LIFETIME_NS: u64 = 60_000_000_000;
 
 /// What a connection that was announced is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Announced {
     pub app: AppProto,
     pub note: Vec<u8>,
+    /// Number of the flow that announced it.
+    pub parent: u64,
+    /// The listener was said to be neither end of that flow. Whoever controls the announcing flow may name any
+    /// host and port so, and must not thereby decide how it is read: it is believed only where the first bytes
+    /// are those of no protocol.
+    pub third_host: bool,
 }
 
-#[derive(Debug)]
-struct Entry {
-    zone: u64,
-    listener: (IpAddr, u16),
-    other: IpAddr,
-    until_ns: u64,
-    announced: Announced,
-}
+/// Zone, listener, and who connects to it.
+type Key = (u64, IpAddr, u16, IpAddr);
 
-/// Agreements that were not used yet, oldest first.
+/// Agreements that were not used yet.
 #[derive(Debug, Default)]
-pub(super) struct Agreements(VecDeque<Entry>);
+pub(super) struct Agreements {
+    open: HashMap<Key, (u64, Announced)>,
+    /// Oldest first, with when each ends; some may be used or renewed.
+    order: VecDeque<(u64, Key)>,
+}
 
 impl Agreements {
     /// Remembers what the peers of `flow` agreed on.
@@ -41,35 +45,60 @@ impl Agreements {
             Direction::ToServer => (server, client),
             Direction::ToClient => (client, server),
         };
-        if self.0.len() >= REMEMBERED {
-            self.0.pop_front();
+        let mut announced = Announced {
+            app: expected.app,
+            note: expected.note,
+            parent: flow.data.id,
+            third_host: false,
+        };
+        // An address that another one stands for (NAT) is not the listener's own: both are looked for.
+        if let Some(address) = expected.address.filter(|address| *address != own) {
+            announced.third_host = true;
+            let key = (flow.key.zone, address, expected.port, other);
+            self.insert(key, announced.clone(), now_ns);
+            announced.third_host = false;
         }
-        self.0.push_back(Entry {
-            zone: flow.key.zone,
-            listener: (expected.address.unwrap_or(own), expected.port),
-            other,
-            until_ns: now_ns.saturating_add(LIFETIME_NS),
-            announced: Announced {
-                app: expected.app,
-                note: expected.note,
-            },
-        });
+        let key = (flow.key.zone, own, expected.port, other);
+        self.insert(key, announced, now_ns);
     }
 
-    /// What the connection from `client` to `server` was announced to be; asked once a connection.
-    pub fn take(
-        &mut self,
-        zone: u64,
-        client: IpAddr,
-        server: (IpAddr, u16),
-        now_ns: u64,
-    ) -> Option<Announced> {
-        while self.0.front().is_some_and(|entry| entry.until_ns < now_ns) {
-            self.0.pop_front();
+    fn insert(&mut self, key: Key, announced: Announced, now_ns: u64) {
+        let until_ns = now_ns.saturating_add(LIFETIME_NS);
+        self.open.insert(key, (until_ns, announced));
+        self.order.push_back((until_ns, key));
+        self.forget(now_ns);
+    }
+
+    /// Forgets what is too old, or too many.
+    fn forget(&mut self, now_ns: u64) {
+        while let Some((until_ns, key)) = self.order.front() {
+            if *until_ns >= now_ns && self.order.len() <= REMEMBERED {
+                return;
+            }
+            if self
+                .open
+                .get(key)
+                .is_some_and(|(until, _)| until == until_ns)
+            {
+                self.open.remove(key);
+            }
+            self.order.pop_front();
         }
-        let fits =
-            |entry: &Entry| entry.zone == zone && entry.listener == server && entry.other == client;
-        let at = self.0.iter().position(fits)?;
-        self.0.remove(at).map(|entry| entry.announced)
+    }
+
+    /// What the connection was announced to be.
+    pub fn take(&mut self, flow: &Flow<Conversation>, now_ns: u64) -> Option<Announced> {
+        if self.open.is_empty() {
+            return None;
+        }
+        self.forget(now_ns);
+        let server = flow.server();
+        let key = (
+            flow.key.zone,
+            server.address,
+            server.port,
+            flow.client.address,
+        );
+        self.open.remove(&key).map(|(_, announced)| announced)
     }
 }

@@ -10,7 +10,7 @@ use crate::stream::{self, StreamEvent, Undecided, Verdict};
 use crate::wire::{flags, proto, transport_checksum_ok, Packet, Transport};
 use crate::Direction;
 
-use super::conversation::{Conversation, TcpLayer};
+use super::conversation::{Conversation, Ends, TcpLayer};
 use super::judge::{judge, Judgement, Tell};
 use super::reader::Reader;
 use super::report::{summary_of, Scene};
@@ -59,21 +59,9 @@ impl Desk {
             let id = self.next_flow_id();
             let config = self.settings.stream;
             let fresh = successor.take();
-            let Self {
-                agreements,
-                settings,
-                ..
-            } = self;
             let made = flows.find_or_create(zone, packet, arrival.now_ns, |flow| {
-                let mut tcp = (flow.key.protocol == proto::TCP)
+                let tcp = (flow.key.protocol == proto::TCP)
                     .then(|| fresh.unwrap_or_else(|| Box::new(TcpLayer::new(config))));
-                if let Some(layer) = tcp.as_deref_mut() {
-                    let (client, server) = (flow.client.address, flow.server());
-                    let server = (server.address, server.port);
-                    if let Some(known) = agreements.take(zone, client, server, arrival.now_ns) {
-                        layer.announce(known.app, &known.note, &settings.app);
-                    }
-                }
                 Conversation::new(id, arrival, tcp, flow.key.protocol == proto::UDP)
             });
             let Some(mut lookup) = made else {
@@ -333,13 +321,7 @@ impl Desk {
         sink: &mut dyn EventSink,
     ) -> Judgement {
         let direction = scene.view.direction;
-        let ports = (flow.client.port, flow.server().port);
-        if let Some(layer) = flow.data.tcp.as_deref_mut() {
-            layer.detect_app(direction, &self.settings.app);
-        }
-        if let Some(layer) = flow.data.udp.as_deref_mut() {
-            layer.detect_app(direction, scene.view.payload, ports, &self.settings.app);
-        }
+        self.tell_protocol(flow, scene);
         let flow_view = flow_view(flow, scene.arrival);
         let parties = parties(flow, scene.arrival);
         let policy = self.policy.clone();
@@ -423,6 +405,34 @@ impl Desk {
         }
         self.finish_transactions(flow, scene, sink);
         judgement
+    }
+
+    /// Learns what the flow speaks, where that is not known yet.
+    fn tell_protocol(&mut self, flow: &mut Flow<Conversation>, scene: &Scene<'_>) {
+        let begins = flow
+            .data
+            .tcp
+            .as_ref()
+            .is_some_and(|tcp| tcp.begins(scene.view.direction));
+        // Asked with the first byte: a client may connect before it says what for.
+        let announced = begins
+            .then(|| self.agreements.take(flow, scene.arrival.now_ns))
+            .flatten();
+        flow.data.parent = announced.as_ref().map(|it| it.parent).or(flow.data.parent);
+        let ends = Ends {
+            client: flow.client,
+            server: flow.server(),
+        };
+        let settings = &self.settings.app;
+        if let Some(layer) = flow.data.tcp.as_deref_mut() {
+            if let Some(announced) = announced {
+                layer.announce(announced, ends, settings);
+            }
+            layer.detect_app(scene.view.direction, ends, settings);
+        }
+        if let Some(layer) = flow.data.udp.as_deref_mut() {
+            layer.detect_app(scene.view.direction, scene.view.payload, ends, settings);
+        }
     }
 
     /// Reports and forgets the transactions that are complete.

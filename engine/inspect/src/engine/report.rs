@@ -245,6 +245,7 @@ impl Desk {
     ) -> Event<'a> {
         Event {
             flow_id: (conversation.id != NO_FLOW).then_some(conversation.id),
+            parent_id: conversation.parent,
             in_iface: self.tap(scene.arrival.in_port),
             pcap_cnt: scene.arrival.number,
             endpoints: (!scene.view.src.is_unspecified()).then(|| endpoints_of(scene.view)),
@@ -461,7 +462,10 @@ impl Desk {
                     Direction::ToServer => ends,
                     Direction::ToClient => ends.reversed(),
                 });
-                event.app = transaction.describe(Purpose::Alert);
+                if transaction.app() != AppProto::FtpData {
+                    event.app = transaction.describe(Purpose::Alert);
+                    event.app_also = transaction.describe_also(Purpose::Alert);
+                }
                 line.clear();
                 write_line(&event, &mut line);
                 drop(event);
@@ -503,6 +507,7 @@ impl Desk {
         let mut line = std::mem::take(&mut self.line);
         let event = Event {
             flow_id: Some(flow.data.id),
+            parent_id: flow.data.parent,
             endpoints: summary.endpoints,
             app_proto: flow.data.app_proto(),
             direction: None::<Direction>,

@@ -209,6 +209,8 @@ pub struct Event<'a> {
     pub time_ns: u64,
     /// The flow's number; `None` for what belongs to none.
     pub flow_id: Option<u64>,
+    /// Number of the flow that announced it, as FTP's control connection does its data's.
+    pub parent_id: Option<u64>,
     /// Interface it came in by; empty: left out.
     pub in_iface: &'a str,
     /// Frame number in a capture, from 1.
@@ -249,6 +251,7 @@ impl<'a> Event<'a> {
         Self {
             time_ns,
             flow_id: None,
+            parent_id: None,
             in_iface: "",
             pcap_cnt: None,
             vlan: &[],

@@ -37,6 +37,7 @@ impl Serialize for Event<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("timestamp", &Timestamp(self.time_ns))?;
         entry(&mut map, "flow_id", self.flow_id)?;
+        entry(&mut map, "parent_id", self.parent_id)?;
         text(&mut map, "in_iface", self.in_iface)?;
         entry(&mut map, "pcap_cnt", self.pcap_cnt)?;
         map.serialize_entry("event_type", self.kind.name())?;

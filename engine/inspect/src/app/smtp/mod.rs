@@ -102,6 +102,7 @@ pub struct Connection {
     /// Suricata has given up on the connection, so that it says nothing more of it.
     silent: bool,
     switched: bool,
+    closed: [bool; 2],
     blind: bool,
     files: FileSettings,
 }
@@ -126,6 +127,7 @@ impl Connection {
             pipelining: false,
             silent: false,
             switched: false,
+            closed: [false; 2],
             blind: false,
         }
     }
@@ -539,9 +541,12 @@ impl Parser for Connection {
                 }
             });
         }
-        for transaction in self.store.ids() {
-            if let Some(mail) = self.store.change(transaction) {
-                mail.head.stages[direction as usize] = Stage::Complete;
+        self.closed[direction as usize] = true;
+        for id in self.store.ids() {
+            if let Some(mail) = self.store.change(id) {
+                for (stage, closed) in mail.head.stages.iter_mut().zip(self.closed) {
+                    *stage = if closed { Stage::Complete } else { *stage };
+                }
             }
         }
         self.store.take_touched()

@@ -6,7 +6,7 @@ use super::super::signature::AppTest;
 use super::super::Reason;
 use super::{text, Keyword, Meaning};
 use crate::app::http::HttpEvent;
-use crate::app::{dns, smb, smtp, ssh, tls, AppProto, AppSet};
+use crate::app::{dns, ftp, smb, smtp, ssh, tls, AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     Keyword {
@@ -54,6 +54,7 @@ const EVENTS: &[Events] = &[
     (&["http", "http1"], AppProto::Http, |name| {
         HttpEvent::from_name(name).map(HttpEvent::name)
     }),
+    (&["ftp"], AppProto::Ftp, |name| listed(ftp::EVENTS, name)),
     (&["smb"], AppProto::Smb, |name| {
         listed(smb::events::ALL, name)
     }),

@@ -11,6 +11,7 @@ mod dns;
 mod event;
 mod file;
 mod flow;
+mod ftp;
 mod http;
 mod meta;
 mod packet;
@@ -39,6 +40,7 @@ const TABLES: &[&[Keyword]] = &[
     file::KEYWORDS,
     dns::KEYWORDS,
     flow::KEYWORDS,
+    ftp::KEYWORDS,
     http::KEYWORDS,
     meta::KEYWORDS,
     packet::KEYWORDS,
@@ -106,8 +108,6 @@ const UNSUPPORTED: &[&str] = &[
     "flow.pkts_toclient",
     "flow.pkts_toserver",
     "frame",
-    "ftpbounce",
-    "ftpdata_command",
     "geoip",
     "http2.errorcode",
     "http2.frametype",
