@@ -1,6 +1,6 @@
 //! Says which protocol a flow speaks, from the first bytes of either direction, on any port.
 
-use super::{dns, http, AppProto};
+use super::{dcerpc, dns, http, AppProto};
 use crate::Direction;
 
 /// Bytes of one direction after which nothing known will still be found in it.
@@ -97,7 +97,10 @@ type DatagramProbe = fn(Direction, &[u8], Ports) -> bool;
 const DATAGRAMS: u8 = 32;
 
 /// Asked in this order; the first that says yes is believed.
-const DATAGRAM_PROBES: &[(AppProto, DatagramProbe)] = &[(AppProto::Dns, dns::is_datagram)];
+const DATAGRAM_PROBES: &[(AppProto, DatagramProbe)] = &[
+    (AppProto::Dns, dns::is_datagram),
+    (AppProto::Dcerpc, |_, datagram, _| dcerpc::is_udp(datagram)),
+];
 
 /// Whether a flow's first datagram answers one that was not seen, so that its receiver is the client.
 ///
@@ -113,6 +116,7 @@ fn guess_client(prefix: &[u8]) -> Guess {
         (AppProto::Ssh, starts_with(prefix, b"SSH-")),
         (AppProto::Tls, is_tls_record(prefix, 1)),
         (AppProto::Smb, is_smb(prefix)),
+        (AppProto::Dcerpc, dcerpc::is_tcp(prefix)),
         (
             AppProto::Smtp,
             is_command(prefix, &["EHLO", "HELO", "LHLO"]),
@@ -140,6 +144,7 @@ fn guess_server(prefix: &[u8]) -> Guess {
         (AppProto::Ssh, starts_with(prefix, b"SSH-")),
         (AppProto::Tls, is_tls_record(prefix, 2)),
         (AppProto::Smb, is_smb(prefix)),
+        (AppProto::Dcerpc, dcerpc::is_tcp(prefix)),
         (AppProto::Smtp, is_greeting(prefix, b"SMTP")),
         (AppProto::Ftp, is_greeting(prefix, b"FTP")),
         (AppProto::Dns, dns::is_stream(Direction::ToClient, prefix)),

@@ -19,6 +19,7 @@ mod mime;
 mod parameter;
 mod parser;
 mod proto;
+mod sides;
 mod transaction;
 
 pub use detect::{Detection, Detector};

@@ -2,7 +2,7 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::{dns, ftp, http, smb, smtp, ssh, tls};
+use super::{dcerpc, dns, ftp, http, smb, smtp, ssh, tls};
 use super::{AppProto, FileSettings, Touched, Transactions};
 use crate::Direction;
 
@@ -102,6 +102,10 @@ pub fn parser_for(
     settings: &Settings,
 ) -> Option<Box<dyn Parser>> {
     match app {
+        AppProto::Dcerpc => Some(match carrier {
+            Carrier::Stream => Box::new(dcerpc::Connection::default()),
+            Carrier::Datagrams => Box::new(dcerpc::Exchange::default()),
+        }),
         AppProto::Dns => Some(Box::new(dns::Connection::new(carrier))),
         AppProto::Ftp => Some(Box::new(ftp::Connection::new())),
         AppProto::FtpData => Some(Box::new(ftp::DataConnection::new(note, settings.files))),

@@ -99,6 +99,7 @@ const TOLD: &[AppProto] = &[
     AppProto::FtpData,
     AppProto::Dns,
     AppProto::Smb,
+    AppProto::Dcerpc,
 ];
 
 impl AppProto {

@@ -126,6 +126,10 @@ pub trait Transaction: Any + Debug + Send {
     fn is_blind(&self) -> bool {
         false
     }
+    /// Numbers that a signature reads with `dce` begin with their least significant byte.
+    fn is_little(&self) -> bool {
+        false
+    }
     /// Bytes of heap held, roughly.
     fn heap_bytes(&self) -> usize;
 

@@ -33,6 +33,8 @@ pub struct Subject<'a> {
     pub offset: u64,
     /// Some occurrence must end past this many bytes; 0 asks nothing.
     pub beyond: usize,
+    /// What `dce` stands for: numbers begin with their least significant byte.
+    pub little: bool,
 }
 
 impl<'a> Subject<'a> {
@@ -42,7 +44,13 @@ impl<'a> Subject<'a> {
             bytes,
             offset: 0,
             beyond: 0,
+            little: false,
         }
+    }
+
+    /// What `dce` stands for in it.
+    pub fn with_order(self, little: bool) -> Self {
+        Self { little, ..self }
     }
 }
 
@@ -385,7 +393,7 @@ impl<'a> Run<'a, '_> {
             None => {
                 let bytes = bytes.get(..count)?;
                 let join = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-                let value = match field.little {
+                let value = match field.little || field.dce && self.subject.little {
                     true => bytes.iter().rev().fold(0, join),
                     false => bytes.iter().fold(0, join),
                 };

@@ -64,6 +64,7 @@ impl Matcher {
             bytes: stream.bytes,
             offset: stream.offset,
             beyond: stream.seen_before.min(stream.bytes.len()),
+            little: false,
         };
         self.evaluate(context, flow, subject, Where::Stream, scratch);
         self.retry_deferred(context, flow, scratch);

@@ -285,6 +285,7 @@ impl Matcher {
             ..
         } = scratch;
         let buffer = &mut buffers[index as usize];
+        let little = scene.view.is_little();
         let holds = if slot.buffer.multiple {
             if slot.buffer.grows && !settled {
                 let mut length = 0;
@@ -298,7 +299,12 @@ impl Matcher {
             }
             each_instance(slot, scene, buffer, spare, |_, bytes| {
                 let nothing = slot.buffer.grows && bytes.is_empty();
-                !nothing && chain::holds(&inspection.tests, Subject::whole(bytes), work)
+                !nothing
+                    && chain::holds(
+                        &inspection.tests,
+                        Subject::whole(bytes).with_order(little),
+                        work,
+                    )
             })
         } else {
             let mut unused = Vec::new();
@@ -312,7 +318,11 @@ impl Matcher {
             if !settled && !is_worth_a_look(slot, bytes.len(), sees_end, scene, waiting) {
                 return Verdict::Waits;
             }
-            chain::holds(&inspection.tests, Subject::whole(bytes), work)
+            chain::holds(
+                &inspection.tests,
+                Subject::whole(bytes).with_order(little),
+                work,
+            )
         };
         match (holds, settled) {
             (true, _) => Verdict::Holds,

@@ -164,6 +164,8 @@ pub struct ByteField {
     pub relative: bool,
     /// Least significant byte first.
     pub little: bool,
+    /// As the DCE/RPC message says: least significant byte first, or last.
+    pub dce: bool,
     /// Digits of this base rather than binary; base 0 reads `0x` and `0` as C does.
     pub text_base: Option<u32>,
     /// Bits of it that count, shifted down; all where `None`.

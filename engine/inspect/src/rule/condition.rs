@@ -96,6 +96,8 @@ pub enum TxOperand {
     Name(&'static str),
     /// Bytes.
     Bytes(Vec<u8>),
+    /// A DCE/RPC interface.
+    Iface(super::keyword::Iface),
     /// Conditions on one file.
     File(Vec<FileTest>),
 }

@@ -116,7 +116,6 @@ fn protocol(name: &str) -> Result<Protocol, Reason> {
     /// Protocols of Suricata 7 that are neither parsed nor told apart here.
     const OTHERS: &[&str] = &[
         "bittorrent-dht",
-        "dcerpc",
         "dhcp",
         "dnp3",
         "enip",

@@ -104,6 +104,8 @@ impl Protocol {
         match self {
             Self::Http1 => AppSet::of(&[AppProto::Http]),
             Self::App(AppProto::Http) => AppSet::of(&[AppProto::Http, AppProto::Http2]),
+            // Its calls go through SMB's pipes too.
+            Self::App(AppProto::Dcerpc) => AppSet::of(&[AppProto::Dcerpc, AppProto::Smb]),
             Self::App(app) => AppSet::of(&[app]),
             _ => AppSet::EMPTY,
         }

@@ -8,7 +8,7 @@ use super::header::{V1, V2};
 use super::state::State;
 use super::transaction::Kind;
 use super::{v1, v2};
-use crate::app::Stage;
+use crate::app::sides::Sides;
 
 /// SMB over one TCP connection.
 #[derive(Debug)]
@@ -17,8 +17,7 @@ pub struct Connection {
     state: State,
     /// Nothing more is read that way.
     lost: [bool; 2],
-    /// Transactions that changed since that direction was looked at.
-    changed: [Touched; 2],
+    sides: Sides,
 }
 
 impl Connection {
@@ -28,31 +27,16 @@ impl Connection {
             framers: Default::default(),
             state: State::new(files),
             lost: [false; 2],
-            changed: [0..0, 0..0],
+            sides: Sides::default(),
         }
     }
 
-    /// What changed for that direction: also what the other one changed while this one was silent.
-    ///
-    /// A side's stage follows only here, so that no transaction is over before both sides were looked at.
     fn settle(&mut self, direction: Direction, closing: bool) -> Touched {
-        let touched = self.state.store.take_touched();
-        for changed in &mut self.changed {
-            *changed = joined(changed, &touched);
-        }
-        let side = direction as usize;
-        let mut seen = std::mem::replace(&mut self.changed[side], 0..0);
-        if closing {
-            seen = joined(&seen, &self.state.store.ids());
-        }
-        for id in seen.clone() {
-            if let Some(tx) = self.state.store.change(id) {
-                let over = tx.done[side] || closing;
-                tx.head.stages[side] = if over { Stage::Complete } else { Stage::Body };
-            }
-        }
-        self.state.store.take_touched();
-        seen
+        let store = &mut self.state.store;
+        self.sides
+            .settle(store, direction, closing, |tx, direction| {
+                tx.done[direction as usize]
+            })
     }
 
     fn see(state: &mut State, direction: Direction, frame: Frame<'_>) -> Rest {
@@ -89,14 +73,6 @@ impl Connection {
         if let Some(file) = tx.and_then(|tx| tx.file_mut()) {
             change(&mut file.file);
         }
-    }
-}
-
-fn joined(one: &Touched, other: &Touched) -> Touched {
-    match (one.is_empty(), other.is_empty()) {
-        (true, _) => other.clone(),
-        (_, true) => one.clone(),
-        _ => one.start.min(other.start)..one.end.max(other.end),
     }
 }
 

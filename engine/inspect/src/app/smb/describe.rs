@@ -1,10 +1,8 @@
 //! EVE's `smb`.
-use std::fmt::Write as _;
-
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use crate::app::dcerpc::record::{kind, kind_name};
-use crate::app::dcerpc::Interface;
+use crate::app::dcerpc::{uuid_text, Interface};
 
 use super::text;
 use super::transaction::{
@@ -308,7 +306,7 @@ impl Serialize for One<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(interface, answered) = self;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("uuid", &uuid(&interface.uuid))?;
+        map.serialize_entry("uuid", &uuid_text(&interface.uuid))?;
         let version = format!("{}.{}", interface.major, interface.minor);
         map.serialize_entry("version", &version)?;
         if let (true, Some((result, reason))) = (answered, interface.ack) {
@@ -317,16 +315,4 @@ impl Serialize for One<'_> {
         }
         map.end()
     }
-}
-
-/// A UUID as it is written.
-pub fn uuid(uuid: &[u8; 16]) -> String {
-    let mut text = String::with_capacity(36);
-    for (at, byte) in uuid.iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }

@@ -232,7 +232,7 @@ fn a_call_through_a_pipe_is_one_transaction_whatever_its_fragments() {
     assert_eq!((rpc.opnum, rpc.stub[0].as_slice()), (15, &b"argument"[..]));
     let uuid = tx.session.interfaces.as_ref().expect("an interface")[0].uuid;
     assert_eq!(
-        describe::uuid(&uuid),
+        crate::app::dcerpc::uuid_text(&uuid),
         "367abb81-9844-35f1-ad32-98f038001003"
     );
 }

@@ -124,6 +124,7 @@ fn a_test() -> impl Strategy<Value = Test> {
                 offset: Number::Fixed(offset),
                 relative: true,
                 little: false,
+                dce: false,
                 text_base: None,
                 bitmask: None,
             },
@@ -161,7 +162,7 @@ proptest! {
         let bytes = bytes.as_bytes();
         let first = (1..=bytes.len()).find(|end| evaluate(&tests, &bytes[..*end]));
         let shown = (1..=bytes.len()).find(|end| {
-            let subject = Subject { bytes: &bytes[..*end], offset: 0, beyond: end - 1 };
+            let subject = Subject { bytes: &bytes[..*end], offset: 0, beyond: end - 1, little: false };
             holds(&tests, subject, &mut Work::default())
         });
         prop_assert_eq!(first, shown);
@@ -192,6 +193,7 @@ fn numbers_are_read_as_they_stand() {
         offset: Number::Fixed(0),
         relative: false,
         little,
+        dce: false,
         text_base,
         bitmask,
     };

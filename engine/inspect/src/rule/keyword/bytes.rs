@@ -53,6 +53,7 @@ fn field(count: Number, offset: Number) -> ByteField {
         offset,
         relative: false,
         little: false,
+        dce: false,
         text_base: None,
         bitmask: None,
     }
@@ -86,7 +87,7 @@ fn field_option(
             let mask = number(mask.as_bytes()).filter(|mask| *mask != 0);
             field.bitmask = Some(mask.ok_or_else(|| bad(keyword, part))?);
         }
-        ("dce", "") => return Err(Reason::unsupported_form(keyword, "'dce'")),
+        ("dce", "") => field.dce = true,
         _ => return Ok(false),
     }
     Ok(true)

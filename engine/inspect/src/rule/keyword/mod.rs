@@ -7,6 +7,7 @@ mod app;
 mod bytes;
 mod content;
 mod date;
+mod dcerpc;
 mod dns;
 mod event;
 mod file;
@@ -23,6 +24,8 @@ mod state;
 mod tls;
 mod transform;
 
+pub use dcerpc::Iface;
+
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -37,6 +40,7 @@ const TABLES: &[&[Keyword]] = &[
     bytes::KEYWORDS,
     content::KEYWORDS,
     event::KEYWORDS,
+    dcerpc::KEYWORDS,
     file::KEYWORDS,
     dns::KEYWORDS,
     flow::KEYWORDS,
@@ -85,12 +89,6 @@ const UNSUPPORTED: &[&str] = &[
     "config",
     "dataset",
     "datarep",
-    "dce_iface",
-    "dce_opnum",
-    "dce_stub_data",
-    "dcerpc.iface",
-    "dcerpc.opnum",
-    "dcerpc.stub_data",
     "detection_filter_by",
     "dhcp.leasetime",
     "dhcp.rebinding_time",
