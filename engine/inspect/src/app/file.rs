@@ -6,6 +6,11 @@ use md5::{Digest, Md5};
 use sha1::Sha1;
 use sha2::Sha256;
 
+use super::magic;
+
+/// Bytes of a file from which on it is said what it is, or at its end (Suricata's figure).
+const MAGIC_BYTES: usize = 512;
+
 /// How files are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSettings {
@@ -13,6 +18,8 @@ pub struct FileSettings {
     pub depth_bytes: usize,
     /// Hashes that are computed.
     pub hashes: HashKinds,
+    /// Records say what a file is by its first bytes.
+    pub magic: bool,
 }
 
 impl Default for FileSettings {
@@ -20,6 +27,7 @@ impl Default for FileSettings {
         Self {
             depth_bytes: 1 << 20,
             hashes: HashKinds::NONE,
+            magic: false,
         }
     }
 }
@@ -69,6 +77,7 @@ pub struct File {
     /// Its hashes: those asked for, once it is closed, unless some of it was lost.
     pub hashes: Hashes,
     depth: usize,
+    magic: bool,
     hashers: Option<Box<Hashers>>,
 }
 
@@ -119,15 +128,28 @@ impl File {
             state: FileState::Open,
             hashes: Hashes::default(),
             depth: settings.depth_bytes,
+            magic: settings.magic,
             hashers: Hashers::new(settings.hashes),
+        }
+    }
+
+    /// How it is kept, before any of it came.
+    pub fn settings(&self) -> FileSettings {
+        FileSettings {
+            depth_bytes: self.depth,
+            hashes: self
+                .hashers
+                .as_ref()
+                .map_or(HashKinds::NONE, |it| it.kinds()),
+            magic: self.magic,
         }
     }
 
     /// An empty file kept to the same depth, without hashes.
     pub fn sibling(&self) -> Self {
         let settings = FileSettings {
-            depth_bytes: self.depth,
             hashes: HashKinds::NONE,
+            ..self.settings()
         };
         Self::open(&self.name, &settings)
     }
@@ -198,6 +220,17 @@ impl File {
         }
     }
 
+    /// What it is by its first bytes, in libmagic's words; `None` while too few came to say.
+    pub fn magic(&self) -> Option<String> {
+        let enough = self.state != FileState::Open || self.bytes.len() >= MAGIC_BYTES;
+        enough.then(|| magic::describe(&self.bytes))
+    }
+
+    /// The same, where records are to say it.
+    pub fn recorded_magic(&self) -> Option<String> {
+        self.magic.then(|| self.magic()).flatten()
+    }
+
     /// Whether what is kept of it grows no more.
     pub fn is_settled(&self) -> bool {
         self.state != FileState::Open || self.is_full()
@@ -229,6 +262,14 @@ impl Hashers {
                 sha256: kinds.sha256.then(Sha256::new),
             })
         })
+    }
+
+    fn kinds(&self) -> HashKinds {
+        HashKinds {
+            md5: self.md5.is_some(),
+            sha1: self.sha1.is_some(),
+            sha256: self.sha256.is_some(),
+        }
     }
 
     fn update(&mut self, bytes: &[u8]) {
@@ -272,6 +313,7 @@ mod tests {
         let settings = FileSettings {
             depth_bytes: 2,
             hashes: ALL,
+            magic: false,
         };
         let mut file = File::open(b"a.txt", &settings);
         file.append(b"ab");
@@ -335,7 +377,7 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_make_no_difference(pieces: Vec<Vec<u8>>, depth in 0_usize..50) {
-            let settings = FileSettings { depth_bytes: depth, hashes: ALL };
+            let settings = FileSettings { depth_bytes: depth, hashes: ALL, magic: false };
             let mut one = File::open(b"", &settings);
             one.append(&pieces.concat());
             one.close();

@@ -15,6 +15,7 @@ pub mod tls;
 pub(crate) mod cursor;
 mod file;
 mod lines;
+pub(crate) mod magic;
 mod mime;
 mod parameter;
 mod parser;

@@ -110,7 +110,7 @@ pub fn parser_for(
         AppProto::Ftp => Some(Box::new(ftp::Connection::new())),
         AppProto::FtpData => Some(Box::new(ftp::DataConnection::new(note, settings.files))),
         AppProto::Http => Some(Box::new(http::Connection::new(http::Settings {
-            hashes: settings.files.hashes,
+            files: settings.files,
             ..settings.http.clone()
         }))),
         AppProto::Smb => Some(Box::new(smb::Connection::new(settings.files))),

@@ -154,6 +154,13 @@ impl Matcher {
         compiler.finish(NEXT_ID.fetch_add(1, Ordering::Relaxed), signatures)
     }
 
+    /// Whether signatures ask what a file is by its first bytes.
+    pub fn reads_magic(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| slot.buffer.name == "file.magic")
+    }
+
     /// The hashes of files that signatures compare.
     pub fn file_hashes(&self) -> HashKinds {
         let tests = self.signatures.iter().flat_map(|it| &it.tx_tests);

@@ -48,6 +48,8 @@ pub(super) struct Pending {
     pub(super) held: u64,
     /// How long its growing buffer was when it was last looked at.
     pub(super) looked_at: usize,
+    /// How many files there were when a signature on files fired last; a further one may make it fire again.
+    pub(super) files: usize,
 }
 
 impl TxState {

@@ -5,6 +5,7 @@
 //! hold any more, or the message is over.
 use crate::app::{Stage, Transaction};
 use crate::rule::buffer::Inspection;
+use crate::rule::TxTest;
 use crate::Direction;
 
 use super::chain::{self, Subject};
@@ -139,6 +140,7 @@ impl Matcher {
             signature,
             held: 0,
             looked_at: 0,
+            files: 0,
         }));
         side.pending
             .sort_unstable_by_key(|waiting| waiting.signature);
@@ -199,7 +201,11 @@ impl Matcher {
     ) -> Verdict {
         let signature = &self.signatures[waiting.signature as usize];
         let compiled = &self.compiled[waiting.signature as usize];
-        let fired = state.fired(compiled.key, scene.direction);
+        let again = waiting.files > 0;
+        let fired = match again {
+            true => 0,
+            false => state.fired(compiled.key, scene.direction),
+        };
         let sides = self.sides(waiting.signature, context, flow) & !fired;
         if sides == 0 {
             return Verdict::Fails;
@@ -238,15 +244,17 @@ impl Matcher {
                 other => return other,
             }
         }
-        if !signature
-            .tx_tests
-            .iter()
-            .all(|test| test.fits(scene.view, scene.direction))
-        {
+        let fits = |test: &TxTest| {
+            test.fits(scene.view, scene.direction)
+                && test.fits_file(scene.view, scene.direction, waiting.files)
+        };
+        if !signature.tx_tests.iter().all(fits) {
             return Verdict::Waits;
         }
         flow.payload_held.retain(|held| *held != waiting.signature);
-        state.fired.push((compiled.key, scene.direction, sides));
+        if !again {
+            state.fired.push((compiled.key, scene.direction, sides));
+        }
         self.hit(
             context,
             waiting.signature,
@@ -257,6 +265,10 @@ impl Matcher {
             flow,
             scratch,
         );
+        if signature.tx_tests.iter().any(TxTest::is_about_files) {
+            waiting.files = scene.view.files(scene.direction).len();
+            return Verdict::Waits;
+        }
         Verdict::Holds
     }
 

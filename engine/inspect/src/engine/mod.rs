@@ -181,6 +181,7 @@ impl Engine {
         let counters = Counters::new(&policy);
         let mut settings = settings;
         settings.app.files.hashes = hashes(&settings, &policy);
+        settings.app.files.magic = policy.matcher.reads_magic();
         Self {
             defragmenter: Defragmenter::new(overlaps, settings.fragments),
             flows: FlowTable::new(settings.flows, settings.seed),
@@ -202,7 +203,10 @@ impl Engine {
     pub fn swap(&mut self, policy: Arc<Policy>, shared: Arc<SharedState>) {
         self.desk.counters.follow(&policy);
         // Files that are under way keep what was computed of them so far.
-        self.desk.settings.app.files.hashes = hashes(&self.desk.settings, &policy);
+        let hashes = hashes(&self.desk.settings, &policy);
+        let files = &mut self.desk.settings.app.files;
+        files.hashes = hashes;
+        files.magic = policy.matcher.reads_magic();
         self.desk.policy = policy;
         self.desk.shared = shared;
     }

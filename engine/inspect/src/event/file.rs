@@ -21,6 +21,9 @@ impl Serialize for FileInfo<'_> {
         let file = self.file;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("filename", &Text(&file.name))?;
+        if let Some(magic) = file.recorded_magic() {
+            map.serialize_entry("magic", &magic)?;
+        }
         map.serialize_entry("gaps", &(file.lost > 0))?;
         let state = match file.state {
             FileState::Open => "UNKNOWN",

@@ -69,6 +69,27 @@ impl TxTest {
 }
 
 impl TxTest {
+    /// Whether it is about files: it may hold once for each.
+    pub fn is_about_files(&self) -> bool {
+        matches!(self.operand, TxOperand::File(_))
+    }
+
+    /// Whether one of the files from the `first` on fulfils it; true where it is not about files.
+    pub fn fits_file(
+        &self,
+        transaction: &dyn Transaction,
+        direction: Direction,
+        first: usize,
+    ) -> bool {
+        let TxOperand::File(tests) = &self.operand else {
+            return true;
+        };
+        let files = transaction.files(direction).iter().skip(first);
+        files
+            .into_iter()
+            .any(|file| tests.iter().all(|test| test.holds(file)))
+    }
+
     /// The hashes of files that it compares.
     pub fn file_hashes(&self) -> HashKinds {
         match &self.operand {

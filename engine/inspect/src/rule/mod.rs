@@ -31,6 +31,7 @@ use std::collections::hash_map::{Entry, HashMap};
 
 pub use address::AddressRange;
 pub use attachment::{wanted as wanted_attachments, Attachments};
+pub(crate) use condition::TxTest;
 pub use keyword::supported as supported_keywords;
 pub use port::PortRange;
 pub use reason::{Reason, Refusal};

@@ -4,7 +4,6 @@ use super::coding::{Bounds, Codings, Stopped};
 use super::connection::Settings;
 use super::events::{Events, HttpEvent};
 use super::transaction::Body;
-use crate::app::File;
 
 /// Bytes of a chunk's length line that are looked at; the rest of it is skipped.
 const CHUNK_LINE_BYTES: usize = 64;
@@ -176,18 +175,21 @@ impl BodyReader {
         if let Some(undecoded) = &mut body.undecoded {
             undecoded.append(bytes);
         }
-        let file = &mut body.file;
         if self.muted {
-            file.skip(bytes.len() as u64);
+            body.file.skip(bytes.len() as u64);
             return;
         }
         let Some(codings) = &mut self.codings else {
-            file.append(bytes);
+            body.append_decoded(bytes, target.events);
             return;
         };
         let held = bytes.len().min(HELD_BYTES.saturating_sub(self.held.len()));
         self.held.extend_from_slice(&bytes[..held]);
-        let result = codings.push(bytes, target.events, &mut |piece| store(file, piece));
+        let mut events = Events::default();
+        let result = codings.push(bytes, target.events, &mut |piece| {
+            body.append_decoded(piece, &mut events)
+        });
+        target.events.merge(events);
         if result.is_err() || codings.has_leftover() {
             self.keep_undecoded(&bytes[held..], target.body);
         }
@@ -213,25 +215,23 @@ impl BodyReader {
 
     /// Says that no more bytes come.
     pub(super) fn finish(&mut self, target: &mut Target<'_>) {
-        let file = &mut target.body.file;
         if let Some(codings) = &mut self.codings {
-            let result = codings.finish(target.events, &mut |piece| store(file, piece));
+            let (body, mut events) = (&mut *target.body, Events::default());
+            let result = codings.finish(target.events, &mut |piece| {
+                body.append_decoded(piece, &mut events)
+            });
+            target.events.merge(events);
             if codings.has_leftover() {
                 self.keep_undecoded(&[], target.body);
             }
             self.stop(result);
         }
-        let file = &mut target.body.file;
         let ended = match &self.framing {
             Framing::UntilClose | Framing::Length(0) => true,
             Framing::Length(_) => false,
             Framing::Chunked(chunks) => matches!(chunks, Chunks::LineEnd(0)),
         };
-        if ended {
-            file.close();
-        } else {
-            file.truncate();
-        }
+        target.body.end(ended);
         if let Framing::Chunked(Chunks::Length(line)) = &mut self.framing {
             line.clear();
         }
@@ -250,7 +250,7 @@ impl BodyReader {
         if skippable {
             target.body.file.skip(lost);
         } else {
-            target.body.file.gap(lost);
+            target.body.gap(lost);
         }
         if lost > 0 {
             // No decoder goes on behind a hole.
@@ -297,12 +297,6 @@ impl Target<'_> {
         self.events
             .raise(if self.is_request { request } else { response });
     }
-}
-
-/// Appends bytes; whether more are wanted.
-fn store(file: &mut File, bytes: &[u8]) -> bool {
-    file.append(bytes);
-    file.wants_more()
 }
 
 /// What a Content-Encoding asks for.

@@ -4,7 +4,7 @@ use super::request::RequestReader;
 use super::response::{Effect, ResponseReader};
 use super::store::Store;
 use super::transaction::Transaction;
-use crate::app::{FileSettings, HashKinds, Parser, Touched, Transaction as _, Transactions};
+use crate::app::{FileSettings, Parser, Touched, Transaction as _, Transactions};
 use crate::Direction;
 
 /// Bounds and depths; the defaults are libhtp's and Suricata's.
@@ -31,8 +31,8 @@ pub struct Settings {
     pub bomb_ratio: u64,
     /// Whether request bodies with a Content-Encoding are decoded (Suricata 7: yes; libhtp by itself: no).
     pub decode_requests: bool,
-    /// Hashes that are computed of bodies.
-    pub hashes: HashKinds,
+    /// How bodies are kept as files, but for their depths above.
+    pub files: FileSettings,
 }
 
 impl Default for Settings {
@@ -48,7 +48,7 @@ impl Default for Settings {
             bomb_bytes: 1 << 20,
             bomb_ratio: 2048,
             decode_requests: true,
-            hashes: HashKinds::NONE,
+            files: FileSettings::default(),
         }
     }
 }
@@ -66,14 +66,11 @@ pub struct Connection {
 impl Connection {
     /// A connection of which nothing was seen yet.
     pub fn new(settings: Settings) -> Self {
-        let hashes = settings.hashes;
-        let files =
-            [settings.request_depth_bytes, settings.response_depth_bytes].map(|depth_bytes| {
-                FileSettings {
-                    depth_bytes,
-                    hashes,
-                }
-            });
+        let depths = [settings.request_depth_bytes, settings.response_depth_bytes];
+        let files = depths.map(|depth_bytes| FileSettings {
+            depth_bytes,
+            ..settings.files
+        });
         Self {
             store: Store::new(settings.open_transactions, files),
             requests: RequestReader::new(&settings),

@@ -19,6 +19,7 @@ pub mod connection;
 pub mod events;
 mod fields;
 mod lines;
+mod multipart;
 mod name;
 mod request;
 mod response;

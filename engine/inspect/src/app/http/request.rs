@@ -13,6 +13,7 @@ use super::connection::Settings;
 use super::events::HttpEvent;
 use super::fields::{self, content_length, framing_value, is_word, Fields};
 use super::lines::{Endings, Line};
+use super::multipart::Multipart;
 use super::name;
 use super::store::Store;
 use super::transaction::{Progress, Request, Transaction};
@@ -217,6 +218,7 @@ impl RequestReader {
             None => self.complete(transaction),
             Some(body) => {
                 name::name_request(transaction);
+                begin_form(transaction);
                 self.body = Some(body);
                 self.state = State::Body;
             }
@@ -264,7 +266,7 @@ impl RequestReader {
         if left > 0 && self.state != State::Opaque {
             if let Some(transaction) = store.change(self.current) {
                 transaction.events.raise(HttpEvent::LostInGap);
-                transaction.request.body.file.truncate();
+                transaction.request.body.end(false);
                 transaction.request.progress = Progress::Complete;
             }
             self.state = State::Lost;
@@ -548,6 +550,19 @@ fn check_authorization(transaction: &mut Transaction) {
         .any(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
     {
         transaction.events.raise(HttpEvent::RequestAuthUnrecognized);
+    }
+}
+
+/// Begins to read the body for files, if it is a form. Servers read forms of POST only, as Suricata does.
+fn begin_form(transaction: &mut Transaction) {
+    let Transaction {
+        request, events, ..
+    } = transaction;
+    let kind = request.headers.first("content-type");
+    if let (Some(kind), b"POST") = (kind, request.method.as_slice()) {
+        let settings = request.body.file.settings();
+        let form = Multipart::from_content_type(kind, settings, events);
+        request.body.form = form.map(Box::new);
     }
 }
 

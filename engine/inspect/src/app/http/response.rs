@@ -444,7 +444,7 @@ impl ResponseReader {
         if left > 0 && self.state != State::Opaque {
             if let Some(transaction) = self.current.or(self.last).and_then(|id| store.change(id)) {
                 transaction.events.raise(HttpEvent::LostInGap);
-                transaction.response.body.file.truncate();
+                transaction.response.body.end(false);
                 transaction.response.progress = Progress::Complete;
             }
             self.forget();

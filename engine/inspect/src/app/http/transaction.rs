@@ -5,6 +5,7 @@ use std::any::Any;
 use smallvec::SmallVec;
 
 use super::events::{Events, HttpEvent};
+use super::multipart::Multipart;
 use crate::app::{AppProto, Description, File, Head, Purpose};
 use crate::Direction;
 
@@ -52,6 +53,8 @@ pub struct Body {
     /// It with its content codings, where they could not be undone or left something over: its receiver may
     /// ignore them.
     pub undecoded: Option<Box<File>>,
+    /// The files in it, where it is a form.
+    pub(super) form: Option<Box<Multipart>>,
     /// Bytes of the message body on the wire, gaps included, chunk framing left out.
     pub coded: u64,
 }
@@ -63,9 +66,40 @@ impl Body {
         self.file.append_behind(bytes);
     }
 
+    /// Adds decoded bytes; whether more are wanted.
+    pub(super) fn append_decoded(&mut self, bytes: &[u8], events: &mut Events) -> bool {
+        if let Some(form) = &mut self.form {
+            form.push(bytes, events);
+        }
+        self.file.append(bytes);
+        self.file.wants_more()
+    }
+
+    /// Says that some of it was never seen.
+    pub(super) fn gap(&mut self, len: u64) {
+        if let Some(form) = &mut self.form {
+            form.gap(len);
+        }
+        self.file.gap(len);
+    }
+
+    /// Says that nothing more comes; `whole`: as it should.
+    pub(super) fn end(&mut self, whole: bool) {
+        if let Some(form) = &mut self.form {
+            form.finish(whole);
+        }
+        if whole {
+            self.file.close();
+        } else {
+            self.file.truncate();
+        }
+    }
+
     fn heap_bytes(&self) -> usize {
         let undecoded = self.undecoded.as_ref();
-        self.file.heap_bytes() + undecoded.map_or(0, |file| size_of::<File>() + file.heap_bytes())
+        self.file.heap_bytes()
+            + undecoded.map_or(0, |file| size_of::<File>() + file.heap_bytes())
+            + self.form.as_ref().map_or(0, |form| form.heap_bytes())
     }
 }
 
@@ -149,6 +183,14 @@ const UNREAD: [HttpEvent; 3] = [
     HttpEvent::RequestFieldTooLong,
 ];
 
+impl Transaction {
+    /// Whether that side's body counts as a file: of requests, only those that Suricata takes for uploads.
+    fn has_file(&self, direction: Direction) -> bool {
+        let method = self.request.method.as_slice();
+        direction == Direction::ToClient || matches!(method, b"POST" | b"PUT")
+    }
+}
+
 impl crate::app::Transaction for Transaction {
     fn head(&self) -> &Head {
         &self.head
@@ -188,15 +230,18 @@ impl crate::app::Transaction for Transaction {
     }
 
     fn files(&self, direction: Direction) -> &[File] {
-        let body = &self.body(direction).file;
-        if body.seen == 0 {
-            return &[];
+        let body = self.body(direction);
+        match &body.form {
+            Some(form) => form.files(),
+            None if body.file.seen == 0 || !self.has_file(direction) => &[],
+            None => std::slice::from_ref(&body.file),
         }
-        std::slice::from_ref(body)
     }
 
     fn undecoded(&self, direction: Direction) -> Option<&File> {
-        self.body(direction).undecoded.as_deref()
+        let body = self.body(direction);
+        let unnamed = (body.file.seen > 0 && !self.has_file(direction)).then_some(&body.file);
+        body.undecoded.as_deref().or(unnamed)
     }
 
     fn describe(&self, _purpose: Purpose) -> Option<Description<'_>> {

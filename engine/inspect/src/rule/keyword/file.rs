@@ -10,7 +10,7 @@ use super::super::lexer::unquote;
 use super::super::number::Range;
 use super::super::Reason;
 use super::{text, Keyword, Meaning};
-use crate::app::{AppProto, AppSet, Stage};
+use crate::app::{magic, AppProto, AppSet, Stage};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     Keyword {
@@ -28,6 +28,14 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     Keyword {
         names: &["fileext"],
         meaning: Meaning::Value(fileext),
+    },
+    Keyword {
+        names: &["file.magic"],
+        meaning: Meaning::Sticky(&FILE_MAGIC),
+    },
+    Keyword {
+        names: &["filemagic"],
+        meaning: Meaning::Value(filemagic),
     },
     Keyword {
         names: &["filesize"],
@@ -86,6 +94,20 @@ static FILE_NAME: Buffer = Buffer {
     })
 };
 
+/// What each file is by its first bytes.
+static FILE_MAGIC: Buffer = Buffer {
+    at_once: true,
+    validate: |content| match content.negated || magic::can_say(content.needle.bytes()) {
+        true => Ok(()),
+        false => Err("no kind of file that is known here is called so"),
+    },
+    ..per_file("file.magic", |view, direction, index, out| {
+        let file = view.files(direction).get(index as usize)?;
+        out.extend_from_slice(file.magic().unwrap_or_default().as_bytes());
+        Some(out)
+    })
+};
+
 /// A buffer of each file; files may be added until the message is complete.
 const fn per_file(name: &'static str, extract: super::super::buffer::Extract) -> Buffer {
     Buffer {
@@ -113,6 +135,11 @@ fn name_pattern(keyword: &str, value: &[u8], prefix: &[u8]) -> Result<Content, R
 fn filename(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let content = name_pattern(keyword, value, b"")?;
     draft.push_to(&FILE_NAME, Test::Content(content))
+}
+
+fn filemagic(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let content = name_pattern(keyword, value, b"")?;
+    draft.push_to(&FILE_MAGIC, Test::Content(content))
 }
 
 fn fileext(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
@@ -176,13 +203,8 @@ fn add(draft: &mut Draft, keyword: &str, test: FileTest) -> Result<(), Reason> {
     draft.tx_tests.push(TxTest {
         keyword: "file",
         sides: TxTest::EITHER,
-        holds: |transaction, direction, operand| match operand {
-            TxOperand::File(tests) => transaction
-                .files(direction)
-                .iter()
-                .any(|file| tests.iter().all(|test| test.holds(file))),
-            _ => false,
-        },
+        // Which file is asked elsewhere: one that a signature fired on counts no more.
+        holds: |transaction, direction, _| !transaction.files(direction).is_empty(),
         operand: TxOperand::File(vec![test]),
     });
     Ok(())
