@@ -196,6 +196,7 @@ const QUOTED: &[&str] = &[
     "content",
     "file.name",
     "fileext",
+    "filemagic",
     "filename",
     "ip_proto",
     "msg",
