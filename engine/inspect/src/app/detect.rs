@@ -1,6 +1,6 @@
 //! Says which protocol a flow speaks, from the first bytes of either direction, on any port.
 
-use super::{dcerpc, dns, http, AppProto};
+use super::{dcerpc, dns, http, krb5, quic, AppProto};
 use crate::Direction;
 
 /// Bytes of one direction after which nothing known will still be found in it.
@@ -100,6 +100,10 @@ const DATAGRAMS: u8 = 32;
 const DATAGRAM_PROBES: &[(AppProto, DatagramProbe)] = &[
     (AppProto::Dns, dns::is_datagram),
     (AppProto::Dcerpc, |_, datagram, _| dcerpc::is_udp(datagram)),
+    (AppProto::Quic, |_, datagram, ports| {
+        quic::is_datagram(datagram, ports)
+    }),
+    (AppProto::Krb5, |_, datagram, _| krb5::is_datagram(datagram)),
 ];
 
 /// Whether a flow's first datagram answers one that was not seen, so that its receiver is the client.
@@ -115,6 +119,7 @@ fn guess_client(prefix: &[u8]) -> Guess {
         (AppProto::Http, is_http_request(prefix)),
         (AppProto::Ssh, starts_with(prefix, b"SSH-")),
         (AppProto::Tls, is_tls_record(prefix, 1)),
+        (AppProto::Krb5, krb5::is_stream(prefix)),
         (AppProto::Smb, is_smb(prefix)),
         (AppProto::Dcerpc, dcerpc::is_tcp(prefix)),
         (
@@ -143,6 +148,7 @@ fn guess_server(prefix: &[u8]) -> Guess {
         (AppProto::Http, is_http_response(prefix)),
         (AppProto::Ssh, starts_with(prefix, b"SSH-")),
         (AppProto::Tls, is_tls_record(prefix, 2)),
+        (AppProto::Krb5, krb5::is_stream(prefix)),
         (AppProto::Smb, is_smb(prefix)),
         (AppProto::Dcerpc, dcerpc::is_tcp(prefix)),
         (AppProto::Smtp, is_greeting(prefix, b"SMTP")),

@@ -7,12 +7,15 @@ pub mod detect;
 pub mod dns;
 pub mod ftp;
 pub mod http;
+pub mod krb5;
+pub mod quic;
 pub mod smb;
 pub mod smtp;
 pub mod ssh;
 pub mod tls;
 
 pub(crate) mod cursor;
+pub(crate) mod der;
 mod file;
 mod lines;
 pub(crate) mod magic;

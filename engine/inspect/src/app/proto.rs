@@ -100,6 +100,8 @@ const TOLD: &[AppProto] = &[
     AppProto::Dns,
     AppProto::Smb,
     AppProto::Dcerpc,
+    AppProto::Krb5,
+    AppProto::Quic,
 ];
 
 impl AppProto {

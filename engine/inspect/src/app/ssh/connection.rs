@@ -33,6 +33,8 @@ enum Phase {
     PassingOver(usize),
     /// Behind the new keys.
     Encrypted,
+    /// Behind bytes that were not seen.
+    Lost,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +108,7 @@ impl Connection {
                         left => Phase::PassingOver(left),
                     };
                 }
-                Phase::Encrypted => return,
+                Phase::Encrypted | Phase::Lost => return,
             }
         }
     }
@@ -259,7 +261,7 @@ impl Parser for Connection {
             Phase::PassingOver(left) if left as u64 > len => {
                 half.phase = Phase::PassingOver(left - len as usize);
             }
-            _ => self.broken = true,
+            _ => half.phase = Phase::Lost,
         }
         self.touched(direction, Stage::Line)
     }
@@ -280,7 +282,7 @@ impl Parser for Connection {
     fn skippable(&self, direction: Direction) -> u64 {
         match self.halves[direction as usize].phase {
             _ if self.broken => u64::MAX,
-            Phase::Encrypted => u64::MAX,
+            Phase::Encrypted | Phase::Lost => u64::MAX,
             _ => 0,
         }
     }

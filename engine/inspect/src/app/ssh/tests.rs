@@ -81,6 +81,17 @@ fn notes_what_is_odd() {
 }
 
 #[test]
+fn a_gap_ends_reading_that_way_only() {
+    let mut connection = fed(&[(ToServer, b"SSH-2.0-a\r\n")], 100);
+    connection.gap(ToServer, 100);
+    connection.feed(ToServer, &[0xff; 50]);
+    connection.feed(ToClient, &stream(b"b"));
+    assert_eq!(connection.skippable(ToServer), u64::MAX);
+    assert!(seen(&connection).server.hassh.is_some());
+    assert!(seen(&connection).head.events.is_empty());
+}
+
+#[test]
 fn a_long_banner_is_told_at_its_end() {
     let start = [b"SSH-2.0-", &[b'x'; 400][..]].concat();
     let mut connection = fed(&[(ToServer, &start)], 1_000);

@@ -61,6 +61,8 @@ struct Half {
     encrypted: bool,
     /// An SSL 2 hello came this way.
     greeted_ssl2: bool,
+    /// The boundaries of its records are lost.
+    lost: bool,
     /// The transaction has changed since this direction was last inspected.
     news: bool,
 }
@@ -115,7 +117,7 @@ impl Connection {
         if last != Some(State::Other) && self.halves[direction as usize].records.is_between() {
             self.change(|tx| tx.state = State::Other);
         }
-        while !self.broken {
+        while !self.broken && !self.halves[direction as usize].lost {
             let Some(step) = self.halves[direction as usize].records.next(&mut input) else {
                 break;
             };
@@ -492,7 +494,7 @@ impl Parser for Connection {
             }
             _ => false,
         };
-        self.broken |= !read_on;
+        self.halves[direction as usize].lost |= !read_on;
         self.settle(direction, None)
     }
 
@@ -509,7 +511,7 @@ impl Parser for Connection {
     }
 
     fn skippable(&self, direction: Direction) -> u64 {
-        if self.broken {
+        if self.broken || self.halves[direction as usize].lost {
             return u64::MAX;
         }
         match self.halves[direction as usize].records.current() {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use md5::{Digest, Md5};
 use sha2::Sha256;
 
-use super::hello::Hello;
+use super::hello::{Hello, Kind};
 
 /// A JA3 or JA3S fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,29 +20,51 @@ pub struct Ja3 {
 ///
 /// Source: Salesforce's definition of JA3.
 pub fn ja3(hello: &Hello) -> Ja3 {
-    let formats: Vec<u16> = hello
-        .point_formats
-        .iter()
-        .map(|it| u16::from(*it))
-        .collect();
-    hashed(format!(
-        "{},{},{},{},{}",
-        hello.legacy_version,
-        dashed(&hello.ciphers),
-        dashed(&hello.extensions),
-        dashed(&hello.groups),
-        dashed(&formats)
-    ))
+    numbers(Kind::Client, hello, |value| !is_grease(value))
 }
 
 /// The server's: version, cipher, extensions.
 pub fn ja3s(hello: &Hello) -> Ja3 {
-    hashed(format!(
+    numbers(Kind::Server, hello, |value| !is_grease(value))
+}
+
+/// Either with GREASE, as Suricata makes them for QUIC.
+pub(crate) fn ja3_with_grease(kind: Kind, hello: &Hello) -> Ja3 {
+    numbers(kind, hello, |_| true)
+}
+
+/// An extension's number; those of GREASE count as one.
+pub(crate) fn extension_number(number: u16) -> u16 {
+    if is_grease(number) {
+        0xfafa
+    } else {
+        number
+    }
+}
+
+fn numbers(kind: Kind, hello: &Hello, counts: fn(u16) -> bool) -> Ja3 {
+    let dashed = |values: &[u16]| {
+        let values = values.iter().filter(|value| counts(**value));
+        values.map(u16::to_string).collect::<Vec<_>>().join("-")
+    };
+    let extensions: Vec<u16> = hello
+        .extensions
+        .iter()
+        .copied()
+        .map(extension_number)
+        .collect();
+    let mut string = format!(
         "{},{},{}",
         hello.legacy_version,
         dashed(&hello.ciphers),
-        dashed(&hello.extensions)
-    ))
+        dashed(&extensions)
+    );
+    if kind == Kind::Client {
+        let formats: Vec<u16> = hello.point_formats.iter().map(|it| (*it).into()).collect();
+        let _ = write!(string, ",{},{}", dashed(&hello.groups), dashed(&formats));
+    }
+    let hash = hex(&Md5::digest(&string));
+    Ja3 { string, hash }
 }
 
 /// The client's, after FoxIO's definition; `quic`: it came in QUIC.
@@ -108,25 +130,9 @@ fn sorted(values: impl Iterator<Item = u16>) -> Vec<u16> {
     values
 }
 
-fn dashed(values: &[u16]) -> String {
-    let mut out = String::new();
-    for value in values.iter().filter(|value| !is_grease(**value)) {
-        if !out.is_empty() {
-            out.push('-');
-        }
-        let _ = write!(out, "{value}");
-    }
-    out
-}
-
 fn hex_list(values: &[u16]) -> String {
     let values: Vec<String> = values.iter().map(|value| format!("{value:04x}")).collect();
     values.join(",")
-}
-
-fn hashed(string: String) -> Ja3 {
-    let hash = hex(&Md5::digest(&string));
-    Ja3 { string, hash }
 }
 
 /// The first 12 digits of SHA-256.
@@ -180,5 +186,7 @@ mod tests {
         );
         assert_eq!(ja3(&hello).string, "771,4369-2592,0-16,29,0");
         assert_eq!(ja3s(&hello).string, "771,4369-2592,0-16");
+        let with = ja3_with_grease(Kind::Server, &hello);
+        assert_eq!(with.string, "771,2570-4369-2592-47802,64250-0-16");
     }
 }

@@ -14,7 +14,8 @@ mod transaction;
 
 pub use certificate::{Certificate, Chain};
 pub use connection::Connection;
-pub(crate) use fingerprint::hex;
+pub(crate) use eve::Ja3Object;
+pub(crate) use fingerprint::{extension_number, hex, ja3_with_grease};
 pub use fingerprint::{ja3, ja3s, ja4, Ja3};
 pub use hello::{Hello, Kind, Oddities};
 pub use transaction::{Peer, State, Transaction};

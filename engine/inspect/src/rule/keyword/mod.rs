@@ -14,10 +14,12 @@ mod file;
 mod flow;
 mod ftp;
 mod http;
+mod krb5;
 mod meta;
 mod packet;
 mod pcre;
 mod protocols;
+mod quic;
 mod smb;
 mod ssh;
 mod state;
@@ -50,6 +52,8 @@ const TABLES: &[&[Keyword]] = &[
     packet::KEYWORDS,
     pcre::KEYWORDS,
     state::KEYWORDS,
+    krb5::KEYWORDS,
+    quic::KEYWORDS,
     ssh::KEYWORDS,
     tls::KEYWORDS,
     smb::KEYWORDS,
@@ -122,14 +126,7 @@ const UNSUPPORTED: &[&str] = &[
     "ike.resp_spi",
     "ike.vendor",
     "iprep",
-    "krb5.cname",
-    "krb5.sname",
-    "krb5.ticket_encryption",
     "krb5.weak_encryption",
-    "krb5_cname",
-    "krb5_err_code",
-    "krb5_msg_type",
-    "krb5_sname",
     "lua",
     "luajit",
     "modbus",
@@ -155,11 +152,6 @@ const UNSUPPORTED: &[&str] = &[
     "nfs_procedure",
     "nfs_version",
     "pgsql.query",
-    "quic.cyu.hash",
-    "quic.cyu.string",
-    "quic.sni",
-    "quic.ua",
-    "quic.version",
     "replace",
     "rfb.name",
     "rfb.sectype",

@@ -9,7 +9,7 @@ use super::super::Reason;
 use super::date::date_range;
 use super::{text, Keyword, Meaning};
 use crate::app::tls::{self, State, SSL2};
-use crate::app::{of, AppProto, AppSet};
+use crate::app::{of, quic, AppProto, AppSet};
 use crate::Direction;
 
 pub(super) const KEYWORDS: &[Keyword] = &[
@@ -198,28 +198,48 @@ static RANDOM_BYTES: Buffer = either("tls.random_bytes", Stage::Headers, random!
 macro_rules! ja3 {
     ($field:ident) => {
         |view, direction, index, _| {
-            let made = of::<tls::Transaction>(view)?.ja3(direction)?;
-            (index == 0).then_some(made.$field.as_bytes())
+            let made = match of::<tls::Transaction>(view) {
+                Some(tx) => tx.ja3(direction),
+                None => of::<quic::Transaction>(view)?.ja3.as_deref(),
+            };
+            made.filter(|_| index == 0).map(|it| it.$field.as_bytes())
         }
     };
 }
 
+/// The protocols whose hellos have fingerprints.
+const GREETED: AppSet = AppSet::of(&[AppProto::Tls, AppProto::Quic]);
+
 static JA3_HASH: Buffer = Buffer {
+    apps: GREETED,
     any_case: true,
     validate: is_md5,
     ..offered("ja3.hash", ja3!(hash))
 };
-static JA3_STRING: Buffer = offered("ja3.string", ja3!(string));
+static JA3_STRING: Buffer = Buffer {
+    apps: GREETED,
+    ..offered("ja3.string", ja3!(string))
+};
 static JA3S_HASH: Buffer = Buffer {
+    apps: GREETED,
     any_case: true,
     validate: is_md5,
     ..chosen("ja3s.hash", ja3!(hash))
 };
-static JA3S_STRING: Buffer = chosen("ja3s.string", ja3!(string));
-static JA4_HASH: Buffer = offered("ja4.hash", |view, _, index, _| {
-    let made = of::<tls::Transaction>(view)?.ja4()?;
-    (index == 0).then_some(made.as_bytes())
-});
+static JA3S_STRING: Buffer = Buffer {
+    apps: GREETED,
+    ..chosen("ja3s.string", ja3!(string))
+};
+static JA4_HASH: Buffer = Buffer {
+    apps: GREETED,
+    ..offered("ja4.hash", |view, _, index, _| {
+        let made = match of::<tls::Transaction>(view) {
+            Some(tx) => tx.ja4(),
+            None => of::<quic::Transaction>(view)?.ja4(),
+        };
+        made.filter(|_| index == 0).map(str::as_bytes)
+    })
+};
 
 pub(super) fn is_md5(content: &Content) -> Result<(), &'static str> {
     let bytes = content.needle.bytes();
