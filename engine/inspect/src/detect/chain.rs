@@ -61,6 +61,8 @@ pub struct Work {
     pub pcre: u64,
     /// How many chains exceeded their steps, ever.
     pub steps: u64,
+    /// How many bytes chains went through, ever.
+    pub searched: u64,
     /// The variables of the signature at hand, shared by its buffers.
     variables: [u64; MAX_VARIABLES],
     /// What its expressions captured.
@@ -89,7 +91,7 @@ impl Work {
 
 /// Whether the chain `tests` holds on `subject`.
 pub fn holds(tests: &[Test], subject: Subject<'_>, work: &mut Work) -> bool {
-    if subject.beyond > 0 && !tests.iter().any(|test| may_reach(test, subject)) {
+    if subject.beyond > 0 && !may_reach(tests, subject) {
         return false;
     }
     let fills = |test: &Test| matches!(test, Test::ByteExtract(_) | Test::ByteMath(_));
@@ -101,15 +103,16 @@ pub fn holds(tests: &[Test], subject: Subject<'_>, work: &mut Work) -> bool {
         work,
     };
     let matched = matches!(run.follow(tests, Place::START), Outcome::Holds);
+    run.work.searched += run.searched as u64;
     if run.exhausted() {
         run.work.steps += 1;
     }
     matched
 }
 
-/// Whether an occurrence of this condition may end past `beyond`.
-fn may_reach(test: &Test, subject: Subject<'_>) -> bool {
-    match test {
+/// Whether an occurrence of one of these conditions may end past `beyond`.
+fn may_reach(tests: &[Test], subject: Subject<'_>) -> bool {
+    tests.iter().any(|test| match test {
         Test::Content(content) if !content.negated => {
             let from = (subject.beyond + 1).saturating_sub(content.needle.len());
             let new = subject.bytes.get(from..).unwrap_or_default();
@@ -117,7 +120,18 @@ fn may_reach(test: &Test, subject: Subject<'_>) -> bool {
         }
         Test::Pcre(pcre) => !pcre.negated,
         _ => false,
-    }
+    })
+}
+
+/// Whether `tests`, which did not hold on the first `judged` bytes, may hold now.
+pub fn may_hold_now(tests: &[Test], bytes: &[u8], judged: usize) -> bool {
+    // Anything but a content may have looked at bytes that its occurrence does not reach to.
+    let plain = |test: &Test| matches!(test, Test::Content(content) if !content.negated);
+    let subject = Subject {
+        beyond: judged,
+        ..Subject::whole(bytes)
+    };
+    judged == 0 || !tests.iter().all(plain) || may_reach(tests, subject)
 }
 
 /// Where an evaluation stands.

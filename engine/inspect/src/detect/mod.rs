@@ -12,6 +12,7 @@ mod address;
 mod address_index;
 mod bounded;
 mod chain;
+mod effort;
 mod evaluate;
 mod hosts;
 mod matcher;

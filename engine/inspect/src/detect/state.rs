@@ -1,6 +1,7 @@
 //! What detection remembers between packets.
 use smallvec::SmallVec;
 
+use super::effort::Effort;
 use crate::rule::{Amount, FlowbitChange, Flowint, FlowintStep};
 use crate::Direction;
 
@@ -26,6 +27,8 @@ pub struct TxState {
 pub(super) struct SideState {
     pub(super) started: bool,
     pub(super) done: bool,
+    /// What was spent on growing buffers that are transformed before the prefilter sees them, by slot.
+    pub(super) efforts: SmallVec<[(u32, Effort); 1]>,
     /// How much of each buffer the prefilter has seen.
     pub(super) scanned: SmallVec<[Scanned; 4]>,
     /// Signatures that may still match, in order of evaluation.
@@ -46,8 +49,8 @@ pub(super) struct Pending {
     pub(super) signature: u32,
     /// One bit an inspection that holds.
     pub(super) held: u64,
-    /// How long its growing buffer was when it was last looked at.
-    pub(super) looked_at: usize,
+    /// What was spent on its growing buffer.
+    pub(super) effort: Effort,
     /// How many files there were when a signature on files fired last; a further one may make it fire again.
     pub(super) files: usize,
 }

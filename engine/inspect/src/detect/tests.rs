@@ -658,3 +658,46 @@ fn a_relative_condition_follows_its_content_into_its_buffer() {
         [2]
     );
 }
+
+/// How many bytes chains went through for a body that comes in segments of `step` bytes.
+fn searched(rule: &str, body: &[u8], step: usize) -> u64 {
+    let mut scene = Scene::http(rule);
+    let mut tx = request("POST", "/", &[], b"");
+    tx.request.progress = Progress::Body;
+    for chunk in body.chunks(step) {
+        tx.request.body.file.bytes.extend_from_slice(chunk);
+        tx.request.body.file.seen += chunk.len() as u64;
+        assert_eq!(scene.transaction(UP, &mut tx), NONE);
+    }
+    tx.request.progress = Progress::Complete;
+    assert_eq!(scene.transaction(UP, &mut tx), NONE);
+    scene.scratch.work.searched
+}
+
+#[test]
+fn judging_a_growing_body_with_every_segment_takes_work_linear_in_its_length() {
+    let content = r#"alert http any any -> any any (http.request_body; content:"abcd"; content:"evil"; sid:1;)"#;
+    let pcre = r#"alert http any any -> any any (http.request_body; content:"abcd"; pcre:"/abcd[^d]*evil/"; sid:1;)"#;
+    let body = b"abcd".repeat(200_000);
+    for (rule, most_per_byte) in [(content, 110), (pcre, 110)] {
+        let work = searched(rule, &body, 100);
+        assert!(work < most_per_byte * body.len() as u64, "{rule}: {work}");
+    }
+}
+
+#[test]
+fn a_body_whose_signatures_were_spent_on_is_still_judged_at_its_end() {
+    let rule = r#"alert http any any -> any any (http.request_body; content:"abcd"; pcre:"/abcdX/"; sid:1;)"#;
+    let mut scene = Scene::http(rule);
+    let mut tx = request("POST", "/", &[], b"");
+    tx.request.progress = Progress::Body;
+    for chunk in b"abcd".repeat(100_000).chunks(100) {
+        tx.request.body.file.bytes.extend_from_slice(chunk);
+        tx.request.body.file.seen += chunk.len() as u64;
+        assert_eq!(scene.transaction(UP, &mut tx), NONE);
+    }
+    tx.request.body.file.bytes.extend_from_slice(b"X");
+    tx.request.body.file.seen += 1;
+    tx.request.progress = Progress::Complete;
+    assert_eq!(scene.transaction(UP, &mut tx), [1]);
+}

@@ -9,6 +9,7 @@ use crate::rule::TxTest;
 use crate::Direction;
 
 use super::chain::{self, Subject};
+use super::effort::Effort;
 use super::evaluate::{buffers_fit, conditions_hold};
 use super::matcher::{Slot, PAYLOAD};
 use super::scratch::{Candidates, Scratch, SlotBuffer, SlotState};
@@ -139,7 +140,7 @@ impl Matcher {
         side.pending.extend(new.map(|signature| Pending {
             signature,
             held: 0,
-            looked_at: 0,
+            effort: Effort::default(),
             files: 0,
         }));
         side.pending
@@ -167,6 +168,14 @@ impl Matcher {
             ..
         } = scratch;
         let buffer = &mut buffers[index as usize];
+        if slot.buffer.grows && !complete && !slot.transforms.is_empty() {
+            let length = extracted_length(slot, scene, spare);
+            let effort = effort_on(side, index);
+            if !effort.is_due(length) {
+                return;
+            }
+            effort.note(length, length);
+        }
         if !slot.buffer.multiple {
             let mut unused = Vec::new();
             let bytes = slot_bytes(slot, scene, buffer, spare, &mut unused);
@@ -236,7 +245,8 @@ impl Matcher {
                 PAYLOAD => Verdict::Waits,
                 slot => {
                     let sees_end = compiled.sees_end & bit != 0;
-                    self.inspect(slot, inspection, sees_end, scene, waiting, scratch)
+                    let nature = (sees_end, compiled.joined);
+                    self.inspect(slot, inspection, nature, scene, waiting, scratch)
                 }
             };
             match verdict {
@@ -273,11 +283,13 @@ impl Matcher {
     }
 
     /// Evaluates the conditions on one buffer.
+    ///
+    /// sees_end: the outcome may change with the buffer's end. joined: variables tie it to other buffers.
     fn inspect(
         &self,
         index: u32,
         inspection: &Inspection,
-        sees_end: bool,
+        (sees_end, joined): (bool, bool),
         scene: &Scene<'_>,
         waiting: &mut Pending,
         scratch: &mut Scratch,
@@ -296,46 +308,43 @@ impl Matcher {
             work,
             ..
         } = scratch;
-        let buffer = &mut buffers[index as usize];
-        let little = scene.view.is_little();
-        let holds = if slot.buffer.multiple {
-            if slot.buffer.grows && !settled {
-                let mut length = 0;
-                each_instance(slot, scene, buffer, spare, |_, bytes| {
-                    length += bytes.len();
-                    false
-                });
-                if !is_worth_a_look(slot, length, sees_end, scene, waiting) {
-                    return Verdict::Waits;
-                }
+        let mut length = 0;
+        let mut judged = 0;
+        if !settled {
+            length = extracted_length(slot, scene, spare);
+            if sees_end || !is_worth_a_look(slot, length, scene, &waiting.effort) {
+                return Verdict::Waits;
             }
+            if slot.transforms.is_empty() && !joined {
+                judged = waiting.effort.looked_at();
+            }
+        }
+        let before = work.searched;
+        let little = scene.view.is_little();
+        let buffer = &mut buffers[index as usize];
+        let mut judge = |bytes: &[u8]| {
+            // Where it is all there is, its first bytes are those that were judged before.
+            let judged = if bytes.len() == length { judged } else { 0 };
+            let tests = &inspection.tests;
+            chain::may_hold_now(tests, bytes, judged)
+                && chain::holds(tests, Subject::whole(bytes).with_order(little), work)
+        };
+        let holds = if slot.buffer.multiple {
             each_instance(slot, scene, buffer, spare, |_, bytes| {
                 let nothing = slot.buffer.grows && bytes.is_empty();
-                !nothing
-                    && chain::holds(
-                        &inspection.tests,
-                        Subject::whole(bytes).with_order(little),
-                        work,
-                    )
+                !nothing && judge(bytes)
             })
         } else {
             let mut unused = Vec::new();
-            let Some(bytes) = slot_bytes(slot, scene, buffer, spare, &mut unused) else {
-                return if settled {
-                    Verdict::Fails
-                } else {
-                    Verdict::Waits
-                };
-            };
-            if !settled && !is_worth_a_look(slot, bytes.len(), sees_end, scene, waiting) {
-                return Verdict::Waits;
+            match slot_bytes(slot, scene, buffer, spare, &mut unused) {
+                Some(bytes) => judge(bytes),
+                None => false,
             }
-            chain::holds(
-                &inspection.tests,
-                Subject::whole(bytes).with_order(little),
-                work,
-            )
         };
+        if !settled {
+            let searched = (work.searched - before) as usize;
+            waiting.effort.note(length, searched);
+        }
         match (holds, settled) {
             (true, _) => Verdict::Holds,
             (false, true) => Verdict::Fails,
@@ -345,20 +354,32 @@ impl Matcher {
 }
 
 /// Whether a growing buffer should be judged now.
-fn is_worth_a_look(
-    slot: &Slot,
-    length: usize,
-    sees_end: bool,
-    scene: &Scene<'_>,
-    waiting: &mut Pending,
-) -> bool {
+fn is_worth_a_look(slot: &Slot, length: usize, scene: &Scene<'_>, effort: &Effort) -> bool {
     let at_once = scene.at_once || slot.buffer.at_once;
     let step = if at_once { 1 } else { BODY_STEP };
-    let due = length >= waiting.looked_at + step && (at_once || length >= MIN_BODY);
-    if due && !sees_end {
-        waiting.looked_at = length;
-    }
-    due && !sees_end
+    let due = length >= effort.looked_at() + step && (at_once || length >= MIN_BODY);
+    due && effort.is_due(length)
+}
+
+/// What was spent on a slot.
+fn effort_on(side: &mut SideState, slot: u32) -> &mut Effort {
+    let known = side.efforts.iter().position(|(known, _)| *known == slot);
+    let at = known.unwrap_or_else(|| {
+        side.efforts.push((slot, Effort::default()));
+        side.efforts.len() - 1
+    });
+    &mut side.efforts[at].1
+}
+
+/// How many bytes a slot's instances have together, before transforms.
+fn extracted_length(slot: &Slot, scene: &Scene<'_>, spare: &mut Vec<u8>) -> usize {
+    let instances = if slot.buffer.multiple { u32::MAX } else { 1 };
+    let lengths = (0..instances).map_while(|instance| {
+        spare.clear();
+        let bytes = (slot.buffer.extract)(scene.view, scene.direction, instance, spare);
+        bytes.map(<[u8]>::len)
+    });
+    lengths.sum()
 }
 
 /// Where it is noted how much of a slot's instance the prefilter has seen.

@@ -1,0 +1,70 @@
+//! How often something that grows may be gone through as a whole.
+//!
+//! Inline a body is judged with every packet, so that a match stops the packet that completes it. Going
+//! through all of it each time would cost the square of its length; whoever sends it chooses how often what
+//! a signature looks for lies in a new packet. So a number of bytes for every byte of it is free, far more
+//! than traffic needs that was not made to cost; past that the whole is gone through only when it grew by a
+//! share of itself. At the message's end it is always judged, before the packet that ends it passes.
+
+/// Bytes that may be gone through in any case.
+const FREE_BYTES: usize = 4 << 20;
+/// So many times its length may be gone through; and then each time it grew by this fraction.
+const SHARE: usize = 32;
+
+/// What was spent on one thing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Effort {
+    looked_at: usize,
+    spent: usize,
+}
+
+impl Effort {
+    /// How long it was when it was last gone through.
+    pub(super) fn looked_at(&self) -> usize {
+        self.looked_at
+    }
+
+    /// Whether it may be gone through now that it is `length` long.
+    pub(super) fn is_due(&self, length: usize) -> bool {
+        let free = FREE_BYTES.saturating_add(length.saturating_mul(SHARE));
+        let grown = length.saturating_sub(self.looked_at);
+        grown > 0 && (self.spent <= free || grown > self.looked_at / SHARE)
+    }
+
+    /// It was gone through, for so many bytes.
+    pub(super) fn note(&mut self, length: usize, searched: usize) {
+        self.looked_at = length;
+        self.spent = self.spent.saturating_add(searched);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_with_the_length_and_not_with_its_square() {
+        let spent = |length: usize, step: usize| {
+            let mut effort = Effort::default();
+            for now in (step..=length).step_by(step) {
+                if effort.is_due(now) {
+                    effort.note(now, now);
+                }
+            }
+            effort.spent
+        };
+        for length in [1 << 20, 1 << 23, 1 << 26] {
+            let bound = FREE_BYTES + (2 * SHARE + 2) * length;
+            assert!(spent(length, 1 + length / 10_000) <= bound, "{length}");
+        }
+    }
+
+    #[test]
+    fn what_did_not_grow_is_not_gone_through_again() {
+        let mut effort = Effort::default();
+        assert!(effort.is_due(1));
+        effort.note(1, 1);
+        assert!(!effort.is_due(1));
+        assert!(effort.is_due(2));
+    }
+}
