@@ -143,11 +143,20 @@ impl Matcher {
     /// Compiles `signatures`; they get their index in order of evaluation, see [`Matcher::signatures`].
     ///
     /// `variables` must know every variable that the signatures name: `rule::load` saw to that.
-    pub fn compile(mut signatures: Vec<Signature>, variables: &Variables) -> Self {
+    pub fn compile(signatures: Vec<Signature>, variables: &Variables) -> Self {
+        Self::compile_with(signatures, variables, true)
+    }
+
+    /// With prefilters, or evaluating every signature every time.
+    pub(super) fn compile_with(
+        mut signatures: Vec<Signature>,
+        variables: &Variables,
+        filters: bool,
+    ) -> Self {
         /// Tells matchers apart, so that flows notice a reload.
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         signatures.sort_by_cached_key(evaluation_order);
-        let mut compiler = Compiler::new(variables);
+        let mut compiler = Compiler::new(variables, filters);
         for (index, signature) in (0u32..).zip(&signatures) {
             compiler.add(index, signature);
         }
@@ -238,6 +247,7 @@ fn evaluation_order(signature: &Signature) -> (Action, [u8; 6], u8) {
 
 struct Compiler<'v> {
     variables: &'v Variables,
+    filters: bool,
     compiled: Vec<Compiled>,
     addresses: Interned<Group<AddressRange>, AddressTest>,
     ports: Interned<Group<PortRange>, PortTest>,
@@ -276,9 +286,10 @@ impl<G: Clone + Eq + std::hash::Hash, T> Interned<G, T> {
 }
 
 impl<'v> Compiler<'v> {
-    fn new(variables: &'v Variables) -> Self {
+    fn new(variables: &'v Variables, filters: bool) -> Self {
         Self {
             variables,
+            filters,
             compiled: Vec::new(),
             addresses: Interned::new(),
             ports: Interned::new(),
@@ -293,7 +304,7 @@ impl<'v> Compiler<'v> {
     }
 
     fn add(&mut self, index: u32, signature: &Signature) {
-        let chosen = fast_pattern(signature);
+        let chosen = fast_pattern(signature).filter(|_| self.filters);
         let patterned = match signature.scene {
             Scene::AddressesOnly => false,
             Scene::EventsOnly => {
@@ -386,6 +397,7 @@ impl<'v> Compiler<'v> {
                     .filter_map(content)
                     .filter(|it| !it.negated);
                 let pattern = pattern.map(Pattern::of).max_by_key(Pattern::rarity);
+                let pattern = pattern.filter(|_| self.filters);
                 self.streams[direction as usize].add(pattern.as_ref(), index);
             }
             match pattern {

@@ -23,6 +23,8 @@ mod state;
 mod tag;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_prefilter;
 mod threshold;
 mod transaction;
 mod view;

@@ -9,9 +9,9 @@ use crate::wire::PacketEvents;
 use crate::Direction;
 
 /// A flow between 192.168.0.10:40000 (home by default) and 203.0.113.5:80, and what is known of it.
-struct Scene {
+pub(super) struct Scene {
     matcher: Matcher,
-    flow: FlowView,
+    pub(super) flow: FlowView,
     state: FlowState,
     scratch: Scratch,
     shared: SharedState,
@@ -28,11 +28,15 @@ fn address(text: &str) -> IpAddr {
 }
 
 impl Scene {
-    fn new(rules: &str) -> Self {
+    pub(super) fn new(rules: &str) -> Self {
         let (signatures, refused) = rule::check(&[("test.rules".into(), rules.into())]);
         assert!(refused.is_empty(), "{refused:?}");
+        Self::of(Matcher::compile(signatures, &Variables::default()))
+    }
+
+    pub(super) fn of(matcher: Matcher) -> Self {
         Self {
-            matcher: Matcher::compile(signatures, &Variables::default()),
+            matcher,
             flow: FlowView {
                 client: address(CLIENT),
                 client_port: 40_000,
@@ -123,14 +127,20 @@ impl Scene {
         .collect()
     }
 
-    fn packet(&mut self, direction: Direction, payload: &[u8]) -> Vec<u32> {
+    pub(super) fn packet(&mut self, direction: Direction, payload: &[u8]) -> Vec<u32> {
         let packet = self.packet_view(direction, payload);
         sids(self.inspect(&packet, |matcher, context, flow, scratch| {
             matcher.packet(context, flow, scratch)
         }))
     }
 
-    fn stream(&mut self, direction: Direction, offset: u64, bytes: &[u8], seen: usize) -> Vec<u32> {
+    pub(super) fn stream(
+        &mut self,
+        direction: Direction,
+        offset: u64,
+        bytes: &[u8],
+        seen: usize,
+    ) -> Vec<u32> {
         let packet = PacketView {
             pseudo: true,
             wire: None,
@@ -148,7 +158,7 @@ impl Scene {
         }))
     }
 
-    fn transaction(&mut self, direction: Direction, tx: &mut Transaction) -> Vec<u32> {
+    pub(super) fn transaction(&mut self, direction: Direction, tx: &mut Transaction) -> Vec<u32> {
         let packet = PacketView {
             pseudo: true,
             wire: None,
@@ -168,10 +178,15 @@ fn sids(hits: Vec<(u32, u8)>) -> Vec<u32> {
 }
 
 const NONE: [u32; 0] = [];
-const UP: Direction = Direction::ToServer;
+pub(super) const UP: Direction = Direction::ToServer;
 const DOWN: Direction = Direction::ToClient;
 
-fn request(method: &str, uri: &str, headers: &[(&str, &str)], body: &[u8]) -> Transaction {
+pub(super) fn request(
+    method: &str,
+    uri: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Transaction {
     let mut tx = Transaction::default();
     let request = &mut tx.request;
     request.method = method.into();
