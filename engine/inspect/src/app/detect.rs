@@ -104,6 +104,19 @@ const DATAGRAM_PROBES: &[(AppProto, DatagramProbe)] = &[
         quic::is_datagram(datagram, ports)
     }),
     (AppProto::Krb5, |_, datagram, _| krb5::is_datagram(datagram)),
+    (AppProto::Dhcp, |_, datagram, ports| {
+        super::dhcp::is_datagram(datagram, ports)
+    }),
+    (AppProto::Ntp, |_, datagram, ports| {
+        super::ntp::is_datagram(datagram, ports)
+    }),
+    (AppProto::Tftp, |_, datagram, ports| {
+        super::tftp::is_datagram(datagram, ports)
+    }),
+    (AppProto::Sip, super::sip::is_datagram),
+    (AppProto::Snmp, |_, datagram, _| {
+        super::snmp::is_datagram(datagram)
+    }),
 ];
 
 /// Whether a flow's first datagram answers one that was not seen, so that its receiver is the client.

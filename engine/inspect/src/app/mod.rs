@@ -4,17 +4,23 @@
 //! [`detect`]'s tables, and a table of keywords in `rule::keyword`.
 pub mod dcerpc;
 pub mod detect;
+pub mod dhcp;
 pub mod dns;
 pub mod ftp;
 pub mod http;
 pub mod krb5;
+pub mod ntp;
 pub mod quic;
+pub mod sip;
 pub mod smb;
 pub mod smtp;
+pub mod snmp;
 pub mod ssh;
+pub mod tftp;
 pub mod tls;
 
 pub(crate) mod cursor;
+mod datagram;
 pub(crate) mod der;
 mod file;
 mod lines;

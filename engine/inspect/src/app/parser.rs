@@ -119,6 +119,11 @@ pub fn parser_for(
         AppProto::Quic => Some(Box::new(quic::Connection::default())),
         AppProto::Ssh => Some(Box::new(ssh::Connection::default())),
         AppProto::Tls => Some(Box::new(tls::Connection::default())),
+        AppProto::Dhcp => Some(Box::new(super::dhcp::Connection::new())),
+        AppProto::Ntp => Some(Box::new(super::ntp::Connection::new())),
+        AppProto::Tftp => Some(Box::new(super::tftp::Connection::new())),
+        AppProto::Sip => Some(Box::new(super::sip::Connection::new())),
+        AppProto::Snmp => Some(Box::new(super::snmp::Connection::new())),
         _ => None,
     }
 }

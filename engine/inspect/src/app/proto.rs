@@ -57,7 +57,7 @@ protocols! {
     /// SNMP.
     Snmp = "snmp", false, true;
     /// SIP.
-    Sip = "sip", true, true;
+    Sip = "sip", false, true;
     /// Trivial FTP.
     Tftp = "tftp", false, true;
     /// Network time.
@@ -102,6 +102,11 @@ const TOLD: &[AppProto] = &[
     AppProto::Dcerpc,
     AppProto::Krb5,
     AppProto::Quic,
+    AppProto::Dhcp,
+    AppProto::Ntp,
+    AppProto::Sip,
+    AppProto::Snmp,
+    AppProto::Tftp,
 ];
 
 impl AppProto {

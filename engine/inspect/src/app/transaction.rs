@@ -40,6 +40,8 @@ pub struct Head {
     pub stages: [Stage; 2],
     /// What is odd about it: names as in `app-layer-event:PROTOCOL.NAME`, each once.
     pub events: SmallVec<[&'static str; 2]>,
+    /// Its own record was written.
+    pub reported: bool,
     /// What detection remembers of it between packets.
     pub detect: TxState,
     /// When the packet came that is being looked at, Unix seconds.
@@ -98,6 +100,10 @@ pub trait Transaction: Any + Debug + Send {
     /// All oddities.
     fn events(&self) -> SmallVec<[&'static str; 2]> {
         self.head().events.clone()
+    }
+    /// Which way it went, where it is a single message: records show the ends as that message had them.
+    fn sent(&self) -> Option<Direction> {
+        None
     }
     /// The files that side carries, oldest first.
     fn files(&self, _direction: Direction) -> &[File] {

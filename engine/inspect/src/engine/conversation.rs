@@ -397,6 +397,26 @@ impl Conversation {
         parser.transactions_mut().pop_finished()
     }
 
+    /// Ids of at most `most` open transactions, the newest first.
+    pub fn newest_open(&self, most: u64) -> impl Iterator<Item = u64> {
+        let parser = self.app().and_then(AppState::parser);
+        let ids = parser.map_or(0..0, |parser| parser.transactions().ids());
+        (ids.start.max(ids.end.saturating_sub(most))..ids.end).rev()
+    }
+
+    /// One open transaction.
+    pub fn transaction(&self, id: u64) -> Option<&dyn Transaction> {
+        self.app()?.parser()?.transactions().find(id)
+    }
+
+    /// The same, mutable.
+    pub fn transaction_mut(&mut self, id: u64) -> Option<&mut dyn Transaction> {
+        self.app_mut()?
+            .parser_mut()?
+            .transactions_mut()
+            .find_mut(id)
+    }
+
     /// The application layer; `None` for flows that have none.
     pub fn app(&self) -> Option<&AppState> {
         match (&self.tcp, &self.udp) {

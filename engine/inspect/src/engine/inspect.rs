@@ -21,6 +21,9 @@ use super::{Arrival, Desk, EventSink, FlowMark, Outcome};
 /// How often a flow's memory is counted.
 const ACCOUNT_EVERY_PACKETS: u64 = 16;
 
+/// Single messages looked at to report them before they are finished.
+const MAX_WAITING: u64 = 8;
+
 type Flows = FlowTable<Conversation>;
 
 impl Desk {
@@ -447,6 +450,27 @@ impl Desk {
             self.report_files(scene, &flow.data, transaction.as_ref(), sink);
             for event in transaction.events() {
                 self.report_anomaly(scene, &flow.data, AnomalyKind::Applayer, event, sink);
+            }
+        }
+        self.tell_waiting(flow, scene, sink);
+    }
+
+    /// Reports single messages that stay open only for evaluation the other way, while their packet is at hand.
+    fn tell_waiting(
+        &mut self,
+        flow: &mut Flow<Conversation>,
+        scene: &Scene<'_>,
+        sink: &mut dyn EventSink,
+    ) {
+        for id in flow.data.newest_open(MAX_WAITING) {
+            let waiting = flow.data.transaction(id);
+            let Some(waiting) = waiting.filter(|it| it.sent().is_some() && !it.head().reported)
+            else {
+                return;
+            };
+            self.report_transaction(scene, &flow.data, waiting, sink);
+            if let Some(waiting) = flow.data.transaction_mut(id) {
+                waiting.head_mut().reported = true;
             }
         }
     }

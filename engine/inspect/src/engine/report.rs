@@ -21,7 +21,13 @@ const SEVERITY_ANOMALY: u8 = 3;
 const SEVERITY_RECORD: u8 = 4;
 
 /// Protocols whose own records do not name the transaction's number beside the endpoints, as Suricata has it.
-const UNNUMBERED: AppSet = AppSet::of(&[AppProto::Dns]);
+const UNNUMBERED: AppSet = AppSet::of(&[
+    AppProto::Dhcp,
+    AppProto::Dns,
+    AppProto::Sip,
+    AppProto::Snmp,
+    AppProto::Tftp,
+]);
 
 /// Takes finished lines of EVE JSON, newline included. `severity`: 1 most severe … 4.
 pub trait EventSink {
@@ -420,14 +426,18 @@ impl Desk {
         transaction: &dyn Transaction,
         sink: &mut dyn super::EventSink,
     ) {
-        if !self.settings.records.app.contains(transaction.app()) {
+        let told = transaction.head().reported;
+        if told || !self.settings.records.app.contains(transaction.app()) {
             return;
         }
         let mut line = std::mem::take(&mut self.line);
         for description in (0..).map_while(|index| transaction.record(index)) {
             line.clear();
             let mut event = self.event(scene, conversation, Kind::App(description.0));
-            event.endpoints = scene.summary.endpoints;
+            event.endpoints = match transaction.sent() {
+                Some(Direction::ToClient) => scene.summary.endpoints.map(Endpoints::reversed),
+                _ => scene.summary.endpoints,
+            };
             event.flow = None;
             event.direction = None;
             let numbered = !UNNUMBERED.contains(transaction.app());

@@ -116,7 +116,6 @@ fn protocol(name: &str) -> Result<Protocol, Reason> {
     /// Protocols of Suricata 7 that are neither parsed nor told apart here.
     const OTHERS: &[&str] = &[
         "bittorrent-dht",
-        "dhcp",
         "dnp3",
         "enip",
         "ftp-data",
@@ -130,16 +129,12 @@ fn protocol(name: &str) -> Result<Protocol, Reason> {
         "nfs",
         "nfs2",
         "nfs3",
-        "ntp",
         "pgsql",
         "rdp",
         "rfb",
-        "sip",
         "smb1",
-        "snmp",
         "telnet",
         "template",
-        "tftp",
         "decode",
     ];
     let lower = name.to_ascii_lowercase();

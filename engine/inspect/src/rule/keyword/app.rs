@@ -59,6 +59,18 @@ const EVENTS: &[Events] = &[
         listed(smb::events::ALL, name)
     }),
     (&["smtp"], AppProto::Smtp, |name| listed(smtp::EVENTS, name)),
+    (&["dhcp"], AppProto::Dhcp, |name| {
+        listed(crate::app::dhcp::EVENTS, name)
+    }),
+    (&["ntp"], AppProto::Ntp, |name| {
+        listed(crate::app::ntp::EVENTS, name)
+    }),
+    (&["sip"], AppProto::Sip, |name| {
+        listed(crate::app::sip::EVENTS, name)
+    }),
+    (&["snmp"], AppProto::Snmp, |name| {
+        listed(crate::app::snmp::EVENTS, name)
+    }),
     (&["dns"], AppProto::Dns, |name| listed(dns::EVENTS, name)),
     (&["krb5"], AppProto::Krb5, |name| listed(krb5::EVENTS, name)),
     (&["quic"], AppProto::Quic, |name| listed(quic::EVENTS, name)),

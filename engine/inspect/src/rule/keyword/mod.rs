@@ -8,6 +8,7 @@ mod bytes;
 mod content;
 mod date;
 mod dcerpc;
+mod dhcp;
 mod dns;
 mod event;
 mod file;
@@ -20,7 +21,9 @@ mod packet;
 mod pcre;
 mod protocols;
 mod quic;
+mod sip;
 mod smb;
+mod snmp;
 mod ssh;
 mod state;
 mod tls;
@@ -44,6 +47,7 @@ const TABLES: &[&[Keyword]] = &[
     event::KEYWORDS,
     dcerpc::KEYWORDS,
     file::KEYWORDS,
+    dhcp::KEYWORDS,
     dns::KEYWORDS,
     flow::KEYWORDS,
     ftp::KEYWORDS,
@@ -57,6 +61,8 @@ const TABLES: &[&[Keyword]] = &[
     ssh::KEYWORDS,
     tls::KEYWORDS,
     smb::KEYWORDS,
+    sip::KEYWORDS,
+    snmp::KEYWORDS,
     transform::KEYWORDS,
 ];
 
@@ -94,9 +100,6 @@ const UNSUPPORTED: &[&str] = &[
     "dataset",
     "datarep",
     "detection_filter_by",
-    "dhcp.leasetime",
-    "dhcp.rebinding_time",
-    "dhcp.renewal_time",
     "dnp3_data",
     "dnp3_func",
     "dnp3_ind",
@@ -157,17 +160,6 @@ const UNSUPPORTED: &[&str] = &[
     "rfb.sectype",
     "rfb.secresult",
     "rpc",
-    "sip.method",
-    "sip.protocol",
-    "sip.request_line",
-    "sip.response_line",
-    "sip.stat_code",
-    "sip.stat_msg",
-    "sip.uri",
-    "snmp.community",
-    "snmp.pdu_type",
-    "snmp.usm",
-    "snmp.version",
     "to_md5",
     "to_sha1",
     "to_sha256",
