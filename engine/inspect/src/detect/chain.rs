@@ -10,8 +10,13 @@ use crate::rule::buffer::{
     Base64, ByteExtract, ByteField, ByteJump, ByteMath, ByteTest, Comparison, JumpFrom, Number,
     Operator, Test, MAX_VARIABLES,
 };
+use std::sync::Arc;
+
 use crate::rule::content::Content;
+use crate::rule::dataset::ReputationTest;
 use crate::rule::pcre::{Pcre, Variable};
+
+use super::learned::Learned;
 
 /// Steps one evaluation may take; Suricata's `inspection-recursion-limit`.
 const MAX_STEPS: u32 = 3_000;
@@ -67,6 +72,8 @@ pub struct Work {
     variables: [u64; MAX_VARIABLES],
     /// What its expressions captured.
     pub(super) captured: Vec<(Variable, Vec<u8>)>,
+    /// What data sets learned so far.
+    learned: Arc<Learned>,
 }
 
 impl Work {
@@ -74,6 +81,13 @@ impl Work {
     pub fn begin(&mut self) {
         self.variables = [0; MAX_VARIABLES];
         self.captured.clear();
+    }
+
+    /// Looks data sets up, and changes them, there.
+    pub fn learn_in(&mut self, learned: &Arc<Learned>) {
+        if !Arc::ptr_eq(&self.learned, learned) {
+            self.learned = learned.clone();
+        }
     }
 
     fn capture(&mut self, variable: Variable, text: &[u8]) {
@@ -382,9 +396,21 @@ impl<'a> Run<'a, '_> {
             Test::ByteJump(jump) => self.byte_jump(jump, place),
             Test::ByteExtract(extract) => self.byte_extract(extract, place),
             Test::ByteMath(math) => self.byte_math(math, place),
+            Test::Dataset(test) => {
+                let bytes = self.subject.bytes;
+                self.work.learned.holds(test, bytes).then_some(place)
+            }
+            Test::Reputation(test) => self.has_reputation(test).then_some(place),
             Test::Base64(base64) => self.base64(base64, place).then_some(place),
             Test::Content(_) | Test::Pcre(_) => None,
         }
+    }
+
+    fn has_reputation(&self, test: &ReputationTest) -> bool {
+        let mut room = Vec::new();
+        let key = test.set.kind.key(self.subject.bytes, &mut room);
+        let found = key.and_then(|key| test.set.get(key));
+        found.is_some_and(|found| found.cmp(&test.with) == test.comparison)
     }
 
     fn number(&self, number: Number) -> i64 {
@@ -514,7 +540,7 @@ fn depends_on_place(rest: &[Test]) -> bool {
             Test::Content(content) => (content.is_relative(), !content.negated),
             Test::Pcre(pcre) => (pcre.relative, !pcre.negated),
             Test::IsDataAt { relative, .. } => (*relative, false),
-            Test::Size(_) => (false, false),
+            Test::Size(_) | Test::Dataset(_) | Test::Reputation(_) => (false, false),
             Test::ByteTest(test) => (test.field.relative, false),
             Test::ByteJump(jump) => (jump.field.relative, true),
             Test::ByteExtract(extract) => (extract.field.relative, true),

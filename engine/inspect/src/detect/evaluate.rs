@@ -21,6 +21,7 @@ impl Matcher {
     /// Evaluates signatures on the packet's header and payload.
     pub fn packet(&self, context: &Context<'_>, flow: &mut FlowState, scratch: &mut Scratch) {
         flow.belong_to(self.id);
+        scratch.work.learn_in(&context.shared.learned);
         let at = context.packet.direction as usize;
         let class = Class::of(context.packet.ip_proto);
         scratch.candidates.clear(self.signatures.len());

@@ -560,7 +560,7 @@ fn sees_end(test: &Test) -> bool {
         Test::Pcre(pcre) => pcre.negated || pcre.sees_end,
         Test::IsDataAt { negated, .. } => *negated,
         Test::ByteJump(jump) => jump.from == crate::rule::buffer::JumpFrom::End,
-        Test::Size(_) | Test::Base64(_) => true,
+        Test::Size(_) | Test::Base64(_) | Test::Dataset(_) | Test::Reputation(_) => true,
         Test::ByteTest(_) | Test::ByteExtract(_) | Test::ByteMath(_) => false,
     }
 }

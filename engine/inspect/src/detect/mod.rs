@@ -15,6 +15,7 @@ mod chain;
 mod effort;
 mod evaluate;
 mod hosts;
+mod learned;
 mod matcher;
 mod prefilter;
 mod scratch;

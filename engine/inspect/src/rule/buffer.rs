@@ -5,6 +5,7 @@ use crate::app::AppSet;
 use crate::Direction;
 
 use super::content::Content;
+use super::dataset::{DatasetTest, ReputationTest};
 use super::number::Range;
 use super::packet_buffer::PacketBuffer;
 use super::pcre::Pcre;
@@ -149,6 +150,10 @@ pub enum Test {
     ByteExtract(ByteExtract),
     /// A number in the buffer is computed with and fills a variable.
     ByteMath(ByteMath),
+    /// The buffer is (or becomes, or ceases to be) a value of a data set.
+    Dataset(DatasetTest),
+    /// The buffer's reputation compares.
+    Reputation(ReputationTest),
     /// Base64 is decoded from here, and what comes out is inspected.
     Base64(Base64),
 }

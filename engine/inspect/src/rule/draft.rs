@@ -6,6 +6,7 @@ use super::attachment::Attachments;
 use super::buffer::{Buffer, Inspection, Number, Test, MAX_VARIABLES};
 use super::condition::{FlowbitTest, PacketTest, TxTest};
 use super::content::Content;
+use super::dataset::Datasets;
 use super::header::Header;
 use super::number::Range;
 use super::packet_buffer::PacketBuffer;
@@ -105,6 +106,8 @@ pub struct Draft {
     /// The rule's file, and the files that rules name.
     pub file: String,
     pub attachments: Attachments,
+    /// The data sets of all rules read so far.
+    pub datasets: Datasets,
     variables: Vec<(String, usize)>,
     active: Active,
     last_content: Option<Place>,
@@ -149,6 +152,7 @@ impl Draft {
             noalert: action == Action::Pass,
             file: String::new(),
             attachments: Attachments::default(),
+            datasets: Datasets::default(),
             variables: Vec::new(),
             active: Active::Payload,
             last_content: None,
@@ -270,6 +274,7 @@ impl Draft {
     pub fn push(&mut self, test: Test) -> Result<(), Reason> {
         let is_content = matches!(test, Test::Content(_));
         let inspection = self.active_inspection();
+        self.check_transforms(inspection, &test)?;
         let place = match self.active {
             Active::Base64(_, decode) => {
                 let Test::Base64(base64) = &mut self.inspections[inspection].tests[decode] else {
@@ -288,6 +293,23 @@ impl Draft {
             self.last_content = Some(place);
         }
         self.check_bounds()
+    }
+
+    /// Errors: the transforms leave no bytes like these.
+    fn check_transforms(&self, inspection: usize, test: &Test) -> Result<(), Reason> {
+        let transforms = &self.inspections[inspection].transforms;
+        match test {
+            Test::Content(content) if !content.negated => {
+                let bytes = content.needle.bytes();
+                if transforms.iter().all(|it| it.may_leave(bytes)) {
+                    return Ok(());
+                }
+                Err(Reason::Conflict(
+                    "the transforms of its buffer leave no such content".into(),
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_bounds(&self) -> Result<(), Reason> {

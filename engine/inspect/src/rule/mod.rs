@@ -8,6 +8,7 @@ mod attachment;
 pub(crate) mod buffer;
 mod condition;
 pub(crate) mod content;
+pub(crate) mod dataset;
 mod draft;
 mod file;
 pub(crate) mod group;
@@ -38,10 +39,12 @@ pub use reason::{Reason, Refusal};
 pub use signature::{Action, FlowStateTest, Protocol, Signature, Target};
 pub use variables::Variables;
 
+use dataset::Datasets;
 pub(crate) use signature::{
     Amount, FlowbitChange, Flowint, FlowintStep, HostChange, HostStep, HostTest, Owner,
     PayloadScene, Scene, Tag, TagMetric, TagScope,
 };
+
 pub(crate) use transform::Transform;
 pub(crate) use variables::{EXTERNAL_NET, HOME_NET};
 
@@ -66,6 +69,7 @@ pub fn load_with(
     let mut loaded: Vec<Signature> = Vec::new();
     let mut refused = Vec::new();
     let mut by_sid: HashMap<(u32, u32), usize> = HashMap::new();
+    let datasets = Datasets::default();
     for (file, text) in files {
         for statement in lexer::statements(text) {
             let refuse = |sid, reason| Refusal {
@@ -74,7 +78,7 @@ pub fn load_with(
                 sid,
                 reason,
             };
-            let signature = match read(file, &statement, variables, attachments) {
+            let signature = match read(file, &statement, variables, attachments, &datasets) {
                 Ok(signature) => signature,
                 Err((sid, reason)) => {
                     refused.push(refuse(sid, reason));
@@ -124,6 +128,7 @@ fn read(
     statement: &lexer::Statement,
     variables: &Variables,
     attachments: &Attachments,
+    datasets: &Datasets,
 ) -> Result<Signature, (Option<u32>, Reason)> {
     if statement.text.len() > lexer::MAX_RULE_BYTES {
         return Err((None, Reason::TooLong));
@@ -137,6 +142,7 @@ fn read(
         let mut draft = draft::Draft::new(parts.action, parts.protocol, parts.header);
         draft.file = file.into();
         draft.attachments = attachments.clone();
+        draft.datasets = datasets.clone();
         options
             .iter()
             .try_for_each(|option| keyword::apply(&mut draft, option))?;

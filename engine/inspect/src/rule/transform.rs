@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pcre2::bytes::Regex;
+use sha2::Digest;
 
 use super::{pcre, Reason};
 
@@ -27,6 +28,12 @@ pub enum Transform {
     StripPseudoHeaders,
     /// What the first group of an expression captures; all where it does not match.
     Captured(Expression),
+    /// Its MD5 hash, 16 bytes.
+    Md5,
+    /// Its SHA-1 hash, 20 bytes.
+    Sha1,
+    /// Its SHA-256 hash, 32 bytes.
+    Sha256,
     /// Each byte is exclusive-or'd with the key, over and over.
     Xor(Vec<u8>),
 }
@@ -38,9 +45,14 @@ pub struct Expression(Arc<Regex>);
 impl Expression {
     /// An expression without slashes or flags.
     ///
-    /// Errors: PCRE2's own word on it.
+    /// Errors: PCRE2's own word on it, or it has no group or several.
     pub fn new(keyword: &str, expression: &[u8]) -> Result<Self, Reason> {
-        Ok(Self(pcre::compile_plain(keyword, expression)?))
+        let regex = pcre::compile_plain(keyword, expression)?;
+        // Group 0 is the whole.
+        match regex.captures_len() {
+            2 => Ok(Self(regex)),
+            _ => Err(Reason::bad_value(keyword, "needs exactly one group")),
+        }
     }
 
     fn capture<'a>(&self, input: &'a [u8]) -> &'a [u8] {
@@ -66,6 +78,19 @@ fn is_space(byte: u8) -> bool {
 }
 
 impl Transform {
+    /// Whether bytes like these can come out of it.
+    pub fn may_leave(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::ToLowercase => !bytes.iter().any(u8::is_ascii_uppercase),
+            Self::ToUppercase => !bytes.iter().any(u8::is_ascii_lowercase),
+            Self::StripWhitespace => !bytes.iter().copied().any(is_space),
+            Self::CompressWhitespace => !bytes
+                .windows(2)
+                .any(|pair| is_space(pair[0]) && is_space(pair[1])),
+            _ => true,
+        }
+    }
+
     /// Appends what becomes of `input` to `out`.
     pub fn apply(&self, input: &[u8], out: &mut Vec<u8>) {
         match self {
@@ -104,6 +129,9 @@ impl Transform {
                     .filter(|line| line[0] != b':')
                     .for_each(|line| out.extend_from_slice(line));
             }
+            Self::Md5 => out.extend_from_slice(&md5::Md5::digest(input)),
+            Self::Sha1 => out.extend_from_slice(&sha1::Sha1::digest(input)),
+            Self::Sha256 => out.extend_from_slice(&sha2::Sha256::digest(input)),
             Self::Captured(expression) => out.extend_from_slice(expression.capture(input)),
             Self::Xor(key) => {
                 out.extend(

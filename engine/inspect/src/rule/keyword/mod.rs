@@ -6,6 +6,7 @@
 mod app;
 mod bytes;
 mod content;
+mod dataset;
 mod date;
 mod dcerpc;
 mod dhcp;
@@ -44,6 +45,7 @@ const TABLES: &[&[Keyword]] = &[
     app::KEYWORDS,
     bytes::KEYWORDS,
     content::KEYWORDS,
+    dataset::KEYWORDS,
     event::KEYWORDS,
     dcerpc::KEYWORDS,
     file::KEYWORDS,
@@ -97,8 +99,6 @@ const UNSUPPORTED: &[&str] = &[
     "asn1",
     "cip_service",
     "config",
-    "dataset",
-    "datarep",
     "detection_filter_by",
     "dnp3_data",
     "dnp3_func",
@@ -160,9 +160,6 @@ const UNSUPPORTED: &[&str] = &[
     "rfb.sectype",
     "rfb.secresult",
     "rpc",
-    "to_md5",
-    "to_sha1",
-    "to_sha256",
     "file.data.raw",
     "template",
     "vxlan_vni",

@@ -38,6 +38,18 @@ pub(super) const KEYWORDS: &[Keyword] = &[
         meaning: Meaning::PlainTransform(Transform::StripPseudoHeaders),
     },
     Keyword {
+        names: &["to_md5"],
+        meaning: Meaning::PlainTransform(Transform::Md5),
+    },
+    Keyword {
+        names: &["to_sha1"],
+        meaning: Meaning::PlainTransform(Transform::Sha1),
+    },
+    Keyword {
+        names: &["to_sha256"],
+        meaning: Meaning::PlainTransform(Transform::Sha256),
+    },
+    Keyword {
         names: &["pcrexform"],
         meaning: Meaning::Transform(pcrexform),
     },
@@ -54,7 +66,7 @@ fn pcrexform(keyword: &str, value: &[u8]) -> Result<Transform, Reason> {
 }
 
 fn xor(keyword: &str, value: &[u8]) -> Result<Transform, Reason> {
-    let digits = unquote(value, false).unwrap_or(value);
+    let digits = unquote(value, true).ok_or_else(|| Reason::bad_value(keyword, "not in quotes"))?;
     let key: Option<Vec<u8>> = digits
         .chunks(2)
         .map(|pair| match pair {

@@ -1,0 +1,373 @@
+//! Data sets: values that signatures look up, and reputations of values.
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
+
+use super::lexer::printable;
+
+/// Data sets of one load, by name.
+const MAX_SETS: usize = 4_096;
+/// Longest name, in bytes. Suricata's bound.
+const MAX_NAME: usize = 63;
+
+/// What a set's values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any bytes; base64 in files.
+    Text,
+    /// MD5 hashes; hexadecimal in files.
+    Md5,
+    /// SHA-256 hashes; likewise.
+    Sha256,
+    /// IPv4 addresses.
+    Ip4,
+    /// Addresses of either family.
+    Ip,
+}
+
+impl Kind {
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "string" => Self::Text,
+            "md5" => Self::Md5,
+            "sha256" => Self::Sha256,
+            "ipv4" => Self::Ip4,
+            "ip" => Self::Ip,
+            _ => return None,
+        })
+    }
+
+    /// The form in which a buffer's bytes are looked up; `None` where they are no such value.
+    pub fn key<'a>(self, bytes: &'a [u8], room: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        let fits = match self {
+            Self::Text => !bytes.is_empty(),
+            Self::Md5 => bytes.len() == 16,
+            Self::Sha256 => bytes.len() == 32,
+            Self::Ip4 => bytes.len() == 4,
+            Self::Ip => matches!(bytes.len(), 4 | 16),
+        };
+        if self == Self::Ip && bytes.len() == 16 {
+            let octets: [u8; 16] = bytes.try_into().ok()?;
+            push_address(IpAddr::from(octets), room);
+            return Some(room);
+        }
+        fits.then_some(bytes)
+    }
+
+    /// The value as a file has it.
+    fn read(self, text: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Text => STANDARD.decode(text).ok().filter(|value| !value.is_empty()),
+            Self::Md5 => hexadecimal(text).filter(|value| value.len() == 16),
+            Self::Sha256 => hexadecimal(text).filter(|value| value.len() == 32),
+            Self::Ip4 => {
+                let address: Ipv4Addr = std::str::from_utf8(text).ok()?.parse().ok()?;
+                Some(address.octets().to_vec())
+            }
+            Self::Ip => {
+                let address: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
+                let mut value = Vec::new();
+                push_address(address, &mut value);
+                Some(value)
+            }
+        }
+    }
+}
+
+/// Addresses that stand for IPv4 ones are those.
+fn push_address(address: IpAddr, out: &mut Vec<u8>) {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => out.extend_from_slice(&v4.octets()),
+        IpAddr::V6(v6) => out.extend_from_slice(&v6.octets()),
+    }
+}
+
+fn hexadecimal(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| (byte as char).to_digit(16);
+    let pairs = text.chunks(2).map(|pair| match pair {
+        [high, low] => Some((digit(*high)? << 4 | digit(*low)?) as u8),
+        _ => None,
+    });
+    pairs.collect()
+}
+
+/// How much a set may hold. Suricata's way of counting: a bucket and an entry have their sizes, and so many entries
+/// are made in advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// `memcap`, in bytes.
+    pub memory: u64,
+    /// `hashsize`, in buckets.
+    pub buckets: u64,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            memory: 100 << 20,
+            buckets: 4_096,
+        }
+    }
+}
+
+impl Capacity {
+    const BUCKET_BYTES: u64 = 64;
+    const ENTRY_BYTES: u64 = 88;
+    const ENTRIES_IN_ADVANCE: u64 = 1_000;
+
+    /// How many entries there is room for; `None`: not even for those made in advance.
+    fn entries(self) -> Option<u64> {
+        let base = self
+            .buckets
+            .checked_mul(Self::BUCKET_BYTES)?
+            .checked_add(Self::ENTRIES_IN_ADVANCE * Self::ENTRY_BYTES)?;
+        let more = self.memory.checked_sub(base)?;
+        Some(Self::ENTRIES_IN_ADVANCE + more / Self::ENTRY_BYTES)
+    }
+}
+
+/// One set as loaded. What is learned while inspecting is kept apart from it, see [`Dataset::id`].
+#[derive(Debug)]
+pub struct Dataset {
+    /// Tells sets apart.
+    pub id: u64,
+    /// What its values are.
+    pub kind: Kind,
+    /// How many values it may hold in all.
+    pub most: u64,
+    source: Option<String>,
+    values: HashMap<Box<[u8]>, u16>,
+}
+
+impl Dataset {
+    /// The reputation of a value of the file it was loaded from; 0 where the file has none.
+    pub fn get(&self, key: &[u8]) -> Option<u16> {
+        self.values.get(key).copied()
+    }
+
+    /// How many values were loaded.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    fn load(&mut self, text: &[u8], with_reputation: bool) -> Result<(), String> {
+        for line in text.split(|byte| *byte == b'\n') {
+            let line = line.trim_ascii();
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let bad = || format!("'{}' is no such value", printable(line));
+            let (value, reputation) = match line.iter().position(|byte| *byte == b',') {
+                Some(at) => (line[..at].trim_ascii(), Some(line[at + 1..].trim_ascii())),
+                None => (line, None),
+            };
+            let reputation = match reputation {
+                Some(text) => std::str::from_utf8(text)
+                    .ok()
+                    .and_then(|text| text.parse().ok())
+                    .ok_or_else(bad)?,
+                None if with_reputation => {
+                    return Err(format!("no reputation in '{}'", printable(line)))
+                }
+                None => 0,
+            };
+            let value = self.kind.read(value).ok_or_else(bad)?;
+            self.values.insert(value.into(), reputation);
+            if self.values.len() as u64 > self.most {
+                return Err("it does not fit into its memcap".into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a rule says of a set.
+#[derive(Clone, Debug, Default)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// `type`.
+    pub kind: Option<Kind>,
+    /// The file it is loaded from.
+    pub source: Option<String>,
+    /// How much it may hold.
+    pub capacity: Capacity,
+}
+
+/// The sets of one load; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Datasets(Arc<Mutex<HashMap<String, Arc<Dataset>>>>);
+
+impl Datasets {
+    /// The set that a rule describes: the one of that name, or a new one with what `read` finds in its file.
+    ///
+    /// Errors: why it contradicts the one there is, or cannot be made.
+    pub fn get(
+        &self,
+        described: &Described,
+        text: Option<&[u8]>,
+        with_reputation: bool,
+    ) -> Result<Arc<Dataset>, String> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let name = &described.name;
+        if name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_whitespace) {
+            return Err(format!("'{name}' is not a set's name"));
+        }
+        // Nothing is left half-done where a thread might have panicked.
+        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = sets.get(name) {
+            let same_kind = described.kind.is_none_or(|kind| kind == known.kind);
+            let same_source = described.source.is_none() || described.source == known.source;
+            return if same_kind && same_source {
+                Ok(known.clone())
+            } else {
+                Err(format!("set '{name}' was described otherwise before"))
+            };
+        }
+        let kind = described
+            .kind
+            .ok_or_else(|| format!("set '{name}' has no type"))?;
+        if sets.len() >= MAX_SETS {
+            return Err(format!("more than {MAX_SETS} sets"));
+        }
+        let most = described
+            .capacity
+            .entries()
+            .ok_or("its memcap is too small for its hashsize")?;
+        let mut set = Dataset {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            kind,
+            most,
+            source: described.source.clone(),
+            values: HashMap::new(),
+        };
+        if let Some(text) = text {
+            set.load(text, with_reputation)?;
+        }
+        let set = Arc::new(set);
+        sets.insert(name.clone(), set.clone());
+        Ok(set)
+    }
+}
+
+/// `dataset`.
+#[derive(Clone, Debug)]
+pub struct DatasetTest {
+    /// The set.
+    pub set: Arc<Dataset>,
+    /// What is asked of it.
+    pub command: Command,
+}
+
+/// What `dataset` asks of its set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The value is in it.
+    IsSet,
+    /// It is not.
+    IsNotSet,
+    /// It was not, and now is.
+    Set,
+    /// It was, and is not any more.
+    Unset,
+}
+
+/// `datarep`.
+#[derive(Clone, Debug)]
+pub struct ReputationTest {
+    /// The set.
+    pub set: Arc<Dataset>,
+    /// How a value's reputation compares with `with`; values without one never do.
+    pub comparison: std::cmp::Ordering,
+    /// With what.
+    pub with: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(name: &str, kind: Kind) -> Described {
+        Described {
+            name: name.into(),
+            kind: Some(kind),
+            ..Described::default()
+        }
+    }
+
+    #[test]
+    fn reads_each_kind_of_value() {
+        let get = |kind, text: &str, key: &[u8]| {
+            let sets = Datasets::default();
+            let set = sets.get(&described("s", kind), Some(text.as_bytes()), false);
+            set.map(|set| set.get(key))
+        };
+        assert_eq!(
+            get(Kind::Text, "Zm9v\n# no\n\nYg==,7\r\n", b"b"),
+            Ok(Some(7))
+        );
+        assert_eq!(get(Kind::Text, "Zm9v", b"fo"), Ok(None));
+        assert_eq!(get(Kind::Ip4, "10.0.0.1", &[10, 0, 0, 1]), Ok(Some(0)));
+        assert_eq!(
+            get(Kind::Ip, "::ffff:10.0.0.1", &[10, 0, 0, 1]),
+            Ok(Some(0))
+        );
+        assert_eq!(get(Kind::Md5, &"0a".repeat(16), &[10; 16]), Ok(Some(0)));
+        for (kind, bad) in [
+            (Kind::Text, "Zm9v!"),
+            (Kind::Md5, "0a"),
+            (Kind::Ip4, "::1"),
+            (Kind::Text, "Zm9v,70000"),
+        ] {
+            assert!(get(kind, bad, b"").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_stands_for_one_set() {
+        let sets = Datasets::default();
+        let first = sets.get(&described("s", Kind::Text), None, false).unwrap();
+        let same = Described {
+            name: "s".into(),
+            ..Described::default()
+        };
+        assert_eq!(sets.get(&same, None, false).unwrap().id, first.id);
+        assert!(sets.get(&described("s", Kind::Ip), None, false).is_err());
+        assert!(sets.get(&described("", Kind::Ip), None, false).is_err());
+    }
+
+    #[test]
+    fn a_set_holds_no_more_than_its_memcap() {
+        let sets = Datasets::default();
+        let small = Described {
+            capacity: Capacity {
+                memory: 88_064,
+                buckets: 1,
+            },
+            ..described("s", Kind::Ip4)
+        };
+        let lines = |count: u32| {
+            let lines = (0..count).map(|host| format!("{}\n", Ipv4Addr::from(host)));
+            lines.collect::<String>()
+        };
+        assert!(sets
+            .get(&small, Some(lines(1_001).as_bytes()), false)
+            .is_err());
+        assert!(sets
+            .get(&small, Some(lines(1_000).as_bytes()), false)
+            .is_ok());
+        let smaller = Described {
+            capacity: Capacity {
+                memory: 88_063,
+                buckets: 1,
+            },
+            ..described("t", Kind::Ip4)
+        };
+        assert!(sets.get(&smaller, None, false).is_err());
+    }
+}
