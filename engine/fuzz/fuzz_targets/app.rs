@@ -6,26 +6,38 @@
 
 use std::sync::OnceLock;
 
-use inspect::app::{parser_for, AppProto, Parser, Purpose, Settings};
+use inspect::app::{parser_for, AppProto, Carrier, Parser, Purpose, Settings};
 use inspect::Direction::{self, ToClient, ToServer};
 use libfuzzer_sys::fuzz_target;
 
 /// What a parser may hold of an input of 64 KiB: the largest are bodies that were coded.
 const MAX_HEAP_BYTES: usize = 64 << 20;
 
-fn protocol() -> AppProto {
-    static CHOSEN: OnceLock<AppProto> = OnceLock::new();
-    *CHOSEN.get_or_init(|| {
-        let parsed: Vec<_> = AppProto::ALL
+/// The protocols that are parsed, with what carries them, by the names they are asked for.
+fn parsed() -> Vec<(String, AppProto, Carrier)> {
+    const CARRIERS: [(Carrier, u8, &str); 2] = [
+        (Carrier::Stream, 6, ""),
+        (Carrier::Datagrams, 17, "-datagrams"),
+    ];
+    let each = AppProto::ALL.iter().flat_map(|app| {
+        CARRIERS
             .iter()
-            .copied()
-            .filter(|app| parser_for(*app, &[], &Settings::default()).is_some())
-            .collect();
+            .filter(|(_, ip_proto, _)| app.runs_over(*ip_proto))
+            .map(|(carrier, _, suffix)| (format!("{}{suffix}", app.name()), *app, *carrier))
+    });
+    each.filter(|(_, app, carrier)| parser_for(*app, *carrier, &[], &Settings::default()).is_some())
+        .collect()
+}
+
+fn chosen() -> (AppProto, Carrier) {
+    static CHOSEN: OnceLock<(AppProto, Carrier)> = OnceLock::new();
+    *CHOSEN.get_or_init(|| {
+        let parsed = parsed();
         let wanted = std::env::var("SEKISHO_APP").unwrap_or_default();
-        match parsed.iter().find(|app| app.name() == wanted) {
-            Some(app) => *app,
+        match parsed.iter().find(|(name, ..)| *name == wanted) {
+            Some((_, app, carrier)) => (*app, *carrier),
             None => {
-                let names: Vec<_> = parsed.iter().map(|app| app.name()).collect();
+                let names: Vec<_> = parsed.iter().map(|(name, ..)| name.as_str()).collect();
                 println!("{}", names.join(" "));
                 std::process::exit(if wanted == "list" { 0 } else { 2 });
             }
@@ -53,8 +65,9 @@ fn look(parser: &mut dyn Parser) {
     while transactions.pop_finished().is_some() {}
 }
 
-fuzz_target!(init: { protocol(); }, |data: &[u8]| {
-    let Some(mut parser) = parser_for(protocol(), b"note", &Settings::default()) else { return };
+fuzz_target!(init: { chosen(); }, |data: &[u8]| {
+    let (app, carrier) = chosen();
+    let Some(mut parser) = parser_for(app, carrier, b"note", &Settings::default()) else { return };
     let mut rest = data;
     while let [control, high, low, tail @ ..] = rest {
         let direction: Direction = if control & 1 == 0 { ToServer } else { ToClient };

@@ -10,7 +10,10 @@ use inspect::wire::{
 use libfuzzer_sys::fuzz_target;
 
 fn ask(packet: &Packet<'_>, depth: u8) {
-    assert!(depth <= MAX_LAYERS, "each packet inside another is a layer deeper");
+    assert!(
+        depth <= MAX_LAYERS,
+        "each packet inside another is a layer deeper"
+    );
     let _ = (packet.addresses(), packet.ports(), packet.protocol());
     let _ = transport_checksum_ok(packet);
     let _ = decode_quoted(packet.payload);
@@ -21,7 +24,10 @@ fn ask(packet: &Packet<'_>, depth: u8) {
         let _ = (ipv4_header_checksum_ok(&ip), ip.options());
     }
     if let Some(answer) = unreachable_to(&Frame::default(), packet, Unreachable::Prohibited) {
-        assert!(decode_ip(&answer).malformed.is_none(), "what we build decodes");
+        assert!(
+            decode_ip(&answer).malformed.is_none(),
+            "what we build decodes"
+        );
     }
     if let (Some(inner), _) = inner_packet(packet) {
         ask(&inner.packet, depth + 1);

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use inspect::detect::Thresholds;
+use inspect::detect::SharedState;
 use inspect::engine::{Arrival, Engine, EventSink, Settings};
 use inspect::policy::Policy;
 use inspect::rule::{self, supported_keywords, Variables};
@@ -152,7 +152,7 @@ fuzz_target!(|data: &[u8]| {
         1 => Settings::offline_ips(),
         _ => Settings::live([1, 2]),
     };
-    let mut engine = Engine::new(settings, policy(), Arc::new(Thresholds::default()));
+    let mut engine = Engine::new(settings, policy(), Arc::new(SharedState::default()));
     let mut stands = [Stand([1000, 9000]); PORTS.len()];
     let mut arrival = Arrival::default();
     for (stand, server) in stands.iter_mut().zip(PORTS) {
