@@ -6,6 +6,7 @@ pub mod dcerpc;
 pub mod detect;
 pub mod dhcp;
 pub mod dns;
+pub mod frame;
 pub mod ftp;
 pub mod http;
 pub mod krb5;

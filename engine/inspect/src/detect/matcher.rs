@@ -2,6 +2,8 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use smallvec::SmallVec;
+
 use crate::app::{AppProto, HashKinds};
 use crate::rule::buffer::{Buffer, Inspection, Test};
 use crate::rule::content::{Content, FastPattern};
@@ -128,6 +130,8 @@ pub struct Matcher {
     pub(super) slots: Vec<Slot>,
     /// By protocol and direction: slots with patterns, and signatures without one.
     pub(super) transactions: HashMap<(AppProto, Direction), TxLane>,
+    /// The same for frames.
+    pub(super) frames: HashMap<(AppProto, Direction), TxLane>,
 }
 
 /// What one direction of one protocol's transactions is looked at for.
@@ -174,6 +178,23 @@ impl Matcher {
     pub fn file_hashes(&self) -> HashKinds {
         let tests = self.signatures.iter().flat_map(|it| &it.tx_tests);
         tests.fold(HashKinds::NONE, |kinds, test| kinds.or(test.file_hashes()))
+    }
+
+    /// The names of the frames of `app` that signatures look at.
+    pub fn wanted_frames(&self, app: AppProto) -> SmallVec<[&'static str; 4]> {
+        let mut names = SmallVec::new();
+        if !self.frames.is_empty() {
+            let slots = self
+                .slots
+                .iter()
+                .filter(|slot| slot.buffer.apps.contains(app));
+            for name in slots.filter_map(|slot| slot.buffer.frame) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
     }
 
     /// The signatures in order of evaluation; indices in hits and sets point into this slice.
@@ -258,6 +279,7 @@ struct Compiler<'v> {
     protocol_only: Vec<u32>,
     slots: Vec<(Slot, Builder)>,
     transactions: HashMap<(AppProto, Direction), TxLane>,
+    frames: HashMap<(AppProto, Direction), TxLane>,
 }
 
 /// Tests made of groups, each group resolved once.
@@ -300,6 +322,7 @@ impl<'v> Compiler<'v> {
             protocol_only: Vec::new(),
             slots: Vec::new(),
             transactions: HashMap::new(),
+            frames: HashMap::new(),
         }
     }
 
@@ -408,8 +431,13 @@ impl<'v> Compiler<'v> {
                     }
                 }
                 None => {
+                    let lanes = if looks_at_frames(signature) {
+                        &mut self.frames
+                    } else {
+                        &mut self.transactions
+                    };
                     for app in signature.apps.iter() {
-                        self.transactions
+                        lanes
                             .entry((app, direction))
                             .or_default()
                             .always
@@ -466,8 +494,12 @@ impl<'v> Compiler<'v> {
             .collect();
         for (index, slot) in (0u32..).zip(&slots) {
             if !slot.prefilter.is_empty() {
+                let lanes = match slot.buffer.frame {
+                    Some(_) => &mut self.frames,
+                    None => &mut self.transactions,
+                };
                 for app in slot.buffer.apps.iter() {
-                    let lane = self.transactions.entry((app, slot.direction)).or_default();
+                    let lane = lanes.entry((app, slot.direction)).or_default();
                     lane.slots.push(index);
                 }
             }
@@ -486,8 +518,15 @@ impl<'v> Compiler<'v> {
             protocol_only: self.protocol_only,
             slots,
             transactions: self.transactions,
+            frames: self.frames,
         }
     }
+}
+
+/// Whether it is evaluated on frames rather than on transactions.
+fn looks_at_frames(signature: &Signature) -> bool {
+    let buffers = signature.inspections.iter().filter_map(|it| it.buffer);
+    buffers.into_iter().any(|buffer| buffer.frame.is_some())
 }
 
 /// Whether what one buffer leaves behind must be there when another one is judged.

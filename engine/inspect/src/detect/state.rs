@@ -67,6 +67,11 @@ impl TxState {
         }
     }
 
+    /// Forgets how far the bytes were looked at, because others take their place; what fired stays.
+    pub fn restart(&mut self) {
+        self.sides = Default::default();
+    }
+
     /// The sides for which `signature` fired already.
     pub(super) fn fired(&self, signature: u64, direction: Direction) -> u8 {
         let mine = self

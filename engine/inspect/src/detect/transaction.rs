@@ -3,6 +3,7 @@
 //! A signature comes up when its pattern is found in its buffer, or with the transaction's first byte where
 //! it has none. It then waits in the transaction's state until all its conditions held, one of them cannot
 //! hold any more, or the message is over.
+use crate::app::frame::Frame;
 use crate::app::{Stage, Transaction};
 use crate::rule::buffer::Inspection;
 use crate::rule::TxTest;
@@ -118,7 +119,12 @@ impl Matcher {
 
     /// Adds the signatures whose pattern is in what is new of the buffers, and at first those without one.
     fn bring_up(&self, scene: &Scene<'_>, side: &mut SideState, scratch: &mut Scratch) {
-        let Some(lane) = self.transactions.get(&(scene.view.app(), scene.direction)) else {
+        let lanes = if scene.view.as_any().is::<Frame>() {
+            &self.frames
+        } else {
+            &self.transactions
+        };
+        let Some(lane) = lanes.get(&(scene.view.app(), scene.direction)) else {
             return;
         };
         scratch.candidates.clear(self.signatures.len());

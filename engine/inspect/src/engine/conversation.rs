@@ -1,6 +1,7 @@
 //! What the engine remembers of one flow.
 use smallvec::SmallVec;
 
+use crate::app::frame::Frames;
 use crate::app::{
     self, parser_for, AppProto, AppSet, Carrier, Detection, Detector, Parser, Transaction,
 };
@@ -77,6 +78,8 @@ pub struct TcpLayer {
     pub detector: Detector,
     /// What is spoken.
     pub app: AppState,
+    /// Its frames, where signatures ask for some; `None` before its first bytes are read.
+    pub frames: Option<Option<Box<Frames>>>,
     /// What it is if its first bytes are those of no protocol.
     hint: Option<(AppProto, Vec<u8>)>,
     /// Up to which stream offset each direction was shown to stream signatures.
@@ -96,6 +99,8 @@ pub struct UdpLayer {
     pub detector: Detector,
     /// What is spoken.
     pub app: AppState,
+    /// Its frames, where signatures ask for some; `None` before its first datagram is read.
+    pub frames: Option<Option<Box<Frames>>>,
 }
 
 impl UdpLayer {
@@ -104,6 +109,7 @@ impl UdpLayer {
         Self {
             detector: Detector::default(),
             app: AppState::Detecting,
+            frames: None,
         }
     }
 
@@ -220,6 +226,7 @@ impl TcpLayer {
             session,
             detector: Detector::default(),
             app: AppState::Detecting,
+            frames: None,
             hint: None,
             streamed: [0; 2],
             tails: Default::default(),
@@ -255,6 +262,7 @@ impl TcpLayer {
     pub fn detect_app(&mut self, direction: Direction, ends: Ends, settings: &app::Settings) {
         if self.app.parser().is_some_and(Parser::has_switched) {
             self.app = AppState::Detecting;
+            self.frames = None;
             self.detector = Detector::default();
         }
         if !matches!(self.app, AppState::Detecting) {
@@ -322,6 +330,8 @@ impl TcpLayer {
     /// Heap held, roughly.
     pub fn heap_bytes(&self) -> usize {
         let app = self.app.parser().map_or(0, Parser::heap_bytes);
+        let frames = self.frames.iter().flatten();
+        let app = app + frames.map(|it| it.heap_bytes()).sum::<usize>();
         self.session.memory_bytes() + app + self.tails.iter().map(Vec::capacity).sum::<usize>()
     }
 }

@@ -1,5 +1,6 @@
 //! Moves one direction's readable bytes to stream signatures and the application parser.
-use crate::app::{Expected, Parser, Touched};
+use crate::app::frame::{Frame, Frames};
+use crate::app::{AppProto, Expected, Parser, Touched};
 use crate::detect::{Context, FlowState, Matcher, Scratch, StreamView};
 use crate::Direction;
 
@@ -51,6 +52,9 @@ impl Reader<'_> {
         if let Some(parser) = layer.app.parser_mut() {
             let touched = parser.feed(direction, bytes);
             self.transactions(parser, touched);
+        }
+        if let Some(frames) = self.frames(layer.app.proto(), &mut layer.frames) {
+            frames.datagram(direction, bytes, |frame| self.frame(frame));
         }
     }
 
@@ -109,6 +113,9 @@ impl Reader<'_> {
         let len = readable.len();
         let mut skipped = 0;
         if len > 0 {
+            if let Some(frames) = self.frames(layer.app.proto(), &mut layer.frames) {
+                frames.feed(direction, readable, |frame| self.frame(frame));
+            }
             if let Some(parser) = layer.app.parser_mut() {
                 let skippable = parser.skippable(direction).min(len as u64);
                 let touched = if skippable == len as u64 {
@@ -130,6 +137,9 @@ impl Reader<'_> {
         let lost = layer.session.skip_gap(direction);
         layer.tails[side].clear();
         layer.streamed[side] += lost;
+        if let Some(Some(frames)) = &mut layer.frames {
+            frames.gap(direction, lost);
+        }
         if let Some(parser) = layer.app.parser_mut() {
             let touched = parser.gap(direction, lost);
             self.transactions(parser, touched);
@@ -142,10 +152,32 @@ impl Reader<'_> {
             return;
         }
         layer.closed[side] = true;
+        if let Some(Some(frames)) = &mut layer.frames {
+            frames.close(direction, |frame| self.frame(frame));
+        }
         if let Some(parser) = layer.app.parser_mut() {
             let touched = parser.close(direction);
             self.transactions(parser, touched);
         }
+    }
+
+    /// The flow's frames, made with the first bytes of its protocol if signatures ask for some.
+    fn frames<'f>(
+        &self,
+        app: Option<AppProto>,
+        frames: &'f mut Option<Option<Box<Frames>>>,
+    ) -> Option<&'f mut Frames> {
+        let make = || {
+            let wanted = app.map(|app| (app, self.matcher.wanted_frames(app)));
+            let wanted = wanted.filter(|(_, names)| !names.is_empty());
+            wanted.map(|(app, names)| Box::new(Frames::new(app, names)))
+        };
+        frames.get_or_insert_with(make).as_deref_mut()
+    }
+
+    fn frame(&mut self, frame: &mut Frame) {
+        self.matcher
+            .transaction(self.context, self.detect, frame, self.scratch);
     }
 
     fn transactions(&mut self, parser: &mut dyn Parser, touched: Touched) {

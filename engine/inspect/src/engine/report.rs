@@ -1,5 +1,5 @@
 //! Turns what happened into EVE records.
-use crate::app::{AppProto, AppSet, Purpose, Transaction};
+use crate::app::{self, AppProto, AppSet, Purpose, Transaction};
 use crate::detect::{Hit, PacketView};
 use crate::event::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FileInfo, FlowEnd,
@@ -200,7 +200,7 @@ impl Desk {
             conversation,
             Kind::Alert(alert_of(signature, action)),
         );
-        event.tx_id = hit.tx_id;
+        event.tx_id = hit.tx_id.filter(|id| *id < app::frame::FIRST_ID);
         event.app = transaction.and_then(|transaction| transaction.describe(Purpose::Alert));
         event.app_also =
             transaction.and_then(|transaction| transaction.describe_also(Purpose::Alert));

@@ -39,6 +39,8 @@ pub struct Buffer {
     pub extract: Extract,
     /// Its letters are all of one case, so that contents match in either.
     pub any_case: bool,
+    /// It is a frame, of this name: not of the protocol's transactions but of those that frames are shown as.
+    pub frame: Option<&'static str>,
     /// Errors: why this content could never match in it.
     pub validate: fn(&Content) -> Result<(), &'static str>,
 }
@@ -53,6 +55,7 @@ impl Buffer {
             to_client: Some(Stage::Complete),
             grows: false,
             at_once: false,
+            frame: None,
             multiple: false,
             joined: false,
             any_case: false,

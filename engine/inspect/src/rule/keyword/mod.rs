@@ -14,6 +14,7 @@ mod dns;
 mod event;
 mod file;
 mod flow;
+mod frame;
 mod ftp;
 mod http;
 mod krb5;
@@ -52,6 +53,7 @@ const TABLES: &[&[Keyword]] = &[
     dhcp::KEYWORDS,
     dns::KEYWORDS,
     flow::KEYWORDS,
+    frame::KEYWORDS,
     ftp::KEYWORDS,
     http::KEYWORDS,
     meta::KEYWORDS,
@@ -110,7 +112,6 @@ const UNSUPPORTED: &[&str] = &[
     "flow.bytes_toserver",
     "flow.pkts_toclient",
     "flow.pkts_toserver",
-    "frame",
     "geoip",
     "http2.errorcode",
     "http2.frametype",

@@ -1,0 +1,72 @@
+//! Frames: a protocol's units as they are on the wire.
+use super::super::buffer::{Buffer, Transaction};
+use super::super::draft::Draft;
+use super::super::lexer::unquote;
+use super::super::Reason;
+use super::{text, Keyword, Meaning};
+use crate::app::frame::Frame;
+use crate::app::{self, AppProto, AppSet, Stage};
+
+pub(super) const KEYWORDS: &[Keyword] = &[Keyword {
+    names: &["frame"],
+    meaning: Meaning::Value(frame),
+}];
+
+/// One buffer a frame: protocol, and the frame's name.
+macro_rules! frames {
+    ($($app:ident $name:literal),* $(,)?) => {
+        &[$((AppProto::$app, $name, Buffer {
+            to_server: Some(Stage::Line),
+            to_client: Some(Stage::Line),
+            grows: true,
+            at_once: true,
+            frame: Some($name),
+            ..Buffer::both(
+                concat!("frame:", stringify!($app), ".", $name),
+                AppSet::of(&[AppProto::$app]),
+                |view, _, _, _| bytes(view, $name),
+            )
+        }),)*]
+    };
+}
+
+static FRAMES: &[(AppProto, &str, Buffer)] = frames![
+    Http "request", Http "response",
+    Tls "pdu", Tls "hdr", Tls "data", Tls "alert", Tls "heartbeat", Tls "ssl2.hdr", Tls "ssl2.pdu",
+    Smb "nbss.pdu", Smb "nbss.hdr", Smb "nbss.data",
+    Smb "smb1.pdu", Smb "smb1.hdr", Smb "smb1.data",
+    Smb "smb2.pdu", Smb "smb2.hdr", Smb "smb2.data",
+    Smb "smb3.pdu", Smb "smb3.hdr", Smb "smb3.data",
+    Dns "pdu", Mqtt "pdu", Mqtt "header", Mqtt "data", Rfb "pdu",
+    Sip "pdu", Sip "request.line", Sip "request.headers", Sip "request.body",
+    Sip "response.line", Sip "response.headers", Sip "response.body",
+    Http "stream", Http2 "stream", Tls "stream", Ssh "stream", Smtp "stream", Ftp "stream",
+    FtpData "stream", Dns "stream", Smb "stream", Mqtt "stream", Rfb "stream", Sip "stream",
+    Telnet "stream", Nfs "stream", Imap "stream", Pgsql "stream", Rdp "stream", Krb5 "stream",
+    Dcerpc "stream", Modbus "stream", Dnp3 "stream", Enip "stream",
+];
+
+fn bytes<'a>(view: &'a dyn Transaction, name: &str) -> Option<&'a [u8]> {
+    app::of::<Frame>(view)?.named(name)
+}
+
+/// `frame:NAME` of the rule's own protocol, or `frame:PROTOCOL.NAME`.
+fn frame(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
+    let value = text(keyword, unquote(value, false).unwrap_or(value))?.trim();
+    let named = |app: AppProto, name: &str| {
+        let mut all = FRAMES.iter();
+        all.find(|it| it.0 == app && it.1 == name).map(|it| &it.2)
+    };
+    let prefixed = value.split_once('.').and_then(|(protocol, name)| {
+        let app = match protocol {
+            "http1" => AppProto::Http,
+            _ => AppProto::from_name(protocol)?,
+        };
+        named(app, name)
+    });
+    let own = || draft.apps.iter().find_map(|app| named(app, value));
+    let buffer = prefixed
+        .or_else(own)
+        .ok_or_else(|| Reason::unsupported_form(keyword, format!("'{value}'")))?;
+    draft.enter(buffer)
+}
