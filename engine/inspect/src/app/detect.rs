@@ -1,6 +1,6 @@
 //! Says which protocol a flow speaks, from the first bytes of either direction, on any port.
 
-use super::{dcerpc, dns, http, krb5, quic, AppProto};
+use super::{dcerpc, dns, http, ike, krb5, quic, AppProto};
 use crate::Direction;
 
 /// Bytes of one direction after which nothing known will still be found in it.
@@ -102,6 +102,9 @@ const DATAGRAM_PROBES: &[(AppProto, DatagramProbe)] = &[
     (AppProto::Dcerpc, |_, datagram, _| dcerpc::is_udp(datagram)),
     (AppProto::Quic, |_, datagram, ports| {
         quic::is_datagram(datagram, ports)
+    }),
+    (AppProto::Ike, |_, datagram, ports| {
+        ike::is_datagram(datagram, ports)
     }),
     (AppProto::Krb5, |_, datagram, _| krb5::is_datagram(datagram)),
     (AppProto::Dhcp, |_, datagram, ports| {

@@ -2,7 +2,7 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::{dcerpc, dns, ftp, http, krb5, quic, smb, smtp, ssh, tls};
+use super::{dcerpc, dns, ftp, http, ike, krb5, quic, smb, smtp, ssh, tls};
 use super::{AppProto, FileSettings, Touched, Transactions};
 use crate::Direction;
 
@@ -115,6 +115,7 @@ pub fn parser_for(
         }))),
         AppProto::Smb => Some(Box::new(smb::Connection::new(settings.files))),
         AppProto::Smtp => Some(Box::new(smtp::Connection::new(settings.files))),
+        AppProto::Ike => Some(Box::new(ike::Connection::default())),
         AppProto::Krb5 => Some(Box::new(krb5::Connection::default())),
         AppProto::Quic => Some(Box::new(quic::Connection::default())),
         AppProto::Ssh => Some(Box::new(ssh::Connection::default())),

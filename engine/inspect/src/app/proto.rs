@@ -100,6 +100,7 @@ const TOLD: &[AppProto] = &[
     AppProto::Dns,
     AppProto::Smb,
     AppProto::Dcerpc,
+    AppProto::Ike,
     AppProto::Krb5,
     AppProto::Quic,
     AppProto::Dhcp,

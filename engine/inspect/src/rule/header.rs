@@ -119,8 +119,6 @@ fn protocol(name: &str) -> Result<Protocol, Reason> {
         "dnp3",
         "enip",
         "ftp-data",
-        "ike",
-        "ikev2",
         "imap",
         "jabber",
         "modbus",
@@ -154,6 +152,7 @@ fn protocol(name: &str) -> Result<Protocol, Reason> {
         "sctp" => Protocol::Sctp,
         "http1" => Protocol::Http1,
         "ssl" => Protocol::App(AppProto::Tls),
+        "ikev2" => Protocol::App(AppProto::Ike),
         other => match AppProto::from_name(other) {
             Some(app) => Protocol::App(app),
             None if OTHERS.contains(&other) => {

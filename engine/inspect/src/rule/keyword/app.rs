@@ -6,7 +6,7 @@ use super::super::signature::AppTest;
 use super::super::Reason;
 use super::{text, Keyword, Meaning};
 use crate::app::http::HttpEvent;
-use crate::app::{dns, ftp, krb5, quic, smb, smtp, ssh, tls, AppProto, AppSet};
+use crate::app::{dns, ftp, ike, krb5, quic, smb, smtp, ssh, tls, AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     Keyword {
@@ -72,6 +72,9 @@ const EVENTS: &[Events] = &[
         listed(crate::app::snmp::EVENTS, name)
     }),
     (&["dns"], AppProto::Dns, |name| listed(dns::EVENTS, name)),
+    (&["ike", "ikev2"], AppProto::Ike, |name| {
+        listed(ike::EVENTS, name)
+    }),
     (&["krb5"], AppProto::Krb5, |name| listed(krb5::EVENTS, name)),
     (&["quic"], AppProto::Quic, |name| listed(quic::EVENTS, name)),
     (&["ssh"], AppProto::Ssh, |name| listed(ssh::EVENTS, name)),

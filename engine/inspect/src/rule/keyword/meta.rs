@@ -210,7 +210,7 @@ fn requires(_draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reaso
             "version" => version_fits(rest)
                 .ok_or_else(|| Reason::bad_value(keyword, format!("'{requirement}'")))?,
             "keyword" => super::index().contains_key(rest.trim()),
-            "feature" => false,
+            "feature" => matches!(rest.trim(), "ja3" | "ja4"),
             _ => return Err(Reason::Requirement(format!("the unknown '{kind}'"))),
         };
         if !met {

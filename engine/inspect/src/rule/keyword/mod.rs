@@ -17,6 +17,7 @@ mod flow;
 mod frame;
 mod ftp;
 mod http;
+mod ike;
 mod krb5;
 mod meta;
 mod packet;
@@ -60,6 +61,7 @@ const TABLES: &[&[Keyword]] = &[
     packet::KEYWORDS,
     pcre::KEYWORDS,
     state::KEYWORDS,
+    ike::KEYWORDS,
     krb5::KEYWORDS,
     quic::KEYWORDS,
     ssh::KEYWORDS,
@@ -120,15 +122,6 @@ const UNSUPPORTED: &[&str] = &[
     "http2.settings",
     "http2.size_update",
     "http2.window",
-    "ike.chosen_sa_attribute",
-    "ike.exchtype",
-    "ike.init_spi",
-    "ike.key_exchange_payload",
-    "ike.key_exchange_payload_length",
-    "ike.nonce_payload",
-    "ike.nonce_payload_length",
-    "ike.resp_spi",
-    "ike.vendor",
     "iprep",
     "krb5.weak_encryption",
     "lua",
@@ -185,6 +178,11 @@ const QUOTED: &[&str] = &[
     "pcre",
     "pcrexform",
     "replace",
+    "ssh.protoversion",
+    "ssh.softwareversion",
+    "tls.fingerprint",
+    "tls.issuerdn",
+    "tls.subject",
     "tos",
     "uricontent",
     "xor",
