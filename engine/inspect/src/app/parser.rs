@@ -116,7 +116,7 @@ pub fn parser_for(
         AppProto::Smb => Some(Box::new(smb::Connection::new(settings.files))),
         AppProto::Smtp => Some(Box::new(smtp::Connection::new(settings.files))),
         AppProto::Ike => Some(Box::new(ike::Connection::default())),
-        AppProto::Krb5 => Some(Box::new(krb5::Connection::default())),
+        AppProto::Krb5 => Some(Box::new(krb5::Connection::new(carrier))),
         AppProto::Quic => Some(Box::new(quic::Connection::default())),
         AppProto::Ssh => Some(Box::new(ssh::Connection::default())),
         AppProto::Tls => Some(Box::new(tls::Connection::default())),

@@ -4,7 +4,7 @@ use super::message::Transaction;
 use super::names::is_weak;
 use super::{MALFORMED_DATA, WEAK_ENCRYPTION};
 use crate::app::der::Elements;
-use crate::app::{Parser, Store, Touched, Transactions};
+use crate::app::{Carrier, Parser, Store, Touched, Transactions};
 use crate::Direction;
 
 /// Bytes of the length in front of a message over TCP. Source: RFC 4120, 7.2.2.
@@ -30,26 +30,24 @@ struct Half {
 pub struct Connection {
     store: Store<Transaction>,
     halves: [Half; 2],
-    /// Every call brings one message, as told by the first: over TCP a length stands in front.
-    in_datagrams: Option<bool>,
+    carrier: Carrier,
     /// Type of the request that is not answered yet; 0: none.
     asked: u32,
     broken: bool,
 }
 
-impl Default for Connection {
-    fn default() -> Self {
+impl Connection {
+    /// A flow of which nothing was seen. In a stream a length stands in front of each message.
+    pub fn new(carrier: Carrier) -> Self {
         Self {
             store: Store::new(OPEN_LIMIT),
             halves: Default::default(),
-            in_datagrams: None,
+            carrier,
             asked: 0,
             broken: false,
         }
     }
-}
 
-impl Connection {
     fn message(&mut self, bytes: &[u8]) {
         let read = Transaction::read(bytes, self.asked);
         self.asked = match Elements::of(bytes).next().map(|whole| whole.tag) {
@@ -157,12 +155,12 @@ fn length_bytes(first: u8) -> Option<usize> {
 
 impl Parser for Connection {
     fn feed(&mut self, direction: Direction, bytes: &[u8]) -> Touched {
-        let first = bytes.first().is_some_and(|byte| byte & 0xe0 == 0x60);
-        if *self.in_datagrams.get_or_insert(first) {
-            self.message(bytes);
-            self.broken = false;
-        } else {
-            self.stream(direction, bytes);
+        match self.carrier {
+            Carrier::Datagrams => {
+                self.message(bytes);
+                self.broken = false;
+            }
+            Carrier::Stream => self.stream(direction, bytes),
         }
         self.store.take_touched()
     }
@@ -269,7 +267,7 @@ mod tests {
 
     #[test]
     fn reads_requests_replies_and_how_they_are_encrypted() {
-        let mut connection = Connection::default();
+        let mut connection = Connection::new(Carrier::Datagrams);
         assert!(is_datagram(&request()) && is_datagram(&reply(18)));
         connection.feed(ToServer, &request());
         connection.feed(ToClient, &reply(3));
@@ -299,7 +297,7 @@ mod tests {
         #[test]
         fn any_splitting_of_a_stream_gives_the_same_messages(piece in 1_usize..300) {
             let stream = [framed(&reply(18)), framed(&reply(1))].concat();
-            let mut connection = Connection::default();
+            let mut connection = Connection::new(Carrier::Stream);
             for bytes in stream.chunks(piece) {
                 connection.feed(ToClient, bytes);
             }
@@ -314,12 +312,12 @@ mod tests {
             message[at] = to;
             message.extend(tail);
             let _ = is_datagram(&message);
-            let mut connection = Connection::default();
-            connection.feed(ToClient, &message);
-            connection.feed(ToServer, &framed(&message));
-            let mut connection = Connection::default();
-            connection.feed(ToServer, &framed(&message));
-            prop_assert!(connection.heap_bytes() < 8_192 + 8 * message.len());
+            for carrier in [Carrier::Datagrams, Carrier::Stream] {
+                let mut connection = Connection::new(carrier);
+                connection.feed(ToClient, &message);
+                connection.feed(ToServer, &framed(&message));
+                prop_assert!(connection.heap_bytes() < 8_192 + 8 * message.len());
+            }
         }
     }
 }
