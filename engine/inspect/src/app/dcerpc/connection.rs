@@ -156,7 +156,7 @@ impl Connection {
         let known = self
             .store
             .iter()
-            .find(|tx| tx.call == id && tx.response == kind::RESPONSE)
+            .find(|tx| tx.call == id && tx.response == kind::RESPONSE && tx.done != [true; 2])
             .map(|tx| tx.head.id);
         let known = known.or_else(|| {
             let tx = self.new_transaction(header);
@@ -168,7 +168,8 @@ impl Connection {
             tx.opnum = call.opnum;
             tx.called = true;
             tx.extend(0, call.stub);
-            tx.done[0] = true;
+            // Suricata waits for arguments where there are none, and calls the request lost.
+            tx.done[0] |= !call.stub.is_empty();
         }
     }
 
@@ -182,7 +183,7 @@ impl Connection {
         let known = self
             .store
             .iter()
-            .find(|tx| tx.call == header.call && tx.request == asked)
+            .find(|tx| tx.call == header.call && tx.request == asked && tx.done != [true; 2])
             .map(|tx| tx.head.id);
         let known = known.or_else(|| {
             let tx = self.new_transaction(header);

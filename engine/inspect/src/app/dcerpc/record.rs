@@ -1,4 +1,6 @@
 //! DCE/RPC's protocol data units, connection-oriented. Source: C706, 12.6; MS-RPCE, 2.2.2.
+use std::borrow::Cow;
+
 use crate::app::cursor::Cursor;
 
 /// Bytes of the header that all have in common.
@@ -31,8 +33,8 @@ pub mod kind {
 }
 
 /// The name of a type, as EVE has it.
-pub fn kind_name(kind: u8) -> &'static str {
-    match kind {
+pub fn kind_name(kind: u8) -> Cow<'static, str> {
+    Cow::Borrowed(match kind {
         0 => "REQUEST",
         1 => "PING",
         2 => "RESPONSE",
@@ -54,8 +56,8 @@ pub fn kind_name(kind: u8) -> &'static str {
         18 => "CO_CANCEL",
         19 => "ORPHANED",
         20 => "RTS",
-        _ => "UNKNOWN",
-    }
+        _ => return Cow::Owned(kind.to_string()),
+    })
 }
 
 /// The header.

@@ -124,10 +124,10 @@ impl Serialize for Record<'_> {
         let tx = self.0;
         let mut map = serializer.serialize_map(None)?;
         let request = match tx.lost[0] || !tx.done[0] {
-            true => "REQUEST_LOST",
+            true => "REQUEST_LOST".into(),
             false => kind_name(tx.request),
         };
-        map.serialize_entry("request", request)?;
+        map.serialize_entry("request", &request)?;
         if tx.done[0] {
             match tx.request {
                 kind::REQUEST => {
@@ -141,10 +141,10 @@ impl Serialize for Record<'_> {
             }
         }
         let response = match tx.lost[1] || !tx.done[1] {
-            true => "UNREPLIED",
+            true => "UNREPLIED".into(),
             false => kind_name(tx.response),
         };
-        map.serialize_entry("response", response)?;
+        map.serialize_entry("response", &response)?;
         if tx.done[1] && tx.response == kind::RESPONSE {
             map.serialize_entry("res", &Results(tx))?;
         }

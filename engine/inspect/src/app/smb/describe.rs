@@ -245,24 +245,22 @@ impl Serialize for RpcRecord<'_> {
         let Self(rpc, tx) = self;
         let interfaces = tx.session.interfaces.as_deref();
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("request", rpc.request.map_or("REQUEST_LOST", kind_name))?;
-        map.serialize_entry("response", rpc.response.map_or("UNREPLIED", kind_name))?;
+        let request = rpc.request.map_or("REQUEST_LOST".into(), kind_name);
+        map.serialize_entry("request", &request)?;
+        let response = rpc.response.map_or("UNREPLIED".into(), kind_name);
+        map.serialize_entry("response", &response)?;
         match rpc.request {
             Some(kind::REQUEST) => {
                 map.serialize_entry("opnum", &rpc.opnum)?;
                 map.serialize_entry("req", &Half(rpc.fragments[0], rpc.stub[0].len()))?;
-                let of_context = interfaces.unwrap_or_default().iter();
-                let of_context: Vec<_> = of_context
-                    .filter(|interface| interface.context == rpc.context)
-                    .collect();
-                if !of_context.is_empty() {
-                    map.serialize_entry("interfaces", &Interfaces(&of_context, false))?;
+                // Suricata compares the context with one it never fills.
+                if let Some(interfaces) = interfaces.filter(|_| rpc.context == 0) {
+                    map.serialize_entry("interfaces", &Interfaces(interfaces, false))?;
                 }
             }
             Some(kind::BIND) => {
                 if let Some(interfaces) = interfaces {
-                    let all: Vec<_> = interfaces.iter().collect();
-                    map.serialize_entry("interfaces", &Interfaces(&all, true))?;
+                    map.serialize_entry("interfaces", &Interfaces(interfaces, true))?;
                 }
             }
             _ => {}
@@ -288,7 +286,7 @@ impl Serialize for Half {
 }
 
 /// Interfaces, with or without how they were answered.
-struct Interfaces<'a>(&'a [&'a Interface], bool);
+struct Interfaces<'a>(&'a [Interface], bool);
 
 impl Serialize for Interfaces<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -309,9 +307,10 @@ impl Serialize for One<'_> {
         map.serialize_entry("uuid", &uuid_text(&interface.uuid))?;
         let version = format!("{}.{}", interface.major, interface.minor);
         map.serialize_entry("version", &version)?;
-        if let (true, Some((result, reason))) = (answered, interface.ack) {
+        if let (true, Some((result, _))) = (answered, interface.ack) {
             map.serialize_entry("ack_result", &result)?;
-            map.serialize_entry("ack_reason", &reason)?;
+            // Suricata has the field and never fills it.
+            map.serialize_entry("ack_reason", &0)?;
         }
         map.end()
     }

@@ -19,7 +19,7 @@ pub struct V1<'a> {
     pub dos_error: bool,
     /// Strings are UTF-16.
     pub unicode: bool,
-    /// Process above, user below: what tells sessions apart.
+    /// The user's number, which the server gave when the session was set up.
     pub session: u32,
     /// The share.
     pub tree: u16,
@@ -38,6 +38,8 @@ pub struct V2<'a> {
     pub status: u32,
     /// It is a response.
     pub response: bool,
+    /// It comes later than an interim one, and does not name its share.
+    pub asynchronous: bool,
     /// What a response has in common with its request.
     pub message: u64,
     /// The share; half of the asynchronous id where the message is asynchronous.
@@ -58,7 +60,8 @@ impl<'a> V1<'a> {
         let flags = at.u8()?;
         let flags2 = at.le16()?;
         at.skip(2 + 8 + 2)?;
-        let (tree, process) = (at.le16()?, at.le16()?);
+        let tree = at.le16()?;
+        at.skip(2)?;
         let (user, multiplex) = (at.le16()?, at.le16()?);
         Some(Self {
             command,
@@ -66,7 +69,7 @@ impl<'a> V1<'a> {
             response: flags & 0x80 != 0,
             dos_error: flags2 & 0x4000 == 0,
             unicode: flags2 & 0x8000 != 0,
-            session: u32::from(process) << 16 | u32::from(user),
+            session: user.into(),
             tree,
             multiplex,
             body: at.rest(),
@@ -97,6 +100,7 @@ impl<'a> V2<'a> {
             command,
             status,
             response: flags & 1 != 0,
+            asynchronous: flags & 2 != 0,
             message,
             tree,
             session,

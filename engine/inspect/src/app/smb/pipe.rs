@@ -22,8 +22,8 @@ pub struct Passage {
 }
 
 impl Passage {
-    /// Requests and responses meet by the session and the tree, and for an IOCTL by the message too: what was
-    /// written is answered by a read, a message of its own.
+    /// Requests and responses meet by the session and the tree (which an asynchronous response does not name), and
+    /// for an IOCTL by the message too: what was written is answered by a read, a message of its own.
     fn belongs_to(&self, key: &Key) -> bool {
         let same_message = match self.command {
             Command::V2(v2::IOCTL) => key.message == self.key.message,
@@ -31,14 +31,14 @@ impl Passage {
         };
         key.kind == KeyKind::Header
             && key.session == self.key.session
-            && key.tree == self.key.tree
+            && (key.tree == self.key.tree || self.key.tree == 0)
             && same_message
     }
 
-    fn open(&self, state: &mut State, rpc: Rpc, done: bool) {
+    fn open<'a>(&self, state: &'a mut State, rpc: Rpc, done: bool) -> Option<&'a mut Transaction> {
         let mut tx = Transaction::request(self.command, self.key, Kind::Rpc(rpc));
         tx.done[0] = done;
-        state.open(tx);
+        state.open(tx)
     }
 
     fn find<'a>(&self, state: &'a mut State, call: u32) -> Option<&'a mut Transaction> {
@@ -183,7 +183,10 @@ impl Passage {
                 call: header.call,
                 ..Rpc::default()
             };
-            self.open(state, rpc, false);
+            // Nothing more comes of the request: it was not seen.
+            if let Some(tx) = self.open(state, rpc, true) {
+                tx.status = Some(Status::Nt(status));
+            }
         }
         let Some(tx) = self.find(state, header.call) else {
             return;

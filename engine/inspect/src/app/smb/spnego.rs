@@ -39,6 +39,8 @@ pub struct Credentials {
 
 /// `1.3.6.1.5.5.2`.
 const SPNEGO: &[u8] = &[0x2b, 6, 1, 5, 5, 2];
+/// `1.3.6.1.4.1.311.2.2.10`.
+const NTLMSSP: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 2, 0x0a];
 /// `1.2.840.113554.1.2.2`.
 const KERBEROS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 1, 2, 2];
 
@@ -53,38 +55,52 @@ const CONTEXT: u8 = 0xa0;
 impl Credentials {
     /// Reads a security blob; what is not there stays empty.
     pub fn read(blob: &[u8]) -> Self {
-        let token = mechanism_token(blob);
-        let ticket = token.and_then(ticket);
-        let ntlmssp = match &ticket {
-            Some(_) => None,
-            None => ntlmssp(token.unwrap_or(blob)),
+        let Some(offer) = Offer::read(blob) else {
+            // An answer, or NTLMSSP without SPNEGO around it.
+            return Self {
+                ntlmssp: ntlmssp(blob),
+                ticket: None,
+            };
         };
+        let kerberos = offer.token.filter(|_| offer.kerberos);
+        let ticket = kerberos.and_then(ticket);
+        let wanted = offer.ntlmssp && ticket.is_none();
+        let ntlmssp = offer.token.filter(|_| wanted).and_then(ntlmssp);
         Self { ntlmssp, ticket }
     }
 }
 
-/// SPNEGO's token: the first one's, or any later one's. Source: RFC 4178, 4.2.
-fn mechanism_token(blob: &[u8]) -> Option<&[u8]> {
-    let mut at = Cursor::new(blob);
-    let (tag, mut body) = element(&mut at)?;
-    let body = match tag {
-        APPLICATION_0 => {
-            let (tag, oid) = element(&mut body)?;
-            if tag != OID || oid.rest() != SPNEGO {
-                return None;
+/// SPNEGO's first message. Source: RFC 4178, 4.2.1.
+#[derive(Default)]
+struct Offer<'a> {
+    kerberos: bool,
+    ntlmssp: bool,
+    token: Option<&'a [u8]>,
+}
+
+impl<'a> Offer<'a> {
+    fn read(blob: &'a [u8]) -> Option<Self> {
+        let mut body = inside(Cursor::new(blob), APPLICATION_0)?;
+        let (tag, oid) = element(&mut body)?;
+        if tag != OID || oid.rest() != SPNEGO {
+            return None;
+        }
+        let mut fields = inside(element(&mut body)?.1, SEQUENCE)?;
+        let mut offer = Self::default();
+        while let Some((_, mut field)) = element(&mut fields) {
+            match element(&mut field) {
+                Some((SEQUENCE, mut mechanisms)) => {
+                    while let Some((_, oid)) = element(&mut mechanisms) {
+                        offer.kerberos |= oid.rest() == KERBEROS;
+                        offer.ntlmssp |= oid.rest() == NTLMSSP;
+                    }
+                }
+                Some((OCTETS, token)) if offer.token.is_none() => offer.token = Some(token.rest()),
+                _ => {}
             }
-            element(&mut body)?.1
         }
-        _ if tag & CONTEXT == CONTEXT => body,
-        _ => return None,
-    };
-    let mut fields = inside(body, SEQUENCE)?;
-    while let Some((_, mut field)) = element(&mut fields) {
-        if let Some((OCTETS, token)) = element(&mut field) {
-            return Some(token.rest());
-        }
+        Some(offer)
     }
-    None
 }
 
 /// A GSS-API token that holds Kerberos's AP-REQ. Source: RFC 4121, 4.1; RFC 4120, 5.5.1.

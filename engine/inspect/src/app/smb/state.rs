@@ -124,12 +124,14 @@ impl State {
         self.find_first(|it| it.command == command && it.key == key)
     }
 
-    /// The oldest transaction for which `wanted` holds; it gets what the ends agreed on meanwhile.
+    /// The oldest unfinished transaction for which `wanted` holds; it gets what the ends agreed on meanwhile.
     pub fn find_first(
         &mut self,
         wanted: impl Fn(&Transaction) -> bool,
     ) -> Option<&mut Transaction> {
-        let tx = self.store.change_first(wanted)?;
+        let tx = self
+            .store
+            .change_first(|it| it.done != [true; 2] && wanted(it))?;
         tx.session = self.session.clone();
         Some(tx)
     }

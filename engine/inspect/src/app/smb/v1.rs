@@ -277,7 +277,11 @@ fn negotiate(state: &mut State, part: &Part<'_>) -> Option<bool> {
         dialects,
         ..Negotiate::default()
     };
-    part.open(state, KeyKind::None, Kind::Negotiate(negotiate));
+    state.open(Transaction::request(
+        Command::V1(NEGOTIATE),
+        Key::default(),
+        Kind::Negotiate(negotiate),
+    ));
     if malformed {
         state.raise(odd::NEGOTIATE_MALFORMED_DIALECTS);
     }
@@ -471,7 +475,13 @@ fn transfer(state: &mut State, part: &Part<'_>, direction: Direction, piece: &Pi
     if tree.is_pipe {
         let passage = part.passage();
         return match direction {
-            Direction::ToServer => passage.write(state, piece.bytes),
+            Direction::ToServer => {
+                passage.write(state, piece.bytes);
+                // As in Suricata, which takes the request's status for its answer's.
+                if let Some(tx) = state.store.change_last().filter(|it| it.rpc().is_some()) {
+                    tx.status.get_or_insert(Status::Nt(part.message.status));
+                }
+            }
             Direction::ToClient => {
                 passage.read(state, part.message.status, piece.id, piece.bytes);
             }
@@ -752,7 +762,7 @@ fn created(state: &mut State, part: &Part<'_>) -> Option<()> {
     let id: [u8; 2] = at.array()?;
     at.skip(4)?;
     let times = [at.le64()?, at.le64()?, at.le64()?, at.le64()?];
-    at.skip(12)?;
+    at.skip(4)?;
     let size = at.le64()?;
     if let Some(name) = state.creating.remove(&part.key(KeyKind::None)) {
         state.names.insert(part.file(id), name);

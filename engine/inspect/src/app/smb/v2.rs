@@ -133,7 +133,12 @@ fn negotiate(state: &mut State, message: &V2<'_>) -> Option<bool> {
         client_guid: Some(client_guid),
         ..Negotiate::default()
     };
-    Some(message.open(state, KeyKind::None, Kind::Negotiate(negotiate)))
+    state.open(Transaction::request(
+        Command::V2(NEGOTIATE),
+        Key::default(),
+        Kind::Negotiate(negotiate),
+    ));
+    Some(true)
 }
 
 fn session_setup(state: &mut State, message: &V2<'_>) -> Option<bool> {
@@ -159,10 +164,7 @@ fn tree_connect(state: &mut State, message: &V2<'_>) -> Option<bool> {
     let mut at = message.body();
     at.skip(4)?;
     let (offset, len) = (at.le16()?, at.le16()?);
-    let mut share = name_of(message.buffer(usize::from(offset), usize::from(len)));
-    if share.len() > 1 {
-        share.remove(0);
-    }
+    let share = name_of(message.buffer(usize::from(offset), usize::from(len)));
     let tree = TreeConnect {
         share,
         ..TreeConnect::default()
@@ -210,7 +212,9 @@ fn read(state: &mut State, message: &V2<'_>) -> Option<()> {
         state.raise(odd::READ_REQUEST_TOO_LARGE);
         return Some(());
     }
-    state.reads.insert(message.key(KeyKind::None), (id, offset));
+    state
+        .reads
+        .insert(message.key_of(message.message), (id, offset));
     Some(())
 }
 
@@ -357,6 +361,16 @@ fn set_info(state: &mut State, message: &V2<'_>) -> Option<bool> {
 
 /// Reads a response.
 pub fn response(state: &mut State, message: &V2<'_>) {
+    let mut message = *message;
+    if message.asynchronous && !matches!(message.command, READ | IOCTL) {
+        let (session, id) = (message.session, message.message);
+        let asked = state.find_first(|it| it.key.session == session && it.key.message == id);
+        message.tree = asked.map_or(message.tree, |tx| tx.key.tree);
+    }
+    answer(state, &message);
+}
+
+fn answer(state: &mut State, message: &V2<'_>) {
     let good = message.status == status::SUCCESS;
     let outcome = match message.command {
         NEGOTIATE => negotiated(state, message),
@@ -541,7 +555,7 @@ fn data_read(state: &mut State, message: &V2<'_>) -> Option<()> {
         state.raise(odd::READ_RESPONSE_TOO_LARGE);
         return Some(());
     }
-    let key = message.key(KeyKind::None);
+    let key = message.key_of(message.message);
     let Some((id, offset)) = state.reads.remove(&key) else {
         return Some(());
     };
@@ -556,7 +570,7 @@ fn data_read(state: &mut State, message: &V2<'_>) -> Option<()> {
 }
 
 fn end_of_file(state: &mut State, message: &V2<'_>) {
-    let key = message.key(KeyKind::None);
+    let key = message.key_of(message.message);
     let Some((id, _)) = state.reads.remove(&key) else {
         return;
     };
@@ -581,7 +595,18 @@ fn ioctl_done(state: &mut State, message: &V2<'_>) {
         }
     }
     let key = message.key(KeyKind::Header);
-    if let Some(tx) = state.find(Command::V2(IOCTL), key) {
+    let found = state.find_first(|it| {
+        let own = Key {
+            tree: if message.asynchronous {
+                it.key.tree
+            } else {
+                key.tree
+            },
+            ..key
+        };
+        it.command == Command::V2(IOCTL) && it.key == own
+    });
+    if let Some(tx) = found {
         tx.status = Some(message.status());
         tx.done[1] |= message.status != status::PENDING;
         if data.is_none() && message.status == status::SUCCESS {
