@@ -86,9 +86,10 @@ struct Entry {
 struct Short {
     /// By the two bytes at an offset, the first one lower.
     bitmap: Box<[u32; 1 << 11]>,
-    /// Where the texts that begin with each byte, folded, begin; one more at the end.
+    /// Where the entries of each first byte begin; one more at the end.
     starts: Vec<u32>,
-    texts: Vec<u32>,
+    /// A text's second byte, where it has one, and the text.
+    entries: Vec<(Option<u8>, u32)>,
 }
 
 /// Collects grams.
@@ -105,12 +106,16 @@ impl Builder {
     /// Adds a text by the gram that is rarest in traffic and among the grams of other texts.
     pub fn add(&mut self, bytes: &[u8], text: u32) {
         let price = |gram: u32| {
+            // Folded, zero is a blank: as common.
             let bytes = gram.to_le_bytes();
             let common: u32 = bytes.iter().map(|byte| u32::from(commonness(*byte))).sum();
             let shared = self.shared.get(&gram).copied().unwrap_or(0);
             common + shared.saturating_mul(2)
         };
-        let grams = bytes.windows(GRAM).map(gram_of).enumerate();
+        let grams = bytes
+            .windows(GRAM)
+            .map(|window| gram_of(window) | FOLD)
+            .enumerate();
         let Some((before, gram)) = grams.min_by_key(|(_, gram)| price(*gram)) else {
             self.short.push((bytes.into(), text));
             return;
@@ -171,26 +176,33 @@ impl Long {
 }
 
 impl Short {
-    fn new(mut patterns: Vec<(Box<[u8]>, u32)>) -> Self {
-        let first = |bytes: &[u8]| bytes.first().copied().unwrap_or(0) | FOLD as u8;
-        patterns.sort_by_key(|(bytes, text)| (first(bytes), *text));
+    fn new(patterns: Vec<(Box<[u8]>, u32)>) -> Self {
         let mut bitmap = Box::new([0; 1 << 11]);
-        for (bytes, _) in &patterns {
-            let seconds = match bytes.get(1) {
-                Some(second) => [*second | FOLD as u8; 2],
-                None => [0, u8::MAX],
-            };
-            for second in seconds[0]..=seconds[1] {
-                let pair = usize::from(second) << 8 | usize::from(first(bytes));
-                bitmap[pair >> 5] |= 1 << (pair & 31);
+        let mut entries = Vec::new();
+        for (bytes, text) in &patterns {
+            let firsts = bytes.first().map(|byte| cases(*byte));
+            for first in firsts.into_iter().flatten() {
+                let seconds = bytes.get(1).map(|byte| cases(*byte));
+                match seconds {
+                    Some(seconds) => entries.extend(seconds.map(|it| (first, Some(it), *text))),
+                    None => entries.push((first, None, *text)),
+                }
             }
         }
-        let starts = (0..=256u32)
-            .map(|byte| patterns.partition_point(|(bytes, _)| u32::from(first(bytes)) < byte));
+        entries.sort_unstable();
+        entries.dedup();
+        for (first, second, _) in &entries {
+            let seconds = second.map_or(0..=u8::MAX, |second| second..=second);
+            for second in seconds {
+                let pair = u16::from_le_bytes([*first, second]);
+                bitmap[usize::from(pair >> 5)] |= 1 << (pair & 31);
+            }
+        }
+        let start = |byte| entries.partition_point(|entry| u32::from(entry.0) < byte);
         Self {
             bitmap,
-            starts: starts.map(|start| start as u32).collect(),
-            texts: patterns.iter().map(|(_, text)| *text).collect(),
+            starts: (0..=256).map(|byte| start(byte) as u32).collect(),
+            entries: entries.iter().map(|entry| (entry.1, entry.2)).collect(),
         }
     }
 
@@ -200,11 +212,19 @@ impl Short {
         self.bitmap[usize::from(pair >> 5)] >> (pair & 31)
     }
 
-    /// The texts that begin with the gram's first byte.
-    fn texts_of(&self, gram: u32) -> &[u32] {
-        let first = usize::from(gram as u8);
-        &self.texts[self.starts[first] as usize..self.starts[first + 1] as usize]
+    /// The texts that begin with these bytes, as far as there are such.
+    fn texts_of(&self, first: u8, second: Option<u8>) -> impl Iterator<Item = u32> + '_ {
+        let first = usize::from(first);
+        let entries = self.starts[first] as usize..self.starts[first + 1] as usize;
+        let entries = self.entries[entries].iter();
+        let begins = move |entry: &&(Option<u8>, u32)| entry.0.is_none() || entry.0 == second;
+        entries.filter(begins).map(|entry| entry.1)
     }
+}
+
+/// A byte, lower-case and upper-case.
+fn cases(byte: u8) -> [u8; 2] {
+    [byte.to_ascii_lowercase(), byte.to_ascii_uppercase()]
 }
 
 impl Grams {
@@ -215,15 +235,16 @@ impl Grams {
         while let Some(found) = self.find(&new[next..]) {
             let at = next + found;
             let gram = gram_of(&new[at..]);
-            let entries = self.long.entries_of(gram).iter();
-            for entry in entries.filter(|entry| entry.gram == gram) {
+            let entries = self.long.entries_of(gram | FOLD).iter();
+            for entry in entries.filter(|entry| entry.gram == gram | FOLD) {
                 if let Some(start) = at.checked_sub(entry.before.into()) {
                     see(entry.text, from + start);
                 }
             }
             if let Some(short) = self.short.as_ref().filter(|it| it.asks(gram) & 1 != 0) {
-                let texts = short.texts_of(gram).iter();
-                texts.for_each(|text| see(*text, from + at));
+                let [first, second, ..] = gram.to_le_bytes();
+                let texts = short.texts_of(first, Some(second));
+                texts.for_each(|text| see(text, from + at));
             }
             next = at + 1;
         }
@@ -231,8 +252,8 @@ impl Grams {
         if let Some(short) = &self.short {
             let last = new.len().saturating_sub(GRAM - 1).max(next);
             for (at, byte) in new.iter().enumerate().skip(last) {
-                let texts = short.texts_of(u32::from(*byte) | FOLD).iter();
-                texts.for_each(|text| see(*text, from + at));
+                let texts = short.texts_of(*byte, new.get(at + 1).copied());
+                texts.for_each(|text| see(text, from + at));
             }
         }
     }
@@ -263,9 +284,9 @@ impl Grams {
     }
 }
 
-/// The first bytes of `window`, of which there are enough, folded.
+/// The first bytes of `window`, of which there are enough.
 fn gram_of(window: &[u8]) -> u32 {
-    u32::from_le_bytes(window.first_chunk().copied().unwrap_or_default()) | FOLD
+    u32::from_le_bytes(window.first_chunk().copied().unwrap_or_default())
 }
 
 /// The upper bits of a product with a large odd number (Knuth's multiplicative hashing), so many that each is
@@ -275,9 +296,9 @@ fn hash(gram: u32, words: usize) -> usize {
     (gram.wrapping_mul(0x9e37_79b1) >> (u32::BITS - bits)) as usize
 }
 
-/// Whether a gram's bit is set; the answer is the lowest bit.
+/// Whether a gram's bit is set, once it is folded; the answer is the lowest bit.
 fn asks<const WORDS: usize>(bitmap: &[u32; WORDS], gram: u32) -> u32 {
-    let hash = hash(gram, WORDS);
+    let hash = hash(gram | FOLD, WORDS);
     bitmap[hash / 32 % WORDS] >> (hash % 32)
 }
 
@@ -286,8 +307,7 @@ fn find(bytes: &[u8], asks: impl Fn(u32) -> u32) -> Option<usize> {
     let mut at = 0;
     for window in bytes.windows(STEP_BYTES).step_by(STEP) {
         let word = u64::from_le_bytes(window.first_chunk().copied().unwrap_or_default());
-        let folded = word | u64::from(FOLD) << 32 | u64::from(FOLD);
-        let grams = [folded, folded >> 8, folded >> 16, folded >> 24].map(|gram| gram as u32);
+        let grams = [word, word >> 8, word >> 16, word >> 24].map(|gram| gram as u32);
         let asked = grams.map(&asks);
         if (asked[0] | asked[1] | asked[2] | asked[3]) & 1 != 0 {
             return asked.iter().position(|it| it & 1 != 0).map(|it| at + it);
