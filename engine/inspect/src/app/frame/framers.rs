@@ -148,8 +148,10 @@ fn sip(bytes: &[u8], found: &mut Found) {
         return;
     };
     let line = end + 1;
-    let head =
-        memchr::memmem::find(&bytes[line..], b"\r\n\r\n").map_or(bytes.len(), |at| line + at + 4);
+    // The empty line belongs to neither.
+    let blank = memchr::memmem::find(&bytes[end..], b"\n\r\n");
+    let head = blank.map_or(bytes.len(), |at| line + at);
+    let body = blank.map_or(bytes.len(), |at| line + at + 2);
     let names = if bytes.starts_with(b"SIP/") {
         ["response.line", "response.headers", "response.body"]
     } else {
@@ -157,7 +159,7 @@ fn sip(bytes: &[u8], found: &mut Found) {
     };
     found.frame(names[0], 0, line as u64);
     found.frame(names[1], line as u64, (head - line) as u64);
-    found.frame(names[2], head as u64, (bytes.len() - head) as u64);
+    found.frame(names[2], body as u64, (bytes.len() - body) as u64);
 }
 
 /// The handshake of a remote framebuffer, a frame a message. Source: RFC 6143, 7.1 to 7.3.
