@@ -49,8 +49,13 @@ def replay(
     home_net: str,
     external_net: str,
     attachments: Sequence[tuple[str, bytes]] = (),
+    payload: bool = False,
+    packet: bool = False,
 ) -> list[str]:
-    """Inspect each (capture path, eve.json path) with fresh state; return an error or "" for each."""
+    """Inspect each (capture path, eve.json path) with fresh state; return an error or "" for each.
+
+    payload, packet: alerts show the bytes that matched, and their packet.
+    """
 
 class Inspector:
     """The live inspector: worker threads that hold no GIL, or `inspect` for a packet source of Python's."""

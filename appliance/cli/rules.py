@@ -68,8 +68,17 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
 @click.option(
     "--external-net", default=EXTERNAL_NET, show_default=True, metavar="NETS", help="$EXTERNAL_NET."
 )
+@click.option("--eve-payload", is_flag=True, help="Show in alerts the bytes that matched.")
+@click.option("--eve-packet", is_flag=True, help="Show in alerts their packet.")
 def replay(
-    rule_files: tuple[Path, ...], pcap: Path, out: Path, ips: bool, home_net: str, external_net: str
+    rule_files: tuple[Path, ...],
+    pcap: Path,
+    out: Path,
+    ips: bool,
+    home_net: str,
+    external_net: str,
+    eve_payload: bool,
+    eve_packet: bool,
 ) -> None:
     """Inspect captures offline and write what was found as EVE JSON.
 
@@ -100,6 +109,8 @@ def replay(
             home_net=home_net,
             external_net=external_net,
             attachments=attachments,
+            payload=eve_payload,
+            packet=eve_packet,
         )
     except ValueError as error:
         raise click.ClickException(str(error)) from None

@@ -4,7 +4,7 @@ use inspect::app::http::{Connection, Settings};
 use inspect::app::{AppProto, Description, Purpose, Transaction as _};
 use inspect::event::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
-    FlowTotals, Kind, Sekisho,
+    FlowTotals, Kind, Payload, Sekisho,
 };
 use inspect::Direction;
 use proptest::prelude::*;
@@ -89,7 +89,10 @@ fn an_alert_reads_as_suricata_s() {
             start_ns: START_NS,
             endpoints: Some(endpoints(6)),
         }),
-        payload: Some(b"GET \0\xff\r\n"),
+        payload: Some(Payload {
+            bytes: b"GET \0\xff\r\n",
+            stream: false,
+        }),
         sekisho: Some(Sekisho {
             guest: "web",
             vnic: "web0",
@@ -114,7 +117,7 @@ fn an_alert_reads_as_suricata_s() {
             r#""protocol":"HTTP/1.1","length":0},"app_proto":"http","direction":"to_server","#,
             r#""flow":{"pkts_toserver":3,"pkts_toclient":1,"bytes_toserver":263,"bytes_toclient":62,"#,
             r#""start":"2016-05-27T06:56:11.304062+0000","src_ip":"10.16.1.11","src_port":46652,"dest_ip":"82.165.177.154","dest_port":80},"#,
-            r#""payload":"R0VUIAD/DQo=","payload_printable":"GET ..\r\n","#,
+            r#""payload":"R0VUIAD/DQo=","payload_printable":"GET ..\r\n","stream":0,"#,
             r#""sekisho":{"guest":"web","vnic":"web0","mode":"detect","policy_version":7,"would":"drop","verdict":"accept","latency_us":12}}"#,
         )
     );
@@ -176,6 +179,7 @@ fn http_flow_anomaly_and_stats_read_as_suricata_s() {
                         end_ns: START_NS + 2_500_000_000,
                         state: "closed",
                         reason: "shutdown",
+                        tcp: None,
                         alerted: true,
                         action: "",
                     }),
@@ -276,7 +280,7 @@ proptest! {
         let connection = connection(&whole, &[b"HTTP/1.1 ".as_slice(), &response, b"\r\n\r\n"].concat());
         let metadata = [(text.clone(), text.clone()), (text.clone(), String::new())];
         let by = Alert { msg: &text, classtype: &text, ..alert(&metadata) };
-        let end = FlowEnd { totals: totals(), start_ns: numbers[0], end_ns: numbers[1], state: &text, reason: &text, alerted: true, action: &text };
+        let end = FlowEnd { totals: totals(), start_ns: numbers[0], end_ns: numbers[1], state: &text, reason: &text, alerted: true, tcp: None, action: &text };
         let counters = [(text.as_str(), numbers[2]), ("a.b", 1), ("a", 2), ("..", 3)];
         let kinds = [
             Kind::Alert(by),
@@ -292,7 +296,7 @@ proptest! {
                 pkt_src: &text,
                 endpoints: Some(endpoints(numbers[3] as u8)),
                 app: described(&connection),
-                payload: Some(&payload),
+                payload: Some(Payload { bytes: &payload, stream: true }),
                 packet: Some(&payload),
                 sekisho: Some(Sekisho { guest: &text, would: Some(&text), ..Sekisho::default() }),
                 ..Event::new(numbers[3], kind)

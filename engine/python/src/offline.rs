@@ -30,7 +30,8 @@ impl EventSink for Eve {
 
 /// Inspects each (capture path, eve.json path) with fresh state; returns an error or "" for each.
 #[pyfunction]
-#[pyo3(signature = (rules, captures, *, ips, home_net, external_net, attachments = Vec::new()))]
+#[pyo3(signature = (rules, captures, *, ips, home_net, external_net, attachments = Vec::new(), payload = false, packet = false))]
+#[allow(clippy::too_many_arguments)]
 pub fn replay(
     py: Python<'_>,
     rules: Vec<(String, PyBackedBytes)>,
@@ -39,6 +40,8 @@ pub fn replay(
     home_net: &str,
     external_net: &str,
     attachments: Vec<(String, PyBackedBytes)>,
+    payload: bool,
+    packet: bool,
 ) -> PyResult<Vec<String>> {
     let mut variables = Variables::default();
     for (name, value) in [("HOME_NET", home_net), ("EXTERNAL_NET", external_net)] {
@@ -51,11 +54,13 @@ pub fn replay(
     Ok(py.allow_threads(|| {
         let (signatures, _refused) = rule::load_with(&files, &variables, &attachments);
         let policy = Arc::new(Policy::offline(signatures, &variables));
-        let settings = if ips {
+        let mut settings = if ips {
             Settings::offline_ips()
         } else {
             Settings::offline()
         };
+        settings.records.payload = payload;
+        settings.records.packet = packet;
         let each = captures.iter().map(|(capture, eve)| {
             guarded(Path::new(capture), Path::new(eve), &policy, &settings)
                 .err()

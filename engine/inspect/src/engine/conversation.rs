@@ -9,6 +9,7 @@ use crate::detect::{FlowState, Home, MAX_SIDES};
 use crate::flow::Endpoint;
 use crate::policy::Policy;
 use crate::stream::{self, StreamConfig, TcpSession};
+use crate::wire::Packet;
 use crate::Direction;
 
 use super::expected::Announced;
@@ -39,6 +40,10 @@ pub struct Conversation {
     pub udp: Option<Box<UdpLayer>>,
     /// The port and MAC address at which each direction's sender was last seen.
     pub senders: [Sender; 2],
+    /// Bytes of link headers, by direction.
+    pub link_bytes: [u64; 2],
+    /// TCP flags that were seen, by direction.
+    pub tcp_flags: [u8; 2],
     /// Every further packet is dropped.
     pub dropped: bool,
     /// A drop was reported.
@@ -348,6 +353,8 @@ impl Conversation {
             tcp,
             udp: udp.then(|| Box::new(UdpLayer::new())),
             senders: Default::default(),
+            link_bytes: [0; 2],
+            tcp_flags: [0; 2],
             dropped: false,
             drop_reported: false,
             alerted: false,
@@ -361,10 +368,15 @@ impl Conversation {
         &mut self,
         policy: &Policy,
         arrival: &Arrival,
+        packet: &Packet<'_>,
         direction: Direction,
         created: bool,
     ) {
         self.last_wall_ns = arrival.wall_ns;
+        let side = direction as usize;
+        let link = u64::from(arrival.frame_bytes).saturating_sub(packet.ip_bytes().len() as u64);
+        self.link_bytes[side] += link;
+        self.tcp_flags[side] |= packet.tcp().map_or(0, |tcp| tcp.flags());
         let sender = &mut self.senders[direction as usize];
         sender.port = arrival.in_port;
         sender.mac = arrival.source_mac.or(sender.mac);
@@ -380,6 +392,8 @@ impl Conversation {
     /// Follows [`crate::flow::Flow::reverse`], when nothing was inspected yet.
     pub fn reverse(&mut self, policy: &Policy) {
         self.senders.reverse();
+        self.link_bytes.reverse();
+        self.tcp_flags.reverse();
         self.arm(policy, true);
     }
 

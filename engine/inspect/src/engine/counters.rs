@@ -55,6 +55,10 @@ pub struct GuestCounters {
 pub struct Counters {
     /// Packets seen.
     pub packets: u64,
+    /// Their bytes, link headers included where these are known.
+    pub bytes: u64,
+    /// Flows that ended.
+    pub flows: u64,
     /// Packets that could not be decoded.
     pub malformed: u64,
     /// Packets dropped because of the stream's rules (differing retransmissions and the like).
@@ -115,6 +119,24 @@ impl Counters {
                 .iter()
                 .map(|(name, counters)| (name.as_str(), *counters)),
         )
+    }
+
+    /// What was counted, under Suricata's names where it has some.
+    pub fn named(&self) -> Vec<(&'static str, u64)> {
+        let alerts = self.live.iter().map(|guest| guest.alerts).sum();
+        vec![
+            ("decoder.pkts", self.packets),
+            ("decoder.bytes", self.bytes),
+            ("decoder.invalid", self.malformed),
+            ("flow.total", self.flows),
+            (
+                "ips.blocked",
+                self.live.iter().map(|guest| guest.blocked).sum(),
+            ),
+            ("stream.drops", self.stream_drops),
+            ("detect.alert", alerts),
+            ("failure_policy", self.failures.values().sum()),
+        ]
     }
 
     /// Counts one use of the failure policy.

@@ -73,8 +73,13 @@ impl Desk {
             let Some(flow) = flows.get_mut(lookup.id) else {
                 return Outcome::default();
             };
-            flow.data
-                .observe(&self.policy, arrival, lookup.direction, lookup.created);
+            flow.data.observe(
+                &self.policy,
+                arrival,
+                packet,
+                lookup.direction,
+                lookup.created,
+            );
             if lookup.created && flow.data.udp.is_some() && begins_with_answer(packet) {
                 flow.reverse();
                 flow.data.reverse(&self.policy);
@@ -142,6 +147,7 @@ impl Desk {
             arrival,
             view: &view,
             ip_len: packet.ip_bytes().len() as u32,
+            packet: Some(packet),
             summary: summary_of(flow),
         };
         let enforced = self.enforces(&flow.data);
@@ -176,7 +182,7 @@ impl Desk {
             ..scene
         };
         let judgement = self.rounds(flow, &scene, sink);
-        Step::Done(self.conclude(&scene, &mut flow.data, packet, stand, judgement, sink))
+        Step::Done(self.conclude(&scene, &mut flow.data, packet, stand, judgement))
     }
 
     /// A packet of a flow that a signature ended: held back, or offline not looked at any more.
@@ -483,7 +489,6 @@ impl Desk {
         packet: &Packet<'_>,
         stand: Option<Stand>,
         judgement: Judgement,
-        _sink: &mut dyn EventSink,
     ) -> Outcome {
         conversation.dropped |= judgement.block_flow;
         if !judgement.block || !self.settings.inline {
@@ -535,6 +540,7 @@ impl Desk {
                         arrival,
                         view: &view,
                         ip_len: 0,
+                        packet: None,
                         summary: summary_of(flow),
                     };
                     self.round(flow, &scene, sink);
@@ -546,6 +552,7 @@ impl Desk {
             arrival,
             view: &view,
             ip_len: 0,
+            packet: None,
             summary: summary_of(flow),
         };
         self.finish_transactions(flow, &scene, sink);

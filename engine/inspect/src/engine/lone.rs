@@ -24,7 +24,7 @@ impl Desk {
         sink: &mut dyn EventSink,
     ) -> Outcome {
         let mut conversation = Conversation::new(NO_FLOW, arrival, None, false);
-        conversation.observe(&self.policy, arrival, Direction::ToServer, true);
+        conversation.observe(&self.policy, arrival, packet, Direction::ToServer, true);
         let nothing = packet.addresses().is_none() && packet.events.is_empty();
         if conversation.sides.is_empty() || nothing {
             return Outcome::default();
@@ -39,6 +39,7 @@ impl Desk {
             arrival,
             view: &view,
             ip_len: packet.ip_bytes().len() as u32,
+            packet: Some(packet),
             summary: FlowSummary::default(),
         };
         let policy = self.policy.clone();

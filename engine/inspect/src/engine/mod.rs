@@ -18,6 +18,7 @@ mod reset;
 mod tally;
 mod views;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::app::{self, HashKinds};
@@ -166,7 +167,8 @@ struct Desk {
     shared: Arc<SharedState>,
     scratch: Scratch,
     agreements: expected::Agreements,
-    line: Vec<u8>,
+    /// The record that is being written; its memory is used again.
+    line: RefCell<Vec<u8>>,
     counters: Counters,
 }
 
@@ -191,7 +193,7 @@ impl Engine {
                 shared,
                 scratch: Scratch::default(),
                 agreements: expected::Agreements::default(),
-                line: Vec::new(),
+                line: RefCell::default(),
                 counters,
             },
         }
@@ -234,6 +236,7 @@ impl Engine {
         sink: &mut dyn EventSink,
     ) -> Outcome {
         self.desk.counters.packets += 1;
+        self.desk.counters.bytes += u64::from(arrival.frame_bytes);
         let outcome = self.layer(arrival, packet, sink, 0);
         self.collect_ended(arrival, sink);
         outcome
@@ -249,6 +252,7 @@ impl Engine {
     pub fn finish(&mut self, arrival: &Arrival, sink: &mut dyn EventSink) {
         self.flows.end_all();
         self.collect_ended(arrival, sink);
+        self.desk.report_stats(arrival, sink);
     }
 
     /// One packet, itself or out of a tunnel or put together; then what it carries.
@@ -285,6 +289,7 @@ impl Engine {
             Some(inner) if tunnels < MAX_TUNNELS => {
                 let arrival = Arrival {
                     number: None,
+                    frame_bytes: 0,
                     defragmented: false,
                     ..*arrival
                 };
@@ -329,6 +334,7 @@ impl Engine {
             (whole.vlans, whole.ethernet) = (packet.vlans, packet.ethernet);
             let arrival = &Arrival {
                 defragmented: true,
+                frame_bytes: 0,
                 ..*arrival
             };
             outcome.merge(match tunnels < MAX_TUNNELS {

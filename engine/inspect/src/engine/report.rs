@@ -3,10 +3,11 @@ use crate::app::{self, AppProto, AppSet, Purpose, Transaction};
 use crate::detect::{Hit, PacketView};
 use crate::event::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FileInfo, FlowEnd,
-    FlowSummary, FlowTotals, Kind, Sekisho,
+    FlowSummary, FlowTotals, Kind, Payload, Sekisho, TcpEnd,
 };
 use crate::flow::{EndReason, Flow, FlowPhase};
 use crate::rule::Signature;
+use crate::stream::TcpState;
 use crate::wire::Packet;
 use crate::Direction;
 
@@ -48,6 +49,12 @@ pub struct Records {
     pub flow: bool,
     /// `anomaly`.
     pub anomaly: bool,
+    /// `stats`, once, at the end.
+    pub stats: bool,
+    /// Alerts show the bytes that matched: of a stream what was seen last of it.
+    pub payload: bool,
+    /// Alerts show their packet.
+    pub packet: bool,
 }
 
 impl Records {
@@ -58,6 +65,9 @@ impl Records {
         files: true,
         flow: true,
         anomaly: true,
+        stats: true,
+        payload: false,
+        packet: false,
     };
     /// The live path: what a peer could provoke without end is counted instead of written.
     pub const LIVE: Self = Self {
@@ -66,6 +76,9 @@ impl Records {
         files: false,
         flow: false,
         anomaly: false,
+        stats: false,
+        payload: false,
+        packet: false,
     };
 }
 
@@ -75,6 +88,8 @@ pub(super) struct Scene<'a> {
     pub arrival: &'a Arrival,
     pub view: &'a PacketView<'a>,
     pub ip_len: u32,
+    /// The packet that arrived, though the view may be of the other direction.
+    pub packet: Option<&'a Packet<'a>>,
     pub summary: FlowSummary,
 }
 
@@ -84,8 +99,8 @@ pub(super) fn summary_of(flow: &Flow<Conversation>) -> FlowSummary {
         totals: FlowTotals {
             pkts_toserver: flow.packets[0],
             pkts_toclient: flow.packets[1],
-            bytes_toserver: flow.bytes[0],
-            bytes_toclient: flow.bytes[1],
+            bytes_toserver: flow.bytes[0] + flow.data.link_bytes[0],
+            bytes_toclient: flow.bytes[1] + flow.data.link_bytes[1],
         },
         start_ns: flow.data.start_wall_ns,
         endpoints: Some(Endpoints {
@@ -123,6 +138,34 @@ fn alert_of(signature: &Signature, action: Action) -> Alert<'_> {
         priority: signature.priority,
         metadata: &signature.metadata,
     }
+}
+
+/// The bytes that an alert shows: the stream's last ones, or the packet's.
+fn payload_of<'a>(scene: &Scene<'a>, conversation: &'a Conversation) -> Option<Payload<'a>> {
+    let tcp = conversation.tcp.as_ref().filter(|_| scene.view.in_stream);
+    let tail = tcp.map_or(&[][..], |tcp| &tcp.tails[scene.view.direction as usize]);
+    let (bytes, stream) = if tail.is_empty() {
+        (scene.view.payload, false)
+    } else {
+        (tail, true)
+    };
+    (!bytes.is_empty()).then_some(Payload { bytes, stream })
+}
+
+/// What a connection's segments said of it; `None` for other flows.
+fn tcp_of(conversation: &Conversation) -> Option<TcpEnd> {
+    let tcp = conversation.tcp.as_ref()?;
+    Some(TcpEnd {
+        flags: conversation.tcp_flags,
+        state: match tcp.session.state() {
+            TcpState::None => "none",
+            TcpState::New if conversation.tcp_flags[1] != 0 => "syn_recv",
+            TcpState::New => "syn_sent",
+            TcpState::Established => "established",
+            TcpState::Closing => "close_wait",
+            TcpState::Closed => "closed",
+        },
+    })
 }
 
 fn transaction_of(conversation: &Conversation, id: Option<u64>) -> Option<&dyn Transaction> {
@@ -192,8 +235,6 @@ impl Desk {
             Action::Allowed
         };
         let transaction = transaction_of(conversation, hit.tx_id);
-        let mut line = std::mem::take(&mut self.line);
-        line.clear();
         let signature = &self.policy.matcher.signatures()[hit.signature as usize];
         let mut event = self.event(
             scene,
@@ -206,11 +247,13 @@ impl Desk {
             transaction.and_then(|transaction| transaction.describe_also(Purpose::Alert));
         event.files = transaction.map_or(&[], |it| it.files(scene.view.direction));
         event.sekisho = self.sekisho(conversation, parties, hit, effect, blocks);
-        write_line(&event, &mut line);
-        drop(event);
-        let severity = signature.priority.clamp(1, 4);
-        sink.event(severity, &line);
-        self.line = line;
+        if self.settings.records.payload {
+            event.payload = payload_of(scene, conversation);
+        }
+        if self.settings.records.packet {
+            event.packet = scene.packet.map(Packet::ip_bytes);
+        }
+        self.write(&event, signature.priority.clamp(1, 4), sink);
     }
 
     fn sekisho<'a>(
@@ -263,16 +306,11 @@ impl Desk {
         }
     }
 
-    fn write(
-        &mut self,
-        event: &Event<'_>,
-        severity: u8,
-        line: &mut Vec<u8>,
-        sink: &mut dyn super::EventSink,
-    ) {
+    fn write(&self, event: &Event<'_>, severity: u8, sink: &mut dyn super::EventSink) {
+        let mut line = self.line.borrow_mut();
         line.clear();
-        write_line(event, line);
-        sink.event(severity, line);
+        write_line(event, &mut line);
+        sink.event(severity, &line);
     }
 
     /// Writes the `drop` record of a flow, once.
@@ -299,18 +337,12 @@ impl Desk {
             reason,
             alert,
         });
-        let mut line = std::mem::take(&mut self.line);
-        {
-            let mut event = self.event(scene, conversation, kind);
-            if let (Some(hit), Some((_, parties))) = (hit, by) {
-                let effect = parties.effect(&policy, &hit);
-                event.sekisho = self.sekisho(conversation, parties, &hit, effect, true);
-            }
-            line.clear();
-            write_line(&event, &mut line);
+        let mut event = self.event(scene, conversation, kind);
+        if let (Some(hit), Some((_, parties))) = (hit, by) {
+            let effect = parties.effect(&policy, &hit);
+            event.sekisho = self.sekisho(conversation, parties, &hit, effect, true);
         }
-        sink.event(SEVERITY_DROP, &line);
-        self.line = line;
+        self.write(&event, SEVERITY_DROP, sink);
     }
 
     /// Writes a packet that a tag wants logged.
@@ -323,17 +355,12 @@ impl Desk {
         let Some(wire) = scene.view.wire else {
             return;
         };
-        let mut line = std::mem::take(&mut self.line);
-        line.clear();
         let linktype = crate::wire::linktype::RAW;
         let event = Event {
             packet: Some(wire.ip_bytes()),
             ..self.event(scene, conversation, Kind::Packet { linktype })
         };
-        write_line(&event, &mut line);
-        drop(event);
-        sink.event(SEVERITY_RECORD, &line);
-        self.line = line;
+        self.write(&event, SEVERITY_RECORD, sink);
     }
 
     /// Writes a stream or application anomaly of a flow.
@@ -353,16 +380,13 @@ impl Desk {
         } else {
             ""
         };
-        let mut line = std::mem::take(&mut self.line);
-        line.clear();
         let anomaly = Kind::Anomaly(Anomaly {
             kind,
             event: name,
             layer,
         });
-        write_line(&self.event(scene, conversation, anomaly), &mut line);
-        sink.event(SEVERITY_ANOMALY, &line);
-        self.line = line;
+        let event = self.event(scene, conversation, anomaly);
+        self.write(&event, SEVERITY_ANOMALY, sink);
     }
 
     /// Writes what is odd about a packet's headers.
@@ -408,14 +432,12 @@ impl Desk {
             dst_port: ports.1,
             protocol: packet.protocol().unwrap_or(0),
         });
-        let mut line = std::mem::take(&mut self.line);
         let event = Event {
             pcap_cnt: arrival.number,
             endpoints,
             ..Event::new(arrival.wall_ns, kind)
         };
-        self.write(&event, SEVERITY_ANOMALY, &mut line, sink);
-        self.line = line;
+        self.write(&event, SEVERITY_ANOMALY, sink);
     }
 
     /// Writes a transaction's own record.
@@ -430,9 +452,7 @@ impl Desk {
         if told || !self.settings.records.app.contains(transaction.app()) {
             return;
         }
-        let mut line = std::mem::take(&mut self.line);
         for description in (0..).map_while(|index| transaction.record(index)) {
-            line.clear();
             let mut event = self.event(scene, conversation, Kind::App(description.0));
             event.endpoints = match transaction.sent() {
                 Some(Direction::ToClient) => scene.summary.endpoints.map(Endpoints::reversed),
@@ -444,11 +464,8 @@ impl Desk {
             event.tx_id = numbered.then_some(transaction.head().id);
             event.app = Some(description);
             event.app_also = transaction.describe_also(Purpose::Record);
-            write_line(&event, &mut line);
-            drop(event);
-            sink.event(SEVERITY_RECORD, &line);
+            self.write(&event, SEVERITY_RECORD, sink);
         }
-        self.line = line;
     }
 
     /// Writes a record for each file of a transaction.
@@ -462,7 +479,6 @@ impl Desk {
         if !self.settings.records.files {
             return;
         }
-        let mut line = std::mem::take(&mut self.line);
         for direction in [Direction::ToServer, Direction::ToClient] {
             for file in transaction.files(direction) {
                 let tx_id = transaction.head().id;
@@ -476,13 +492,9 @@ impl Desk {
                     event.app = transaction.describe(Purpose::Alert);
                     event.app_also = transaction.describe_also(Purpose::Alert);
                 }
-                line.clear();
-                write_line(&event, &mut line);
-                drop(event);
-                sink.event(SEVERITY_RECORD, &line);
+                self.write(&event, SEVERITY_RECORD, sink);
             }
         }
-        self.line = line;
     }
 
     /// Writes the `flow` record.
@@ -493,6 +505,7 @@ impl Desk {
         reason: EndReason,
         sink: &mut dyn super::EventSink,
     ) {
+        self.counters.flows += 1;
         if !self.settings.records.flow {
             return;
         }
@@ -512,9 +525,9 @@ impl Desk {
                 EndReason::Ended => "shutdown",
             },
             alerted: flow.data.alerted,
+            tcp: tcp_of(&flow.data),
             action: if flow.data.dropped { "drop" } else { "" },
         });
-        let mut line = std::mem::take(&mut self.line);
         let event = Event {
             flow_id: Some(flow.data.id),
             parent_id: flow.data.parent,
@@ -523,7 +536,16 @@ impl Desk {
             direction: None::<Direction>,
             ..Event::new(arrival.wall_ns.max(flow.data.last_wall_ns), kind)
         };
-        self.write(&event, SEVERITY_RECORD, &mut line, sink);
-        self.line = line;
+        self.write(&event, SEVERITY_RECORD, sink);
+    }
+
+    /// Writes what was counted.
+    pub(super) fn report_stats(&self, arrival: &Arrival, sink: &mut dyn super::EventSink) {
+        if !self.settings.records.stats {
+            return;
+        }
+        let counters = self.counters.named();
+        let event = Event::new(arrival.wall_ns, Kind::Stats(&counters));
+        self.write(&event, SEVERITY_RECORD, sink);
     }
 }

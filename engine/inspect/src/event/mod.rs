@@ -12,7 +12,7 @@ pub use classification::{category, default_priority};
 pub use file::FileInfo;
 pub use record::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
-    FlowTotals, Http, Kind, Sekisho,
+    FlowTotals, Http, Kind, Payload, Sekisho, TcpEnd,
 };
 pub(crate) use text::{AsText, Text};
 pub use time::append_timestamp;

@@ -124,6 +124,24 @@ pub struct FlowSummary {
     pub endpoints: Option<Endpoints>,
 }
 
+/// Bytes that an alert shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload<'a> {
+    /// They.
+    pub bytes: &'a [u8],
+    /// They are a stream's rather than a packet's.
+    pub stream: bool,
+}
+
+/// The `tcp` object of flow records.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpEnd {
+    /// Flags that were seen, by direction.
+    pub flags: [u8; 2],
+    /// `syn_sent`, `established`, …
+    pub state: &'static str,
+}
+
 /// `event_type: flow`: a flow has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowEnd<'a> {
@@ -139,6 +157,8 @@ pub struct FlowEnd<'a> {
     pub reason: &'a str,
     /// Whether a signature alerted on it.
     pub alerted: bool,
+    /// What its segments said, where it is a TCP connection.
+    pub tcp: Option<TcpEnd>,
     /// What was done with it at its end: `accept`, `drop`, `pass`; empty: left out.
     pub action: &'a str,
 }
@@ -238,7 +258,7 @@ pub struct Event<'a> {
     /// The flow so far (alerts, drops).
     pub flow: Option<FlowSummary>,
     /// Bytes that matched, to be shown as `payload` (base64) and `payload_printable`.
-    pub payload: Option<&'a [u8]>,
+    pub payload: Option<Payload<'a>>,
     /// The packet, to be shown as `packet` (base64).
     pub packet: Option<&'a [u8]>,
     /// Ours.

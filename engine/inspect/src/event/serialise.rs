@@ -15,12 +15,14 @@ use super::classification::category;
 use super::file::FileInfo;
 use super::record::{
     Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary, FlowTotals,
-    Http, Kind,
+    Http, Kind, TcpEnd,
 };
 use super::text::{Printable, Text, UpperCase};
 use super::time::Timestamp;
+use crate::wire::flags;
 use crate::Direction;
 
+const SECOND_NS: u64 = 1_000_000_000;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const TCP: u8 = 6;
@@ -80,6 +82,7 @@ impl Event<'_> {
             Kind::Flow(flow) => {
                 entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
                 map.serialize_entry("flow", flow)?;
+                entry(map, "tcp", flow.tcp.as_ref())?;
             }
             Kind::Anomaly(anomaly) => {
                 map.serialize_entry(
@@ -127,10 +130,16 @@ impl Event<'_> {
         entry(map, "direction", self.direction.map(direction_name))?;
         entry(map, "flow", self.flow.as_ref())?;
         if let Some(payload) = self.payload {
-            map.serialize_entry("payload", &Base64(payload))?;
-            map.serialize_entry("payload_printable", &Printable(payload))?;
+            map.serialize_entry("payload", &Base64(payload.bytes))?;
+            map.serialize_entry("payload_printable", &Printable(payload.bytes))?;
+            map.serialize_entry("stream", &u8::from(payload.stream))?;
         }
-        entry(map, "packet", self.packet.map(Base64))
+        if let Some(packet) = self.packet {
+            map.serialize_entry("packet", &Base64(packet))?;
+            let linktype = &crate::wire::linktype::RAW;
+            map.serialize_entry("packet_info", &LinkType { linktype })?;
+        }
+        Ok(())
     }
 }
 
@@ -288,12 +297,43 @@ impl Serialize for FlowEnd<'_> {
         map.serialize_entry("end", &Timestamp(self.end_ns))?;
         map.serialize_entry(
             "age",
-            &(self.end_ns.saturating_sub(self.start_ns) / 1_000_000_000),
+            &(self.end_ns / SECOND_NS).saturating_sub(self.start_ns / SECOND_NS),
         )?;
         text(&mut map, "state", self.state)?;
         text(&mut map, "reason", self.reason)?;
         map.serialize_entry("alerted", &self.alerted)?;
         text(&mut map, "action", self.action)?;
+        map.end()
+    }
+}
+
+/// TCP's flags and what EVE calls them.
+const FLAGS: [(&str, u8); 8] = [
+    ("syn", flags::SYN),
+    ("fin", flags::FIN),
+    ("rst", flags::RST),
+    ("psh", flags::PSH),
+    ("ack", flags::ACK),
+    ("urg", flags::URG),
+    ("ecn", flags::ECE),
+    ("cwr", flags::CWR),
+];
+
+impl Serialize for TcpEnd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let [ts, tc] = self.flags;
+        for (key, flags) in [
+            ("tcp_flags", ts | tc),
+            ("tcp_flags_ts", ts),
+            ("tcp_flags_tc", tc),
+        ] {
+            map.serialize_entry(key, &format_args!("{flags:02x}"))?;
+        }
+        for (key, _) in FLAGS.iter().filter(|(_, flag)| (ts | tc) & flag != 0) {
+            map.serialize_entry(key, &true)?;
+        }
+        map.serialize_entry("state", self.state)?;
         map.end()
     }
 }
