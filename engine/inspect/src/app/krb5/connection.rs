@@ -1,6 +1,6 @@
 //! Messages as they come.
 
-use super::message::Transaction;
+use super::message::{NoMessage, Transaction};
 use super::names::is_weak;
 use super::{MALFORMED_DATA, WEAK_ENCRYPTION};
 use crate::app::der::Elements;
@@ -63,7 +63,7 @@ impl Connection {
                 self.store.open(tx);
             }
             Ok(None) => {}
-            Err(()) => {
+            Err(NoMessage) => {
                 self.broken = true;
                 if let Some(last) = self.store.change_last() {
                     last.head.raise(MALFORMED_DATA);
@@ -118,7 +118,7 @@ pub(crate) fn is_datagram(bytes: &[u8]) -> bool {
 /// Likewise over TCP; `None` while the bytes are too few.
 pub(crate) fn is_stream(bytes: &[u8]) -> Option<bool> {
     match length(bytes) {
-        Some(len) if len > FIRST_MESSAGE_LIMIT || len < 10 => Some(false),
+        Some(len) if !(10..=FIRST_MESSAGE_LIMIT).contains(&len) => Some(false),
         Some(_) => is_beginning(&bytes[LENGTH_BYTES..]),
         // Lengths below 64 KiB begin with two zeros.
         None if bytes.iter().take(2).all(|byte| *byte == 0) => None,
@@ -138,10 +138,7 @@ fn is_beginning(bytes: &[u8]) -> Option<bool> {
     }
     at += 1;
     at += length_bytes(*bytes.get(at)?)?;
-    let field = bytes.get(at..at + 5);
-    let Some(field) = field else {
-        return None;
-    };
+    let field = bytes.get(at..at + 5)?;
     Some(matches!(field, [0xa0 | 0xa1, 3, 2, 1, 5]))
 }
 

@@ -47,10 +47,14 @@ pub struct Transaction {
     pub error: Option<i32>,
 }
 
+/// The bytes begin no element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMessage;
+
 impl Transaction {
     /// Reads a message. `Err`: it is none; `Ok(None)`: one that holds no names. `asked`: type of the last request.
-    pub fn read(bytes: &[u8], asked: u32) -> Result<Option<Self>, ()> {
-        let whole = Elements::of(bytes).next().ok_or(())?;
+    pub fn read(bytes: &[u8], asked: u32) -> Result<Option<Self>, NoMessage> {
+        let whole = Elements::of(bytes).next().ok_or(NoMessage)?;
         if whole.tag & 0xe0 != 0x60 {
             return Ok(None);
         }
