@@ -31,7 +31,7 @@ class PolicyError(ValueError):
     """An engine policy that cannot be loaded; the live one stays."""
 
 def rule_attachments(files: Sequence[tuple[str, bytes]]) -> list[str]:
-    """Return the paths of the files that rules in the (path, text) files name (lists of hashes, data sets)."""
+    """Return the paths of the files that rules in the (path, text) files name: lists, data sets."""
 
 def check_rules(
     files: Sequence[tuple[str, bytes]], attachments: Sequence[tuple[str, bytes]] = ()
