@@ -48,6 +48,11 @@ impl<'a> Cursor<'a> {
             .map(|[high, mid, low]| u32::from_be_bytes([0, high, mid, low]))
     }
 
+    /// The next four bytes, most significant first.
+    pub fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
     /// Two bytes, least significant first.
     pub fn le16(&mut self) -> Option<u16> {
         self.array().map(u16::from_le_bytes)
@@ -61,16 +66,6 @@ impl<'a> Cursor<'a> {
     /// Eight bytes, least significant first.
     pub fn le64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
-    }
-
-    /// Two bytes, most significant first.
-    pub fn be16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    /// Four bytes, most significant first.
-    pub fn be32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_be_bytes)
     }
 
     /// Bytes behind a length of one byte.

@@ -32,6 +32,7 @@ mod parameter;
 mod parser;
 mod proto;
 mod sides;
+mod single;
 mod transaction;
 
 pub use detect::{Detection, Detector};

@@ -56,6 +56,12 @@ impl Head {
         }
     }
 
+    /// Says that one side was read at least so far.
+    pub fn reach(&mut self, direction: Direction, stage: Stage) {
+        let at = &mut self.stages[direction as usize];
+        *at = (*at).max(stage);
+    }
+
     /// Says that nothing more will come on either side.
     pub fn complete(&mut self) {
         self.stages = [Stage::Complete; 2];

@@ -103,7 +103,6 @@ impl TxTest {
 
 /// What a transaction keyword compares with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code)]
 pub enum TxOperand {
     /// Nothing.
     None,

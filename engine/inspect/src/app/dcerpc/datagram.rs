@@ -56,9 +56,9 @@ fn read(bytes: &[u8]) -> Option<Unit<'_>> {
     at.skip(1 + 16)?;
     let interface = uuid(at.array()?, little);
     let activity = uuid(at.array()?, little);
-    let mut u32 = || if little { at.le32() } else { at.be32() };
+    let mut u32 = || if little { at.le32() } else { at.u32() };
     let (_, version, sequence) = (u32()?, u32()?, u32()?);
-    let mut u16 = || if little { at.le16() } else { at.be16() };
+    let mut u16 = || if little { at.le16() } else { at.u16() };
     let opnum = u16()?;
     let (_, _, len) = (u16()?, u16()?, u16()?);
     at.skip(4)?;

@@ -142,14 +142,14 @@ impl Numbers<'_> {
     fn u16(&mut self) -> Option<u16> {
         match self.little {
             true => self.at.le16(),
-            false => self.at.be16(),
+            false => self.at.u16(),
         }
     }
 
     fn u32(&mut self) -> Option<u32> {
         match self.little {
             true => self.at.le32(),
-            false => self.at.be32(),
+            false => self.at.u32(),
         }
     }
 }

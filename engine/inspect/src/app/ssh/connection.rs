@@ -3,7 +3,8 @@
 use super::transaction::{Hassh, Transaction};
 use super::{INVALID_BANNER, INVALID_RECORD, LONG_BANNER};
 use crate::app::cursor::Cursor;
-use crate::app::{Parser, Stage, Store, Touched, Transactions};
+use crate::app::single::Single;
+use crate::app::{Parser, Stage, Touched, Transactions};
 use crate::Direction;
 
 /// A banner has at most 255 bytes (RFC 4253, 4.2); of a longer one this much is read.
@@ -42,28 +43,15 @@ struct Half {
     phase: Phase,
     /// What is being put together.
     buffer: Vec<u8>,
-    news: bool,
 }
 
 /// One SSH connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Connection {
-    store: Store<Transaction>,
+    single: Single<Transaction>,
     halves: [Half; 2],
     /// It is no SSH.
     broken: bool,
-}
-
-impl Default for Connection {
-    fn default() -> Self {
-        let mut store = Store::new(1);
-        store.open(Transaction::default());
-        Self {
-            store,
-            halves: Default::default(),
-            broken: false,
-        }
-    }
 }
 
 impl Connection {
@@ -134,7 +122,7 @@ impl Connection {
             self.give_up(INVALID_BANNER);
             return rest;
         };
-        self.change(|tx| {
+        self.single.change(|tx| {
             let peer = tx.peer_mut(direction);
             peer.protocol = protocol.to_vec();
             peer.software = software.to_vec();
@@ -176,12 +164,12 @@ impl Connection {
     /// A key exchange's first message, without its number: cookie, ten lists of names, …
     fn key_exchange(&mut self, direction: Direction, body: &[u8]) {
         let Some(lists) = name_lists(body) else {
-            return self.raise(INVALID_RECORD);
+            return self.single.raise(INVALID_RECORD);
         };
         // Of each pair the first is about what the client sends, the second about what the server sends.
         let own = direction as usize;
         let hassh = Hassh::new([lists[0], lists[2 + own], lists[4 + own], lists[6 + own]]);
-        self.change(|tx| {
+        self.single.change(|tx| {
             let peer = tx.peer_mut(direction);
             peer.hassh.get_or_insert_with(|| Box::new(hassh));
         });
@@ -189,41 +177,20 @@ impl Connection {
     }
 
     fn reach(&mut self, direction: Direction, stage: Stage) {
-        self.change(|tx| {
-            let at = &mut tx.head.stages[direction as usize];
-            *at = (*at).max(stage);
-        });
-    }
-
-    fn raise(&mut self, name: &'static str) {
-        self.change(|tx| tx.head.raise(name));
+        self.single.change(|tx| tx.head.reach(direction, stage));
     }
 
     fn give_up(&mut self, name: &'static str) {
-        self.raise(name);
+        self.single.raise(name);
         self.broken = true;
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut Transaction)) {
-        for half in &mut self.halves {
-            half.news = true;
-        }
-        if let Some(tx) = self.store.change(0) {
-            change(tx);
-        }
-    }
-
     /// The transaction, if it changed since that direction was last inspected.
-    fn touched(&mut self, direction: Direction, stage: Stage) -> Touched {
-        self.store.take_touched();
-        if !std::mem::take(&mut self.halves[direction as usize].news) {
+    fn touched(&mut self, direction: Direction) -> Touched {
+        if !self.single.has_news(direction) {
             return 0..0;
         }
-        if let Some(tx) = self.store.change(0) {
-            let at = &mut tx.head.stages[direction as usize];
-            *at = (*at).max(stage);
-        }
-        self.store.take_touched()
+        self.single.show(direction, Stage::Line)
     }
 }
 
@@ -251,7 +218,7 @@ fn name_lists(body: &[u8]) -> Option<[&[u8]; 10]> {
 impl Parser for Connection {
     fn feed(&mut self, direction: Direction, bytes: &[u8]) -> Touched {
         self.read(direction, bytes);
-        self.touched(direction, Stage::Line)
+        self.touched(direction)
     }
 
     fn gap(&mut self, direction: Direction, len: u64) -> Touched {
@@ -263,20 +230,19 @@ impl Parser for Connection {
             }
             _ => half.phase = Phase::Lost,
         }
-        self.touched(direction, Stage::Line)
+        self.touched(direction)
     }
 
     fn close(&mut self, direction: Direction) -> Touched {
-        self.halves[direction as usize].news = true;
-        self.touched(direction, Stage::Complete)
+        self.single.show(direction, Stage::Complete)
     }
 
     fn transactions(&self) -> &dyn Transactions {
-        &self.store
+        self.single.transactions()
     }
 
     fn transactions_mut(&mut self) -> &mut dyn Transactions {
-        &mut self.store
+        self.single.transactions_mut()
     }
 
     fn skippable(&self, direction: Direction) -> u64 {
@@ -295,6 +261,6 @@ impl Parser for Connection {
 
     fn heap_bytes(&self) -> usize {
         let buffers = self.halves.iter().map(|half| half.buffer.capacity());
-        size_of::<Self>() + buffers.sum::<usize>() + self.store.heap_bytes()
+        size_of::<Self>() + buffers.sum::<usize>() + self.single.heap_bytes()
     }
 }

@@ -8,7 +8,8 @@ use super::records::{Record, Records, Step};
 use super::transaction::{State, Transaction};
 use super::SSL2;
 use crate::app::cursor::Cursor;
-use crate::app::{Parser, Stage, Store, Touched, Transactions};
+use crate::app::single::Single;
+use crate::app::{Parser, Stage, Touched, Transactions};
 use crate::Direction;
 
 /// Bytes of a handshake message that is kept to be read: OpenSSL takes hellos up to 131,396 bytes and
@@ -63,8 +64,6 @@ struct Half {
     greeted_ssl2: bool,
     /// The boundaries of its records are lost.
     lost: bool,
-    /// The transaction has changed since this direction was last inspected.
-    news: bool,
 }
 
 /// A heartbeat that is not answered yet. Source: RFC 6520, 4.
@@ -76,9 +75,9 @@ struct Heartbeat {
 }
 
 /// One connection that speaks SSL or TLS.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Connection {
-    store: Store<Transaction>,
+    single: Single<Transaction>,
     halves: [Half; 2],
     /// A change of ciphers was announced by either side: handshake messages are encrypted from now on.
     changed_cipher: bool,
@@ -93,29 +92,12 @@ pub struct Connection {
     shed: bool,
 }
 
-impl Default for Connection {
-    fn default() -> Self {
-        let mut store = Store::new(1);
-        store.open(Transaction::default());
-        Self {
-            store,
-            halves: Default::default(),
-            changed_cipher: false,
-            early_data: false,
-            named_versions: false,
-            heartbeat: None,
-            broken: false,
-            shed: false,
-        }
-    }
-}
-
 impl Connection {
     fn read(&mut self, direction: Direction, bytes: &[u8]) {
         let mut input = bytes;
-        let last = self.store.get(0).map(|tx| tx.state);
+        let last = self.single.get().map(|tx| tx.state);
         if last != Some(State::Other) && self.halves[direction as usize].records.is_between() {
-            self.change(|tx| tx.state = State::Other);
+            self.single.change(|tx| tx.state = State::Other);
         }
         while !self.broken && !self.halves[direction as usize].lost {
             let Some(step) = self.halves[direction as usize].records.next(&mut input) else {
@@ -141,7 +123,7 @@ impl Connection {
             Record::Ssl2 { len } => {
                 self.set_version(direction, SSL2);
                 if len == 0 {
-                    self.raise(event::INVALID_SSLV2_HEADER);
+                    self.single.raise(event::INVALID_SSLV2_HEADER);
                     self.give_up(event::INVALID_SSL_RECORD);
                 }
             }
@@ -155,7 +137,7 @@ impl Connection {
                     self.set_version(direction, version);
                 }
                 if len > RECORD_LIMIT {
-                    self.raise(event::INVALID_RECORD_LENGTH);
+                    self.single.raise(event::INVALID_RECORD_LENGTH);
                 }
                 self.begin_content(direction, content, len);
             }
@@ -170,11 +152,11 @@ impl Connection {
                 let early = self.early_data && !self.halves[Direction::ToClient as usize].greeted;
                 if !early && !self.halves[direction as usize].encrypted {
                     self.halves[direction as usize].encrypted = true;
-                    self.change(|tx| tx.done = true);
+                    self.single.change(|tx| tx.done = true);
                 }
             }
             content::HANDSHAKE if len < MESSAGE_HEADER_BYTES && len > 0 && !self.is_hidden() => {
-                self.raise(event::INVALID_SSL_RECORD);
+                self.single.raise(event::INVALID_SSL_RECORD);
             }
             content::ALERT | content::HANDSHAKE | content::HEARTBEAT => {}
             _ => self.give_up(event::INVALID_RECORD_TYPE),
@@ -258,21 +240,21 @@ impl Connection {
                 if len <= MESSAGE_LIMIT {
                     return;
                 }
-                self.raise(event::HANDSHAKE_INVALID_LENGTH);
+                self.single.raise(event::HANDSHAKE_INVALID_LENGTH);
                 len
             }
             message::SERVER_KEY_EXCHANGE => {
-                self.change(|tx| tx.state = State::ServerKeyExchange);
+                self.single.change(|tx| tx.state = State::ServerKeyExchange);
                 len
             }
             message::CLIENT_KEY_EXCHANGE => {
-                self.change(|tx| tx.state = State::ClientKeyExchange);
+                self.single.change(|tx| tx.state = State::ClientKeyExchange);
                 len
             }
             message::HELLO_REQUEST | message::NEW_SESSION_TICKET => len,
             kind if message::REQUESTS.contains(&kind) || message::ENDS.contains(&kind) => len,
             _ => {
-                self.raise(event::INVALID_HANDSHAKE_MESSAGE);
+                self.single.raise(event::INVALID_HANDSHAKE_MESSAGE);
                 len.min(in_record)
             }
         };
@@ -287,14 +269,14 @@ impl Connection {
         match kind {
             message::CLIENT_HELLO => self.hello(direction, Kind::Client, body, &mut oddities),
             message::SERVER_HELLO => self.hello(direction, Kind::Server, body, &mut oddities),
-            message::CERTIFICATE => self.change(|tx| {
+            message::CERTIFICATE => self.single.change(|tx| {
                 tx.peer_mut(direction).chain.add(body, &mut oddities);
                 tx.done |= tx.server.chain.first.is_some();
             }),
             _ => {}
         }
         for name in oddities {
-            self.raise(name);
+            self.single.raise(name);
         }
     }
 
@@ -308,14 +290,14 @@ impl Connection {
         self.early_data |= hello.early_data;
         let named_versions = self.named_versions;
         let is_repeated = self
-            .store
-            .get(0)
+            .single
+            .get()
             .and_then(|tx| tx.peer(direction).hello.as_ref())
             .is_some_and(|first| first.sni.is_some());
         if is_repeated && hello.sni.is_some() {
             oddities.push(event::MULTIPLE_SNI_EXTENSIONS);
         }
-        self.change(|tx| {
+        self.single.change(|tx| {
             tx.state = match kind {
                 Kind::Client => State::ClientHello,
                 Kind::Server => State::ServerHello,
@@ -346,16 +328,16 @@ impl Connection {
         let kind = bytes.u8();
         let half = &mut self.halves[direction as usize];
         match kind {
-            Some(0) => self.raise(event::ERROR_MESSAGE_ENCOUNTERED),
+            Some(0) => self.single.raise(event::ERROR_MESSAGE_ENCOUNTERED),
             Some(1) => {
                 half.greeted_ssl2 = true;
                 half.greeted = true;
-                self.change(|tx| tx.state = State::ClientHello);
+                self.single.change(|tx| tx.state = State::ClientHello);
             }
             Some(4) => {
                 half.greeted_ssl2 = true;
                 half.greeted = true;
-                self.change(|tx| {
+                self.single.change(|tx| {
                     tx.state = State::ServerHello;
                     tx.answered = true;
                 });
@@ -402,65 +384,48 @@ impl Connection {
     }
 
     fn version(&self, direction: Direction) -> u16 {
-        self.store.get(0).map_or(0, |tx| tx.peer(direction).version)
+        self.single.get().map_or(0, |tx| tx.peer(direction).version)
     }
 
     fn set_version(&mut self, direction: Direction, version: u16) {
         if self.version(direction) != version {
-            self.change(|tx| tx.peer_mut(direction).version = version);
+            self.single
+                .change(|tx| tx.peer_mut(direction).version = version);
         }
-    }
-
-    fn raise(&mut self, name: &'static str) {
-        self.change(|tx| tx.head.raise(name));
     }
 
     /// Reads no further: neither would a peer.
     fn give_up(&mut self, name: &'static str) {
-        self.raise(name);
+        self.single.raise(name);
         self.broken = true;
-    }
-
-    fn change(&mut self, change: impl FnOnce(&mut Transaction)) {
-        for half in &mut self.halves {
-            half.news = true;
-        }
-        if let Some(tx) = self.store.change(0) {
-            change(tx);
-        }
     }
 
     /// Says how far that side was read, and which transactions the call has changed.
     fn settle(&mut self, direction: Direction, stage: Option<Stage>) -> Touched {
-        let half = &mut self.halves[direction as usize];
-        let news = std::mem::take(&mut half.news);
-        let greeted = half.greeted;
-        self.store.take_touched();
-        if !news && stage.is_none() {
+        if !self.single.has_news(direction) && stage.is_none() {
             self.shed();
             return 0..0;
         }
-        if let Some(tx) = self.store.change(0) {
-            let read = match (tx.done, greeted) {
-                (true, _) => Stage::Body,
-                (false, true) => Stage::Headers,
-                (false, false) => Stage::Line,
-            };
-            let at = &mut tx.head.stages[direction as usize];
-            *at = (*at).max(stage.unwrap_or(read));
-        }
-        self.store.take_touched()
+        let done = self.single.get().is_some_and(|tx| tx.done);
+        let read = match (done, self.halves[direction as usize].greeted) {
+            (true, _) => Stage::Body,
+            (false, true) => Stage::Headers,
+            (false, false) => Stage::Line,
+        };
+        self.single.show(direction, stage.unwrap_or(read))
     }
 
     /// Lets go of the certificates' bytes once both sides were inspected and will not be again.
     fn shed(&mut self) {
-        let over = self.halves.iter().all(|half| half.encrypted && !half.news);
-        if over && !std::mem::replace(&mut self.shed, true) {
-            if let Some(tx) = self.store.change(0) {
+        let encrypted = self.halves.iter().all(|half| half.encrypted);
+        let seen = [Direction::ToServer, Direction::ToClient]
+            .into_iter()
+            .all(|direction| !self.single.has_news(direction));
+        if encrypted && seen && !std::mem::replace(&mut self.shed, true) {
+            self.single.quietly(|tx| {
                 tx.client.chain.shed();
                 tx.server.chain.shed();
-            }
-            self.store.take_touched();
+            });
         }
     }
 }
@@ -503,11 +468,11 @@ impl Parser for Connection {
     }
 
     fn transactions(&self) -> &dyn Transactions {
-        &self.store
+        self.single.transactions()
     }
 
     fn transactions_mut(&mut self) -> &mut dyn Transactions {
-        &mut self.store
+        self.single.transactions_mut()
     }
 
     fn skippable(&self, direction: Direction) -> u64 {
@@ -528,6 +493,6 @@ impl Parser for Connection {
 
     fn heap_bytes(&self) -> usize {
         let messages = self.halves.iter().map(|half| half.message.capacity());
-        size_of::<Self>() + messages.sum::<usize>() + self.store.heap_bytes()
+        size_of::<Self>() + messages.sum::<usize>() + self.single.heap_bytes()
     }
 }

@@ -4,19 +4,13 @@ use super::super::draft::Draft;
 use super::super::lexer::unquote;
 use super::super::signature::AppTest;
 use super::super::Reason;
-use super::{text, Keyword, Meaning};
+use super::{text, value, Keyword};
 use crate::app::http::HttpEvent;
 use crate::app::{dns, ftp, ike, krb5, quic, smb, smtp, ssh, tls, AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["app-layer-protocol"],
-        meaning: Meaning::Value(app_layer_protocol),
-    },
-    Keyword {
-        names: &["app-layer-event"],
-        meaning: Meaning::Value(app_layer_event),
-    },
+    value(&["app-layer-protocol"], app_layer_protocol),
+    value(&["app-layer-event"], app_layer_event),
 ];
 
 fn app_layer_protocol(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {

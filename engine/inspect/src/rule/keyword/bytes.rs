@@ -7,33 +7,15 @@ use super::super::draft::Draft;
 use super::super::lexer::{printable, unquote};
 use super::super::number::number;
 use super::super::Reason;
-use super::{decimal, text, Keyword, Meaning};
+use super::{decimal, flag, optional, text, value, Keyword};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["byte_test"],
-        meaning: Meaning::Value(byte_test),
-    },
-    Keyword {
-        names: &["byte_jump"],
-        meaning: Meaning::Value(byte_jump),
-    },
-    Keyword {
-        names: &["byte_extract"],
-        meaning: Meaning::Value(byte_extract),
-    },
-    Keyword {
-        names: &["byte_math"],
-        meaning: Meaning::Value(byte_math),
-    },
-    Keyword {
-        names: &["base64_decode"],
-        meaning: Meaning::Optional(base64_decode),
-    },
-    Keyword {
-        names: &["base64_data"],
-        meaning: Meaning::Flag(|draft, _| draft.enter_base64()),
-    },
+    value(&["byte_test"], byte_test),
+    value(&["byte_jump"], byte_jump),
+    value(&["byte_extract"], byte_extract),
+    value(&["byte_math"], byte_math),
+    optional(&["base64_decode"], base64_decode),
+    flag(&["base64_data"], |draft, _| draft.enter_base64()),
 ];
 
 /// Most bytes a binary number takes.

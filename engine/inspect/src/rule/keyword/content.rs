@@ -5,69 +5,24 @@ use super::super::draft::Draft;
 use super::super::lexer::unquote;
 use super::super::number::{split_once, Range};
 use super::super::Reason;
-use super::{decimal, http, Keyword, Meaning};
+use super::{decimal, flag, http, optional, value, Keyword};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["content"],
-        meaning: Meaning::Value(content),
-    },
-    Keyword {
-        names: &["uricontent"],
-        meaning: Meaning::Value(uricontent),
-    },
-    Keyword {
-        names: &["nocase"],
-        meaning: Meaning::Flag(nocase),
-    },
-    Keyword {
-        names: &["rawbytes"],
-        meaning: Meaning::Flag(rawbytes),
-    },
-    Keyword {
-        names: &["startswith"],
-        meaning: Meaning::Flag(startswith),
-    },
-    Keyword {
-        names: &["endswith"],
-        meaning: Meaning::Flag(endswith),
-    },
-    Keyword {
-        names: &["offset"],
-        meaning: Meaning::Value(offset),
-    },
-    Keyword {
-        names: &["depth"],
-        meaning: Meaning::Value(depth),
-    },
-    Keyword {
-        names: &["distance"],
-        meaning: Meaning::Value(distance),
-    },
-    Keyword {
-        names: &["within"],
-        meaning: Meaning::Value(within),
-    },
-    Keyword {
-        names: &["fast_pattern"],
-        meaning: Meaning::Optional(fast_pattern),
-    },
-    Keyword {
-        names: &["isdataat"],
-        meaning: Meaning::Value(isdataat),
-    },
-    Keyword {
-        names: &["bsize"],
-        meaning: Meaning::Value(bsize),
-    },
-    Keyword {
-        names: &["urilen"],
-        meaning: Meaning::Value(urilen),
-    },
-    Keyword {
-        names: &["pkt_data"],
-        meaning: Meaning::Flag(|draft, _| draft.enter_payload()),
-    },
+    value(&["content"], content),
+    value(&["uricontent"], uricontent),
+    flag(&["nocase"], nocase),
+    flag(&["rawbytes"], rawbytes),
+    flag(&["startswith"], startswith),
+    flag(&["endswith"], endswith),
+    value(&["offset"], offset),
+    value(&["depth"], depth),
+    value(&["distance"], distance),
+    value(&["within"], within),
+    optional(&["fast_pattern"], fast_pattern),
+    value(&["isdataat"], isdataat),
+    value(&["bsize"], bsize),
+    value(&["urilen"], urilen),
+    flag(&["pkt_data"], |draft, _| draft.enter_payload()),
 ];
 
 /// Furthest offset a rule may name; Suricata's bound.

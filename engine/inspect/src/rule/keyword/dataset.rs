@@ -5,18 +5,10 @@ use super::super::buffer::Test;
 use super::super::dataset::{Command, DatasetTest, Described, Kind, ReputationTest};
 use super::super::draft::Draft;
 use super::super::Reason;
-use super::{decimal, text, Keyword, Meaning};
+use super::{decimal, text, value, Keyword};
 
-pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["dataset"],
-        meaning: Meaning::Value(dataset),
-    },
-    Keyword {
-        names: &["datarep"],
-        meaning: Meaning::Value(datarep),
-    },
-];
+pub(super) const KEYWORDS: &[Keyword] =
+    &[value(&["dataset"], dataset), value(&["datarep"], datarep)];
 
 /// A description and whether its file may be missing (`state`: what an earlier run learned).
 struct Read {

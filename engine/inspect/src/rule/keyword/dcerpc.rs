@@ -4,24 +4,15 @@ use super::super::condition::{TxOperand, TxTest};
 use super::super::draft::Draft;
 use super::super::number::Range;
 use super::super::Reason;
-use super::{text, Keyword, Meaning};
+use super::{sticky, text, value, Keyword};
 use crate::app::dcerpc::record::kind;
 use crate::app::dcerpc::{self, Interface};
 use crate::app::{of, smb, AppProto, AppSet, Transaction};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["dcerpc.iface", "dce_iface"],
-        meaning: Meaning::Value(iface),
-    },
-    Keyword {
-        names: &["dcerpc.opnum", "dce_opnum"],
-        meaning: Meaning::Value(opnum),
-    },
-    Keyword {
-        names: &["dcerpc.stub_data", "dce_stub_data"],
-        meaning: Meaning::Sticky(&STUB_DATA),
-    },
+    value(&["dcerpc.iface", "dce_iface"], iface),
+    value(&["dcerpc.opnum", "dce_opnum"], opnum),
+    sticky(&["dcerpc.stub_data", "dce_stub_data"], &STUB_DATA),
 ];
 
 const CARRIERS: AppSet = AppSet::of(&[AppProto::Dcerpc, AppProto::Smb]);

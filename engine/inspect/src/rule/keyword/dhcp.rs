@@ -3,35 +3,24 @@ use super::super::condition::{TxOperand, TxTest};
 use super::super::draft::Draft;
 use super::super::number::Range;
 use super::super::Reason;
-use super::{Keyword, Meaning};
+use super::{value, Keyword};
 use crate::app::dhcp::{option, Transaction};
 use crate::app::{of, AppProto, AppSet, Transaction as View};
 use crate::Direction;
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["dhcp.leasetime"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            let holds = |view: &dyn View, _, operand: &_| holds(view, operand, option::LEASE_TIME);
-            time(draft, keyword, value, "dhcp.leasetime", holds)
-        }),
-    },
-    Keyword {
-        names: &["dhcp.rebinding_time"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            let holds =
-                |view: &dyn View, _, operand: &_| holds(view, operand, option::REBINDING_TIME);
-            time(draft, keyword, value, "dhcp.rebinding_time", holds)
-        }),
-    },
-    Keyword {
-        names: &["dhcp.renewal_time"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            let holds =
-                |view: &dyn View, _, operand: &_| holds(view, operand, option::RENEWAL_TIME);
-            time(draft, keyword, value, "dhcp.renewal_time", holds)
-        }),
-    },
+    value(&["dhcp.leasetime"], |draft, keyword, value| {
+        let holds = |view: &dyn View, _, operand: &_| holds(view, operand, option::LEASE_TIME);
+        time(draft, keyword, value, "dhcp.leasetime", holds)
+    }),
+    value(&["dhcp.rebinding_time"], |draft, keyword, value| {
+        let holds = |view: &dyn View, _, operand: &_| holds(view, operand, option::REBINDING_TIME);
+        time(draft, keyword, value, "dhcp.rebinding_time", holds)
+    }),
+    value(&["dhcp.renewal_time"], |draft, keyword, value| {
+        let holds = |view: &dyn View, _, operand: &_| holds(view, operand, option::RENEWAL_TIME);
+        time(draft, keyword, value, "dhcp.renewal_time", holds)
+    }),
 ];
 
 fn time(

@@ -4,18 +4,12 @@ use super::super::condition::{TxOperand, TxTest};
 use super::super::draft::Draft;
 use super::super::number::Range;
 use super::super::Reason;
-use super::{Keyword, Meaning};
+use super::{sticky, value, Keyword};
 use crate::app::{dns, of, AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["dns.query", "dns_query"],
-        meaning: Meaning::Sticky(&QUERY),
-    },
-    Keyword {
-        names: &["dns.opcode"],
-        meaning: Meaning::Value(opcode),
-    },
+    sticky(&["dns.query", "dns_query"], &QUERY),
+    value(&["dns.opcode"], opcode),
 ];
 
 const DNS: AppSet = AppSet::of(&[AppProto::Dns]);

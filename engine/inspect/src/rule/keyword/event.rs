@@ -3,22 +3,19 @@ use super::super::condition::{Operand, PacketTest};
 use super::super::draft::Draft;
 use super::super::lexer::unquote;
 use super::super::Reason;
-use super::{text, Keyword, Meaning};
+use super::{text, value, Keyword};
 use crate::wire::PacketEvent;
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["decode-event"],
-        meaning: Meaning::Value(|draft, keyword, value| add(draft, keyword, "decoder.", value)),
-    },
-    Keyword {
-        names: &["stream-event"],
-        meaning: Meaning::Value(|draft, keyword, value| add(draft, keyword, "stream.", value)),
-    },
-    Keyword {
-        names: &["engine-event"],
-        meaning: Meaning::Value(|draft, keyword, value| add(draft, keyword, "", value)),
-    },
+    value(&["decode-event"], |draft, keyword, value| {
+        add(draft, keyword, "decoder.", value)
+    }),
+    value(&["stream-event"], |draft, keyword, value| {
+        add(draft, keyword, "stream.", value)
+    }),
+    value(&["engine-event"], |draft, keyword, value| {
+        add(draft, keyword, "", value)
+    }),
 ];
 
 /// Names that rules still use, and today's.

@@ -9,58 +9,27 @@ use super::super::file::{FileTest, HashKind};
 use super::super::lexer::unquote;
 use super::super::number::Range;
 use super::super::Reason;
-use super::{text, Keyword, Meaning};
+use super::{optional, sticky, text, value, Keyword};
 use crate::app::{magic, AppProto, AppSet, Stage};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["file.data", "file_data"],
-        meaning: Meaning::Sticky(&FILE_DATA),
-    },
-    Keyword {
-        names: &["file.name"],
-        meaning: Meaning::Sticky(&FILE_NAME),
-    },
-    Keyword {
-        names: &["filename"],
-        meaning: Meaning::Value(filename),
-    },
-    Keyword {
-        names: &["fileext"],
-        meaning: Meaning::Value(fileext),
-    },
-    Keyword {
-        names: &["file.magic"],
-        meaning: Meaning::Sticky(&FILE_MAGIC),
-    },
-    Keyword {
-        names: &["filemagic"],
-        meaning: Meaning::Value(filemagic),
-    },
-    Keyword {
-        names: &["filesize"],
-        meaning: Meaning::Value(filesize),
-    },
-    Keyword {
-        names: &["filemd5"],
-        meaning: Meaning::Value(|draft, keyword, value| hash(draft, keyword, value, HashKind::Md5)),
-    },
-    Keyword {
-        names: &["filesha1"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            hash(draft, keyword, value, HashKind::Sha1)
-        }),
-    },
-    Keyword {
-        names: &["filesha256"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            hash(draft, keyword, value, HashKind::Sha256)
-        }),
-    },
-    Keyword {
-        names: &["filestore"],
-        meaning: Meaning::Optional(filestore),
-    },
+    sticky(&["file.data", "file_data"], &FILE_DATA),
+    sticky(&["file.name"], &FILE_NAME),
+    value(&["filename"], filename),
+    value(&["fileext"], fileext),
+    sticky(&["file.magic"], &FILE_MAGIC),
+    value(&["filemagic"], filemagic),
+    value(&["filesize"], filesize),
+    value(&["filemd5"], |draft, keyword, value| {
+        hash(draft, keyword, value, HashKind::Md5)
+    }),
+    value(&["filesha1"], |draft, keyword, value| {
+        hash(draft, keyword, value, HashKind::Sha1)
+    }),
+    value(&["filesha256"], |draft, keyword, value| {
+        hash(draft, keyword, value, HashKind::Sha256)
+    }),
+    optional(&["filestore"], filestore),
 ];
 
 /// The protocols that carry files. FTP's are on its data connections; Suricata takes `alert ftp` too.

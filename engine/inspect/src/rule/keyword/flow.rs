@@ -6,26 +6,14 @@ use super::super::draft::Draft;
 use super::super::number::name_hash;
 use super::super::signature::{Amount, FlowStateTest, FlowbitChange, Flowint, FlowintStep};
 use super::super::Reason;
-use super::{text, Keyword, Meaning};
+use super::{text, value, Keyword};
 use crate::Direction;
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["flow"],
-        meaning: Meaning::Value(flow),
-    },
-    Keyword {
-        names: &["flow.age"],
-        meaning: Meaning::Value(age),
-    },
-    Keyword {
-        names: &["flowbits"],
-        meaning: Meaning::Value(flowbits),
-    },
-    Keyword {
-        names: &["flowint"],
-        meaning: Meaning::Value(flowint),
-    },
+    value(&["flow"], flow),
+    value(&["flow.age"], age),
+    value(&["flowbits"], flowbits),
+    value(&["flowint"], flowint),
 ];
 
 /// `to_server,established`: direction, handshake, and which packets. A second `flow` may only repeat a direction.

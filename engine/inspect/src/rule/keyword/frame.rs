@@ -3,14 +3,11 @@ use super::super::buffer::{Buffer, Transaction};
 use super::super::draft::Draft;
 use super::super::lexer::unquote;
 use super::super::Reason;
-use super::{text, Keyword, Meaning};
+use super::{text, value, Keyword};
 use crate::app::frame::Frame;
 use crate::app::{self, AppProto, AppSet, Stage};
 
-pub(super) const KEYWORDS: &[Keyword] = &[Keyword {
-    names: &["frame"],
-    meaning: Meaning::Value(frame),
-}];
+pub(super) const KEYWORDS: &[Keyword] = &[value(&["frame"], frame)];
 
 /// One buffer a frame: protocol, and the frame's name.
 macro_rules! frames {

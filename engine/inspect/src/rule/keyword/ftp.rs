@@ -2,19 +2,13 @@
 use super::super::condition::{TxOperand, TxTest};
 use super::super::draft::Draft;
 use super::super::Reason;
-use super::{text, Keyword, Meaning};
+use super::{flag, text, value, Keyword};
 use crate::app::ftp::{DataTransaction, Transaction};
 use crate::app::{self, AppProto, AppSet, Stage};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["ftpbounce"],
-        meaning: Meaning::Flag(ftpbounce),
-    },
-    Keyword {
-        names: &["ftpdata_command"],
-        meaning: Meaning::Value(ftpdata_command),
-    },
+    flag(&["ftpbounce"], ftpbounce),
+    value(&["ftpdata_command"], ftpdata_command),
 ];
 
 /// The client asks the server to connect to somebody else.

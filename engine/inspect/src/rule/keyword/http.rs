@@ -1,7 +1,7 @@
 //! HTTP's buffers.
 use super::super::buffer::{Buffer, Extract, Stage, Transaction};
 use super::super::content::Content;
-use super::{Keyword, Meaning};
+use super::{modifier, sticky, Keyword};
 use crate::app::http::{self, buffers};
 use crate::app::{of, AppProto, AppSet};
 use crate::Direction;
@@ -53,20 +53,6 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     sticky(&["http.location"], &LOCATION),
     sticky(&["http.server"], &SERVER),
 ];
-
-const fn sticky(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Sticky(buffer),
-    }
-}
-
-const fn modifier(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Modifier(buffer),
-    }
-}
 
 const HTTP: AppSet = AppSet::of(&[AppProto::Http]);
 

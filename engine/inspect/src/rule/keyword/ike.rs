@@ -4,7 +4,7 @@ use super::super::condition::{TxOperand, TxTest};
 use super::super::draft::Draft;
 use super::super::number::Range;
 use super::super::Reason;
-use super::{text, Keyword, Meaning};
+use super::{sticky, text, value, Keyword};
 use crate::app::{ike, of, AppProto, AppSet};
 use crate::Direction;
 
@@ -36,23 +36,6 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     ),
     value(&["ike.chosen_sa_attribute"], chosen),
 ];
-
-const fn sticky(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Sticky(buffer),
-    }
-}
-
-const fn value(
-    names: &'static [&'static str],
-    read: fn(&mut Draft, &str, &[u8]) -> Result<(), Reason>,
-) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Value(read),
-    }
-}
 
 const IKE: AppSet = AppSet::of(&[AppProto::Ike]);
 

@@ -4,7 +4,7 @@ use super::super::condition::{TxOperand, TxTest};
 use super::super::draft::Draft;
 use super::super::number::Range;
 use super::super::Reason;
-use super::{text, Keyword, Meaning};
+use super::{sticky, text, value, Keyword};
 use crate::app::{krb5, of, AppProto, AppSet};
 use crate::Direction;
 
@@ -15,23 +15,6 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     value(&["krb5_err_code"], error_code),
     value(&["krb5.ticket_encryption"], ticket_encryption),
 ];
-
-const fn sticky(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Sticky(buffer),
-    }
-}
-
-const fn value(
-    names: &'static [&'static str],
-    read: fn(&mut Draft, &str, &[u8]) -> Result<(), Reason>,
-) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Value(read),
-    }
-}
 
 const KRB5: AppSet = AppSet::of(&[AppProto::Krb5]);
 

@@ -4,73 +4,25 @@ use super::super::lexer::{printable, unquote};
 use super::super::signature::Target;
 use super::super::threshold::{Threshold, ThresholdKind, Track};
 use super::super::Reason;
-use super::{decimal, text, Keyword, Meaning};
+use super::{decimal, flag, text, value, Keyword};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["msg"],
-        meaning: Meaning::Value(msg),
-    },
-    Keyword {
-        names: &["sid"],
-        meaning: Meaning::Value(sid),
-    },
-    Keyword {
-        names: &["gid"],
-        meaning: Meaning::Value(gid),
-    },
-    Keyword {
-        names: &["rev"],
-        meaning: Meaning::Value(rev),
-    },
-    Keyword {
-        names: &["classtype"],
-        meaning: Meaning::Value(classtype),
-    },
-    Keyword {
-        names: &["priority"],
-        meaning: Meaning::Value(priority),
-    },
-    Keyword {
-        names: &["reference"],
-        meaning: Meaning::Value(reference),
-    },
-    Keyword {
-        names: &["metadata"],
-        meaning: Meaning::Value(metadata),
-    },
-    Keyword {
-        names: &["target"],
-        meaning: Meaning::Value(target),
-    },
-    Keyword {
-        names: &["requires"],
-        meaning: Meaning::Value(requires),
-    },
-    Keyword {
-        names: &["noalert"],
-        meaning: Meaning::Flag(noalert),
-    },
-    Keyword {
-        names: &["alert"],
-        meaning: Meaning::Flag(alert),
-    },
-    Keyword {
-        names: &["bypass"],
-        meaning: Meaning::Flag(bypass),
-    },
-    Keyword {
-        names: &["prefilter"],
-        meaning: Meaning::Flag(|_, _| Ok(())),
-    },
-    Keyword {
-        names: &["threshold"],
-        meaning: Meaning::Value(threshold),
-    },
-    Keyword {
-        names: &["detection_filter"],
-        meaning: Meaning::Value(detection_filter),
-    },
+    value(&["msg"], msg),
+    value(&["sid"], sid),
+    value(&["gid"], gid),
+    value(&["rev"], rev),
+    value(&["classtype"], classtype),
+    value(&["priority"], priority),
+    value(&["reference"], reference),
+    value(&["metadata"], metadata),
+    value(&["target"], target),
+    value(&["requires"], requires),
+    flag(&["noalert"], noalert),
+    flag(&["alert"], alert),
+    flag(&["bypass"], bypass),
+    flag(&["prefilter"], |_, _| Ok(())),
+    value(&["threshold"], threshold),
+    value(&["detection_filter"], detection_filter),
 ];
 
 /// How many thresholds one signature may have; all must permit an alert.

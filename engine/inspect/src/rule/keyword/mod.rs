@@ -93,9 +93,45 @@ enum Meaning {
     /// Takes no value.
     Flag(fn(&mut Draft, &str) -> Result<(), Reason>),
     /// Needs a value.
-    Value(fn(&mut Draft, &str, &[u8]) -> Result<(), Reason>),
+    Value(Read),
     /// May have a value; without one it is empty.
-    Optional(fn(&mut Draft, &str, &[u8]) -> Result<(), Reason>),
+    Optional(Read),
+}
+
+/// A keyword's value being read into a draft.
+type Read = fn(&mut Draft, &str, &[u8]) -> Result<(), Reason>;
+
+/// A row of a table: a sticky buffer.
+const fn sticky(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
+    let meaning = Meaning::Sticky(buffer);
+    Keyword { names, meaning }
+}
+
+/// A row of a table: a modifier of the content before it.
+const fn modifier(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
+    let meaning = Meaning::Modifier(buffer);
+    Keyword { names, meaning }
+}
+
+/// A row of a table: a keyword without a value.
+const fn flag(
+    names: &'static [&'static str],
+    set: fn(&mut Draft, &str) -> Result<(), Reason>,
+) -> Keyword {
+    let meaning = Meaning::Flag(set);
+    Keyword { names, meaning }
+}
+
+/// A row of a table: a keyword with a value.
+const fn value(names: &'static [&'static str], read: Read) -> Keyword {
+    let meaning = Meaning::Value(read);
+    Keyword { names, meaning }
+}
+
+/// A row of a table: a keyword that may have a value.
+const fn optional(names: &'static [&'static str], read: Read) -> Keyword {
+    let meaning = Meaning::Optional(read);
+    Keyword { names, meaning }
 }
 
 /// Keywords of Suricata 7 that are not evaluated here.

@@ -5,36 +5,30 @@ use super::super::lexer::unquote;
 use super::super::number::{parse_up_to, Range};
 use super::super::packet_buffer as buffer;
 use super::super::{Protocol, Reason};
-use super::{decimal, protocols, text, Keyword, Meaning};
+use super::{decimal, flag, protocols, text, value, Keyword};
 use crate::detect::{FlowView, PacketView};
 use crate::wire::{ipv4_header_checksum_ok, transport_checksum_ok, Network, Transport};
 
 /// A keyword that compares one header field, absent in some packets, with a number of at most `$max`.
 macro_rules! compare {
     ($($name:literal),+, $max:expr, |$packet:ident| $field:expr) => {
-        Keyword {
-            names: &[$($name),+],
-            meaning: Meaning::Value(|draft, keyword, value| {
+        value(&[$($name),+], |draft, keyword, value| {
                 let operand = Operand::Range(range(keyword, value, $max)?);
                 add(draft, [$($name),+][0], field_test!(|$packet| $field), operand);
                 Ok(())
-            }),
-        }
+            })
     };
 }
 
 /// A keyword that compares one header field, absent in some packets, with what `$read` reads.
 macro_rules! exact {
     ([$($name:literal),+], $read:expr, |$packet:ident| $field:expr) => {
-        Keyword {
-            names: &[$($name),+],
-            meaning: Meaning::Value(|draft, keyword, value| {
+        value(&[$($name),+], |draft, keyword, value| {
                 let read: fn(&str, &[u8]) -> Result<Range, Reason> = $read;
                 let operand = Operand::Range(read(keyword, value)?);
                 add(draft, [$($name),+][0], field_test!(|$packet| $field), operand);
                 Ok(())
-            }),
-        }
+            })
     };
 }
 
@@ -104,114 +98,58 @@ pub(super) const KEYWORDS: &[Keyword] = &[
             _ => None,
         }
     }),
-    Keyword {
-        names: &["dsize"],
-        meaning: Meaning::Value(dsize),
-    },
-    Keyword {
-        names: &["tcp.flags", "flags"],
-        meaning: Meaning::Value(flags),
-    },
-    Keyword {
-        names: &["fragbits"],
-        meaning: Meaning::Value(fragbits),
-    },
-    Keyword {
-        names: &["ipopts"],
-        meaning: Meaning::Value(ipopts),
-    },
-    Keyword {
-        names: &["ip_proto"],
-        meaning: Meaning::Value(ip_proto),
-    },
-    Keyword {
-        names: &["l3_proto"],
-        meaning: Meaning::Value(l3_proto),
-    },
-    Keyword {
-        names: &["stream_size"],
-        meaning: Meaning::Value(stream_size),
-    },
-    Keyword {
-        names: &["sameip"],
-        meaning: Meaning::Flag(sameip),
-    },
-    Keyword {
-        names: &["ipv4-csum"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            checksum(draft, keyword, value, "ipv4-csum", false, 4)
-        }),
-    },
-    Keyword {
-        names: &["tcpv4-csum"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            checksum(draft, keyword, value, "tcpv4-csum", false, 6)
-        }),
-    },
-    Keyword {
-        names: &["tcpv6-csum"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            checksum(draft, keyword, value, "tcpv6-csum", true, 6)
-        }),
-    },
-    Keyword {
-        names: &["udpv4-csum"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            checksum(draft, keyword, value, "udpv4-csum", false, 17)
-        }),
-    },
-    Keyword {
-        names: &["udpv6-csum"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            checksum(draft, keyword, value, "udpv6-csum", true, 17)
-        }),
-    },
-    Keyword {
-        names: &["icmpv4-csum"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            checksum(draft, keyword, value, "icmpv4-csum", false, 1)
-        }),
-    },
-    Keyword {
-        names: &["icmpv6-csum"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            checksum(draft, keyword, value, "icmpv6-csum", true, 58)
-        }),
-    },
-    sticky(&["ipv4.hdr"], |draft, _| {
+    value(&["dsize"], dsize),
+    value(&["tcp.flags", "flags"], flags),
+    value(&["fragbits"], fragbits),
+    value(&["ipopts"], ipopts),
+    value(&["ip_proto"], ip_proto),
+    value(&["l3_proto"], l3_proto),
+    value(&["stream_size"], stream_size),
+    flag(&["sameip"], sameip),
+    value(&["ipv4-csum"], |draft, keyword, value| {
+        checksum(draft, keyword, value, "ipv4-csum", false, 4)
+    }),
+    value(&["tcpv4-csum"], |draft, keyword, value| {
+        checksum(draft, keyword, value, "tcpv4-csum", false, 6)
+    }),
+    value(&["tcpv6-csum"], |draft, keyword, value| {
+        checksum(draft, keyword, value, "tcpv6-csum", true, 6)
+    }),
+    value(&["udpv4-csum"], |draft, keyword, value| {
+        checksum(draft, keyword, value, "udpv4-csum", false, 17)
+    }),
+    value(&["udpv6-csum"], |draft, keyword, value| {
+        checksum(draft, keyword, value, "udpv6-csum", true, 17)
+    }),
+    value(&["icmpv4-csum"], |draft, keyword, value| {
+        checksum(draft, keyword, value, "icmpv4-csum", false, 1)
+    }),
+    value(&["icmpv6-csum"], |draft, keyword, value| {
+        checksum(draft, keyword, value, "icmpv6-csum", true, 58)
+    }),
+    flag(&["ipv4.hdr"], |draft, _| {
         draft.enter_packet(&buffer::IPV4_HEADER)
     }),
-    sticky(&["ipv6.hdr"], |draft, _| {
+    flag(&["ipv6.hdr"], |draft, _| {
         draft.enter_packet(&buffer::IPV6_HEADER)
     }),
-    sticky(&["tcp.hdr"], |draft, _| {
+    flag(&["tcp.hdr"], |draft, _| {
         draft.enter_packet(&buffer::TCP_HEADER)
     }),
-    sticky(&["udp.hdr"], |draft, _| {
+    flag(&["udp.hdr"], |draft, _| {
         draft.enter_packet(&buffer::UDP_HEADER)
     }),
-    sticky(&["icmpv4.hdr"], |draft, _| {
+    flag(&["icmpv4.hdr"], |draft, _| {
         draft.enter_packet(&buffer::ICMPV4_HEADER)
     }),
-    sticky(&["icmpv6.hdr"], |draft, _| {
+    flag(&["icmpv6.hdr"], |draft, _| {
         draft.enter_packet(&buffer::ICMPV6_HEADER)
     }),
-    sticky(&["ip.src"], |draft, _| draft.enter_packet(&buffer::SOURCE)),
-    sticky(&["ip.dst"], |draft, _| {
+    flag(&["ip.src"], |draft, _| draft.enter_packet(&buffer::SOURCE)),
+    flag(&["ip.dst"], |draft, _| {
         draft.enter_packet(&buffer::DESTINATION)
     }),
 ];
-
-/// A keyword that makes a buffer of packets the active one.
-const fn sticky(
-    names: &'static [&'static str],
-    enter: fn(&mut Draft, &str) -> Result<(), Reason>,
-) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Flag(enter),
-    }
-}
 
 pub(super) fn range(keyword: &str, value: &[u8], max: u64) -> Result<Range, Reason> {
     parse_up_to(value, max).map_err(|why| Reason::bad_value(keyword, why))

@@ -3,12 +3,9 @@ use super::super::buffer::{Buffer, Test};
 use super::super::draft::Draft;
 use super::super::pcre;
 use super::super::Reason;
-use super::{http, Keyword, Meaning};
+use super::{http, value, Keyword};
 
-pub(super) const KEYWORDS: &[Keyword] = &[Keyword {
-    names: &["pcre"],
-    meaning: Meaning::Value(parse),
-}];
+pub(super) const KEYWORDS: &[Keyword] = &[value(&["pcre"], parse)];
 
 fn parse(draft: &mut Draft, _keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let parsed = pcre::parse(value)?;

@@ -1,6 +1,6 @@
 //! QUIC's buffers.
 use super::super::buffer::{Buffer, Extract};
-use super::{Keyword, Meaning};
+use super::{sticky, Keyword};
 use crate::app::{of, quic, AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
@@ -10,13 +10,6 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     sticky(&["quic.cyu.hash"], &CYU_HASH),
     sticky(&["quic.cyu.string"], &CYU_STRING),
 ];
-
-const fn sticky(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Sticky(buffer),
-    }
-}
 
 const fn both(name: &'static str, extract: Extract) -> Buffer {
     Buffer::both(name, AppSet::of(&[AppProto::Quic]), extract)

@@ -1,6 +1,6 @@
 //! SIP's buffers.
 use super::super::buffer::{Buffer, Extract};
-use super::{Keyword, Meaning};
+use super::{sticky, Keyword};
 use crate::app::sip::Transaction;
 use crate::app::{of, AppProto, AppSet};
 use crate::Direction;
@@ -14,13 +14,6 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     sticky(&["sip.request_line"], &REQUEST_LINE),
     sticky(&["sip.response_line"], &RESPONSE_LINE),
 ];
-
-const fn sticky(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Sticky(buffer),
-    }
-}
 
 const SIP: AppSet = AppSet::of(&[AppProto::Sip]);
 

@@ -1,6 +1,6 @@
 //! SMB's buffers.
 use super::super::buffer::{Buffer, Extract, Stage};
-use super::{Keyword, Meaning};
+use super::{sticky, Keyword};
 use crate::app::smb::transaction::{Kind, Transaction};
 use crate::app::{of, AppProto, AppSet};
 
@@ -10,13 +10,6 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     sticky(&["smb.ntlmssp_user"], &NTLMSSP_USER),
     sticky(&["smb.ntlmssp_domain"], &NTLMSSP_DOMAIN),
 ];
-
-const fn sticky(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Sticky(buffer),
-    }
-}
 
 const fn request(name: &'static str, stage: Stage, extract: Extract) -> Buffer {
     Buffer {

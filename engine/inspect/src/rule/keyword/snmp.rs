@@ -4,27 +4,15 @@ use super::super::condition::{TxOperand, TxTest};
 use super::super::draft::Draft;
 use super::super::number::Range;
 use super::super::Reason;
-use super::{decimal, Keyword, Meaning};
+use super::{decimal, sticky, value, Keyword};
 use crate::app::snmp::Transaction;
 use crate::app::{of, AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["snmp.community"],
-        meaning: Meaning::Sticky(&COMMUNITY),
-    },
-    Keyword {
-        names: &["snmp.usm"],
-        meaning: Meaning::Sticky(&USER),
-    },
-    Keyword {
-        names: &["snmp.version"],
-        meaning: Meaning::Value(version),
-    },
-    Keyword {
-        names: &["snmp.pdu_type"],
-        meaning: Meaning::Value(pdu_type),
-    },
+    sticky(&["snmp.community"], &COMMUNITY),
+    sticky(&["snmp.usm"], &USER),
+    value(&["snmp.version"], version),
+    value(&["snmp.pdu_type"], pdu_type),
 ];
 
 const SNMP: AppSet = AppSet::of(&[AppProto::Snmp]);

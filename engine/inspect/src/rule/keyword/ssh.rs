@@ -4,7 +4,7 @@ use super::super::condition::{TxOperand, TxTest};
 use super::super::draft::Draft;
 use super::super::lexer::unquote;
 use super::super::Reason;
-use super::{Keyword, Meaning};
+use super::{sticky, value, Keyword};
 use crate::app::{of, ssh, AppProto, AppSet};
 use crate::Direction;
 
@@ -18,22 +18,9 @@ pub(super) const KEYWORDS: &[Keyword] = &[
         &["ssh.hassh.server.string", "ssh-hassh-server-string"],
         &HASSH_SERVER_STRING,
     ),
-    Keyword {
-        names: &["ssh.protoversion"],
-        meaning: Meaning::Value(proto_version),
-    },
-    Keyword {
-        names: &["ssh.softwareversion"],
-        meaning: Meaning::Value(software_version),
-    },
+    value(&["ssh.protoversion"], proto_version),
+    value(&["ssh.softwareversion"], software_version),
 ];
-
-const fn sticky(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Sticky(buffer),
-    }
-}
 
 const SSH: AppSet = AppSet::of(&[AppProto::Ssh]);
 

@@ -8,33 +8,18 @@ use super::super::signature::{
     HostChange, HostStep, HostTest, Owner, Tag, TagMetric, TagScope, VariableTest,
 };
 use super::super::Reason;
-use super::{decimal, text, Keyword, Meaning};
+use super::{decimal, text, value, Keyword};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
-    Keyword {
-        names: &["xbits"],
-        meaning: Meaning::Value(xbits),
-    },
-    Keyword {
-        names: &["hostbits"],
-        meaning: Meaning::Value(hostbits),
-    },
-    Keyword {
-        names: &["flowvar"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            variable(draft, keyword, value, Life::Flow)
-        }),
-    },
-    Keyword {
-        names: &["pktvar"],
-        meaning: Meaning::Value(|draft, keyword, value| {
-            variable(draft, keyword, value, Life::Packet)
-        }),
-    },
-    Keyword {
-        names: &["tag"],
-        meaning: Meaning::Value(tag),
-    },
+    value(&["xbits"], xbits),
+    value(&["hostbits"], hostbits),
+    value(&["flowvar"], |draft, keyword, value| {
+        variable(draft, keyword, value, Life::Flow)
+    }),
+    value(&["pktvar"], |draft, keyword, value| {
+        variable(draft, keyword, value, Life::Packet)
+    }),
+    value(&["tag"], tag),
 ];
 
 /// How long a bit stays set where `expire` does not say. Suricata's defaults.

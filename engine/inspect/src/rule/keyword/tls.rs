@@ -7,7 +7,7 @@ use super::super::lexer::unquote;
 use super::super::number::Range;
 use super::super::Reason;
 use super::date::date_range;
-use super::{text, Keyword, Meaning};
+use super::{flag, sticky, text, value, Keyword};
 use crate::app::tls::{self, State, SSL2};
 use crate::app::{of, quic, AppProto, AppSet};
 use crate::Direction;
@@ -70,33 +70,6 @@ pub(super) const KEYWORDS: &[Keyword] = &[
         draft.need_apps(TLS, keyword)
     }),
 ];
-
-const fn sticky(names: &'static [&'static str], buffer: &'static Buffer) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Sticky(buffer),
-    }
-}
-
-const fn value(
-    names: &'static [&'static str],
-    read: fn(&mut Draft, &str, &[u8]) -> Result<(), Reason>,
-) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Value(read),
-    }
-}
-
-const fn flag(
-    names: &'static [&'static str],
-    set: fn(&mut Draft, &str) -> Result<(), Reason>,
-) -> Keyword {
-    Keyword {
-        names,
-        meaning: Meaning::Flag(set),
-    }
-}
 
 const TLS: AppSet = AppSet::of(&[AppProto::Tls]);
 
