@@ -63,6 +63,7 @@ fn evaluation_allocates_nothing_once_warm() {
         server_port: 80,
         ip_proto: 6,
         established: true,
+        was_established: true,
         app: Some(AppProto::Http),
         app_done: true,
         stream_bytes: [0; 2],

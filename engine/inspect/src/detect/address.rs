@@ -142,6 +142,11 @@ impl AddressTest {
 pub struct PortTest(Vec<(u16, u16)>);
 
 impl PortTest {
+    /// Whether every port is.
+    pub fn is_any(&self) -> bool {
+        self.0 == [(0, u16::MAX)]
+    }
+
     /// Whether `port` is among them.
     pub fn holds(&self, port: u16) -> bool {
         within(&self.0, &port)

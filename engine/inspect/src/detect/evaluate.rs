@@ -272,7 +272,7 @@ impl Matcher {
                 }
                 continue;
             }
-            if !surroundings_fit(signature, context) {
+            if !surroundings_fit(signature, context, place) {
                 continue;
             }
             let sides = self.sides(*index, context, flow) & !scratch.hit_sides(*index);
@@ -424,11 +424,16 @@ impl Matcher {
         let src = (packet.src, packet.src_port, src_home);
         let dst = (packet.dst, packet.dst_port, dst_home);
         let has_ports = matches!(packet.ip_proto, 6 | 17 | 132);
+        let port_fits = |ports: u32, port: u16| {
+            let ports = &self.ports[ports as usize];
+            match has_ports {
+                true => ports.holds(port),
+                false => ports.is_any(),
+            }
+        };
         let fits = |from: End, to: End| {
-            let ports = !has_ports
-                || self.ports[compiled.src_ports as usize].holds(from.1)
-                    && self.ports[compiled.dst_ports as usize].holds(to.1);
-            ports
+            port_fits(compiled.src_ports, from.1)
+                && port_fits(compiled.dst_ports, to.1)
                 && self.addresses[compiled.src as usize].holds(from.0, from.2, &self.home)
                 && self.addresses[compiled.dst as usize].holds(to.0, to.2, &self.home)
         };
@@ -510,15 +515,15 @@ pub(super) fn conditions_hold(
     scratch: &Scratch,
     sides: u8,
 ) -> u8 {
-    if surroundings_fit(signature, context) {
+    if surroundings_fit(signature, context, Where::Stream) {
         state_fits(signature, context, flow, scratch, sides)
     } else {
         0
     }
 }
 
-fn surroundings_fit(signature: &Signature, context: &Context<'_>) -> bool {
-    flow_fits(signature, context)
+fn surroundings_fit(signature: &Signature, context: &Context<'_>, place: Where) -> bool {
+    flow_fits(signature, context, place)
         && app_fits(signature, context)
         && signature.packet_tests.iter().all(|test| {
             let shown = !(test.needs_header && context.packet.pseudo);
@@ -580,14 +585,17 @@ fn ends_of(context: &Context<'_>, sides: u8) -> SmallVec<[Ends; MAX_SIDES]> {
         .collect()
 }
 
-fn flow_fits(signature: &Signature, context: &Context<'_>) -> bool {
+fn flow_fits(signature: &Signature, context: &Context<'_>, place: Where) -> bool {
     let test = &signature.flow;
     let Some(flow) = context.flow else {
         return !test.given && test.direction.is_none();
     };
+    // A packet finds the flow as the one before it left it: the last of a handshake does not count as established.
+    // Inline its bytes do, or what comes with it would be delivered before a signature sees it.
+    let carries = place == Where::Stream || context.at_once && !context.packet.payload.is_empty();
     let state_fits = match test.state {
-        Some(FlowStateTest::Established) => flow.established,
-        Some(FlowStateTest::NotEstablished) => !flow.established,
+        Some(FlowStateTest::Established) => flow.was_established || carries && flow.established,
+        Some(FlowStateTest::NotEstablished) => !flow.was_established,
         Some(FlowStateTest::Stateless) | None => true,
     };
     state_fits

@@ -44,6 +44,7 @@ impl Scene {
                 server_port: 80,
                 ip_proto: 6,
                 established: true,
+                was_established: true,
                 app: None,
                 app_done: false,
                 stream_bytes: [0; 2],

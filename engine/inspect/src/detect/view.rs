@@ -20,6 +20,8 @@ pub struct FlowView {
     pub ip_proto: u8,
     /// TCP: the handshake is complete (or the flow was picked up midstream); else: both ends have spoken.
     pub established: bool,
+    /// The same, before the packet at hand came.
+    pub was_established: bool,
     /// The application protocol, once told.
     pub app: Option<AppProto>,
     /// The protocol will not change any more: it was told, or there is none that is known.

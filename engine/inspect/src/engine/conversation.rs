@@ -42,6 +42,8 @@ pub struct Conversation {
     pub senders: [Sender; 2],
     /// Bytes of link headers, by direction.
     pub link_bytes: [u64; 2],
+    /// TCP: the handshake was complete before the packet at hand.
+    pub was_established: bool,
     /// TCP flags that were seen, by direction.
     pub tcp_flags: [u8; 2],
     /// Every further packet is dropped.
@@ -312,6 +314,11 @@ impl TcpLayer {
         self.session.state() != stream::TcpState::None
     }
 
+    /// Whether its handshake is complete.
+    pub fn is_established(&self) -> bool {
+        self.session.state() >= stream::TcpState::Established
+    }
+
     /// How far each direction's sequence numbers have come: the bytes in order, gaps included, and the SYN.
     pub fn stream_bytes(&self) -> [u64; 2] {
         [Direction::ToServer, Direction::ToClient].map(|direction| {
@@ -354,6 +361,7 @@ impl Conversation {
             udp: udp.then(|| Box::new(UdpLayer::new())),
             senders: Default::default(),
             link_bytes: [0; 2],
+            was_established: false,
             tcp_flags: [0; 2],
             dropped: false,
             drop_reported: false,
@@ -387,6 +395,11 @@ impl Conversation {
         if created || self.generation != policy.generation {
             self.arm(policy, created);
         }
+    }
+
+    /// Whether nobody looks at it: no guest, or all of them let the rest of it pass.
+    pub fn is_passed(&self) -> bool {
+        (0..self.sides.len()).all(|side| self.detect.passed(side))
     }
 
     /// Follows [`crate::flow::Flow::reverse`], when nothing was inspected yet.

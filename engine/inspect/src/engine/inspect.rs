@@ -138,8 +138,7 @@ impl Desk {
         if flow.data.dropped {
             return Step::Done(self.dropped_already(&flow.data));
         }
-        let sides = flow.data.sides.len();
-        if sides == 0 || (0..sides).all(|side| flow.data.detect.passed(side)) {
+        if flow.data.is_passed() {
             return Step::Done(Outcome::default());
         }
         let view = packet_view(packet, lookup.direction, arrival.defragmented);
@@ -160,6 +159,8 @@ impl Desk {
                 sink,
             ));
         }
+        let established = flow.data.tcp.as_ref().map(|tcp| tcp.is_established());
+        flow.data.was_established = established == Some(true);
         let mut stand = None;
         if !lookup.related {
             if let Transport::Tcp(tcp) = &packet.transport {
@@ -298,14 +299,13 @@ impl Desk {
         scene: &Scene<'_>,
         sink: &mut dyn EventSink,
     ) -> Judgement {
-        let mut judgement = self.round(flow, scene, sink);
         let reverse = scene.view.direction.reverse();
-        if flow
-            .data
-            .tcp
-            .as_ref()
-            .is_some_and(|tcp| tcp.has_news(reverse))
-        {
+        // What the packet acknowledged tells what is spoken, before any signature is asked.
+        self.tell_protocol(flow, scene.view.direction, scene);
+        self.tell_protocol(flow, reverse, scene);
+        let mut judgement = self.round(flow, scene, sink);
+        let tcp = flow.data.tcp.as_ref();
+        if tcp.is_some_and(|tcp| tcp.has_news(reverse)) && !flow.data.is_passed() {
             let view = pseudo_view(flow, reverse);
             let other = self.round(
                 flow,
@@ -330,7 +330,7 @@ impl Desk {
         sink: &mut dyn EventSink,
     ) -> Judgement {
         let direction = scene.view.direction;
-        self.tell_protocol(flow, scene);
+        self.tell_protocol(flow, direction, scene);
         let flow_view = flow_view(flow, scene.arrival);
         let parties = parties(flow, scene.arrival);
         let policy = self.policy.clone();
@@ -417,12 +417,17 @@ impl Desk {
     }
 
     /// Learns what the flow speaks, where that is not known yet.
-    fn tell_protocol(&mut self, flow: &mut Flow<Conversation>, scene: &Scene<'_>) {
+    fn tell_protocol(
+        &mut self,
+        flow: &mut Flow<Conversation>,
+        direction: Direction,
+        scene: &Scene<'_>,
+    ) {
         let begins = flow
             .data
             .tcp
             .as_ref()
-            .is_some_and(|tcp| tcp.begins(scene.view.direction));
+            .is_some_and(|tcp| tcp.begins(direction));
         // Asked with the first byte: a client may connect before it says what for.
         let announced = begins
             .then(|| self.agreements.take(flow, scene.arrival.now_ns))
@@ -437,10 +442,11 @@ impl Desk {
             if let Some(announced) = announced {
                 layer.announce(announced, ends, settings);
             }
-            layer.detect_app(scene.view.direction, ends, settings);
+            layer.detect_app(direction, ends, settings);
         }
-        if let Some(layer) = flow.data.udp.as_deref_mut() {
-            layer.detect_app(scene.view.direction, scene.view.payload, ends, settings);
+        let layer = flow.data.udp.as_deref_mut();
+        if let Some(layer) = layer.filter(|_| direction == scene.view.direction) {
+            layer.detect_app(direction, scene.view.payload, ends, settings);
         }
     }
 

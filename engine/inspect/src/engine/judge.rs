@@ -47,7 +47,8 @@ pub enum Effect {
 
 /// What `hit` means in `mode`.
 ///
-/// A signature that never alerts (`noalert`, a flowbit setter) is not raised: it states a fact, not an attack.
+/// A signature that never alerts (`noalert`, a flowbit setter) is not raised: it states a fact, not an attack. One
+/// that passes is silent unless it says `alert`.
 pub fn effect(mode: Mode, action: Action, noalert: bool) -> Effect {
     let tell = match action {
         Action::Reject => Tell {
@@ -65,7 +66,9 @@ pub fn effect(mode: Mode, action: Action, noalert: bool) -> Effect {
         _ => Tell::default(),
     };
     match (mode, action) {
-        (Mode::Off, _) | (_, Action::Pass) => Effect::None,
+        (Mode::Off, _) => Effect::None,
+        (_, Action::Pass) if noalert => Effect::None,
+        (_, Action::Pass) => Effect::Alert { would: None },
         (_, Action::Alert) if noalert => Effect::Alert { would: None },
         (Mode::AsWritten, Action::Alert) => Effect::Alert { would: None },
         (Mode::Detect, Action::Alert | Action::Drop) => Effect::Alert {
@@ -159,11 +162,16 @@ mod tests {
             (block, Mode::AsWritten, Action::Drop),
             (block, Mode::Prevent, Action::Alert),
             (block, Mode::Prevent, Action::Drop),
-            (Effect::None, Mode::Prevent, Action::Pass),
+            (alert, Mode::Prevent, Action::Pass),
         ];
         for (expected, mode, action) in rows {
             assert_eq!(expected, effect(mode, action, false), "{mode:?} {action:?}");
         }
+    }
+
+    #[test]
+    fn a_pass_is_silent_unless_it_says_alert() {
+        assert_eq!(Effect::None, effect(Mode::AsWritten, Action::Pass, true));
     }
 
     #[test]

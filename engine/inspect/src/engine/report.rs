@@ -12,7 +12,7 @@ use crate::wire::Packet;
 use crate::Direction;
 
 use super::conversation::Conversation;
-use super::judge::{Effect, Judgement, Parties};
+use super::judge::{Effect, Judgement, Parties, Tell};
 use super::lone::NO_FLOW;
 use super::{Arrival, Desk};
 
@@ -228,7 +228,9 @@ impl Desk {
         effect: Effect,
         sink: &mut dyn super::EventSink,
     ) {
-        let blocks = self.settings.inline && matches!(effect, Effect::Block(_));
+        // To reject is to answer, which also who only listens can do.
+        let rejects = matches!(effect, Effect::Block(tell) if tell != Tell::default());
+        let blocks = rejects || self.settings.inline && matches!(effect, Effect::Block(_));
         let action = if blocks {
             Action::Blocked
         } else {

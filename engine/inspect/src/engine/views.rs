@@ -3,7 +3,6 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::detect::{FlowView, Home, IcmpView, PacketView, TcpView, MAX_SIDES};
 use crate::flow::Flow;
-use crate::stream;
 use crate::wire::{Network, Packet, PacketEvents, Transport};
 use crate::Direction;
 
@@ -15,7 +14,7 @@ pub(super) fn flow_view(flow: &Flow<Conversation>, arrival: &Arrival) -> FlowVie
     let server = flow.server();
     let tcp = flow.data.tcp.as_deref();
     let established = match tcp {
-        Some(tcp) => tcp.session.state() >= stream::TcpState::Established,
+        Some(tcp) => tcp.is_established(),
         None => flow.packets.iter().all(|count| *count > 0),
     };
     FlowView {
@@ -25,6 +24,10 @@ pub(super) fn flow_view(flow: &Flow<Conversation>, arrival: &Arrival) -> FlowVie
         server_port: server.port,
         ip_proto: flow.key.protocol,
         established,
+        was_established: match tcp {
+            Some(_) => flow.data.was_established,
+            None => established,
+        },
         app: flow.data.app_proto(),
         app_done: !matches!(tcp.map(|tcp| &tcp.app), Some(AppState::Detecting)),
         stream_bytes: tcp.map_or([0; 2], TcpLayer::stream_bytes),
