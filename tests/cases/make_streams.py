@@ -133,6 +133,21 @@ def reordered_and_repeated() -> Iterator[Case]:
         {},
     )
     yield Case(
+        "http-lost-beginning",
+        "The first request never came; the answer to it and the second request did.",
+        "The answer tells what is spoken, so the request behind the hole is read.",
+        HTTP_RULES,
+        Tcp()
+        .open()
+        .pieces(b"x" * 100, [])
+        .say(OK, to_server=False)
+        .say(REQUEST)
+        .say(OK, to_server=False)
+        .close()
+        .packets,
+        BOTH,
+    )
+    yield Case(
         "http-out-of-order",
         "A request's three segments, the middle one last.",
         "The request is read once it is whole.",

@@ -38,13 +38,14 @@ enum Guess {
 impl Detector {
     /// Says what the flow speaks, given one direction's bytes from its start (call again with more of them).
     ///
-    /// `ended`: no more bytes will come that way. Either direction may decide; `Unknown` comes when both have
+    /// `ended`: no more bytes of its start will come that way. A direction that has had its say is not asked again. Either direction may decide; `Unknown` comes when both have
     /// nothing to say, or one has said nothing known for 2,048 bytes.
     pub fn probe_tcp(&mut self, direction: Direction, prefix: &[u8], ended: bool) -> Detection {
         if let Some(proto) = self.found {
             return Detection::Found(proto);
         }
         let guess = match direction {
+            _ if self.given_up[direction as usize] => Guess::Nothing,
             Direction::ToServer => guess_client(prefix),
             Direction::ToClient => guess_server(prefix),
         };

@@ -87,6 +87,8 @@ pub struct TcpLayer {
     pub app: AppState,
     /// Its frames, where signatures ask for some; `None` before its first bytes are read.
     pub frames: Option<Option<Box<Frames>>>,
+    /// Bytes that each direction lost before the protocol was known, and that its parser is still to be told of.
+    pub lost: [u64; 2],
     /// What it is if its first bytes are those of no protocol.
     hint: Option<(AppProto, Vec<u8>)>,
     /// Up to which stream offset each direction was shown to stream signatures.
@@ -234,6 +236,7 @@ impl TcpLayer {
             detector: Detector::default(),
             app: AppState::Detecting,
             frames: None,
+            lost: [0; 2],
             hint: None,
             streamed: [0; 2],
             tails: Default::default(),
@@ -276,10 +279,11 @@ impl TcpLayer {
             return;
         }
         let bytes = self.session.readable(direction);
-        let ended = self.ended(direction);
-        self.app = match self.detector.probe_tcp(direction, bytes, ended) {
-            Detection::NeedMore if self.gap(direction).is_none() => return,
-            Detection::NeedMore | Detection::Unknown => match self.hint.take() {
+        // What lies behind a hole is no beginning: only the other direction can still tell.
+        let last = self.ended(direction) || self.gap(direction).is_some();
+        self.app = match self.detector.probe_tcp(direction, bytes, last) {
+            Detection::NeedMore => return,
+            Detection::Unknown => match self.hint.take() {
                 Some((proto, note)) => {
                     AppState::found(proto, Carrier::Stream, &note, ends, settings)
                 }
@@ -302,6 +306,13 @@ impl TcpLayer {
     pub fn gap(&self, direction: Direction) -> Option<u64> {
         let believed = !self.inline || self.flushed || self.session.midstream();
         self.session.gap(direction).filter(|_| believed)
+    }
+
+    /// Gives up what `direction` holds before its hole, and the hole; returns how many bytes that is.
+    pub fn step_over(&mut self, direction: Direction) -> u64 {
+        let held = self.session.readable(direction).len();
+        self.session.consume(direction, held);
+        held as u64 + self.session.skip_gap(direction)
     }
 
     /// Whether nothing more will come in `direction`.

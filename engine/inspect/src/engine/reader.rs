@@ -34,14 +34,16 @@ impl Reader<'_> {
         let mut skipped = 0;
         loop {
             self.stream(layer, direction);
-            if matches!(layer.app, AppState::Detecting) {
-                return skipped;
+            let detecting = matches!(layer.app, AppState::Detecting);
+            if !detecting {
+                self.lost(layer, direction);
+                skipped += self.application(layer, direction);
             }
-            skipped += self.application(layer, direction);
-            if layer.gap(direction).is_none() {
-                break;
+            match layer.gap(direction) {
+                Some(_) => self.gap(layer, direction),
+                None if detecting => return skipped,
+                None => break,
             }
-            self.gap(layer, direction);
         }
         self.end(layer, direction);
         skipped
@@ -132,11 +134,23 @@ impl Reader<'_> {
         skipped
     }
 
+    /// Steps over a hole; the parser is told when there is one.
     fn gap(&mut self, layer: &mut TcpLayer, direction: Direction) {
         let side = direction as usize;
-        let lost = layer.session.skip_gap(direction);
+        layer.lost[side] += layer.step_over(direction);
         layer.tails[side].clear();
-        layer.streamed[side] += lost;
+        layer.streamed[side] = layer.session.offset(direction);
+        if !matches!(layer.app, AppState::Detecting) {
+            self.lost(layer, direction);
+        }
+    }
+
+    /// Tells the parser what `direction` lost.
+    fn lost(&mut self, layer: &mut TcpLayer, direction: Direction) {
+        let lost = std::mem::take(&mut layer.lost[direction as usize]);
+        if lost == 0 {
+            return;
+        }
         if let Some(Some(frames)) = &mut layer.frames {
             frames.gap(direction, lost);
         }

@@ -270,16 +270,14 @@ impl Half {
 
     /// The length of the hole after the readable bytes, when nothing will fill it.
     ///
-    /// One number acknowledged past all that was seen is most likely a FIN that was captured a moment after its
-    /// acknowledgment, so it is no hole until bytes follow it.
+    /// What was acknowledged and not seen is no hole until bytes or the end follow it: it may be a segment (or a
+    /// FIN) that was captured a moment after its acknowledgment.
     pub fn gap(&self) -> Option<u64> {
         let settled = self.acked.max(self.forced);
         let end = match self.pending.start() {
             Some(start) => start.min(settled),
-            None if settled == self.next() + 1 => return None,
-            None => settled,
+            None => self.fin.filter(|fin| *fin <= settled)?,
         };
-        let end = self.fin.map_or(end, |fin| end.min(fin));
         end.checked_sub(self.next()).filter(|length| *length > 0)
     }
 
