@@ -21,6 +21,8 @@ pub enum Detection {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Detector {
     given_up: [bool; 2],
+    /// How many bytes each direction had when it was asked last, and whether it had ended.
+    asked: [Option<(usize, bool)>; 2],
     found: Option<AppProto>,
     datagrams: u8,
 }
@@ -43,6 +45,11 @@ impl Detector {
     pub fn probe_tcp(&mut self, direction: Direction, prefix: &[u8], ended: bool) -> Detection {
         if let Some(proto) = self.found {
             return Detection::Found(proto);
+        }
+        // Most packets of a flow that tells nothing bring nothing new: what was not certain still is not.
+        let asked = Some((prefix.len(), ended));
+        if std::mem::replace(&mut self.asked[direction as usize], asked) == asked {
+            return Detection::NeedMore;
         }
         let guess = match direction {
             _ if self.given_up[direction as usize] => Guess::Nothing,
