@@ -152,6 +152,19 @@ impl PortTest {
         within(&self.0, &port)
     }
 
+    /// The ranges.
+    pub fn ranges(&self) -> &[(u16, u16)] {
+        &self.0
+    }
+
+    /// How many ports are among them.
+    pub fn count(&self) -> usize {
+        let lengths = self.0.iter();
+        lengths
+            .map(|(first, last)| usize::from(last - first) + 1)
+            .sum()
+    }
+
     /// Resolves a group.
     pub fn new(group: &Group<PortRange>, variables: &Variables) -> Self {
         if matches!(group, Group::Any) {

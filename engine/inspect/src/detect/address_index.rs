@@ -19,11 +19,11 @@ pub(super) struct AddressIndexBuilder {
 }
 
 /// First and last address, and the signature.
-type Entry = (u128, u128, u32);
+pub(super) type Entry = (u128, u128, u32);
 
 /// The number line cut wherever some list begins or ends.
 #[derive(Debug, Default)]
-struct Segments {
+pub(super) struct Segments {
     /// Where each segment begins; it reaches to the next one.
     starts: Vec<u128>,
     signatures: Vec<Vec<u32>>,
@@ -76,7 +76,8 @@ impl AddressIndex {
 }
 
 impl Segments {
-    fn new(entries: &[Entry]) -> Self {
+    /// Cuts the line at both ends of every entry.
+    pub(super) fn new(entries: &[Entry]) -> Self {
         let ends = entries
             .iter()
             .filter_map(|(_, last, _)| last.checked_add(1));
@@ -94,7 +95,8 @@ impl Segments {
         Self { starts, signatures }
     }
 
-    fn at(&self, address: u128) -> &[u32] {
+    /// The signatures of the segment that a place is in.
+    pub(super) fn at(&self, address: u128) -> &[u32] {
         match self.starts.partition_point(|start| *start <= address) {
             0 => &[],
             after => &self.signatures[after - 1],

@@ -34,10 +34,11 @@ impl Matcher {
         // Only signatures on events are asked about a packet that is odd and not decoded.
         let shown = !context.packet.undecoded || !odd;
         if shown && !context.packet.pseudo {
-            self.gather(&self.packets[class as usize][at], payload, 0, scratch);
+            let lane = &self.packets[class as usize][at];
+            self.gather(context, lane, payload, 0, scratch);
             let unstreamed = class == Class::Tcp && !context.packet.in_stream;
             if unstreamed && !payload.is_empty() {
-                self.gather(&self.streams[at], payload, 0, scratch);
+                self.gather(context, &self.streams[at], payload, 0, scratch);
             }
         }
         self.gather_once(context, flow, scratch);
@@ -170,6 +171,9 @@ impl Matcher {
     /// To be called once for every packet from the wire, after [`Matcher::finish`]. `frame_bytes`: its length
     /// with its link header.
     pub fn is_tagged(&self, context: &Context<'_>, flow: &mut FlowState, frame_bytes: u32) -> bool {
+        if !self.sets_tags && flow.tags.is_empty() {
+            return false;
+        }
         let mut found = tag::count(&mut flow.tags, frame_bytes, context.now_ns);
         for ends in ends_of(context, u8::MAX) {
             let hosts = &context.shared.hosts;
@@ -178,11 +182,17 @@ impl Matcher {
         found
     }
 
-    fn gather(&self, lane: &Lane, bytes: &[u8], base: u64, scratch: &mut Scratch) {
+    fn gather(
+        &self,
+        context: &Context<'_>,
+        lane: &Lane,
+        bytes: &[u8],
+        base: u64,
+        scratch: &mut Scratch,
+    ) {
         let candidates = &mut scratch.candidates;
-        lane.always
-            .iter()
-            .for_each(|signature| candidates.add(*signature));
+        let ports = (context.packet.src_port, context.packet.dst_port);
+        lane.always.find(ports, |it| candidates.add(it));
         lane.patterned
             .scan(bytes, 0, base, |signature, _| candidates.add(signature));
     }
@@ -228,9 +238,8 @@ impl Matcher {
             scanned: stream.offset + stream.bytes.len() as u64,
             open,
         };
-        lane.always
-            .iter()
-            .for_each(|signature| candidates.add(*signature));
+        let ports = (context.packet.src_port, context.packet.dst_port);
+        lane.always.find(ports, |it| candidates.add(it));
     }
 
     /// Adds the signatures that are evaluated once a flow and direction, when it is time.

@@ -17,6 +17,7 @@ use crate::Direction;
 
 use super::address::{resolve, AddressTest, HomeLists, PortTest};
 use super::address_index::{AddressIndex, AddressIndexBuilder};
+use super::port_index::{PortIndex, PortIndexBuilder};
 use super::prefilter::{Builder, Pattern, Prefilter};
 
 /// The IP protocols that payload is kept apart by.
@@ -53,27 +54,33 @@ impl Class {
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     pub(super) patterned: Prefilter,
-    pub(super) always: Vec<u32>,
+    pub(super) always: PortIndex,
 }
 
 #[derive(Default)]
 struct LaneBuilder {
     patterned: Builder,
-    always: Vec<u32>,
+    always: PortIndexBuilder,
 }
 
 impl LaneBuilder {
-    fn add(&mut self, pattern: Option<&Pattern<'_>>, signature: u32) {
+    /// `ports`: those without which it cannot match, see [`PortIndexBuilder::add`].
+    fn add(
+        &mut self,
+        pattern: Option<&Pattern<'_>>,
+        ports: Option<[&PortTest; 2]>,
+        signature: u32,
+    ) {
         match pattern {
             Some(pattern) => self.patterned.add(pattern, signature),
-            None => self.always.push(signature),
+            None => self.always.add(signature, ports),
         }
     }
 
     fn build(self) -> Lane {
         Lane {
             patterned: self.patterned.build(),
-            always: self.always,
+            always: self.always.build(),
         }
     }
 }
@@ -127,6 +134,8 @@ pub struct Matcher {
     pub(super) events_only: Vec<u32>,
     /// Signatures on the protocol alone.
     pub(super) protocol_only: Vec<u32>,
+    /// Some signature has packets logged that follow its alert.
+    pub(super) sets_tags: bool,
     pub(super) slots: Vec<Slot>,
     /// By protocol and direction: slots with patterns, and signatures without one.
     pub(super) transactions: HashMap<(AppProto, Direction), TxLane>,
@@ -327,6 +336,13 @@ impl<'v> Compiler<'v> {
     }
 
     fn add(&mut self, index: u32, signature: &Signature) {
+        let header = &signature.header;
+        let variables = self.variables;
+        let address = |group: &_| resolve(group, variables);
+        let port = |group: &_| PortTest::new(group, variables);
+        let [src, dst] = [&header.src, &header.dst].map(|it| self.addresses.get(it, address));
+        let src_ports = self.ports.get(&header.src_ports, port);
+        let dst_ports = self.ports.get(&header.dst_ports, port);
         let chosen = fast_pattern(signature).filter(|_| self.filters);
         let patterned = match signature.scene {
             Scene::AddressesOnly => false,
@@ -340,18 +356,11 @@ impl<'v> Compiler<'v> {
             }
             Scene::Packet { payload } => {
                 let pattern = chosen.as_ref().map(|chosen| &chosen.pattern);
-                self.add_payload(index, signature, payload, pattern);
+                self.add_payload(index, signature, payload, pattern, [src_ports, dst_ports]);
                 pattern.is_some()
             }
             Scene::Transaction => self.add_transaction(index, signature, chosen.as_ref()),
         };
-        let header = &signature.header;
-        let variables = self.variables;
-        let address = |group: &_| resolve(group, variables);
-        let port = |group: &_| PortTest::new(group, variables);
-        let [src, dst] = [&header.src, &header.dst].map(|it| self.addresses.get(it, address));
-        let src_ports = self.ports.get(&header.src_ports, port);
-        let dst_ports = self.ports.get(&header.dst_ports, port);
         if signature.scene == Scene::AddressesOnly {
             let ends = [src, dst].map(|at| &self.addresses.values[at as usize]);
             self.addresses_only.add(index, ends, header.both_ways);
@@ -383,21 +392,25 @@ impl<'v> Compiler<'v> {
         signature: &Signature,
         payload: PayloadScene,
         pattern: Option<&Pattern<'_>>,
+        ports: [u32; 2],
     ) {
+        let ports = ports.map(|at| &self.ports.values[at as usize]);
+        let ports = Some(ports).filter(|_| self.filters && !signature.header.both_ways);
         use PayloadScene::{Both, None, Packet, Stream, StreamOnly};
         for direction in directions(signature) {
             let at = direction as usize;
             let tcp = Class::Tcp.has(signature);
             if tcp && matches!(payload, Stream | StreamOnly | Both) {
-                self.streams[at].add(pattern, index);
+                self.streams[at].add(pattern, ports, index);
             }
             for class in Class::ALL.into_iter().filter(|class| class.has(signature)) {
                 let wanted = match class {
                     Class::Tcp => matches!(payload, None | Packet | Both),
                     _ => payload != StreamOnly,
                 };
+                let ports = ports.filter(|_| class != Class::Other);
                 if wanted {
-                    self.packets[class as usize][at].add(pattern, index);
+                    self.packets[class as usize][at].add(pattern, ports, index);
                 }
             }
         }
@@ -421,7 +434,8 @@ impl<'v> Compiler<'v> {
                     .filter(|it| !it.negated);
                 let pattern = pattern.map(Pattern::of).max_by_key(Pattern::rarity);
                 let pattern = pattern.filter(|_| self.filters);
-                self.streams[direction as usize].add(pattern.as_ref(), index);
+                // Its transaction may be looked at where the header fits the other way round.
+                self.streams[direction as usize].add(pattern.as_ref(), None, index);
             }
             match pattern {
                 Some(chosen) => {
@@ -506,6 +520,7 @@ impl<'v> Compiler<'v> {
         }
         Matcher {
             id,
+            sets_tags: signatures.iter().any(|it| !it.tags.is_empty()),
             signatures,
             compiled: self.compiled,
             addresses: self.addresses.values,

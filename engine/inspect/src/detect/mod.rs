@@ -17,6 +17,7 @@ mod evaluate;
 mod hosts;
 mod learned;
 mod matcher;
+mod port_index;
 mod prefilter;
 mod scratch;
 mod shared;

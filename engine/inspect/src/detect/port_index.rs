@@ -1,0 +1,107 @@
+//! Finds the signatures that no pattern brings up by the ports that they ask for.
+use super::address::PortTest;
+use super::address_index::{Entry, Segments};
+
+/// Signatures that ask for more ports than this are looked at for every port.
+const MANY_PORTS: usize = 1 << 14;
+
+/// Signatures by the ports at one of their ends.
+#[derive(Debug, Default)]
+pub(super) struct PortIndex {
+    /// By source and by destination.
+    ends: [Segments; 2],
+    /// Signatures that do not ask for few ports at either end.
+    others: Vec<u32>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PortIndexBuilder {
+    ends: [Vec<Entry>; 2],
+    others: Vec<u32>,
+}
+
+impl PortIndexBuilder {
+    /// Adds a signature with what it asks of source and destination port; `None` where the packets that it
+    /// looks at may have none, or it looks both ways.
+    pub(super) fn add(&mut self, signature: u32, ports: Option<[&PortTest; 2]>) {
+        let fewest = ports.and_then(|ports| {
+            let few = ports
+                .into_iter()
+                .enumerate()
+                .filter(|(_, test)| test.count() <= MANY_PORTS);
+            few.min_by_key(|(_, test)| test.count())
+        });
+        match fewest {
+            Some((end, test)) => {
+                let ranges = test.ranges().iter();
+                self.ends[end].extend(
+                    ranges.map(|(first, last)| ((*first).into(), (*last).into(), signature)),
+                );
+            }
+            None if self.others.last() == Some(&signature) => {}
+            None => self.others.push(signature),
+        }
+    }
+
+    pub(super) fn build(self) -> PortIndex {
+        PortIndex {
+            ends: self.ends.map(|entries| Segments::new(&entries)),
+            others: self.others,
+        }
+    }
+}
+
+impl PortIndex {
+    /// Calls `see` with every signature that may match between these ports (source and destination), more than
+    /// once perhaps.
+    pub(super) fn find(&self, (src, dst): (u16, u16), mut see: impl FnMut(u32)) {
+        self.others.iter().for_each(|signature| see(*signature));
+        for (end, port) in self.ends.iter().zip([src, dst]) {
+            end.at(port.into())
+                .iter()
+                .for_each(|signature| see(*signature));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::group::Group;
+    use crate::rule::{PortRange, Variables};
+    use proptest::prelude::*;
+
+    fn test_of(range: Option<(u16, u16)>) -> PortTest {
+        let group = range.map_or(Group::Any, |(first, last)| {
+            Group::One(PortRange { first, last })
+        });
+        PortTest::new(&group, &Variables::default())
+    }
+
+    fn range() -> impl Strategy<Value = Option<(u16, u16)>> {
+        prop::option::of((0..40u16, 0..8u16).prop_map(|(first, more)| (first, first + more)))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn finds_what_asking_each_signature_finds(
+            signatures in prop::collection::vec((range(), range()), 0..8),
+            src in 0..50u16,
+            dst in 0..50u16,
+        ) {
+            let tests: Vec<_> = signatures.iter().map(|(src, dst)| [test_of(*src), test_of(*dst)]).collect();
+            let mut builder = PortIndexBuilder::default();
+            for (index, test) in (0..).zip(&tests) {
+                builder.add(index, Some([&test[0], &test[1]]));
+            }
+            let mut found = Vec::new();
+            builder.build().find((src, dst), |signature| found.push(signature));
+            for (index, test) in (0..).zip(&tests) {
+                if test[0].holds(src) && test[1].holds(dst) {
+                    prop_assert!(found.contains(&index));
+                }
+            }
+        }
+    }
+}
