@@ -332,25 +332,23 @@ impl Desk {
         let direction = scene.view.direction;
         self.tell_protocol(flow, direction, scene);
         let flow_view = flow_view(flow, scene.arrival);
-        let parties = parties(flow, scene.arrival);
-        let policy = self.policy.clone();
-        let shared = self.shared.clone();
-        let sides = sides_of(&policy, &flow.data);
+        let matcher = &self.policy.matcher;
+        let sides = sides_of(&self.policy, &flow.data);
         let context = Context {
             now_ns: scene.arrival.now_ns,
             flow: Some(&flow_view),
             packet: scene.view,
             sides: &sides,
             at_once: self.settings.inline,
-            shared: &shared,
+            shared: &self.shared,
         };
         let Conversation {
             tcp, udp, detect, ..
         } = &mut flow.data;
         self.scratch.begin();
-        policy.matcher.packet(&context, detect, &mut self.scratch);
+        matcher.packet(&context, detect, &mut self.scratch);
         let mut reader = Reader {
-            matcher: &policy.matcher,
+            matcher,
             context: &context,
             detect,
             scratch: &mut self.scratch,
@@ -372,11 +370,9 @@ impl Desk {
         let Reader {
             blind, expected, ..
         } = reader;
-        policy
-            .matcher
-            .finish(&context, &mut flow.data.detect, &mut self.scratch);
+        matcher.finish(&context, &mut flow.data.detect, &mut self.scratch);
         let tagged = !scene.view.pseudo
-            && policy.matcher.is_tagged(
+            && matcher.is_tagged(
                 &context,
                 &mut flow.data.detect,
                 scene.arrival.frame_bytes.max(scene.ip_len),
@@ -392,7 +388,8 @@ impl Desk {
         self.count_skipped(&flow.data, skipped);
         let mut judgement = Judgement::default();
         if !self.scratch.hits().is_empty() {
-            judgement = judge(&policy, &parties, self.scratch.hits());
+            let parties = parties(flow, scene.arrival);
+            judgement = judge(&self.policy, &parties, self.scratch.hits());
             self.report_hits(scene, &mut flow.data, &parties, sink);
             if judgement.block && self.settings.inline {
                 self.report_drop(
@@ -582,16 +579,18 @@ pub(super) fn sides_of<'a>(
     policy: &'a Policy,
     conversation: &Conversation,
 ) -> SmallVec<[Side<'a>; MAX_SIDES]> {
-    let sides = conversation.sides.iter().filter_map(|party| {
-        let shield = policy.shields().get(party.shield as usize)?;
-        let assigned = (!shield.guest.is_empty()).then_some(&shield.assigned);
-        Some(Side {
-            home: party.home,
-            assigned,
-            guest: party.shield,
-        })
-    });
-    sides.collect()
+    let mut sides = SmallVec::new();
+    for party in &conversation.sides {
+        if let Some(shield) = policy.shields().get(party.shield as usize) {
+            let assigned = (!shield.guest.is_empty()).then_some(&shield.assigned);
+            sides.push(Side {
+                home: party.home,
+                assigned,
+                guest: party.shield,
+            });
+        }
+    }
+    sides
 }
 
 /// Tells the flow table how far the flow has come and what it holds.

@@ -1,5 +1,6 @@
 //! What identifies a conversation, the same from both of its ends.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use crate::wire::{decode_quoted, proto, Icmp, Packet, Transport};
@@ -14,7 +15,7 @@ pub struct Endpoint {
 }
 
 /// Identifies a flow; equal for the packets of both directions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowKey {
     /// The conntrack zone or segment: equal addresses on two bridges are two flows.
     pub zone: u64,
@@ -98,6 +99,25 @@ impl FlowKey {
             self.high
         } else {
             self.low
+        }
+    }
+}
+
+/// Whole words, few of them: each packet's key is hashed, and an IPv4 key fits three.
+impl Hash for FlowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (low, high) = (self.low, self.high);
+        let ports = u64::from(low.port) << 48 | u64::from(high.port) << 32;
+        state.write_u64(ports | u64::from(self.protocol));
+        state.write_u64(self.zone);
+        match (low.address, high.address) {
+            (IpAddr::V4(low), IpAddr::V4(high)) => {
+                state.write_u64(u64::from(u32::from(low)) << 32 | u64::from(u32::from(high)));
+            }
+            (low, high) => {
+                low.hash(state);
+                high.hash(state);
+            }
         }
     }
 }

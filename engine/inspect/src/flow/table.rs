@@ -217,6 +217,8 @@ const UDP_ESTABLISHED: usize = 6;
 const ICMP_ESTABLISHED: usize = 7;
 const OTHER_ESTABLISHED: usize = 8;
 
+const NS_PER_S: u64 = 1_000_000_000;
+
 /// Marks the end of a list.
 const NIL: u32 = u32::MAX;
 
@@ -230,6 +232,8 @@ pub struct FlowTable<T> {
     lists: [List; CLASSES],
     memory_bytes: usize,
     ended: VecDeque<(Flow<T>, EndReason)>,
+    /// No flow can have been idle for its timeout before this.
+    quiet_until_ns: u64,
 }
 
 #[derive(Debug)]
@@ -275,6 +279,7 @@ impl<T> FlowTable<T> {
             }; CLASSES],
             memory_bytes: 0,
             ended: VecDeque::new(),
+            quiet_until_ns: 0,
         }
     }
 
@@ -344,7 +349,8 @@ impl<T> FlowTable<T> {
 
     /// Says how far a TCP flow has come (other protocols' flows are established by a packet each way).
     pub fn set_phase(&mut self, id: FlowId, phase: FlowPhase) {
-        if let Some(flow) = self.get_mut(id) {
+        // A flow stands last in its class since its packet was counted, unless it changes to another.
+        if let Some(flow) = self.get_mut(id).filter(|flow| flow.phase != phase) {
             flow.phase = phase;
             self.touch(id.index);
         }
@@ -377,6 +383,9 @@ impl<T> FlowTable<T> {
     /// Ends flows idle past their timeout, at most `budget`; they come out of [`FlowTable::pop_ended`].
     /// Returns how many.
     pub fn expire(&mut self, now_ns: u64, budget: usize) -> usize {
+        if now_ns < self.quiet_until_ns {
+            return 0;
+        }
         let mut expired = 0;
         for class in 0..CLASSES {
             while expired < budget && self.is_idle(self.lists[class].head, now_ns) {
@@ -384,7 +393,23 @@ impl<T> FlowTable<T> {
                 expired += 1;
             }
         }
+        if expired < budget {
+            self.quiet_until_ns = self.next_timeout_ns(now_ns);
+        }
         expired
+    }
+
+    /// When a flow may be idle for its timeout next, if time does not run backwards: the first of each class, or
+    /// one that is used from now on.
+    fn next_timeout_ns(&self, now_ns: u64) -> u64 {
+        let timeout_ns = |class| u64::from(self.limits.timeouts.of_class(class)) * NS_PER_S;
+        let ends = (0..CLASSES).map(|class| {
+            let first = self.slots.get(self.lists[class].head as usize);
+            let first = first.and_then(|slot| slot.flow.as_ref());
+            let since_ns = first.map_or(now_ns, |flow| flow.last_seen_ns.min(now_ns));
+            since_ns.saturating_add(timeout_ns(class))
+        });
+        ends.min().unwrap_or(0)
     }
 
     /// Ends every flow, oldest first; they come out of [`FlowTable::pop_ended`].
@@ -427,7 +452,7 @@ impl<T> FlowTable<T> {
             return false;
         };
         let Some(flow) = &slot.flow else { return false };
-        let timeout_ns = u64::from(self.limits.timeouts.of_class(slot.class)) * 1_000_000_000;
+        let timeout_ns = u64::from(self.limits.timeouts.of_class(slot.class)) * NS_PER_S;
         now_ns.saturating_sub(flow.last_seen_ns) > timeout_ns
     }
 
@@ -535,6 +560,11 @@ impl<T> FlowTable<T> {
 
     /// Moves a flow to the end of the list of the class that it is in now.
     fn touch(&mut self, index: u32) {
+        let slot = &self.slots[index as usize];
+        let stays = slot.flow.as_ref().map(class_of) == Some(slot.class);
+        if stays && self.lists[slot.class].tail == index {
+            return;
+        }
         self.unlink(index);
         let slot = &mut self.slots[index as usize];
         if let Some(flow) = &slot.flow {

@@ -69,7 +69,15 @@ impl Inner<'_> {
 /// header; the latter belongs to the outer packet.
 ///
 /// An inner packet may be a tunnel again: [`MAX_LAYERS`](super::MAX_LAYERS) bounds how deep that goes.
+#[inline]
 pub fn inner_packet<'a>(packet: &Packet<'a>) -> (Option<Inner<'a>>, PacketEvents) {
+    match packet.transport {
+        Transport::Other(_) | Transport::Udp(_) => carried(packet),
+        _ => (None, PacketEvents::NONE),
+    }
+}
+
+fn carried<'a>(packet: &Packet<'a>) -> (Option<Inner<'a>>, PacketEvents) {
     let mut events = PacketEvents::NONE;
     let data = packet.payload;
     let layers = packet.layers;
