@@ -1,5 +1,5 @@
 //! Rule text, whole: whatever it holds, each statement loads or is refused with a reason, and what loads can be
-//! compiled and shown a packet.
+//! compiled and shown a packet. What stands behind a form feed is read as `threshold.config`.
 #![no_main]
 
 use std::sync::Arc;
@@ -22,7 +22,13 @@ impl EventSink for Nowhere {
 
 fuzz_target!(|text: &[u8]| {
     let variables = Variables::default();
-    let (signatures, refused) = rule::load(&[("fuzz.rules".into(), text.to_vec())], &variables);
+    let mut parts = text.splitn(2, |byte| *byte == b'\x0c');
+    let names = ["fuzz.rules", "threshold.config"];
+    let files: Vec<_> = names
+        .into_iter()
+        .map(|name| (name.to_owned(), parts.next().unwrap_or_default().to_vec()))
+        .collect();
+    let (signatures, refused) = rule::load(&files, &variables);
     for refusal in &refused {
         assert!(!refusal.reason.to_string().is_empty());
     }

@@ -2,6 +2,7 @@
 use smallvec::SmallVec;
 
 use crate::rule::pcre::Life;
+use crate::rule::threshold::Whose;
 use crate::rule::{Action, FlowStateTest, PayloadScene, Protocol, Scene, Signature, TagScope};
 use crate::Direction;
 
@@ -101,16 +102,27 @@ impl Matcher {
         scratch.hits.retain_mut(|hit| {
             let signature = &self.signatures[hit.signature as usize];
             let side = usize::from(hit.side);
-            if passing[side] || !self.permitted(signature, hit, context) {
+            if passing[side] {
                 return false;
+            }
+            let permit = self.permit(signature, hit, context);
+            match permit {
+                Permit::Nothing => return false,
+                Permit::Silent => hit.alert = false,
+                Permit::Alert => hit.alert = !signature.noalert && !signature.suppressed,
+                Permit::Instead(action) => {
+                    hit.instead = Some(action);
+                    hit.scope = Scope::Packet;
+                }
             }
             self.tag(context, hit, flow);
             flow.passed |= u8::from(signature.bypass) << side;
             if signature.noalert && signature.action == Action::Alert {
                 return false;
             }
-            if signature.action == Action::Pass {
-                passing[side] = true;
+            if hit.instead.unwrap_or(signature.action) == Action::Pass {
+                // What silences a pass silences it for this packet only: it does not spare the others.
+                passing[side] = permit != Permit::Silent;
                 flow.passed |= u8::from(hit.scope == Scope::Flow) << side;
             }
             alerts[side] += u32::from(hit.alert);
@@ -119,30 +131,42 @@ impl Matcher {
         });
     }
 
-    /// Applies `noalert` and the threshold to a hit; whether anything of it is left.
-    fn permitted(&self, signature: &Signature, hit: &mut Hit, context: &Context<'_>) -> bool {
-        hit.alert = !signature.noalert;
-        let guest = context
-            .sides
-            .get(usize::from(hit.side))
-            .map_or(0, |side| side.guest);
-        let ends = (context.packet.src, context.packet.dst);
-        for (number, threshold) in (0u8..).zip(&signature.thresholds) {
-            let counter = (signature.key(), number, guest);
-            match context
-                .shared
-                .thresholds
-                .count(threshold, counter, ends, context.now_ns)
-            {
-                Permit::Alert => {}
-                Permit::Silent => {
-                    hit.alert = false;
-                    return true;
-                }
-                Permit::Nothing => return false,
-            }
+    /// What suppressions and the threshold leave of a hit.
+    fn permit(&self, signature: &Signature, hit: &Hit, context: &Context<'_>) -> Permit {
+        let side = context.sides.get(usize::from(hit.side));
+        if self.is_suppressed(
+            hit.signature,
+            side.map_or(Home::Addresses, |it| it.home),
+            context,
+        ) {
+            return Permit::Silent;
         }
-        true
+        let Some(threshold) = &signature.threshold else {
+            return Permit::Alert;
+        };
+        let counter = (signature.key(), side.map_or(0, |side| side.guest));
+        let ends = (context.packet.src, context.packet.dst);
+        let thresholds = &context.shared.thresholds;
+        thresholds.count(threshold, counter, ends, context.now_ns)
+    }
+
+    fn is_suppressed(&self, index: u32, home: Home, context: &Context<'_>) -> bool {
+        let suppressions = &self.compiled[index as usize].suppressions;
+        if suppressions.is_empty() {
+            return false;
+        }
+        let packet = context.packet;
+        let (src_home, dst_home) = home_ends(home, packet.direction);
+        suppressions.iter().any(|(whose, addresses)| {
+            let addresses = &self.addresses[*addresses as usize];
+            let src = || addresses.holds(packet.src, src_home, &self.home);
+            let dst = || addresses.holds(packet.dst, dst_home, &self.home);
+            match whose {
+                Whose::Source => src(),
+                Whose::Destination => dst(),
+                Whose::Either => src() || dst(),
+            }
+        })
     }
 
     /// Sets the tags of a signature that matched.
@@ -254,11 +278,9 @@ impl Matcher {
             }
             flow.addresses_done[at] = true;
         }
-        if context.flow.is_some_and(|flow| flow.app_done) && !flow.protocol_done[at] {
-            self.protocol_only
-                .iter()
-                .for_each(|it| scratch.candidates.add(*it));
-            flow.protocol_done[at] = true;
+        if context.flow.is_some_and(|flow| flow.app_news) {
+            let candidates = &mut scratch.candidates;
+            self.protocol_only.iter().for_each(|it| candidates.add(*it));
         }
     }
 
@@ -378,6 +400,7 @@ impl Matcher {
                     signature: index,
                     side,
                     alert,
+                    instead: None,
                     scope,
                     tx_id,
                     in_stream,
@@ -419,17 +442,7 @@ impl Matcher {
         if !family_fits || !signature.protocol.carries(packet.ip_proto) {
             return false;
         }
-        let client_is_home = match home {
-            Home::Addresses => [None, None],
-            Home::Client => [Some(true), Some(false)],
-            Home::Server => [Some(false), Some(true)],
-            Home::Both => [Some(true), Some(true)],
-        };
-        let [client, server] = client_is_home;
-        let (src_home, dst_home) = match packet.direction {
-            Direction::ToServer => (client, server),
-            Direction::ToClient => (server, client),
-        };
+        let (src_home, dst_home) = home_ends(home, packet.direction);
         let src = (packet.src, packet.src_port, src_home);
         let dst = (packet.dst, packet.dst_port, dst_home);
         let has_ports = matches!(packet.ip_proto, 6 | 17 | 132);
@@ -447,6 +460,20 @@ impl Matcher {
                 && self.addresses[compiled.dst as usize].holds(to.0, to.2, &self.home)
         };
         fits(src, dst) || signature.header.both_ways && fits(dst, src)
+    }
+}
+
+/// Whether a packet's source and destination are home (`None`: their addresses say).
+fn home_ends(home: Home, direction: Direction) -> (Option<bool>, Option<bool>) {
+    let (client, server) = match home {
+        Home::Addresses => (None, None),
+        Home::Client => (Some(true), Some(false)),
+        Home::Server => (Some(false), Some(true)),
+        Home::Both => (Some(true), Some(true)),
+    };
+    match direction {
+        Direction::ToServer => (client, server),
+        Direction::ToClient => (server, client),
     }
 }
 
@@ -629,11 +656,7 @@ fn app_fits(signature: &Signature, context: &Context<'_>) -> bool {
         && signature
             .app_tests
             .iter()
-            .all(|test| match (flow.app, flow.app_done) {
-                (found @ Some(_), _) => (found == test.app) != test.negated,
-                (None, true) => test.app.is_none() != test.negated,
-                (None, false) => false,
-            })
+            .all(|test| flow.app_done && (flow.app == test.app) != test.negated)
 }
 
 /// How far a signature's action reaches; Suricata's table of signature types.

@@ -9,6 +9,7 @@ use crate::rule::buffer::{Buffer, Inspection, Test};
 use crate::rule::content::{Content, FastPattern};
 use crate::rule::group::Group;
 use crate::rule::pcre::Life;
+use crate::rule::threshold::Whose;
 use crate::rule::{
     Action, AddressRange, FlowbitChange, PayloadScene, PortRange, Scene, Signature, Transform,
     Variables,
@@ -110,6 +111,8 @@ pub(super) struct Compiled {
     /// A prefilter brings it up; it need not be looked at otherwise.
     pub(super) patterned: bool,
     pub(super) key: u64,
+    /// Addresses of which it does not speak.
+    pub(super) suppressions: Box<[(Whose, u32)]>,
 }
 
 /// Payload's slot number.
@@ -361,6 +364,10 @@ impl<'v> Compiler<'v> {
             }
             Scene::Transaction => self.add_transaction(index, signature, chosen.as_ref()),
         };
+        let suppressions = signature.suppressions.iter();
+        let suppressions = suppressions
+            .map(|it| (it.whose, self.addresses.get(&it.addresses, address)))
+            .collect();
         if signature.scene == Scene::AddressesOnly {
             let ends = [src, dst].map(|at| &self.addresses.values[at as usize]);
             self.addresses_only.add(index, ends, header.both_ways);
@@ -383,6 +390,7 @@ impl<'v> Compiler<'v> {
             sees_end,
             patterned,
             key: signature.key(),
+            suppressions,
         });
     }
 

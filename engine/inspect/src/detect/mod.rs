@@ -31,6 +31,8 @@ mod threshold;
 mod transaction;
 mod view;
 
+use crate::rule::Action;
+
 pub use matcher::Matcher;
 pub use scratch::Scratch;
 pub use shared::SharedState;
@@ -60,6 +62,8 @@ pub struct Hit {
     pub side: u8,
     /// An alert is due; false when `noalert` or a threshold silences it while its action still holds.
     pub alert: bool,
+    /// The action that a rate filter put in place of the signature's.
+    pub instead: Option<Action>,
     /// How far its action reaches.
     pub scope: Scope,
     /// The transaction it was found in.

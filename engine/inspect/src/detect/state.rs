@@ -97,8 +97,6 @@ pub struct FlowState {
     pub(super) tags: Tags,
     /// Signatures on addresses alone were evaluated, by direction.
     pub(super) addresses_done: [bool; 2],
-    /// Signatures on the protocol alone were evaluated, by direction.
-    pub(super) protocol_done: [bool; 2],
     /// Signatures on a transaction whose payload conditions held on the stream.
     pub(super) payload_held: SmallVec<[u32; 2]>,
     /// What is known of each direction's stream.

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use crate::rule::threshold::{Threshold, ThresholdKind, Track};
+use crate::rule::Action;
 
 use super::bounded::{Bounded, Entry};
 
@@ -19,12 +20,14 @@ pub enum Permit {
     Silent,
     /// As if it had not matched.
     Nothing,
+    /// Alert, with this action.
+    Instead(Action),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    /// Signature, which of its thresholds, guest.
-    counter: (u64, u8, u32),
+    /// Signature and guest.
+    counter: (u64, u32),
     first: Option<IpAddr>,
     second: Option<IpAddr>,
 }
@@ -34,6 +37,8 @@ struct Counter {
     since_ns: u64,
     until_ns: u64,
     count: u32,
+    /// When a rate filter changed the action, while it does.
+    changed_ns: Option<u64>,
 }
 
 impl Entry for Counter {
@@ -46,7 +51,7 @@ impl Entry for Counter {
     }
 }
 
-/// The counters behind `threshold` and `detection_filter`, shared by all workers and bounded.
+/// The counters behind `threshold`, `detection_filter` and `rate_filter`, shared by all workers and bounded.
 #[derive(Debug)]
 pub struct Thresholds {
     entries: Mutex<Bounded<Key, Counter>>,
@@ -68,11 +73,11 @@ impl Thresholds {
 
     /// Counts one more match from `src` to `dst`, and says what becomes of it.
     ///
-    /// `counter`: signature, which of its thresholds, and guest.
+    /// `counter`: signature and guest.
     pub(crate) fn count(
         &self,
         threshold: &Threshold,
-        counter: (u64, u8, u32),
+        counter: (u64, u32),
         (src, dst): (IpAddr, IpAddr),
         now_ns: u64,
     ) -> Permit {
@@ -94,17 +99,29 @@ impl Thresholds {
             since_ns: now_ns,
             until_ns: now_ns.saturating_add(period_ns),
             count: 0,
+            changed_ns: None,
         };
         let entry = entries.entry(key, fresh, now_ns);
-        if now_ns.saturating_sub(entry.since_ns) >= period_ns {
+        if let ThresholdKind::Rate { action, timeout_s } = threshold.kind {
+            if let Some(since_ns) = entry.changed_ns {
+                let over = now_ns.saturating_sub(since_ns) > u64::from(timeout_s) * NS_PER_S;
+                if !over {
+                    return Permit::Instead(action);
+                }
+                // Suricata does not count the match that finds the time over.
+                entry.changed_ns = None;
+                return Permit::Alert;
+            }
+        }
+        if now_ns.saturating_sub(entry.since_ns) > period_ns {
             *entry = fresh;
         }
         entry.count = entry.count.saturating_add(1);
-        permit(threshold, entry)
+        permit(threshold, entry, now_ns)
     }
 }
 
-fn permit(threshold: &Threshold, entry: &mut Counter) -> Permit {
+fn permit(threshold: &Threshold, entry: &mut Counter, now_ns: u64) -> Permit {
     let (count, limit) = (entry.count, threshold.count);
     match threshold.kind {
         ThresholdKind::Limit if count <= limit => Permit::Alert,
@@ -116,6 +133,13 @@ fn permit(threshold: &Threshold, entry: &mut Counter) -> Permit {
         ThresholdKind::Both if count == limit => Permit::Alert,
         ThresholdKind::Both if count > limit => Permit::Silent,
         ThresholdKind::DetectionFilter if count > limit => Permit::Alert,
+        ThresholdKind::Rate { action, timeout_s } if count > limit => {
+            let until_ns = now_ns.saturating_add(u64::from(timeout_s) * NS_PER_S);
+            entry.until_ns = entry.until_ns.max(until_ns);
+            entry.changed_ns = Some(now_ns);
+            Permit::Instead(action)
+        }
+        ThresholdKind::Rate { .. } => Permit::Alert,
         _ => Permit::Nothing,
     }
 }
@@ -134,15 +158,14 @@ mod tests {
             seconds: 10,
         };
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let count =
-            |second: &u64| table.count(&threshold, (1, 0, 0), (peer, peer), second * NS_PER_S);
+        let count = |second: &u64| table.count(&threshold, (1, 0), (peer, peer), second * NS_PER_S);
         times_s.iter().map(count).collect()
     }
 
     #[test]
     fn each_kind_speaks_as_often_as_suricata_does() {
         use Permit::*;
-        let times = [0, 1, 2, 3, 10, 11];
+        let times = [0, 1, 2, 3, 11, 12];
         assert_eq!(
             outcomes(ThresholdKind::Limit, 2, &times),
             [Alert, Alert, Silent, Silent, Alert, Alert]
@@ -162,6 +185,28 @@ mod tests {
     }
 
     #[test]
+    fn a_period_ends_when_more_than_its_seconds_are_over() {
+        use Permit::*;
+        let limit = outcomes(ThresholdKind::Limit, 1, &[0, 10, 11, 21, 22]);
+        assert_eq!(limit, [Alert, Silent, Alert, Silent, Alert]);
+    }
+
+    #[test]
+    fn a_rate_filter_changes_the_action_for_its_time() {
+        let changed = Permit::Instead(Action::Drop);
+        let rate = ThresholdKind::Rate {
+            action: Action::Drop,
+            timeout_s: 3,
+        };
+        let found = outcomes(rate, 2, &[0, 2, 4, 6, 8, 10, 12]);
+        let (alert, back) = (Permit::Alert, Permit::Alert);
+        assert_eq!(
+            found,
+            [alert, alert, changed, changed, back, changed, changed]
+        );
+    }
+
+    #[test]
     fn never_holds_more_than_its_bound() {
         let table = Thresholds::new(100);
         let threshold = Threshold {
@@ -172,7 +217,7 @@ mod tests {
         };
         for host in 0..10_000u32 {
             let peer = IpAddr::V4(Ipv4Addr::from(host));
-            table.count(&threshold, (1, 0, 0), (peer, peer), u64::from(host));
+            table.count(&threshold, (1, 0), (peer, peer), u64::from(host));
         }
         assert!(table.entries.lock().unwrap().len() <= 100);
     }

@@ -24,8 +24,10 @@ pub struct FlowView {
     pub was_established: bool,
     /// The application protocol, once told.
     pub app: Option<AppProto>,
-    /// The protocol will not change any more: it was told, or there is none that is known.
+    /// The protocol of the packet's direction will not change any more: it was told, or there is none known.
     pub app_done: bool,
+    /// Signatures on the protocol alone see this packet.
+    pub app_news: bool,
     /// TCP: how many sequence numbers were used so far, by direction (`to_server` first): the SYN, bytes, gaps.
     pub stream_bytes: [u64; 2],
     /// Whole seconds since its first packet.

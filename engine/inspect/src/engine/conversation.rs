@@ -97,6 +97,10 @@ pub struct TcpLayer {
     pub tails: [Vec<u8>; 2],
     /// Whether the application was told that a direction ended.
     pub closed: [bool; 2],
+    /// Whether a direction's first bytes came since it is known what is spoken, or that nothing known is.
+    told: [bool; 2],
+    /// Whether signatures on the protocol alone are still to see a packet of that direction.
+    due: [bool; 2],
     flushed: bool,
     inline: bool,
 }
@@ -241,6 +245,8 @@ impl TcpLayer {
             streamed: [0; 2],
             tails: Default::default(),
             closed: [false; 2],
+            told: [false; 2],
+            due: [false; 2],
             flushed: false,
             inline,
         }
@@ -325,6 +331,28 @@ impl TcpLayer {
         self.session.state() != stream::TcpState::None
     }
 
+    /// Notes a packet of `direction`, or a moment without one; whether signatures on the protocol alone see it.
+    ///
+    /// As Suricata 7 does, they see the packet with which its direction's protocol was told, and the one after it.
+    pub fn asks_protocol(&mut self, direction: Direction, pseudo: bool) -> bool {
+        let side = direction as usize;
+        let heard = match &self.app {
+            AppState::Detecting => false,
+            AppState::Other(None) => true,
+            _ => self.streamed[side] > 0 || !self.session.readable(direction).is_empty(),
+        };
+        if heard && !self.told[side] {
+            (self.told[side], self.due[side]) = (true, true);
+            return !pseudo;
+        }
+        !pseudo && std::mem::take(&mut self.due[side])
+    }
+
+    /// Whether what `direction` speaks will not change any more.
+    pub fn is_told(&self, direction: Direction) -> bool {
+        self.told[direction as usize] && !matches!(self.app, AppState::Detecting)
+    }
+
     /// Whether its handshake is complete.
     pub fn is_established(&self) -> bool {
         self.session.state() >= stream::TcpState::Established
@@ -406,6 +434,12 @@ impl Conversation {
         if created || self.generation != policy.generation {
             self.arm(policy, created);
         }
+    }
+
+    /// Whether TCP's peers have agreed on keys, so that what follows cannot be looked into.
+    pub fn is_encrypted(&self) -> bool {
+        let tcp = self.tcp.as_ref();
+        tcp.is_some_and(|tcp| tcp.app.is_encrypted())
     }
 
     /// Whether nobody looks at it: no guest, or all of them let the rest of it pass.

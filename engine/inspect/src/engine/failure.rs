@@ -51,6 +51,12 @@ impl Desk {
         self.settings.inline && self.shields(conversation).any(Shield::can_block)
     }
 
+    /// Whether the flow's receiver is a guest with a blocking signature, rather than a capture's.
+    pub(super) fn guards(&self, conversation: &Conversation) -> bool {
+        let guest = |shield: &Shield| !shield.guest.is_empty() && shield.can_block();
+        self.settings.inline && self.shields(conversation).any(guest)
+    }
+
     pub(super) fn failed_closed(
         &mut self,
         conversation: &Conversation,

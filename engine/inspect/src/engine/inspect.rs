@@ -135,10 +135,7 @@ impl Desk {
         sink: &mut dyn EventSink,
     ) -> Step {
         self.count_bytes(flow, arrival, packet);
-        if flow.data.dropped {
-            return Step::Done(self.dropped_already(&flow.data));
-        }
-        if flow.data.is_passed() {
+        if !flow.data.dropped && flow.data.is_passed() {
             return Step::Done(Outcome::default());
         }
         let view = packet_view(packet, lookup.direction, arrival.defragmented);
@@ -149,6 +146,9 @@ impl Desk {
             packet: Some(packet),
             summary: summary_of(flow),
         };
+        if flow.data.dropped {
+            return Step::Done(self.dropped_already(&scene, &mut flow.data, sink));
+        }
         let enforced = self.enforces(&flow.data);
         if enforced && arrival.verify_checksum && transport_checksum_ok(packet) == Some(false) {
             return Step::Done(self.refuse(
@@ -176,6 +176,12 @@ impl Desk {
         let tcp = flow.data.tcp.as_ref();
         let view = PacketView {
             in_stream: tcp.is_some_and(|tcp| self.settings.inline || tcp.is_followed()),
+            // Nothing can be told from what is encrypted but by accident: Suricata, too, looks at its headers only.
+            payload: if flow.data.is_encrypted() {
+                &[]
+            } else {
+                view.payload
+            },
             ..view
         };
         let scene = Scene {
@@ -187,10 +193,16 @@ impl Desk {
     }
 
     /// A packet of a flow that a signature ended: held back, or offline not looked at any more.
-    fn dropped_already(&mut self, conversation: &Conversation) -> Outcome {
+    fn dropped_already(
+        &mut self,
+        scene: &Scene<'_>,
+        conversation: &mut Conversation,
+        sink: &mut dyn EventSink,
+    ) -> Outcome {
         if !self.settings.inline {
             return Outcome::default();
         }
+        self.report_drop(scene, conversation, "flow drop", None, sink);
         self.count_blocked(conversation);
         Outcome {
             block: true,
@@ -209,7 +221,13 @@ impl Desk {
     ) -> SegmentStep {
         let direction = scene.view.direction;
         let midstream = flow.midstream;
-        if self.enforces(&flow.data) && is_ignored_by_receiver(flow, scene.view, tcp) {
+        if self.may_not_join(&flow.data, tcp) {
+            flow.data.dropped = true;
+            let reason = "stream midstream";
+            let outcome = self.refuse(scene, &mut flow.data, "midstream", reason, sink);
+            return SegmentStep::Refused(outcome);
+        }
+        if self.guards(&flow.data) && is_ignored_by_receiver(flow, scene.view, tcp) {
             self.counters.stream_drops += 1;
             return SegmentStep::Refused(self.refuse(
                 scene,
@@ -291,6 +309,17 @@ impl Desk {
         }
     }
 
+    /// Whether the segment belongs to a connection whose beginning was not seen, and such are given up: offline in
+    /// IPS mode. Between guests the failure policy decides.
+    fn may_not_join(&self, conversation: &Conversation, tcp: &crate::wire::Tcp<'_>) -> bool {
+        let gives_up = self.settings.inline && !self.settings.stream.midstream;
+        let layer = conversation.tcp.as_ref().filter(|_| gives_up);
+        layer.is_some_and(|layer| {
+            let joins = tcp.flags() & (flags::ACK | flags::FIN) != 0 && !tcp.has(flags::RST);
+            joins && !layer.is_followed()
+        })
+    }
+
     /// Shows the signatures what the packet brought: itself and its direction's stream, and, where it
     /// acknowledged bytes that were held, the other direction's.
     fn rounds(
@@ -331,7 +360,7 @@ impl Desk {
     ) -> Judgement {
         let direction = scene.view.direction;
         self.tell_protocol(flow, direction, scene);
-        let flow_view = flow_view(flow, scene.arrival);
+        let flow_view = flow_view(flow, scene.arrival, direction, scene.view.pseudo);
         let matcher = &self.policy.matcher;
         let sides = sides_of(&self.policy, &flow.data);
         let context = Context {
@@ -392,10 +421,15 @@ impl Desk {
             judgement = judge(&self.policy, &parties, self.scratch.hits());
             self.report_hits(scene, &mut flow.data, &parties, sink);
             if judgement.block && self.settings.inline {
+                let by = judgement.by.and_then(|it| self.scratch.hits().get(it));
+                let reason = match by.and_then(|hit| hit.instead) {
+                    Some(_) => "threshold detection_filter",
+                    None => "rules",
+                };
                 self.report_drop(
                     scene,
                     &mut flow.data,
-                    "rules",
+                    reason,
                     Some((&judgement, &parties)),
                     sink,
                 );

@@ -110,11 +110,13 @@ impl Parties {
     /// What a hit means.
     pub fn effect(&self, policy: &Policy, hit: &Hit) -> Effect {
         let signature = &policy.matcher.signatures()[hit.signature as usize];
-        effect(
-            self.mode(policy, hit),
-            signature.action,
-            signature.is_silent(),
-        )
+        let mode = self.mode(policy, hit);
+        match hit.instead {
+            // Whom a rate filter lets pass nothing is said of.
+            Some(Action::Pass) => Effect::None,
+            Some(action) => effect(mode, action, false),
+            None => effect(mode, signature.action, signature.is_silent()),
+        }
     }
 }
 

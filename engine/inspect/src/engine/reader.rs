@@ -79,6 +79,11 @@ impl Reader<'_> {
         if fresh.is_empty() {
             return;
         }
+        if layer.app.is_encrypted() {
+            layer.tails[side] = Vec::new();
+            layer.streamed[side] += fresh.len() as u64;
+            return;
+        }
         let last = layer.ended(direction);
         let tail = &mut layer.tails[side];
         let seen_before = tail.len().min(STREAM_TAIL_BYTES);

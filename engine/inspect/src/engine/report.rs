@@ -41,6 +41,8 @@ pub trait EventSink {
 pub struct Records {
     /// `drop`, one a flow.
     pub drop: bool,
+    /// `drop`, one a packet.
+    pub drop_each: bool,
     /// `http`, `dns`, …: one a transaction of these protocols.
     pub app: AppSet,
     /// `fileinfo`, one a file, with its SHA-256.
@@ -61,6 +63,7 @@ impl Records {
     /// Everything: offline.
     pub const ALL: Self = Self {
         drop: true,
+        drop_each: true,
         app: AppSet::ALL,
         files: true,
         flow: true,
@@ -72,6 +75,7 @@ impl Records {
     /// The live path: what a peer could provoke without end is counted instead of written.
     pub const LIVE: Self = Self {
         drop: true,
+        drop_each: false,
         app: AppSet::EMPTY,
         files: false,
         flow: false,
@@ -230,7 +234,9 @@ impl Desk {
     ) {
         // To reject is to answer, which also who only listens can do.
         let rejects = matches!(effect, Effect::Block(tell) if tell != Tell::default());
-        let blocks = rejects || self.settings.inline && matches!(effect, Effect::Block(_));
+        let changed = hit.instead.is_some() && matches!(effect, Effect::Block(_));
+        let blocks =
+            rejects || changed || self.settings.inline && matches!(effect, Effect::Block(_));
         let action = if blocks {
             Action::Blocked
         } else {
@@ -315,7 +321,7 @@ impl Desk {
         sink.event(severity, &line);
     }
 
-    /// Writes the `drop` record of a flow, once.
+    /// Writes a `drop` record: one a flow, or one a packet.
     pub(super) fn report_drop(
         &mut self,
         scene: &Scene<'_>,
@@ -324,7 +330,8 @@ impl Desk {
         by: Option<(&Judgement, &Parties)>,
         sink: &mut dyn super::EventSink,
     ) {
-        if !self.settings.records.drop || conversation.drop_reported {
+        let records = self.settings.records;
+        if !records.drop || conversation.drop_reported && !records.drop_each {
             return;
         }
         conversation.drop_reported = true;

@@ -6,12 +6,20 @@ use crate::flow::Flow;
 use crate::wire::{Network, Packet, PacketEvents, Transport};
 use crate::Direction;
 
-use super::conversation::{AppState, Conversation, TcpLayer};
+use super::conversation::{Conversation, TcpLayer};
 use super::judge::Parties;
 use super::Arrival;
 
-pub(super) fn flow_view(flow: &Flow<Conversation>, arrival: &Arrival) -> FlowView {
+/// The flow as a packet of `direction` finds it; `pseudo`: there is no packet.
+pub(super) fn flow_view(
+    flow: &mut Flow<Conversation>,
+    arrival: &Arrival,
+    direction: Direction,
+    pseudo: bool,
+) -> FlowView {
     let server = flow.server();
+    let told = flow.data.tcp.as_deref_mut();
+    let app_news = told.map(|tcp| tcp.asks_protocol(direction, pseudo));
     let tcp = flow.data.tcp.as_deref();
     let established = match tcp {
         Some(tcp) => tcp.is_established(),
@@ -29,7 +37,9 @@ pub(super) fn flow_view(flow: &Flow<Conversation>, arrival: &Arrival) -> FlowVie
             None => established,
         },
         app: flow.data.app_proto(),
-        app_done: !matches!(tcp.map(|tcp| &tcp.app), Some(AppState::Detecting)),
+        app_done: tcp.is_none_or(|tcp| tcp.is_told(direction)),
+        // Each datagram tells it.
+        app_news: app_news.unwrap_or(!pseudo),
         stream_bytes: tcp.map_or([0; 2], TcpLayer::stream_bytes),
         age_s: whole_seconds(arrival.wall_ns)
             .saturating_sub(whole_seconds(flow.data.start_wall_ns))

@@ -101,7 +101,7 @@ pub struct Draft {
     pub bypass: bool,
     pub tx_tests: Vec<TxTest>,
     pub inspections: Vec<Inspection>,
-    pub thresholds: Vec<Threshold>,
+    pub threshold: Option<Threshold>,
     pub noalert: bool,
     /// The rule's file, and the files that rules name.
     pub file: String,
@@ -148,7 +148,7 @@ impl Draft {
             bypass: false,
             tx_tests: Vec::new(),
             inspections: Vec::new(),
-            thresholds: Vec::new(),
+            threshold: None,
             noalert: action == Action::Pass,
             file: String::new(),
             attachments: Attachments::default(),

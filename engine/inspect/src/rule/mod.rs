@@ -24,6 +24,7 @@ mod signature;
 #[cfg(test)]
 mod tests;
 pub(crate) mod threshold;
+mod threshold_config;
 mod transform;
 mod validate;
 mod variables;
@@ -37,6 +38,7 @@ pub use keyword::supported as supported_keywords;
 pub use port::PortRange;
 pub use reason::{Reason, Refusal};
 pub use signature::{Action, FlowStateTest, Protocol, Signature, Target};
+pub use threshold_config::is_threshold_config;
 pub use variables::Variables;
 
 use dataset::Datasets;
@@ -60,8 +62,32 @@ pub fn load(files: &[(String, Vec<u8>)], variables: &Variables) -> (Vec<Signatur
     load_with(files, variables, &Attachments::default())
 }
 
-/// The same, with the files that rules name.
+/// The same, with the files that rules name. Files called `threshold.config` are read as such.
 pub fn load_with(
+    files: &[(String, Vec<u8>)],
+    variables: &Variables,
+    attachments: &Attachments,
+) -> (Vec<Signature>, Vec<Refusal>) {
+    load_configured(files, &[], variables, attachments)
+}
+
+/// The same, with files that are read as `threshold.config` whatever they are called.
+pub fn load_configured(
+    files: &[(String, Vec<u8>)],
+    configs: &[(String, Vec<u8>)],
+    variables: &Variables,
+    attachments: &Attachments,
+) -> (Vec<Signature>, Vec<Refusal>) {
+    let named = files.iter().filter(|(file, _)| is_threshold_config(file));
+    let (mut loaded, mut refused) = load_rules(files, variables, attachments);
+    for (file, text) in named.chain(configs) {
+        let not = threshold_config::apply(file, text, variables, &mut loaded);
+        refused.extend(not);
+    }
+    (loaded, refused)
+}
+
+fn load_rules(
     files: &[(String, Vec<u8>)],
     variables: &Variables,
     attachments: &Attachments,
@@ -70,7 +96,8 @@ pub fn load_with(
     let mut refused = Vec::new();
     let mut by_sid: HashMap<(u32, u32), usize> = HashMap::new();
     let datasets = Datasets::default();
-    for (file, text) in files {
+    let rules = files.iter().filter(|(file, _)| !is_threshold_config(file));
+    for (file, text) in rules {
         for statement in lexer::statements(text) {
             let refuse = |sid, reason| Refusal {
                 file: file.clone(),

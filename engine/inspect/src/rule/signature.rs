@@ -1,5 +1,6 @@
 //! One signature as read.
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use crate::app::{AppProto, AppSet};
 use crate::Direction;
@@ -9,7 +10,7 @@ use super::condition::{FlowbitTest, PacketTest, TxTest};
 use super::content::Needle;
 use super::header::Header;
 use super::pcre::Variable;
-use super::threshold::Threshold;
+use super::threshold::{Suppression, Threshold};
 
 /// What a signature asks for when it matches; ordered as Suricata evaluates them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -171,7 +172,7 @@ pub enum Scene {
     AddressesOnly,
     /// Decoder and stream events only: packets of which something is odd, those without an IP header too.
     EventsOnly,
-    /// `app-layer-protocol` only: when the protocol has been told, once per direction.
+    /// `app-layer-protocol` only: when the protocol has been told, see [`crate::detect::FlowView::app_news`].
     ProtocolOnly,
     /// Packets' headers, and payload where `payload` says so.
     Packet {
@@ -259,8 +260,12 @@ pub struct Signature {
     pub(crate) tx_tests: Vec<TxTest>,
     /// Conditions on payload and buffers, one entry a buffer.
     pub(crate) inspections: Vec<Inspection>,
-    /// `threshold` and `detection_filter`: all must permit an alert.
-    pub(crate) thresholds: Vec<Threshold>,
+    /// `threshold`, `detection_filter`, or what `threshold.config` says instead.
+    pub(crate) threshold: Option<Threshold>,
+    /// Packets of which it does not speak.
+    pub(crate) suppressions: Vec<Arc<Suppression>>,
+    /// It never speaks, though its action holds.
+    pub(crate) suppressed: bool,
     /// A match makes no alert.
     pub(crate) noalert: bool,
     /// Where and when it is evaluated.

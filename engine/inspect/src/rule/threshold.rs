@@ -1,6 +1,9 @@
-//! `threshold` and `detection_filter` as read.
+//! `threshold`, `detection_filter` and what `threshold.config` adds, as read.
+use super::group::Group;
+use super::signature::Action;
+use super::AddressRange;
 
-/// Which of the three forms of `threshold`, or `detection_filter`.
+/// What is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ThresholdKind {
     /// Alert on the first `count` matches of a period.
@@ -11,6 +14,13 @@ pub enum ThresholdKind {
     Both,
     /// Match at all only past `count` matches of a period.
     DetectionFilter,
+    /// Another action past `count` matches of a period.
+    Rate {
+        /// Which.
+        action: Action,
+        /// For how long.
+        timeout_s: u32,
+    },
 }
 
 /// What matches are counted by.
@@ -37,4 +47,24 @@ pub struct Threshold {
     pub count: u32,
     /// In how many seconds.
     pub seconds: u32,
+}
+
+/// Packets of which a signature does not speak, though its action holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suppression {
+    /// Which of the packet's addresses is asked.
+    pub whose: Whose,
+    /// The addresses.
+    pub addresses: Group<AddressRange>,
+}
+
+/// Which of a packet's addresses a suppression asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The source.
+    Source,
+    /// The destination.
+    Destination,
+    /// Either of them.
+    Either,
 }

@@ -65,7 +65,9 @@ pub fn finish(
         bypass: draft.bypass,
         tx_tests: draft.tx_tests,
         inspections: draft.inspections,
-        thresholds: draft.thresholds,
+        threshold: draft.threshold,
+        suppressions: Vec::new(),
+        suppressed: false,
         noalert: draft.noalert,
         scene,
     })
@@ -261,10 +263,7 @@ fn scene(draft: &Draft, variables: &Variables) -> Result<Scene, Reason> {
         && draft.packet_tests.is_empty()
         && draft.flowbit_tests.is_empty()
     {
-        let negated = draft.app_tests.iter().any(|test| test.negated);
-        if !negated {
-            return Ok(Scene::ProtocolOnly);
-        }
+        return Ok(Scene::ProtocolOnly);
     }
     let no_reading = draft.flowbit_tests.is_empty()
         && draft.flowints.is_empty()

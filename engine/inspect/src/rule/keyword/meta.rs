@@ -25,8 +25,6 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     value(&["detection_filter"], detection_filter),
 ];
 
-/// How many thresholds one signature may have; all must permit an alert.
-const MAX_THRESHOLDS: usize = 4;
 /// The version of Suricata whose language this is: what `requires: version` is measured against.
 const LANGUAGE_VERSION: [u32; 3] = [7, 0, 10];
 
@@ -245,8 +243,8 @@ fn set_threshold(
                 track = Some(match word {
                     "by_src" => Track::Source,
                     "by_dst" => Track::Destination,
-                    "by_both" => Track::Both,
-                    "by_rule" => Track::Rule,
+                    "by_both" if keyword == "threshold" => Track::Both,
+                    "by_rule" if keyword == "threshold" => Track::Rule,
                     _ => return Err(bad(part)),
                 })
             }
@@ -263,13 +261,12 @@ fn set_threshold(
                 count,
                 seconds,
             };
-            draft.thresholds.push(threshold);
-            if draft.thresholds.len() > MAX_THRESHOLDS {
-                return Err(Reason::Conflict(format!(
-                    "more than {MAX_THRESHOLDS} thresholds"
-                )));
+            match draft.threshold.replace(threshold) {
+                None => Ok(()),
+                Some(_) => Err(Reason::Conflict(
+                    "more than one 'threshold' or 'detection_filter'".into(),
+                )),
             }
-            Ok(())
         }
         _ => Err(Reason::bad_value(
             keyword,
