@@ -34,11 +34,14 @@ def rule_attachments(files: Sequence[tuple[str, bytes]]) -> list[str]:
     """Return the paths of the files that rules in the (path, text) files name: lists, data sets."""
 
 def check_rules(
-    files: Sequence[tuple[str, bytes]], attachments: Sequence[tuple[str, bytes]] = ()
+    files: Sequence[tuple[str, bytes]],
+    attachments: Sequence[tuple[str, bytes]] = (),
+    thresholds: Sequence[tuple[str, bytes]] = (),
 ) -> tuple[list[SignatureInfo], list[Refusal]]:
     """Return what of the (path, text) files loads and what is refused; never raises for a bad rule.
 
     attachments: the files that rule_attachments names, as far as they may be read.
+    thresholds: files that are read as `threshold.config`, as those of that name among `files` are.
     """
 
 def replay(
@@ -49,10 +52,13 @@ def replay(
     home_net: str,
     external_net: str,
     attachments: Sequence[tuple[str, bytes]] = (),
+    thresholds: Sequence[tuple[str, bytes]] = (),
     payload: bool = False,
     packet: bool = False,
-) -> list[str]:
-    """Inspect each (capture path, eve.json path) with fresh state; return an error or "" for each.
+) -> list[tuple[str, int]]:
+    """Inspect each (capture path, eve.json path) with fresh state.
+
+    Returns for each what went wrong, or "", and how many packets were inspected before.
 
     payload, packet: alerts show the bytes that matched, and their packet.
     """

@@ -12,7 +12,7 @@ from typing import Any
 _SIGNATURE = re.compile(r"^(alert|drop|reject|pass) (\S+) .*?\(.*?\bsid:(\d+);.*\)$")
 
 
-def check_rules(files: Sequence[tuple[str, bytes]]) -> tuple[list[Any], list[Any]]:
+def check_rules(files: Sequence[tuple[str, bytes]], *_: object) -> tuple[list[Any], list[Any]]:
     """Return (loaded, refused) in the shape of appliance._engine.check_rules."""
     loaded, refused = [], []
     for name, text in files:

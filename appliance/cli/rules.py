@@ -20,6 +20,15 @@ EXTERNAL_NET = "!$HOME_NET"
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
+THRESHOLDS = click.option(
+    "--threshold-config",
+    "threshold_files",
+    multiple=True,
+    type=FILE,
+    help="Thresholds, rate filters and suppressions (threshold.config) for the rules.",
+)
+
+
 @click.group()
 def rules() -> None:
     """Signatures: check what loads, and bring what is live up to date."""
@@ -31,15 +40,18 @@ rules.add_command(update)
 @rules.command()
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-def check(files: tuple[Path, ...], as_json: bool) -> None:
+@THRESHOLDS
+def check(files: tuple[Path, ...], as_json: bool, threshold_files: tuple[Path, ...]) -> None:
     """Say what of each rule FILE loads, and what is refused and why.
 
-    Exit status: 0 if all loads, 1 if any signature is refused or a file cannot be read.
+    A FILE called threshold.config is read as such.
+
+    Exit status: 0 if all loads, 1 if anything is refused or a file cannot be read.
     """
     from appliance.rulesets import check_files, read_attachments
 
     texts = _read(files)
-    report = check_files(texts, read_attachments(texts))
+    report = check_files(texts, read_attachments(texts), _read(threshold_files))
     if as_json:
         refused = [{"file": r.file, "line": r.line, "sid": r.sid, "reason": r.reason} for r in report.refused]
         click.echo(json.dumps({"loaded": report.loaded, "refused": refused}, ensure_ascii=False))
@@ -68,6 +80,7 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
 @click.option(
     "--external-net", default=EXTERNAL_NET, show_default=True, metavar="NETS", help="$EXTERNAL_NET."
 )
+@THRESHOLDS
 @click.option("--eve-payload", is_flag=True, help="Show in alerts the bytes that matched.")
 @click.option("--eve-packet", is_flag=True, help="Show in alerts their packet.")
 def replay(
@@ -77,6 +90,7 @@ def replay(
     ips: bool,
     home_net: str,
     external_net: str,
+    threshold_files: tuple[Path, ...],
     eve_payload: bool,
     eve_packet: bool,
 ) -> None:
@@ -97,30 +111,34 @@ def replay(
     if not captures:
         raise click.ClickException(f"{pcap}: no capture in this directory or below it")
     attachments = read_attachments(texts)
-    for refusal in _engine.check_rules(texts, attachments)[1]:
+    thresholds = _read(threshold_files)
+    for refusal in _engine.check_rules(texts, attachments, thresholds)[1]:
         click.echo(f"{refusal.file}:{refusal.line}: {_sid(refusal.sid)}: {refusal.reason}", err=True)
     for _, eve in captures:
         eve.parent.mkdir(parents=True, exist_ok=True)
     try:
-        errors = _engine.replay(
+        outcomes = _engine.replay(
             texts,
             [(str(capture), str(eve)) for capture, eve in captures],
             ips=ips,
             home_net=home_net,
             external_net=external_net,
             attachments=attachments,
+            thresholds=thresholds,
             payload=eve_payload,
             packet=eve_packet,
         )
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    failed = [reason for reason in errors if reason]
-    for reason in failed:
-        click.echo(reason, err=True)
-    click.echo(
-        f"{len(captures) - len(failed)} of {len(captures)} captures inspected; events below {out}", err=True
-    )
-    if len(failed) == len(captures):
+    for reason, packets in outcomes:
+        if reason:
+            click.echo(
+                f"{reason}{f'; the {packets} packets before were inspected' if packets else ''}", err=True
+            )
+    # A capture that ends torn was inspected as far as it goes.
+    inspected = sum(not reason or packets > 0 for reason, packets in outcomes)
+    click.echo(f"{inspected} of {len(captures)} captures inspected; events below {out}", err=True)
+    if not inspected:
         raise click.exceptions.Exit(1)
 
 

@@ -25,8 +25,11 @@ from appliance.rulesets.update.fetch import FILTERS
 DATA_DIR = Path("/var/lib/sekisho/rules")
 CONFIG_DIR = Path("/etc/sekisho/rules")
 SHOWN = 20
+# The name by which the engine knows the file in a rule set that holds no rules.
+THRESHOLDS = "threshold.config"
 PATH = click.Path(path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
+Files = tuple[tuple[str, bytes], ...]
 
 
 @click.command()
@@ -41,6 +44,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
               help="Where enable.conf, disable.conf, modify.conf and drop.conf are.")  # fmt: skip
 @click.option("--data-dir", type=PATH, default=DATA_DIR, show_default=True,
               help="Where what was fetched is kept.")  # fmt: skip
+@click.option("--threshold-config", type=FILE,
+              help="Thresholds and suppressions to push along; by default those that are live.")  # fmt: skip
 @click.option("--output", type=FILE, help="Write the rules that load to this file.")
 @click.option("--manager", metavar="URL", help="Push the rules to this manager, https://HOST:PORT.")
 @click.option("--rule-set", default="emerging", show_default=True, help="The rule set's name on the manager.")
@@ -70,9 +75,10 @@ def update(**given: Any) -> None:
         offline=given["offline"],
         filters={kind: path for kind in FILTERS if (path := given["config_dir"] / f"{kind}.conf").is_file()},
     )
-    sifted = sift(fetch(sources, given["data_dir"]))
     live = manager.live() if manager else _file_live(given["output"])
     files = live.files if live else ()
+    fetched = fetch(sources, given["data_dir"])
+    sifted = sift([*fetched, *_thresholds(given["threshold_config"], files)])
     difference = compare((check_files(files), files), (sifted.report, sifted.files), sifted.refused)
     refused = given["strict"] and bool(sifted.refused)
     done = "" if given["dry_run"] or refused else _apply(given, manager, live, sifted, difference)
@@ -96,6 +102,13 @@ def _manager(given: dict[str, Any]) -> RuleSetClient | None:
     return RuleSetClient(given["manager"], key, given["ca"], given["rule_set"])
 
 
+def _thresholds(given: Path | None, live: Files) -> Files:
+    """Return the file of thresholds that goes with the rules: the one given, or else the one that is live."""
+    if given is not None:
+        return ((THRESHOLDS, given.read_bytes()),)
+    return tuple((name, text) for name, text in live if name == THRESHOLDS)
+
+
 def _file_live(output: Path | None) -> RuleSetLive | None:
     if output is None or not output.exists():
         return None
@@ -117,7 +130,8 @@ def _apply(
         text = b"\n".join(text.rstrip(b"\n") for name, text in sifted.files if name.endswith(".rules"))
         given["output"].write_bytes(text + b"\n")
         done.append(f"written to {given['output']}")
-    if manager is not None and live is not None and difference.is_empty:
+    same = live is not None and _thresholds(None, live.files) == _thresholds(None, sifted.files)
+    if manager is not None and live is not None and difference.is_empty and same:
         done.append(f"live already, as version {live.version} of {given['rule_set']}")
     elif manager is not None:
         answer = manager.put(sifted.files, live)

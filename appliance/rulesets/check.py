@@ -64,16 +64,20 @@ def read_attachments(files: Sequence[tuple[str, bytes]]) -> list[tuple[str, byte
 
 
 def check_files(
-    files: Sequence[tuple[str, bytes]], attachments: Sequence[tuple[str, bytes]] = ()
+    files: Sequence[tuple[str, bytes]],
+    attachments: Sequence[tuple[str, bytes]] = (),
+    thresholds: Sequence[tuple[str, bytes]] = (),
 ) -> CheckReport:
     """Return what of the (name, text) files loads and what is refused; never raises for a bad rule.
 
+    A file called threshold.config holds thresholds and suppressions for the signatures of the others.
     attachments: (path, bytes) of the files that rules name, see read_attachments.
+    thresholds: (path, text) of files that are read as threshold.config whatever they are called.
     """
     # Imported here so that everything that checks no rules starts without the compiled engine.
     from appliance import _engine
 
-    infos, refusals = _engine.check_rules(files, attachments)
+    infos, refusals = _engine.check_rules(files, attachments, thresholds)
     signatures = tuple(
         Signature(
             sid=info.sid,

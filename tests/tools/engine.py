@@ -32,13 +32,13 @@ def replay(
     any_nets: bool,
     prevent: bool = False,
 ) -> list[str]:
-    """Inspect each (capture, eve.json); return an error or "" for each. prevent: alert is raised to drop."""
+    """Inspect each (capture, eve.json); return what went wrong, or "". prevent: alert is raised to drop."""
     nets = ("any", "any") if any_nets else (HOME_NET, "!$HOME_NET")
-    errors: list[str] = engine().replay(
+    outcomes: list[tuple[str, int]] = engine().replay(
         [(str(path), raised(path.read_bytes()) if prevent else path.read_bytes()) for path in rules],
         [(str(capture), str(eve)) for capture, eve in captures],
         ips=ips,
         home_net=nets[0],
         external_net=nets[1],
     )
-    return errors
+    return [error for error, _ in outcomes]

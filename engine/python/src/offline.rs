@@ -28,9 +28,12 @@ impl EventSink for Eve {
     }
 }
 
-/// Inspects each (capture path, eve.json path) with fresh state; returns an error or "" for each.
+/// What went wrong with a capture, or "", and how many of its packets were inspected.
+type Outcome = (String, u64);
+
+/// Inspects each (capture path, eve.json path) with fresh state; returns what became of each.
 #[pyfunction]
-#[pyo3(signature = (rules, captures, *, ips, home_net, external_net, attachments = Vec::new(), payload = false, packet = false))]
+#[pyo3(signature = (rules, captures, *, ips, home_net, external_net, attachments = Vec::new(), thresholds = Vec::new(), payload = false, packet = false))]
 #[allow(clippy::too_many_arguments)]
 pub fn replay(
     py: Python<'_>,
@@ -40,9 +43,10 @@ pub fn replay(
     home_net: &str,
     external_net: &str,
     attachments: Vec<(String, PyBackedBytes)>,
+    thresholds: Vec<(String, PyBackedBytes)>,
     payload: bool,
     packet: bool,
-) -> PyResult<Vec<String>> {
+) -> PyResult<Vec<Outcome>> {
     let mut variables = Variables::default();
     for (name, value) in [("HOME_NET", home_net), ("EXTERNAL_NET", external_net)] {
         variables
@@ -51,8 +55,10 @@ pub fn replay(
     }
     let files = owned(rules);
     let attachments = Attachments::new(owned(attachments));
+    let thresholds = owned(thresholds);
     Ok(py.allow_threads(|| {
-        let (signatures, _refused) = rule::load_with(&files, &variables, &attachments);
+        let (signatures, _refused) =
+            rule::load_configured(&files, &thresholds, &variables, &attachments);
         let policy = Arc::new(Policy::offline(signatures, &variables));
         let mut settings = if ips {
             Settings::offline_ips()
@@ -63,8 +69,7 @@ pub fn replay(
         settings.records.packet = packet;
         let each = captures.iter().map(|(capture, eve)| {
             guarded(Path::new(capture), Path::new(eve), &policy, &settings)
-                .err()
-                .unwrap_or_default()
+                .unwrap_or_else(|error| (error, 0))
         });
         each.collect()
     }))
@@ -76,7 +81,7 @@ fn guarded(
     eve: &Path,
     policy: &Arc<Policy>,
     settings: &Settings,
-) -> Result<(), String> {
+) -> Result<Outcome, String> {
     let inspected = catch_unwind(AssertUnwindSafe(|| one(capture, eve, policy, settings)));
     inspected.unwrap_or_else(|cause| {
         let said = cause.downcast_ref::<String>().map(String::as_str);
@@ -94,7 +99,7 @@ fn one(
     eve: &Path,
     policy: &Arc<Policy>,
     settings: &Settings,
-) -> Result<(), String> {
+) -> Result<Outcome, String> {
     let bytes = fs::read(capture).map_err(|error| format!("{}: {error}", capture.display()))?;
     let file = File::create(eve).map_err(|error| format!("{}: {error}", eve.display()))?;
     let mut sink = Eve {
@@ -104,8 +109,7 @@ fn one(
     let ran = inspect::replay::run(&bytes, policy, settings, &mut sink);
     let wrote = sink.failed.map_or_else(|| sink.file.flush(), Err);
     wrote.map_err(|error| format!("{}: {error}", eve.display()))?;
-    match ran {
-        Err(error) | Ok((_, Some(error))) => Err(format!("{}: {error}", capture.display())),
-        Ok((_, None)) => Ok(()),
-    }
+    let (packets, torn) = ran.map_err(|error| format!("{}: {error}", capture.display()))?;
+    let torn = torn.map(|error| format!("{}: {error}", capture.display()));
+    Ok((torn.unwrap_or_default(), packets))
 }

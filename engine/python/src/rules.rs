@@ -84,18 +84,22 @@ pub fn rule_attachments(py: Python<'_>, files: Vec<(String, PyBackedBytes)>) -> 
 
 /// Returns what of the (path, text) files loads and what is refused; never raises for a bad rule.
 ///
-/// `attachments`: files that [`rule_attachments`] names, as far as they may be read.
+/// `attachments`: files that [`rule_attachments`] names, as far as they may be read. `thresholds`: files that are
+/// read as `threshold.config` whatever they are called.
 #[pyfunction]
-#[pyo3(signature = (files, attachments = Vec::new()))]
+#[pyo3(signature = (files, attachments = Vec::new(), thresholds = Vec::new()))]
 pub fn check_rules(
     py: Python<'_>,
     files: Vec<(String, PyBackedBytes)>,
     attachments: Vec<(String, PyBackedBytes)>,
+    thresholds: Vec<(String, PyBackedBytes)>,
 ) -> (Vec<SignatureInfo>, Vec<Refusal>) {
     let files = owned(files);
     let attachments = Attachments::new(owned(attachments));
-    let (loaded, refused) =
-        py.allow_threads(|| rule::load_with(&files, &Variables::default(), &attachments));
+    let thresholds = owned(thresholds);
+    let (loaded, refused) = py.allow_threads(|| {
+        rule::load_configured(&files, &thresholds, &Variables::default(), &attachments)
+    });
     (
         loaded.into_iter().map(Into::into).collect(),
         refused.into_iter().map(Into::into).collect(),

@@ -161,6 +161,17 @@ def test_pushes_to_a_real_manager_and_only_what_changed(site: Path, tmp_path: Pa
         assert sids(changed["changed"]) == [1]
         assert sids(changed["refused"]) == [3]
         assert manager.operator.get("/rule-sets/site").json()["version"] == 2
+        thresholds = site / "mine.config"
+        thresholds.write_text("suppress gen_id 1, sig_id 1\nnonsense\n")
+        report(site, *to, "--threshold-config", str(thresholds))
+        rules(site, ONE.format(rev=3), TWO)
+        report(site, *to)
+        assert manager.operator.get("/rule-sets/site").json()["version"] == 4
+        content = manager.operator.get("/rule-sets/site/versions/4").json()
+        kept = {file["name"]: file["text"] for file in content["files"]}
+        assert "# refused: unknown keyword" in kept["threshold.config"], (
+            "what is live stays without the option"
+        )
 
 
 def test_sifting_keeps_line_numbers_and_says_why() -> None:
