@@ -1,7 +1,7 @@
 //! EVE records as text: the golden lines are Suricata 7.0.10's for the same facts, `sekisho` added.
 
 use inspect::app::http::{Connection, Settings};
-use inspect::app::{AppProto, Description, Purpose, Transaction as _};
+use inspect::app::{Description, Purpose, Transaction as _};
 use inspect::event::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
     FlowTotals, Kind, Payload, Sekisho,
@@ -82,7 +82,7 @@ fn an_alert_reads_as_suricata_s() {
         pkt_src: "wire/pcap",
         tx_id: Some(0),
         app: described(&connection),
-        app_proto: Some(AppProto::Http),
+        app_proto: Some("http"),
         direction: Some(Direction::ToServer),
         flow: Some(FlowSummary {
             totals: totals(),
@@ -139,6 +139,7 @@ fn a_drop_carries_its_alert() {
                 len: 52,
                 reason: "rules",
                 alert: Some(by),
+                packet: None,
             }),
         )
     };
@@ -170,7 +171,7 @@ fn http_flow_anomaly_and_stats_read_as_suricata_s() {
         ),
         (
             Event {
-                app_proto: Some(AppProto::Http),
+                app_proto: Some("http"),
                 ..Event::new(
                     TIME_NS,
                     Kind::Flow(FlowEnd {
@@ -180,6 +181,7 @@ fn http_flow_anomaly_and_stats_read_as_suricata_s() {
                         state: "closed",
                         reason: "shutdown",
                         tcp: None,
+                        icmp_answer: None,
                         alerted: true,
                         action: "",
                     }),
@@ -189,7 +191,7 @@ fn http_flow_anomaly_and_stats_read_as_suricata_s() {
         ),
         (
             Event {
-                app_proto: Some(AppProto::Http),
+                app_proto: Some("http"),
                 ..Event::new(
                     TIME_NS,
                     Kind::Anomaly(Anomaly {
@@ -280,11 +282,11 @@ proptest! {
         let connection = connection(&whole, &[b"HTTP/1.1 ".as_slice(), &response, b"\r\n\r\n"].concat());
         let metadata = [(text.clone(), text.clone()), (text.clone(), String::new())];
         let by = Alert { msg: &text, classtype: &text, ..alert(&metadata) };
-        let end = FlowEnd { totals: totals(), start_ns: numbers[0], end_ns: numbers[1], state: &text, reason: &text, alerted: true, tcp: None, action: &text };
+        let end = FlowEnd { totals: totals(), start_ns: numbers[0], end_ns: numbers[1], state: &text, reason: &text, alerted: true, tcp: None, icmp_answer: None, action: &text };
         let counters = [(text.as_str(), numbers[2]), ("a.b", 1), ("a", 2), ("..", 3)];
         let kinds = [
             Kind::Alert(by),
-            Kind::Drop(Drop { len: 1, reason: &text, alert: Some(by) }),
+            Kind::Drop(Drop { len: 1, reason: &text, alert: Some(by), packet: None }),
             Kind::App("http"),
             Kind::Flow(end),
             Kind::Anomaly(Anomaly { kind: AnomalyKind::Stream, event: &text, layer: &text }),

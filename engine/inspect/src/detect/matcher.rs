@@ -20,6 +20,7 @@ use super::address::{resolve, AddressTest, HomeLists, PortTest};
 use super::address_index::{AddressIndex, AddressIndexBuilder};
 use super::port_index::{PortIndex, PortIndexBuilder};
 use super::prefilter::{Builder, Pattern, Prefilter};
+use super::state::FlowState;
 
 /// The IP protocols that payload is kept apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +128,7 @@ pub struct Matcher {
     pub(super) addresses: Vec<AddressTest>,
     pub(super) ports: Vec<PortTest>,
     pub(super) home: HomeLists,
+    flowbit_names: HashMap<u64, String>,
     /// Packets, by class and direction.
     pub(super) packets: [[Lane; 2]; 3],
     /// Stream bytes, by direction; also for TCP payload that never became part of a stream.
@@ -177,6 +179,15 @@ impl Matcher {
             compiler.add(index, signature);
         }
         compiler.finish(NEXT_ID.fetch_add(1, Ordering::Relaxed), signatures)
+    }
+
+    /// What the flowbits that are set in a flow are called.
+    pub fn flowbits<'a>(&'a self, flow: &FlowState) -> SmallVec<[&'a str; 4]> {
+        let names = flow
+            .bits
+            .iter()
+            .filter_map(|bit| self.flowbit_names.get(bit));
+        names.map(String::as_str).collect()
     }
 
     /// Whether signatures ask what a file is by its first bytes.
@@ -526,9 +537,11 @@ impl<'v> Compiler<'v> {
                 }
             }
         }
+        let names = signatures.iter().flat_map(|it| &it.flowbit_names);
         Matcher {
             id,
             sets_tags: signatures.iter().any(|it| !it.tags.is_empty()),
+            flowbit_names: names.cloned().collect(),
             signatures,
             compiled: self.compiled,
             addresses: self.addresses.values,

@@ -40,6 +40,8 @@ pub struct Conversation {
     pub udp: Option<Box<UdpLayer>>,
     /// The port and MAC address at which each direction's sender was last seen.
     pub senders: [Sender; 2],
+    /// VLANs it was first seen in, outermost first.
+    pub vlans: SmallVec<[u16; 3]>,
     /// Bytes of link headers, by direction.
     pub link_bytes: [u64; 2],
     /// TCP: the handshake was complete before the packet at hand.
@@ -399,6 +401,7 @@ impl Conversation {
             tcp,
             udp: udp.then(|| Box::new(UdpLayer::new())),
             senders: Default::default(),
+            vlans: SmallVec::new(),
             link_bytes: [0; 2],
             was_established: false,
             tcp_flags: [0; 2],
@@ -430,6 +433,9 @@ impl Conversation {
         let receiver = &mut self.senders[direction.reverse() as usize];
         if receiver.port == 0 {
             receiver.port = arrival.out_port;
+        }
+        if created {
+            self.vlans = vlan_ids(packet);
         }
         if created || self.generation != policy.generation {
             self.arm(policy, created);
@@ -520,6 +526,30 @@ impl Conversation {
     pub fn app_proto(&self) -> Option<AppProto> {
         self.app().and_then(AppState::proto)
     }
+
+    /// What the protocol is called in events.
+    pub fn app_name(&self) -> Option<&'static str> {
+        match self.app()? {
+            AppState::Other(None) if self.tcp.as_ref().is_some_and(|it| !it.is_followed()) => None,
+            AppState::Other(None) => Some("failed"),
+            state => state.proto().map(AppProto::name),
+        }
+    }
+
+    /// The transaction there is, if there is one only.
+    pub fn only_transaction(&self) -> Option<&dyn Transaction> {
+        let transactions = self.app()?.parser()?.transactions();
+        let mut ids = transactions.ids();
+        match (ids.next(), ids.next()) {
+            (Some(id), None) => transactions.find(id),
+            _ => None,
+        }
+    }
+}
+
+/// The identifiers of a packet's VLAN tags, outermost first.
+pub(super) fn vlan_ids(packet: &Packet<'_>) -> SmallVec<[u16; 3]> {
+    packet.vlans.tags().iter().map(|tag| tag.id()).collect()
 }
 
 /// The protected guests at the ends of a flow between two ports; offline the one shield, home by address.

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use crate::app::{self, HashKinds};
 use crate::detect::{Scratch, SharedState};
+use crate::event::Outer;
 use crate::flow::{FlowLimits, FlowTable};
 use crate::policy::Policy;
 use crate::stream::StreamConfig;
@@ -116,6 +117,8 @@ pub struct Arrival {
     pub truncated: bool,
     /// It was put together from fragments; the engine sets this itself.
     pub defragmented: bool,
+    /// The packet around it; the engine sets this itself.
+    pub outer: Option<Outer>,
     /// The transport checksum is meant to be right (not left to hardware), so a wrong one tells something.
     pub verify_checksum: bool,
 }
@@ -291,6 +294,7 @@ impl Engine {
                     number: None,
                     frame_bytes: 0,
                     defragmented: false,
+                    outer: report::outer(arrival, &packet, &inner),
                     ..*arrival
                 };
                 outcome.merge(self.layer(&arrival, inner.packet, sink, tunnels + 1));

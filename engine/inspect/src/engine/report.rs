@@ -3,15 +3,15 @@ use crate::app::{self, AppProto, AppSet, Purpose, Transaction};
 use crate::detect::{Hit, PacketView};
 use crate::event::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FileInfo, FlowEnd,
-    FlowSummary, FlowTotals, Kind, Payload, Sekisho, TcpEnd,
+    FlowSummary, FlowTotals, Kind, Outer, Payload, Sekisho, TcpEnd,
 };
-use crate::flow::{EndReason, Flow, FlowPhase};
+use crate::flow::{EndReason, Endpoint, Flow, FlowPhase};
 use crate::rule::Signature;
 use crate::stream::TcpState;
-use crate::wire::Packet;
+use crate::wire::{proto, Inner, Network, Packet, Tunnel};
 use crate::Direction;
 
-use super::conversation::Conversation;
+use super::conversation::{vlan_ids, Conversation};
 use super::judge::{Effect, Judgement, Parties, Tell};
 use super::lone::NO_FLOW;
 use super::{Arrival, Desk};
@@ -21,14 +21,16 @@ const SEVERITY_DROP: u8 = 2;
 const SEVERITY_ANOMALY: u8 = 3;
 const SEVERITY_RECORD: u8 = 4;
 
-/// Protocols whose own records do not name the transaction's number beside the endpoints, as Suricata has it.
-const UNNUMBERED: AppSet = AppSet::of(&[
-    AppProto::Dhcp,
-    AppProto::Dns,
-    AppProto::Sip,
-    AppProto::Snmp,
-    AppProto::Tftp,
+/// Protocols whose own records name the transaction's number beside the endpoints, as Suricata has it.
+const NUMBERED: AppSet = AppSet::of(&[
+    AppProto::Ftp,
+    AppProto::Http,
+    AppProto::Http2,
+    AppProto::Smtp,
+    AppProto::Ssh,
 ]);
+/// Where packets come from that no other packet carried.
+const WIRE: &str = "wire/pcap";
 
 /// Takes finished lines of EVE JSON, newline included. `severity`: 1 most severe … 4.
 pub trait EventSink {
@@ -97,8 +99,70 @@ pub(super) struct Scene<'a> {
     pub summary: FlowSummary,
 }
 
+impl Scene<'_> {
+    fn pkt_src(&self) -> &'static str {
+        match self.arrival.outer {
+            _ if self.packet.is_none() => "stream (flow timeout)",
+            Some(outer) => outer.inner_src,
+            None if self.arrival.defragmented => "defrag",
+            None => WIRE,
+        }
+    }
+}
+
+/// What is said of `packet` in alerts on what it carries.
+pub(super) fn outer(arrival: &Arrival, packet: &Packet<'_>, inner: &Inner<'_>) -> Option<Outer> {
+    let around = arrival.outer;
+    let inner_src = match inner.tunnel {
+        Tunnel::Ip | Tunnel::Ip4InIp4 => match inner.packet.network {
+            Network::V4(_) => "ipv4 tunnel",
+            _ => "ipv6 tunnel",
+        },
+        Tunnel::Gre | Tunnel::Erspan => "gre tunnel",
+        Tunnel::Vxlan => "vxlan encapsulation",
+        Tunnel::Geneve => "geneve encapsulation",
+        Tunnel::Teredo => "teredo tunnel",
+    };
+    Some(Outer {
+        endpoints: packet_endpoints(packet)?,
+        pcap_cnt: arrival.number,
+        depth: around.map_or(0, |it| it.depth).saturating_add(1),
+        pkt_src: around.map_or(WIRE, |it| it.inner_src),
+        inner_src,
+    })
+}
+
+fn packet_endpoints(packet: &Packet<'_>) -> Option<Endpoints> {
+    let (src_port, dst_port) = packet.ports().unwrap_or_default();
+    let (src, dst) = packet.addresses()?;
+    Some(Endpoints {
+        src,
+        dst,
+        src_port,
+        dst_port,
+        protocol: packet.protocol().unwrap_or(0),
+    })
+}
+
+/// Type and code of an ICMP message, which stand for the port of a flow's end.
+fn icmp_of(end: Endpoint) -> (u8, u8) {
+    let [kind, code] = end.port.to_be_bytes();
+    (kind, code)
+}
+
+fn is_icmp(flow: &Flow<Conversation>) -> bool {
+    matches!(flow.key.protocol, proto::ICMP | proto::ICMPV6)
+}
+
 pub(super) fn summary_of(flow: &Flow<Conversation>) -> FlowSummary {
     let server = flow.server();
+    let (src_port, dst_port) = match is_icmp(flow) {
+        true => {
+            let (kind, code) = icmp_of(flow.client);
+            (kind.into(), code.into())
+        }
+        false => (flow.client.port, server.port),
+    };
     FlowSummary {
         totals: FlowTotals {
             pkts_toserver: flow.packets[0],
@@ -110,8 +174,8 @@ pub(super) fn summary_of(flow: &Flow<Conversation>) -> FlowSummary {
         endpoints: Some(Endpoints {
             src: flow.client.address,
             dst: server.address,
-            src_port: flow.client.port,
-            dst_port: server.port,
+            src_port,
+            dst_port,
             protocol: flow.key.protocol,
         }),
     }
@@ -159,10 +223,16 @@ fn payload_of<'a>(scene: &Scene<'a>, conversation: &'a Conversation) -> Option<P
 /// What a connection's segments said of it; `None` for other flows.
 fn tcp_of(conversation: &Conversation) -> Option<TcpEnd> {
     let tcp = conversation.tcp.as_ref()?;
+    let followed = tcp.is_followed();
     Some(TcpEnd {
-        flags: conversation.tcp_flags,
+        // Of a connection that is not followed nothing is known.
+        flags: if followed {
+            conversation.tcp_flags
+        } else {
+            [0; 2]
+        },
         state: match tcp.session.state() {
-            TcpState::None => "none",
+            TcpState::None => "",
             TcpState::New if conversation.tcp_flags[1] != 0 => "syn_recv",
             TcpState::New => "syn_sent",
             TcpState::Established => "established",
@@ -242,14 +312,21 @@ impl Desk {
         } else {
             Action::Allowed
         };
-        let transaction = transaction_of(conversation, hit.tx_id);
+        let guessed = match hit.tx_id {
+            None if conversation.tcp.is_some() => conversation.only_transaction(),
+            _ => None,
+        };
+        let transaction = transaction_of(conversation, hit.tx_id).or(guessed);
         let signature = &self.policy.matcher.signatures()[hit.signature as usize];
         let mut event = self.event(
             scene,
             conversation,
             Kind::Alert(alert_of(signature, action)),
         );
-        event.tx_id = hit.tx_id.filter(|id| *id < app::frame::FIRST_ID);
+        let tx_id = hit.tx_id.or(guessed.map(|it| it.head().id));
+        event.tx_id = tx_id.filter(|id| *id < app::frame::FIRST_ID);
+        event.tx_guessed = guessed.is_some();
+        event.outer = scene.arrival.outer;
         event.app = transaction.and_then(|transaction| transaction.describe(Purpose::Alert));
         event.app_also =
             transaction.and_then(|transaction| transaction.describe_also(Purpose::Alert));
@@ -297,17 +374,20 @@ impl Desk {
     fn event<'a>(
         &'a self,
         scene: &Scene<'a>,
-        conversation: &Conversation,
+        conversation: &'a Conversation,
         kind: Kind<'a>,
     ) -> Event<'a> {
+        let pcap_cnt = scene.packet.and(scene.arrival.number);
         Event {
             flow_id: (conversation.id != NO_FLOW).then_some(conversation.id),
             parent_id: conversation.parent,
             in_iface: self.tap(scene.arrival.in_port),
-            pcap_cnt: scene.arrival.number,
+            pcap_cnt,
+            vlan: &conversation.vlans,
+            flowbits: self.policy.matcher.flowbits(&conversation.detect),
             endpoints: (!scene.view.src.is_unspecified()).then(|| endpoints_of(scene.view)),
-            pkt_src: if scene.view.pseudo { "stream" } else { "" },
-            app_proto: conversation.app_proto(),
+            pkt_src: scene.pkt_src(),
+            app_proto: conversation.app_name(),
             direction: (conversation.id != NO_FLOW).then_some(scene.view.direction),
             flow: (conversation.id != NO_FLOW).then_some(scene.summary),
             ..Event::new(scene.arrival.wall_ns, kind)
@@ -345,6 +425,7 @@ impl Desk {
             len: scene.ip_len,
             reason,
             alert,
+            packet: scene.packet,
         });
         let mut event = self.event(scene, conversation, kind);
         if let (Some(hit), Some((_, parties))) = (hit, by) {
@@ -394,7 +475,11 @@ impl Desk {
             event: name,
             layer,
         });
-        let event = self.event(scene, conversation, anomaly);
+        let mut event = self.event(scene, conversation, anomaly);
+        if kind == AnomalyKind::Applayer {
+            // It is the transaction's rather than the packet's.
+            event.endpoints = scene.summary.endpoints;
+        }
         self.write(&event, SEVERITY_ANOMALY, sink);
     }
 
@@ -433,17 +518,12 @@ impl Desk {
             event: name,
             layer: "",
         });
-        let ports = packet.ports().unwrap_or_default();
-        let endpoints = packet.addresses().map(|(src, dst)| Endpoints {
-            src,
-            dst,
-            src_port: ports.0,
-            dst_port: ports.1,
-            protocol: packet.protocol().unwrap_or(0),
-        });
+        let vlans = vlan_ids(packet);
         let event = Event {
             pcap_cnt: arrival.number,
-            endpoints,
+            vlan: &vlans,
+            endpoints: packet_endpoints(packet),
+            pkt_src: arrival.outer.map_or(WIRE, |it| it.inner_src),
             ..Event::new(arrival.wall_ns, kind)
         };
         self.write(&event, SEVERITY_ANOMALY, sink);
@@ -469,7 +549,7 @@ impl Desk {
             };
             event.flow = None;
             event.direction = None;
-            let numbered = !UNNUMBERED.contains(transaction.app());
+            let numbered = NUMBERED.contains(transaction.app());
             event.tx_id = numbered.then_some(transaction.head().id);
             event.app = Some(description);
             event.app_also = transaction.describe_also(Purpose::Record);
@@ -534,6 +614,7 @@ impl Desk {
                 EndReason::Ended => "shutdown",
             },
             alerted: flow.data.alerted,
+            icmp_answer: (is_icmp(flow) && flow.packets[1] > 0).then(|| icmp_of(flow.server())),
             tcp: tcp_of(&flow.data),
             action: if flow.data.dropped { "drop" } else { "" },
         });
@@ -541,7 +622,9 @@ impl Desk {
             flow_id: Some(flow.data.id),
             parent_id: flow.data.parent,
             endpoints: summary.endpoints,
-            app_proto: flow.data.app_proto(),
+            app_proto: flow.data.app_name(),
+            vlan: &flow.data.vlans,
+            flowbits: self.policy.matcher.flowbits(&flow.data.detect),
             direction: None::<Direction>,
             ..Event::new(arrival.wall_ns.max(flow.data.last_wall_ns), kind)
         };

@@ -3,6 +3,7 @@
 //! An [`Event`] borrows everything; [`write_line`] appends it to a reused buffer.
 mod classification;
 mod file;
+mod header;
 mod record;
 mod serialise;
 pub(crate) mod text;
@@ -12,7 +13,7 @@ pub use classification::{category, default_priority};
 pub use file::FileInfo;
 pub use record::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
-    FlowTotals, Http, Kind, Payload, Sekisho, TcpEnd,
+    FlowTotals, Http, Kind, Outer, Payload, Sekisho, TcpEnd,
 };
 pub(crate) use text::{AsText, Text};
 pub use time::append_timestamp;

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use super::FileInfo;
 use crate::app::http::Transaction;
-use crate::app::{AppProto, Description, File};
+use crate::app::{Description, File};
+use crate::wire::Packet;
 use crate::Direction;
 
 /// Who talked to whom, as the packet (or for flow records the flow) has it.
@@ -76,6 +78,23 @@ pub struct Drop<'a> {
     pub reason: &'a str,
     /// The signature that dropped it, if one did.
     pub alert: Option<Alert<'a>>,
+    /// The packet.
+    pub packet: Option<&'a Packet<'a>>,
+}
+
+/// What an alert in a tunnel says of the packet around.
+#[derive(Clone, Copy, Debug)]
+pub struct Outer {
+    /// Who tunnels.
+    pub endpoints: Endpoints,
+    /// The outer packet's number in the capture.
+    pub pcap_cnt: Option<u64>,
+    /// How many tunnels the inner packet is in.
+    pub depth: u8,
+    /// Where the outer packet came from.
+    pub pkt_src: &'static str,
+    /// Where the inner packet came from: `gre tunnel`, …
+    pub inner_src: &'static str,
 }
 
 /// Where an anomaly was seen.
@@ -138,7 +157,7 @@ pub struct Payload<'a> {
 pub struct TcpEnd {
     /// Flags that were seen, by direction.
     pub flags: [u8; 2],
-    /// `syn_sent`, `established`, …
+    /// `syn_sent`, `established`, …; empty: left out.
     pub state: &'static str,
 }
 
@@ -157,6 +176,8 @@ pub struct FlowEnd<'a> {
     pub reason: &'a str,
     /// Whether a signature alerted on it.
     pub alerted: bool,
+    /// ICMP: type and code of the answer, where there was one.
+    pub icmp_answer: Option<(u8, u8)>,
     /// What its segments said, where it is a TCP connection.
     pub tcp: Option<TcpEnd>,
     /// What was done with it at its end: `accept`, `drop`, `pass`; empty: left out.
@@ -241,8 +262,14 @@ pub struct Event<'a> {
     pub endpoints: Option<Endpoints>,
     /// Where the packet came from (`wire/pcap`, `stream (flow timeout)`, …); empty: left out.
     pub pkt_src: &'a str,
+    /// Names of the flow's bits that are set.
+    pub flowbits: SmallVec<[&'a str; 4]>,
+    /// The packet around it.
+    pub outer: Option<Outer>,
     /// The transaction's number within its flow.
     pub tx_id: Option<u64>,
+    /// The transaction is the only one there is, rather than the one that matched.
+    pub tx_guessed: bool,
     /// What.
     pub kind: Kind<'a>,
     /// What the transaction it is about says of itself.
@@ -251,8 +278,8 @@ pub struct Event<'a> {
     pub app_also: Option<Description<'a>>,
     /// The files that transaction carries in the packet's direction (alerts).
     pub files: &'a [File],
-    /// The flow's protocol; `None` is left out.
-    pub app_proto: Option<AppProto>,
+    /// What the flow's protocol is called; `None` is left out.
+    pub app_proto: Option<&'static str>,
     /// Which way the packet went.
     pub direction: Option<Direction>,
     /// The flow so far (alerts, drops).
@@ -277,7 +304,10 @@ impl<'a> Event<'a> {
             vlan: &[],
             endpoints: None,
             pkt_src: "",
+            flowbits: SmallVec::new(),
+            outer: None,
             tx_id: None,
+            tx_guessed: false,
             kind,
             app: None,
             app_also: None,

@@ -13,9 +13,10 @@ use serde_json::{Map, Value};
 
 use super::classification::category;
 use super::file::FileInfo;
+use super::header;
 use super::record::{
     Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary, FlowTotals,
-    Http, Kind, TcpEnd,
+    Http, Kind, Outer, TcpEnd,
 };
 use super::text::{Printable, Text, UpperCase};
 use super::time::Timestamp;
@@ -28,6 +29,11 @@ const ICMPV6: u8 = 58;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SCTP: u8 = 132;
+
+#[derive(Serialize)]
+struct FlowMetadata<'a> {
+    flowbits: &'a [&'a str],
+}
 
 #[derive(Serialize)]
 struct LinkType<'a> {
@@ -50,7 +56,12 @@ impl Serialize for Event<'_> {
             endpoints.entries(&mut map, true)?;
         }
         text(&mut map, "pkt_src", self.pkt_src)?;
+        if !self.flowbits.is_empty() {
+            let flowbits = &self.flowbits[..];
+            map.serialize_entry("metadata", &FlowMetadata { flowbits })?;
+        }
         entry(&mut map, "tx_id", self.tx_id)?;
+        entry(&mut map, "tx_guessed", self.tx_guessed.then_some(true))?;
         self.body(&mut map)?;
         entry(&mut map, "sekisho", self.sekisho.as_ref())?;
         map.end()
@@ -63,6 +74,7 @@ impl Event<'_> {
         match &self.kind {
             Kind::Alert(alert) => {
                 map.serialize_entry("alert", alert)?;
+                entry(map, "tunnel", self.outer.as_ref())?;
                 self.app_entry(map)?;
                 self.files_entry(map)?;
                 self.conversation(map)?;
@@ -71,16 +83,19 @@ impl Event<'_> {
                 entry(map, "direction", self.direction.map(direction_name))?;
                 map.serialize_entry("drop", drop)?;
                 entry(map, "alert", drop.alert.as_ref())?;
-                entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
             }
             Kind::App(_) => self.app_entry(map)?,
             Kind::File(file) => {
                 self.app_entry(map)?;
-                entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
+                entry(map, "app_proto", self.app_proto)?;
                 map.serialize_entry("fileinfo", file)?;
             }
             Kind::Flow(flow) => {
-                entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
+                entry(map, "app_proto", self.app_proto)?;
+                if let Some((kind, code)) = flow.icmp_answer {
+                    map.serialize_entry("response_icmp_type", &kind)?;
+                    map.serialize_entry("response_icmp_code", &code)?;
+                }
                 map.serialize_entry("flow", flow)?;
                 entry(map, "tcp", flow.tcp.as_ref())?;
             }
@@ -89,7 +104,7 @@ impl Event<'_> {
                     "anomaly",
                     &AnomalyOf {
                         anomaly,
-                        app_proto: self.app_proto.map(|proto| proto.name()),
+                        app_proto: self.app_proto,
                     },
                 )?;
             }
@@ -126,7 +141,7 @@ impl Event<'_> {
 
     /// What an alert says of its flow and packet.
     fn conversation<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        entry(map, "app_proto", self.app_proto.map(|proto| proto.name()))?;
+        entry(map, "app_proto", self.app_proto)?;
         entry(map, "direction", self.direction.map(direction_name))?;
         entry(map, "flow", self.flow.as_ref())?;
         if let Some(payload) = self.payload {
@@ -218,10 +233,29 @@ impl Serialize for Metadata<'_> {
     }
 }
 
+impl Serialize for Outer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let ends = &self.endpoints;
+        map.serialize_entry("src_ip", &Address(ends.src))?;
+        map.serialize_entry("src_port", &ends.src_port)?;
+        map.serialize_entry("dest_ip", &Address(ends.dst))?;
+        map.serialize_entry("dest_port", &ends.dst_port)?;
+        map.serialize_entry("proto", &Protocol(ends.protocol))?;
+        map.serialize_entry("depth", &self.depth)?;
+        entry(&mut map, "pcap_cnt", self.pcap_cnt)?;
+        map.serialize_entry("pkt_src", self.pkt_src)?;
+        map.end()
+    }
+}
+
 impl Serialize for Drop<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("len", &self.len)?;
+        if let Some(packet) = self.packet {
+            header::entries(&mut map, packet)?;
+        }
         text(&mut map, "reason", self.reason)?;
         map.end()
     }
@@ -333,7 +367,7 @@ impl Serialize for TcpEnd {
         for (key, _) in FLAGS.iter().filter(|(_, flag)| (ts | tc) & flag != 0) {
             map.serialize_entry(key, &true)?;
         }
-        map.serialize_entry("state", self.state)?;
+        text(&mut map, "state", self.state)?;
         map.end()
     }
 }

@@ -256,6 +256,8 @@ pub struct Signature {
     pub(crate) bypass: bool,
     /// What a match does to flowbits.
     pub(crate) flowbit_changes: Vec<FlowbitChange>,
+    /// What the flowbits that a match sets are called.
+    pub(crate) flowbit_names: Vec<(u64, String)>,
     /// Conditions on a transaction besides those on buffers.
     pub(crate) tx_tests: Vec<TxTest>,
     /// Conditions on payload and buffers, one entry a buffer.

@@ -57,6 +57,7 @@ pub fn finish(
         packet_tests: draft.packet_tests,
         flowbit_tests: draft.flowbit_tests,
         flowbit_changes: draft.flowbit_changes,
+        flowbit_names: draft.flowbit_names,
         flowints: draft.flowints,
         variable_tests: draft.variable_tests,
         host_tests: draft.host_tests,

@@ -106,6 +106,11 @@ fn flowbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
             format!("'{command}' takes one name"),
         )),
     };
+    if matches!(command, "set" | "toggle") {
+        draft
+            .flowbit_names
+            .extend(bits.first().map(|bit| (*bit, names.trim().to_owned())));
+    }
     match command {
         "isset" => draft.flowbit_tests.push(FlowbitTest {
             bits,
