@@ -16,20 +16,27 @@ use super::ip6::IPV6_HEADER_BYTES;
 use super::{Fragment, Network, Packet, PacketEvent, PacketEvents};
 use crate::pieces::Pieces;
 
-/// Which bytes win where fragments overlap.
+/// Which bytes win where fragments overlap (Novak, "Target-Based Fragmentation Reassembly", 2005).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DefragPolicy {
     /// Inline: fragments that repeat bytes exactly are accepted, a differing overlap condemns the datagram.
     Strict,
-    /// What arrived first wins.
+    /// What arrived first wins. HP-UX 11, macOS.
     First,
     /// What arrived last wins.
     Last,
-    /// The fragment that starts further left wins; of two with one start, the first. Suricata's default.
-    #[default]
+    /// The fragment that starts further left wins; of two with one start, the first. FreeBSD, IRIX, HP-UX 10.
     Bsd,
+    /// The later fragment wins unless it starts further left. HP's printers.
+    BsdRight,
     /// As `Bsd`, but of two with one start, the last.
     Linux,
+    /// What arrived first wins, unless the later fragment starts left of it and ends with it or right of it.
+    Solaris,
+    /// What arrived first wins, unless the later fragment starts left of it and ends right of it. The default of
+    /// Debian's configuration of Suricata.
+    #[default]
+    Windows,
 }
 
 /// Bounds of a [`Defragmenter`].
@@ -62,7 +69,10 @@ impl DefragPolicy {
             Self::Strict | Self::First => false,
             Self::Last => true,
             Self::Bsd => later.0 < earlier.0,
+            Self::BsdRight => later.0 >= earlier.0,
             Self::Linux => later.0 <= earlier.0,
+            Self::Solaris => later.0 < earlier.0 && later.1 >= earlier.1,
+            Self::Windows => later.0 < earlier.0 && later.1 > earlier.1,
         }
     }
 }

@@ -219,15 +219,22 @@ fn on_ipv6_any_overlap_but_a_duplicate_is_refused_where_fragments_are_enforced()
 
 #[test]
 fn overlaps_on_ipv4_follow_the_policy() {
-    // "BBBBBBBB" ×2 at 8, then: left of it, the same start, right of it.
-    let rows: [(DefragPolicy, [&str; 3]); 4] = [
-        (DefragPolicy::First, ["aBB", ".BBa", ".BB"]),
-        (DefragPolicy::Last, ["aaB", ".aaa", ".Ba"]),
-        (DefragPolicy::Bsd, ["aaB", ".BBa", ".BB"]),
-        (DefragPolicy::Linux, ["aaB", ".aaa", ".BB"]),
+    // "BBBBBBBB" ×2 at 8, then: left of it, the same start, right of it, left of it to its end, around it.
+    let rows: [(DefragPolicy, [&str; 5]); 7] = [
+        (DefragPolicy::First, ["aBB", ".BBa", ".BB", "aBB", "aBBa"]),
+        (DefragPolicy::Last, ["aaB", ".aaa", ".Ba", "aaa", "aaaa"]),
+        (DefragPolicy::Bsd, ["aaB", ".BBa", ".BB", "aaa", "aaaa"]),
+        (
+            DefragPolicy::BsdRight,
+            ["aBB", ".aaa", ".Ba", "aBB", "aBBa"],
+        ),
+        (DefragPolicy::Linux, ["aaB", ".aaa", ".BB", "aaa", "aaaa"]),
+        (DefragPolicy::Solaris, ["aBB", ".BBa", ".BB", "aaa", "aaaa"]),
+        (DefragPolicy::Windows, ["aBB", ".BBa", ".BB", "aBB", "aaaa"]),
     ];
+    let cases = [(0, 16), (8, 24), (16, 8), (0, 24), (0, 32)];
     for (policy, wanted) in rows {
-        for ((offset, length), wanted) in [(0, 16), (8, 24), (16, 8)].into_iter().zip(wanted) {
+        for ((offset, length), wanted) in cases.into_iter().zip(wanted) {
             let mut defragmenter = defragmenter(policy);
             push(
                 &mut defragmenter,
@@ -451,7 +458,8 @@ proptest! {
         }),
         v6 in any::<bool>(),
         policy in prop::sample::select(vec![DefragPolicy::Strict, DefragPolicy::First, DefragPolicy::Last,
-            DefragPolicy::Bsd, DefragPolicy::Linux]),
+            DefragPolicy::Bsd, DefragPolicy::BsdRight, DefragPolicy::Linux, DefragPolicy::Solaris,
+            DefragPolicy::Windows]),
     ) {
         prop_assume!(length > 8);
         let datagram: Vec<u8> = (0..length).map(|i| i as u8).collect();
