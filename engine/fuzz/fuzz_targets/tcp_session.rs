@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use arbitrary::Arbitrary;
-use inspect::stream::{Limits, Mode, OverlapPolicy, StreamConfig, TcpSession, TcpState, Verdict};
+use inspect::stream::{Limits, Mode, OsPolicy, StreamConfig, TcpSession, TcpState, Verdict};
 use inspect::wire::{flags, Tcp};
 use inspect::Direction::{self, ToClient, ToServer};
 use libfuzzer_sys::fuzz_target;
@@ -89,14 +89,22 @@ fn handshake(session: &mut TcpSession) {
 
 fuzz_target!(|input: Input| {
     let policies = [
-        OverlapPolicy::First,
-        OverlapPolicy::Last,
-        OverlapPolicy::Bsd,
-        OverlapPolicy::Linux,
-        OverlapPolicy::Windows,
+        OsPolicy::First,
+        OsPolicy::Last,
+        OsPolicy::Bsd,
+        OsPolicy::HpUx11,
+        OsPolicy::OldLinux,
+        OsPolicy::Linux,
+        OsPolicy::Solaris,
+        OsPolicy::Windows,
+        OsPolicy::Windows2003,
+        OsPolicy::Vista,
     ];
     let mode = input.policy.map_or(Mode::Inline, |n| {
-        Mode::Detect(policies[usize::from(n) % policies.len()])
+        match policies.get(usize::from(n) % (policies.len() + 1)) {
+            Some(os) => Mode::Detect(*os),
+            None => Mode::Rewrite,
+        }
     });
     let config = StreamConfig {
         mode,

@@ -72,6 +72,16 @@ impl Pieces {
         })
     }
 
+    /// Overwrites `data` at `start` with the bytes that are held.
+    pub fn copy_over(&self, start: u64, data: &mut [u8]) {
+        let end = start + data.len() as u64;
+        for (at, piece) in self.overlapping(start, end) {
+            let held = cut(&piece.data, at, start, end);
+            let from = (at.max(start) - start) as usize;
+            data[from..from + held.len()].copy_from_slice(held);
+        }
+    }
+
     /// How many bytes of `start..end` are held.
     pub fn covered(&self, start: u64, end: u64) -> usize {
         self.overlapping(start, end)
@@ -115,7 +125,8 @@ impl Pieces {
     }
 
     /// Adds `data`; where it overlaps a piece, `later_wins(later, earlier)`, asked with the two segments' (start,
-    /// end), decides whose bytes stay. Returns whether any overlapping bytes differed.
+    /// end), decides whose bytes stay. Returns whether any overlapping bytes differed, but for those of a segment in the
+    /// very same place.
     pub fn overlay(
         &mut self,
         start: u64,
@@ -123,7 +134,12 @@ impl Pieces {
         later_wins: impl Fn((u64, u64), (u64, u64)) -> bool,
     ) -> bool {
         let segment = (start, start + data.len() as u64);
-        let differs = self.differs(start, data);
+        // A segment that stands for one in the same place is a repetition, whatever it says.
+        let differs = self.overlapping(segment.0, segment.1).any(|(at, piece)| {
+            piece.segment != segment
+                && cut(&piece.data, at, segment.0, segment.1)
+                    != cut(data, start, at, at + piece.data.len() as u64)
+        });
         let touched: Vec<u64> = self
             .overlapping(segment.0, segment.1)
             .map(|(at, _)| at)

@@ -6,8 +6,10 @@ use crate::detect::{Context, PacketView, Side, MAX_SIDES};
 use crate::event::AnomalyKind;
 use crate::flow::{EndReason, Flow, FlowPhase, FlowTable, Lookup};
 use crate::policy::{OpenOrClosed, Policy, Shield};
-use crate::stream::{self, StreamEvent, Undecided, Verdict};
-use crate::wire::{flags, proto, transport_checksum_ok, Packet, Transport};
+use crate::stream::{self, Undecided, Verdict};
+use crate::wire::{
+    flags, proto, transport_checksum_ok, Packet, PacketEvent, PacketEvents, Transport,
+};
 use crate::Direction;
 
 use super::conversation::{Conversation, Ends, TcpLayer};
@@ -159,37 +161,64 @@ impl Desk {
                 sink,
             ));
         }
-        let established = flow.data.tcp.as_ref().map(|tcp| tcp.is_established());
-        flow.data.was_established = established == Some(true);
-        let mut stand = None;
+        let mut streamed = Streamed::default();
         if !lookup.related {
             if let Transport::Tcp(tcp) = &packet.transport {
                 match self.segment(flow, &scene, tcp, sink) {
-                    SegmentStep::Accepted(before) => stand = before,
+                    SegmentStep::Accepted(it) if it.given_up => {
+                        return Step::Done(Outcome {
+                            block: it.dropped,
+                            ..Outcome::default()
+                        })
+                    }
+                    SegmentStep::Accepted(it) => streamed = it,
                     SegmentStep::NewSession => return Step::NewSession,
                     SegmentStep::Refused(outcome) => return Step::Done(outcome),
                 }
             }
         }
-        // In IPS mode Suricata gives up a connection that it may not pick up midstream; in IDS mode it still
-        // looks at its packets one by one.
-        let tcp = flow.data.tcp.as_ref();
-        let view = PacketView {
-            in_stream: tcp.is_some_and(|tcp| self.settings.inline || tcp.is_followed()),
-            // Nothing can be told from what is encrypted but by accident: Suricata, too, looks at its headers only.
-            payload: if flow.data.is_encrypted() {
-                &[]
-            } else {
-                view.payload
+        if let Some(tcp) = &flow.data.tcp {
+            flow.data.was_established = tcp.session.is_established();
+        }
+        // Nothing can be told from what is encrypted but by accident: Suricata, too, looks at its headers only.
+        let hidden = streamed.hidden || flow.data.is_encrypted();
+        let mut view = PacketView {
+            in_stream: self.is_shown_as_stream(flow, &view, &streamed),
+            payload: match &streamed.rewritten {
+                _ if hidden => &[],
+                Some(rewritten) => rewritten,
+                None => view.payload,
             },
             ..view
         };
+        view.events.extend(streamed.found);
         let scene = Scene {
             view: &view,
             ..scene
         };
         let judgement = self.rounds(flow, &scene, sink);
-        Step::Done(self.conclude(&scene, &mut flow.data, packet, stand, judgement))
+        let mut outcome = self.conclude(&scene, &mut flow.data, packet, streamed.stand, judgement);
+        outcome.block |= streamed.dropped;
+        Step::Done(outcome)
+    }
+
+    /// Whether signatures on the stream see the packet's bytes there, not in the packet.
+    ///
+    /// In IPS mode Suricata gives up a connection that it may not pick up midstream; in IDS mode it still looks at
+    /// its packets one by one.
+    fn is_shown_as_stream(
+        &self,
+        flow: &Flow<Conversation>,
+        view: &PacketView<'_>,
+        streamed: &Streamed,
+    ) -> bool {
+        let Some(tcp) = flow.data.tcp.as_ref() else {
+            return false;
+        };
+        match tcp.is_followed() {
+            true => streamed.belongs || view.payload.is_empty(),
+            false => self.settings.inline,
+        }
     }
 
     /// A packet of a flow that a signature ended: held back, or offline not looked at any more.
@@ -227,7 +256,8 @@ impl Desk {
             let outcome = self.refuse(scene, &mut flow.data, "midstream", reason, sink);
             return SegmentStep::Refused(outcome);
         }
-        if self.guards(&flow.data) && is_ignored_by_receiver(flow, scene.view, tcp) {
+        let live = self.settings.stream.mode == stream::Mode::Inline;
+        if live && self.guards(&flow.data) && is_ignored_by_receiver(flow, scene.view, tcp) {
             self.counters.stream_drops += 1;
             return SegmentStep::Refused(self.refuse(
                 scene,
@@ -238,7 +268,7 @@ impl Desk {
             ));
         }
         let Some(layer) = flow.data.tcp.as_deref_mut() else {
-            return SegmentStep::Accepted(None);
+            return SegmentStep::Accepted(Streamed::default());
         };
         let stand = layer
             .session
@@ -251,12 +281,18 @@ impl Desk {
             layer
                 .session
                 .on_segment(direction, tcp, scene.view.payload, scene.arrival.now_ns);
-        for event in &outcome.events {
-            if let (Some(name), false) = (event.event_name(), *event == StreamEvent::Retransmission)
-            {
-                self.report_anomaly(scene, &flow.data, AnomalyKind::Stream, name, sink);
+        if !outcome.found.is_empty() {
+            for event in outcome.found.iter().filter(|event| is_reported(*event)) {
+                self.report_anomaly(scene, &flow.data, AnomalyKind::Stream, event.name(), sink);
             }
         }
+        let mut streamed = Streamed {
+            stand,
+            found: outcome.found,
+            belongs: outcome.belongs,
+            rewritten: outcome.rewritten,
+            ..Streamed::default()
+        };
         if midstream
             && self.failed_closed(&flow.data, "midstream", |shield| shield.failure.midstream)
         {
@@ -269,21 +305,24 @@ impl Desk {
             ));
         }
         match outcome.verdict {
-            Verdict::Accept => SegmentStep::Accepted(stand),
+            Verdict::Accept => SegmentStep::Accepted(streamed),
             Verdict::NewSession => SegmentStep::NewSession,
             Verdict::Drop(_) => {
                 self.counters.stream_drops += 1;
-                if self.enforces(&flow.data) {
-                    SegmentStep::Refused(self.refuse(
-                        scene,
-                        &mut flow.data,
-                        "stream",
-                        "stream error",
-                        sink,
-                    ))
-                } else {
-                    SegmentStep::Accepted(stand)
+                let state = flow.data.tcp.as_ref().map(|tcp| tcp.session.state());
+                streamed.hidden = !live && state == Some(stream::TcpState::New);
+                streamed.given_up =
+                    !live && state == Some(stream::TcpState::None) && !tcp.has(flags::RST);
+                if !self.enforces(&flow.data) {
+                    return SegmentStep::Accepted(streamed);
                 }
+                let refused = self.refuse(scene, &mut flow.data, "stream", "stream error", sink);
+                if live {
+                    return SegmentStep::Refused(refused);
+                }
+                // Suricata drops it and still shows it to signatures.
+                streamed.dropped = true;
+                SegmentStep::Accepted(streamed)
             }
             Verdict::Undecided(why) => {
                 let (name, which): (_, fn(&Shield) -> OpenOrClosed) = match why {
@@ -303,7 +342,7 @@ impl Desk {
                         sink,
                     ))
                 } else {
-                    SegmentStep::Accepted(stand)
+                    SegmentStep::Accepted(streamed)
                 }
             }
         }
@@ -382,6 +421,8 @@ impl Desk {
             detect,
             scratch: &mut self.scratch,
             blind: false,
+            anew: self.settings.stream.mode == stream::Mode::Rewrite
+                && !scene.view.payload.is_empty(),
             seen_s: scene.arrival.wall_ns / 1_000_000_000,
             expected: Vec::new(),
         };
@@ -602,10 +643,32 @@ enum Step {
     NewSession,
 }
 
+/// What the stream made of a segment that goes on.
+#[derive(Default)]
+struct Streamed {
+    stand: Option<Stand>,
+    found: PacketEvents,
+    belongs: bool,
+    rewritten: Option<Vec<u8>>,
+    dropped: bool,
+    /// It came before the handshake was complete, and its payload is not looked at.
+    hidden: bool,
+    /// Its connection is not followed, and it is not looked at.
+    given_up: bool,
+}
+
 enum SegmentStep {
-    Accepted(Option<Stand>),
+    Accepted(Streamed),
     NewSession,
     Refused(Outcome),
+}
+
+/// Whether an event is worth a record of its own: networks repeat segments all the time.
+fn is_reported(event: PacketEvent) -> bool {
+    !matches!(
+        event,
+        PacketEvent::StreamPktRetransmission | PacketEvent::StreamPktSpuriousRetransmission
+    )
 }
 
 /// The perspectives from which a flow is looked at.

@@ -26,7 +26,7 @@ use crate::detect::{Scratch, SharedState};
 use crate::event::Outer;
 use crate::flow::{FlowLimits, FlowTable};
 use crate::policy::Policy;
-use crate::stream::StreamConfig;
+use crate::stream::{Mode, StreamConfig};
 use crate::wire::{DefragLimits, DefragPolicy, Defragmenter, Packet, Reassembly, Tunnel};
 use conversation::Conversation;
 
@@ -73,13 +73,9 @@ impl Settings {
 
     /// Offline, as Suricata simulates IPS mode.
     pub fn offline_ips() -> Self {
-        let stream = StreamConfig {
-            midstream: false,
-            ..StreamConfig::inline()
-        };
         Self {
             inline: true,
-            stream,
+            stream: StreamConfig::rewrite(),
             ..Self::offline()
         }
     }
@@ -178,10 +174,9 @@ struct Desk {
 impl Engine {
     /// An engine without flows. `shared` is shared by all workers.
     pub fn new(settings: Settings, policy: Arc<Policy>, shared: Arc<SharedState>) -> Self {
-        let overlaps = if settings.inline {
-            DefragPolicy::Strict
-        } else {
-            DefragPolicy::default()
+        let overlaps = match settings.stream.mode {
+            Mode::Inline => DefragPolicy::Strict,
+            Mode::Rewrite | Mode::Detect(_) => DefragPolicy::default(),
         };
         let counters = Counters::new(&policy);
         let mut settings = settings;

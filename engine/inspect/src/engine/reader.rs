@@ -9,6 +9,10 @@ use super::conversation::{AppState, TcpLayer, UdpLayer, STREAM_TAIL_BYTES};
 /// How much longer than needed a tail may get before it is cut.
 const TAIL_SLACK_BYTES: usize = STREAM_TAIL_BYTES / 2;
 
+/// How much of a stream before a packet is looked at with it, where each packet is judged at once (Suricata's
+/// `stream.reassembly.toserver-chunk-size`).
+const RAW_WINDOW_BYTES: usize = 2560;
+
 /// Everything a direction's bytes are shown to.
 pub struct Reader<'a> {
     /// The signatures.
@@ -21,6 +25,9 @@ pub struct Reader<'a> {
     pub scratch: &'a mut Scratch,
     /// Something reached its receiver that no signature was shown: fields past a bound, bytes behind a CONNECT.
     pub blind: bool,
+    /// Stream signatures are asked anew with each packet that brings bytes of its direction, old or new: as Suricata
+    /// does where packets can be held back.
+    pub anew: bool,
     /// When the packet came, Unix seconds.
     pub seen_s: u64,
     /// Connections that the peers agreed on meanwhile.
@@ -76,7 +83,8 @@ impl Reader<'_> {
         let fresh = readable
             .get(usize::try_from(seen).unwrap_or(usize::MAX)..)
             .unwrap_or_default();
-        if fresh.is_empty() {
+        let tail = &layer.tails[side];
+        if fresh.is_empty() && !(self.anew && !tail.is_empty()) {
             return;
         }
         if layer.app.is_encrypted() {
@@ -86,8 +94,14 @@ impl Reader<'_> {
         }
         let last = layer.ended(direction);
         let tail = &mut layer.tails[side];
-        let seen_before = tail.len().min(STREAM_TAIL_BYTES);
-        let offset = layer.streamed[side] - seen_before as u64;
+        let kept = if self.anew {
+            RAW_WINDOW_BYTES
+        } else {
+            STREAM_TAIL_BYTES
+        };
+        let shown_again = tail.len().min(kept);
+        let seen_before = if self.anew { 0 } else { shown_again };
+        let offset = layer.streamed[side] - shown_again as u64;
         let mut show = |bytes: &[u8]| {
             let view = StreamView {
                 offset,
@@ -102,7 +116,7 @@ impl Reader<'_> {
             show(fresh);
             tail.extend_from_slice(&fresh[fresh.len().saturating_sub(STREAM_TAIL_BYTES)..]);
         } else {
-            let from = tail.len() - seen_before;
+            let from = tail.len() - shown_again;
             tail.extend_from_slice(fresh);
             show(&tail[from..]);
             // Moving the tail to the front with every packet would cost more than looking at it.

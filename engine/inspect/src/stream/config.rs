@@ -1,50 +1,25 @@
 //! What a session is told when it is made: mode and bounds.
 
+use super::OsPolicy;
+
 /// How a session decides what the stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Between the two ends: what is accepted first *is* the stream, whatever differs from it is dropped, and
     /// bytes are readable at once. Never depends on ACKs.
     Inline,
+    /// A capture, as Suricata's IPS mode: as `Inline`, but a segment that differs is overwritten with what was
+    /// accepted, and what does not belong to the connection is dropped.
+    Rewrite,
     /// Beside the two ends, as Suricata's IDS mode: bytes are readable when the other end acknowledged them,
     /// overlaps are resolved as the receiver would.
-    Detect(OverlapPolicy),
-}
-
-/// Whose bytes the receiver keeps where segments overlap (Novak, "Target-Based Fragmentation Reassembly").
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OverlapPolicy {
-    /// What arrived first.
-    First,
-    /// What arrived last.
-    Last,
-    /// The segment that starts further left; of two with one start, the first. Suricata's default.
-    #[default]
-    Bsd,
-    /// As `Bsd`, but of two with one start the longer.
-    Linux,
-    /// The first, unless the later one starts left of it and ends right of it.
-    Windows,
-}
-
-impl OverlapPolicy {
-    /// Whether the bytes of the later segment replace those of the earlier one where the two overlap. Segments
-    /// are (start, end).
-    pub(super) fn later_wins(self, later: (u64, u64), earlier: (u64, u64)) -> bool {
-        match self {
-            Self::First => false,
-            Self::Last => true,
-            Self::Bsd => later.0 < earlier.0,
-            Self::Linux => later.0 < earlier.0 || (later.0 == earlier.0 && later.1 > earlier.1),
-            Self::Windows => later.0 < earlier.0 && later.1 > earlier.1,
-        }
-    }
+    Detect(OsPolicy),
 }
 
 /// Bounds of one session; each direction has its own budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Inline: bytes already read that are kept to compare retransmissions with, besides a window's worth.
+    /// Bytes already read that are kept to compare retransmissions with; inline, besides a window's worth.
     pub history_bytes: usize,
     /// Inline: at most so much of the receiver's advertised window is kept in addition to `history_bytes`.
     pub history_window_bytes: usize,
@@ -68,6 +43,9 @@ impl Default for Limits {
     }
 }
 
+/// Beside the ends, history only tells whether a repetition says the same.
+const DETECT_HISTORY_BYTES: usize = 8 << 10;
+
 /// What a session is told when it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamConfig {
@@ -81,7 +59,7 @@ pub struct StreamConfig {
 }
 
 impl StreamConfig {
-    /// For the live path and `replay --ips`.
+    /// For the live path.
     pub fn inline() -> Self {
         Self {
             mode: Mode::Inline,
@@ -90,12 +68,24 @@ impl StreamConfig {
         }
     }
 
+    /// For `replay --ips`, as Suricata's IPS mode does it.
+    pub fn rewrite() -> Self {
+        Self {
+            mode: Mode::Rewrite,
+            midstream: false,
+            limits: Limits::default(),
+        }
+    }
+
     /// For replay as Suricata's IDS mode does it.
     pub fn detect() -> Self {
         Self {
-            mode: Mode::Detect(OverlapPolicy::Bsd),
+            mode: Mode::Detect(OsPolicy::default()),
             midstream: false,
-            limits: Limits::default(),
+            limits: Limits {
+                history_bytes: DETECT_HISTORY_BYTES,
+                ..Limits::default()
+            },
         }
     }
 }

@@ -4,7 +4,7 @@
 //! wrap. Copies: a byte is copied once into `bytes` (or first into a pending piece, when it arrives past a
 //! hole or awaits its acknowledgment), and moved at most about once more when old bytes before it are let go.
 
-use super::{Limits, OverlapPolicy};
+use super::{Limits, OsPolicy};
 use crate::pieces::Pieces;
 
 /// A sender may overshoot the window that we believe in by a GSO packet: our idea of it is one packet old.
@@ -168,6 +168,31 @@ impl Half {
         }
     }
 
+    /// Whether nothing was taken yet.
+    pub fn is_untouched(&self) -> bool {
+        self.next() == 0 && self.pending.count() == 0
+    }
+
+    /// `data` with the bytes that are held in their places; `None` where it agrees with them.
+    pub fn overwritten(&self, offset: i64, data: &[u8]) -> Option<Vec<u8>> {
+        let before = offset.min(0).unsigned_abs().min(data.len() as u64) as usize;
+        let start = offset.max(0) as u64;
+        if !self.contradicts(start, &data[before..]) {
+            return None;
+        }
+        let mut own = data.to_vec();
+        let held = &mut own[before..];
+        let end = start + held.len() as u64;
+        let (from, to) = (start.max(self.start), end.min(self.next()));
+        if from < to {
+            held[(from - start) as usize..(to - start) as usize].copy_from_slice(
+                &self.bytes[(from - self.start) as usize..(to - self.start) as usize],
+            );
+        }
+        self.pending.copy_over(start, held);
+        Some(own)
+    }
+
     /// Whether `data` at `offset` differs from a byte that is held.
     fn contradicts(&self, offset: u64, data: &[u8]) -> bool {
         let end = offset + data.len() as u64;
@@ -184,11 +209,12 @@ impl Half {
         &mut self,
         offset: i64,
         data: &[u8],
-        policy: OverlapPolicy,
+        os: OsPolicy,
         limits: &Limits,
     ) -> Option<bool> {
         // What was released is settled, whatever comes later.
         let settled = (self.next() as i64 - offset).clamp(0, data.len() as i64) as usize;
+        let contradicts = self.contradicts_settled(offset, &data[..settled]);
         let data = &data[settled..];
         if data.is_empty() {
             return Some(false);
@@ -201,7 +227,7 @@ impl Half {
         let differs =
             self.pending
                 .overlay((offset + settled as i64) as u64, data, |later, earlier| {
-                    policy.later_wins(later, earlier)
+                    os.later_wins(later, earlier)
                 });
         if self.pending.bytes() > limits.pending_bytes
             || self.pending.count() > limits.pending_pieces
@@ -209,16 +235,23 @@ impl Half {
             self.forced = self.highest();
         }
         self.release();
-        Some(differs)
+        Some(differs || contradicts)
+    }
+
+    /// Whether bytes before what is held back differ from those that were released there and are still known.
+    fn contradicts_settled(&self, offset: i64, data: &[u8]) -> bool {
+        let end = offset + data.len() as i64;
+        let from = offset.max(self.start as i64);
+        if from >= end {
+            return false;
+        }
+        let known = (from as u64 - self.start) as usize..(end as u64 - self.start) as usize;
+        self.bytes[known] != data[(from - offset) as usize..]
     }
 
     /// Detect: makes readable what is acknowledged.
     pub fn release(&mut self) {
         self.drain(self.acked.max(self.forced));
-        if self.read == self.next() {
-            self.start = self.next();
-            self.bytes.clear();
-        }
     }
 
     /// Makes readable what is held, as far as holes allow.
@@ -236,12 +269,9 @@ impl Half {
         self.pending.drain_into(&mut self.bytes, next, limit);
     }
 
-    pub fn consume(&mut self, n: usize, history: Option<&Limits>) {
+    pub fn consume(&mut self, n: usize, limits: &Limits) {
         self.read += n.min(self.readable().len()) as u64;
-        match history {
-            Some(limits) => self.forget(limits),
-            None => self.let_go(self.read),
-        }
+        self.forget(limits);
     }
 
     /// Lets go of history past its bound.

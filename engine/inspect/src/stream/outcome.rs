@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::wire::{PacketEvent, PacketEvents};
 use crate::Direction;
 
 /// The answer to one segment.
@@ -11,6 +12,12 @@ pub struct SegmentOutcome {
     pub verdict: Verdict,
     /// What was noticed, in order; mostly empty.
     pub events: SmallVec<[StreamEvent; 4]>,
+    /// What signatures are told that is odd about the segment.
+    pub found: PacketEvents,
+    /// Its bytes went into the stream.
+    pub belongs: bool,
+    /// What the payload is to be overwritten with, byte by byte.
+    pub rewritten: Option<Vec<u8>>,
 }
 
 impl SegmentOutcome {
@@ -18,6 +25,9 @@ impl SegmentOutcome {
         Self {
             verdict: Verdict::Accept,
             events: SmallVec::new(),
+            found: PacketEvents::NONE,
+            belongs: false,
+            rewritten: None,
         }
     }
 }
@@ -99,23 +109,13 @@ pub enum StreamEvent {
 }
 
 impl StreamEvent {
-    /// Suricata's name for it (`stream-event`, EVE anomaly records), where it has one.
-    pub fn event_name(self) -> Option<&'static str> {
-        Some(match self {
-            Self::OverlapDiffers => "stream.reassembly_overlap_different_data",
-            Self::Retransmission => "stream.pkt_retransmission",
-            Self::OutOfWindow => "stream.est_packet_out_of_window",
-            Self::AckedUnseen(_) => "stream.reassembly_seq_gap",
-            Self::RstNotExact => "stream.suspected_rst_inject",
-            Self::SynInEstablished => "stream.est_syn_resend_diff_seq",
-            Self::SynDiffers => "stream.3whs_syn_resend_diff_seq_on_syn_recv",
-            Self::InvalidAck => "stream.pkt_invalid_ack",
-            Self::Midstream
-            | Self::MemoryLimit
-            | Self::RstOutOfWindow
-            | Self::DataOnSyn
-            | Self::Urgent
-            | Self::DataAfterEnd => return None,
-        })
+    /// What signatures and records call it, where the tracker does not say it itself.
+    pub(super) fn found(self) -> Option<PacketEvent> {
+        match self {
+            Self::OverlapDiffers => Some(PacketEvent::StreamReassemblyOverlapDifferentData),
+            Self::AckedUnseen(_) => Some(PacketEvent::StreamReassemblySeqGap),
+            Self::RstNotExact => Some(PacketEvent::StreamSuspectedRstInject),
+            _ => None,
+        }
     }
 }

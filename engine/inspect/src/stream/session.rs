@@ -25,7 +25,8 @@
 
 use super::half::{Admission, Half};
 use super::outcome::SegmentOutcome;
-use super::{DropReason, Mode, OverlapPolicy, StreamConfig, StreamEvent, Undecided, Verdict};
+use super::tracker::{Tracker, TrackerConfig};
+use super::{DropReason, Mode, StreamConfig, StreamEvent, Undecided, Verdict};
 use crate::wire::{flags, Tcp};
 use crate::Direction;
 
@@ -55,14 +56,17 @@ pub enum TcpState {
 /// [`TcpSession::skip_gap`] and read on.
 #[derive(Debug)]
 pub struct TcpSession {
-    config: StreamConfig,
-    state: TcpState,
+    pub(super) config: StreamConfig,
+    pub(super) tracker: Tracker,
+    pub(super) state: TcpState,
     /// What the client (index 0) and the server (1) send.
     halves: [Half; 2],
-    midstream: bool,
-    reset: bool,
+    pub(super) midstream: bool,
+    pub(super) reset: bool,
+    /// The last segment is one of an established connection.
+    pub(super) established: bool,
     /// Segments were seen while in state `None`.
-    untracked: bool,
+    pub(super) untracked: bool,
     /// A SYN with another sequence number, until it is answered or the session ends.
     remembered: Option<OtherSyn>,
 }
@@ -80,7 +84,9 @@ impl TcpSession {
     pub fn new(config: StreamConfig) -> Self {
         Self {
             config,
+            tracker: Tracker::new(TrackerConfig::of(&config)),
             state: TcpState::None,
+            established: false,
             halves: Default::default(),
             midstream: false,
             reset: false,
@@ -98,9 +104,15 @@ impl TcpSession {
         direction: Direction,
         tcp: &Tcp<'_>,
         payload: &[u8],
-        _now_ns: u64,
+        now_ns: u64,
     ) -> SegmentOutcome {
+        let time_s = (now_ns / 1_000_000_000) as u32;
+        if self.config.mode != Mode::Inline {
+            return self.follow(direction, tcp, payload, time_s);
+        }
+        let known = self.state;
         let mut outcome = SegmentOutcome::accept();
+        outcome.belongs = true;
         outcome.verdict = if tcp.has(flags::RST) {
             self.on_rst(direction, tcp, &mut outcome)
         } else if tcp.has(flags::SYN) {
@@ -108,6 +120,16 @@ impl TcpSession {
         } else {
             self.on_data(direction, tcp, payload, &mut outcome)
         };
+        let brings = self.state >= TcpState::Established && !payload.is_empty();
+        self.established = known >= TcpState::Established || brings;
+        if matches!(outcome.verdict, Verdict::Accept | Verdict::Drop(_)) {
+            let tracked = self
+                .tracker
+                .on_segment(direction, tcp, payload.len(), time_s);
+            outcome.found = tracked.events;
+            let noticed = outcome.events.iter().filter_map(|event| event.found());
+            noticed.for_each(|event| outcome.found.insert(event));
+        }
         outcome
     }
 
@@ -124,8 +146,7 @@ impl TcpSession {
     /// Gives up the first `n` readable bytes (all, if there are fewer).
     pub fn consume(&mut self, direction: Direction, n: usize) {
         let limits = self.config.limits;
-        let history = (self.config.mode == Mode::Inline).then_some(&limits);
-        self.half_mut(direction).consume(n, history);
+        self.half_mut(direction).consume(n, &limits);
     }
 
     /// The length of the hole that follows the readable bytes, when the receiver acknowledged past it (or a
@@ -138,7 +159,7 @@ impl TcpSession {
     /// (0 when there was nothing to give up). Inline, whatever later claims to fill it is
     /// [`Undecided::PastHistory`].
     pub fn skip_gap(&mut self, direction: Direction) -> u64 {
-        let inline = self.config.mode == Mode::Inline;
+        let inline = !matches!(self.config.mode, Mode::Detect(_));
         let length = self.half_mut(direction).skip_gap(inline);
         self.advance_state();
         length
@@ -148,6 +169,12 @@ impl TcpSession {
     pub fn flush(&mut self) {
         self.halves.iter_mut().for_each(Half::force);
         self.advance_state();
+    }
+
+    /// Whether the last segment is one of an established connection: its handshake was complete before, or is
+    /// completed by a segment that brings bytes.
+    pub fn is_established(&self) -> bool {
+        self.established
     }
 
     /// How far the connection has come.
@@ -200,11 +227,11 @@ impl TcpSession {
         next
     }
 
-    fn half(&self, direction: Direction) -> &Half {
+    pub(super) fn half(&self, direction: Direction) -> &Half {
         &self.halves[direction as usize]
     }
 
-    fn half_mut(&mut self, direction: Direction) -> &mut Half {
+    pub(super) fn half_mut(&mut self, direction: Direction) -> &mut Half {
         &mut self.halves[direction as usize]
     }
 
@@ -275,7 +302,7 @@ impl TcpSession {
         {
             // Whoever opened the connection answers this with a RST; the real SYN/ACK may be on its way.
             outcome.events.push(StreamEvent::InvalidAck);
-            return Some(self.inline_drop(DropReason::OutOfWindow));
+            return Some(Verdict::Drop(DropReason::OutOfWindow));
         }
         None
     }
@@ -295,7 +322,7 @@ impl TcpSession {
             StreamEvent::SynDiffers
         });
         if tcp.has(flags::ACK) {
-            return self.inline_drop(DropReason::Differs);
+            return Verdict::Drop(DropReason::Differs);
         }
         self.remembered = Some(OtherSyn {
             direction,
@@ -306,7 +333,7 @@ impl TcpSession {
             return Verdict::Accept;
         }
         outcome.events.push(StreamEvent::DataOnSyn);
-        self.inline_drop(DropReason::OutOfWindow)
+        Verdict::Drop(DropReason::OutOfWindow)
     }
 
     fn on_rst(
@@ -321,18 +348,12 @@ impl TcpSession {
                 let exact = half.expected_seq() == Some(tcp.seq());
                 let in_window =
                     offset >= (half.acked.min(half.next())) as i64 && offset <= half.edge() as i64;
-                match (self.config.mode, in_window) {
-                    (_, true) if exact => true,
-                    (Mode::Detect(_), true) => true,
-                    (Mode::Inline, true) => {
-                        outcome.events.push(StreamEvent::RstNotExact);
-                        false
-                    }
-                    (_, false) => {
-                        outcome.events.push(StreamEvent::RstOutOfWindow);
-                        false
-                    }
+                if !in_window {
+                    outcome.events.push(StreamEvent::RstOutOfWindow);
+                } else if !exact {
+                    outcome.events.push(StreamEvent::RstNotExact);
                 }
+                in_window && exact
             }
             // Refuses our SYN: counts when it acknowledges it (RFC 9293, 3.10.7.3).
             None => {
@@ -342,10 +363,6 @@ impl TcpSession {
             }
         };
         if counts {
-            if matches!(self.config.mode, Mode::Detect(_)) {
-                self.acknowledge(direction, tcp, outcome);
-                self.flush();
-            }
             self.reset = true;
             self.state = TcpState::Closed;
         }
@@ -386,14 +403,11 @@ impl TcpSession {
         if self.state == TcpState::New {
             if self.half(direction.reverse()).base.is_some() {
                 self.state = TcpState::Established;
-            } else if matches!(self.config.mode, Mode::Detect(_)) {
-                // Nobody has answered: as Suricata without `async-oneside`, one side alone is not followed.
-                return Verdict::Accept;
             }
         }
         if self.reset && !payload.is_empty() {
             outcome.events.push(StreamEvent::DataAfterEnd);
-            return self.inline_drop(DropReason::Closed);
+            return Verdict::Drop(DropReason::Closed);
         }
         self.take(direction, tcp.seq(), tcp, payload, outcome)
     }
@@ -403,18 +417,7 @@ impl TcpSession {
         if !std::mem::replace(&mut self.untracked, self.state == TcpState::None) {
             outcome.events.push(StreamEvent::Midstream);
         }
-        match self.config.mode {
-            Mode::Inline => Verdict::Undecided(Undecided::Midstream),
-            Mode::Detect(_) => Verdict::Accept,
-        }
-    }
-
-    /// Detect mode never has anything dropped.
-    fn inline_drop(&self, reason: DropReason) -> Verdict {
-        match self.config.mode {
-            Mode::Inline => Verdict::Drop(reason),
-            Mode::Detect(_) => Verdict::Accept,
-        }
+        Verdict::Undecided(Undecided::Midstream)
     }
 
     /// Takes a segment's bytes, FIN, acknowledgment and window; `seq` is that of the first byte.
@@ -432,12 +435,7 @@ impl TcpSession {
         if tcp.has(flags::URG) {
             outcome.events.push(StreamEvent::Urgent);
         }
-        let verdict = match self.config.mode {
-            Mode::Inline => self.take_inline(direction, offset, tcp, payload, outcome),
-            Mode::Detect(policy) => {
-                self.take_detect(direction, offset, tcp, payload, policy, outcome)
-            }
-        };
+        let verdict = self.take_inline(direction, offset, tcp, payload, outcome);
         if verdict == Verdict::Accept {
             self.acknowledge(direction, tcp, outcome);
             self.advance_state();
@@ -519,50 +517,12 @@ impl TcpSession {
         verdict
     }
 
-    fn take_detect(
-        &mut self,
-        direction: Direction,
-        offset: i64,
-        tcp: &Tcp<'_>,
-        payload: &[u8],
-        policy: OverlapPolicy,
-        outcome: &mut SegmentOutcome,
-    ) -> Verdict {
-        let limits = self.config.limits;
-        let half = self.half_mut(direction);
-        let end = offset + payload.len() as i64;
-        if end > half.edge() as i64 {
-            outcome.events.push(StreamEvent::OutOfWindow);
-            return Verdict::Accept;
-        }
-        let kept = match half.fin {
-            Some(fin) if end > fin as i64 && !payload.is_empty() => {
-                outcome.events.push(StreamEvent::DataAfterEnd);
-                &payload[..(fin as i64 - offset).clamp(0, payload.len() as i64) as usize]
-            }
-            _ => payload,
-        };
-        if !kept.is_empty() && end <= half.next() as i64 {
-            outcome.events.push(StreamEvent::Retransmission);
-        }
-        match half.hold(offset, kept, policy, &limits) {
-            Some(false) => {}
-            Some(true) => outcome.events.push(StreamEvent::OverlapDiffers),
-            None => outcome.events.push(StreamEvent::MemoryLimit),
-        }
-        if tcp.has(flags::FIN) && half.fin.is_none() && end >= half.highest() as i64 {
-            half.fin = Some(end as u64);
-        }
-        Verdict::Accept
-    }
-
     /// Takes note of what the sender of a segment acknowledges, and of its window.
     fn acknowledge(&mut self, direction: Direction, tcp: &Tcp<'_>, outcome: &mut SegmentOutcome) {
         if !tcp.has(flags::ACK) {
             return;
         }
         let window = u64::from(tcp.window()) << self.window_shift(direction, tcp);
-        let detect = matches!(self.config.mode, Mode::Detect(_));
         let half = self.half_mut(direction.reverse());
         let Some(acked) = half.offset_of(tcp.ack()) else {
             return;
@@ -584,9 +544,6 @@ impl TcpSession {
         }
         let unseen_before = half.gap();
         half.acked = acked;
-        if detect {
-            half.release();
-        }
         if unseen_before.is_none() && half.gap().is_some() {
             outcome
                 .events
@@ -611,6 +568,9 @@ impl TcpSession {
     }
 
     fn advance_state(&mut self) {
+        if self.config.mode != Mode::Inline {
+            return;
+        }
         let complete =
             [Direction::ToServer, Direction::ToClient].map(|direction| self.ended(direction));
         self.state = match complete {

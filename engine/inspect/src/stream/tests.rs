@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::wire::testing::{tcp_segment, TcpSpec};
-use crate::wire::{flags, Tcp};
+use crate::wire::{flags, PacketEvent, PacketEvents, Tcp};
 use crate::Direction::{self, ToClient, ToServer};
 
 const ISN: [u32; 2] = [0xffff_fff0, 7000];
@@ -24,6 +24,9 @@ impl Talk {
         let last = SegmentOutcome {
             verdict: Verdict::Accept,
             events: Default::default(),
+            found: PacketEvents::NONE,
+            belongs: false,
+            rewritten: None,
         };
         Self {
             session: TcpSession::new(config),
@@ -52,9 +55,9 @@ impl Talk {
         Self::open(StreamConfig::inline())
     }
 
-    fn detect(policy: OverlapPolicy) -> Self {
+    fn detect(os: OsPolicy) -> Self {
         Self::open(StreamConfig {
-            mode: Mode::Detect(policy),
+            mode: Mode::Detect(os),
             ..StreamConfig::detect()
         })
     }
@@ -103,6 +106,10 @@ impl Talk {
     fn ack(&mut self, offset: i64) -> Verdict {
         self.acked[0] = offset;
         self.send(ToClient, flags::ACK, 0, b"")
+    }
+
+    fn found(&self, event: PacketEvent) -> bool {
+        self.last.found.contains(event)
     }
 
     fn saw(&self, event: StreamEvent) -> bool {
@@ -725,7 +732,7 @@ fn resets_can_be_aimed() {
 
 #[test]
 fn bytes_are_readable_when_acknowledged_and_no_further() {
-    let mut talk = Talk::detect(OverlapPolicy::Bsd);
+    let mut talk = Talk::detect(OsPolicy::Bsd);
     talk.data(0, b"abcdef");
     assert!(talk.readable().is_empty());
     talk.ack(4);
@@ -736,12 +743,12 @@ fn bytes_are_readable_when_acknowledged_and_no_further() {
 
 #[test]
 fn flush_and_rst_release_what_was_never_acknowledged() {
-    let mut talk = Talk::detect(OverlapPolicy::Bsd);
+    let mut talk = Talk::detect(OsPolicy::Bsd);
     talk.data(0, b"abc");
     talk.data(5, b"fg");
     talk.session.flush();
     assert_eq!(talk.read_with_gaps(), b"abc__fg");
-    let mut talk = Talk::detect(OverlapPolicy::Bsd);
+    let mut talk = Talk::detect(OsPolicy::Bsd);
     talk.data(0, b"abc");
     talk.send(ToClient, flags::RST | flags::ACK, 0, b"");
     assert_eq!(
@@ -752,27 +759,48 @@ fn flush_and_rst_release_what_was_never_acknowledged() {
 
 #[test]
 fn overlaps_are_resolved_as_the_receiver_would() {
-    use OverlapPolicy::*;
-    // (policy, what two segments make); the first segment is "BBBB" at 2, then each of the four cases.
-    let cases: [(&str, i64, &[u8]); 4] = [
+    use OsPolicy::*;
+    // What two segments make of it; the first is "BBBB" at 2, then each of the five cases.
+    let cases: [(&str, i64, &[u8]); 5] = [
         ("starts left", 0, b"aaaa"),
+        ("the same place", 2, b"aaaa"),
         ("same start, longer", 2, b"aaaaaa"),
         ("starts right", 4, b"aaaa"),
         ("around", 0, b"aaaaaaaa"),
     ];
-    let rows: [(OverlapPolicy, [&[u8]; 4]); 5] = [
-        (First, [b"aaBBBB", b"..BBBBaa", b"..BBBBaa", b"aaBBBBaa"]),
-        (Last, [b"aaaaBB", b"..aaaaaa", b"..BBaaaa", b"aaaaaaaa"]),
-        (Bsd, [b"aaaaBB", b"..BBBBaa", b"..BBBBaa", b"aaaaaaaa"]),
-        (Linux, [b"aaaaBB", b"..aaaaaa", b"..BBBBaa", b"aaaaaaaa"]),
-        (Windows, [b"aaBBBB", b"..BBBBaa", b"..BBBBaa", b"aaaaaaaa"]),
+    let left: [&[u8]; 5] = [b"aaaaBB", b"..BBBB", b"..BBBBaa", b"..BBBBaa", b"aaaaaaaa"];
+    let first: [&[u8]; 5] = [b"aaBBBB", b"..BBBB", b"..BBBBaa", b"..BBBBaa", b"aaBBBBaa"];
+    let right: [&[u8]; 5] = [b"aaBBBB", b"..aaaa", b"..aaaaaa", b"..BBaaaa", b"aaaaaaaa"];
+    let rows: [(OsPolicy, [&[u8]; 5]); 10] = [
+        (First, first),
+        (Vista, first),
+        (
+            Last,
+            [b"aaaaBB", b"..aaaa", b"..aaaaaa", b"..BBaaaa", b"aaaaaaaa"],
+        ),
+        (Bsd, left),
+        (Windows, left),
+        (Windows2003, left),
+        (
+            OldLinux,
+            [b"aaaaBB", b"..aaaa", b"..aaaaaa", b"..BBBBaa", b"aaaaaaaa"],
+        ),
+        (
+            Linux,
+            [b"aaaaBB", b"..BBBB", b"..aaaaaa", b"..BBBBaa", b"aaaaaaaa"],
+        ),
+        (Solaris, right),
+        (HpUx11, right),
     ];
-    for (policy, wanted) in rows {
+    for (os, wanted) in rows {
         for ((case, offset, later), wanted) in cases.iter().zip(wanted) {
-            let mut talk = Talk::detect(policy);
+            let mut talk = Talk::detect(os);
             talk.data(2, b"BBBB");
             talk.data(*offset, later);
-            assert!(talk.saw(StreamEvent::OverlapDiffers), "{policy:?} {case}");
+            assert!(
+                talk.found(PacketEvent::StreamReassemblyOverlapDifferentData),
+                "{os:?} {case}"
+            );
             if *offset > 0 {
                 talk.data(0, b"..");
             }
@@ -780,7 +808,7 @@ fn overlaps_are_resolved_as_the_receiver_would() {
             assert_eq!(
                 String::from_utf8_lossy(talk.readable()),
                 String::from_utf8_lossy(wanted),
-                "{policy:?} {case}"
+                "{os:?} {case}"
             );
         }
     }
@@ -788,7 +816,7 @@ fn overlaps_are_resolved_as_the_receiver_would() {
 
 #[test]
 fn what_was_acknowledged_cannot_be_replaced() {
-    let mut talk = Talk::detect(OverlapPolicy::Last);
+    let mut talk = Talk::detect(OsPolicy::Last);
     talk.data(0, b"abc");
     talk.ack(3);
     assert_eq!(talk.data(0, b"XYZdef"), Verdict::Accept);
@@ -798,7 +826,7 @@ fn what_was_acknowledged_cannot_be_replaced() {
 
 #[test]
 fn detect_mode_never_drops() {
-    let mut talk = Talk::detect(OverlapPolicy::Bsd);
+    let mut talk = Talk::detect(OsPolicy::Bsd);
     talk.send(ToServer, flags::FIN | flags::ACK, 0, b"abc");
     for (offset, bytes) in [(0, &b"XXX"[..]), (3, b"past"), (500_000, b"far")] {
         assert_eq!(talk.data(offset, bytes), Verdict::Accept);
@@ -812,7 +840,6 @@ fn detect_mode_never_drops() {
 fn without_a_handshake_detect_mode_follows_nothing() {
     let mut talk = Talk::new(StreamConfig::detect());
     talk.data(0, b"abc");
-    assert!(talk.saw(StreamEvent::Midstream));
     talk.ack(3);
     talk.session.flush();
     assert!(talk.readable().is_empty());
@@ -873,6 +900,35 @@ fn stream_bytes(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i * 7 + i / 256) as u8).collect()
 }
 
+const EVERY_OS: [OsPolicy; 10] = [
+    OsPolicy::First,
+    OsPolicy::Last,
+    OsPolicy::Bsd,
+    OsPolicy::HpUx11,
+    OsPolicy::OldLinux,
+    OsPolicy::Linux,
+    OsPolicy::Solaris,
+    OsPolicy::Windows,
+    OsPolicy::Windows2003,
+    OsPolicy::Vista,
+];
+
+/// The rule of each system, said once more in other words.
+fn model_later_wins(os: OsPolicy, (start, end): (usize, usize), earlier: (usize, usize)) -> bool {
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    match (os, start.cmp(&earlier.0), end.cmp(&earlier.1)) {
+        (OsPolicy::First | OsPolicy::Vista, ..) => false,
+        (OsPolicy::Last, ..) => true,
+        (OsPolicy::Solaris | OsPolicy::HpUx11, _, Greater) => true,
+        (OsPolicy::Solaris | OsPolicy::HpUx11, start, Equal) => start != Greater,
+        (OsPolicy::Solaris | OsPolicy::HpUx11, _, Less) => false,
+        (_, Less, _) => true,
+        (OsPolicy::OldLinux, Equal, end) => end != Less,
+        (OsPolicy::Linux, Equal, end) => end == Greater,
+        _ => false,
+    }
+}
+
 proptest! {
     #[test]
     fn any_segmentation_gives_the_same_stream_inline(
@@ -900,8 +956,7 @@ proptest! {
     #[test]
     fn any_segmentation_gives_the_same_stream_in_detect_mode(
         pieces in segmentation(300),
-        policy in prop::sample::select(vec![OverlapPolicy::First, OverlapPolicy::Last, OverlapPolicy::Bsd,
-            OverlapPolicy::Linux, OverlapPolicy::Windows]),
+        policy in prop::sample::select(EVERY_OS.to_vec()),
         isn in any::<u32>(),
         honest_acks in any::<bool>(),
     ) {
@@ -950,8 +1005,7 @@ proptest! {
     #[test]
     fn overlap_policies_agree_with_a_byte_by_byte_model(
         segments in prop::collection::vec((0usize..60, 1usize..20), 1..30),
-        policy in prop::sample::select(vec![OverlapPolicy::First, OverlapPolicy::Last, OverlapPolicy::Bsd,
-            OverlapPolicy::Linux, OverlapPolicy::Windows]),
+        policy in prop::sample::select(EVERY_OS.to_vec()),
     ) {
         let mut talk = Talk::detect(policy);
         let mut owner: Vec<Option<usize>> = vec![None; 80];
@@ -959,13 +1013,7 @@ proptest! {
             let later = (*start, start + length);
             for slot in &mut owner[later.0..later.1] {
                 let earlier = slot.map(|at: usize| (segments[at].0, segments[at].0 + segments[at].1));
-                let wins = match (policy, earlier) {
-                    (_, None) | (OverlapPolicy::Last, _) => true,
-                    (OverlapPolicy::First, _) => false,
-                    (OverlapPolicy::Bsd, Some(e)) => later.0 < e.0,
-                    (OverlapPolicy::Linux, Some(e)) => later.0 < e.0 || (later.0 == e.0 && later.1 > e.1),
-                    (OverlapPolicy::Windows, Some(e)) => later.0 < e.0 && later.1 > e.1,
-                };
+                let wins = earlier.is_none_or(|earlier| model_later_wins(policy, later, earlier));
                 if wins {
                     *slot = Some(index);
                 }

@@ -49,6 +49,8 @@ pub struct TcpOptions {
     /// TCP fast open (kind 34 or its experimental forerunner, RFC 7413): the cookie's length, 0 when one is
     /// asked for.
     pub fast_open: Option<u8>,
+    /// The segment is signed (kinds 19 and 29; RFC 2385, RFC 5925): who does not share the key ignores it.
+    pub signed: bool,
     /// An option with an impossible length was met; what follows it was not read.
     pub malformed: bool,
 }
@@ -175,6 +177,7 @@ impl<'a> Tcp<'a> {
                 {
                     found.fast_open = Some(cookie.len() as u8)
                 }
+                (19, [..]) | (29, [_, _, ..]) => found.signed = true,
                 (2..=4 | 8, _) => found.malformed = true,
                 _ => {}
             }
