@@ -310,9 +310,11 @@ impl Desk {
             Verdict::Drop(_) => {
                 self.counters.stream_drops += 1;
                 let state = flow.data.tcp.as_ref().map(|tcp| tcp.session.state());
-                streamed.hidden = !live && state == Some(stream::TcpState::New);
-                streamed.given_up =
-                    !live && state == Some(stream::TcpState::None) && !tcp.has(flags::RST);
+                streamed.hidden = !live && is_hidden(streamed.found);
+                streamed.given_up = !live
+                    && state == Some(stream::TcpState::None)
+                    && tcp.flags() & (flags::ACK | flags::FIN) != 0
+                    && !tcp.has(flags::RST);
                 if !self.enforces(&flow.data) {
                     return SegmentStep::Accepted(streamed);
                 }
@@ -669,6 +671,24 @@ fn is_reported(event: PacketEvent) -> bool {
         event,
         PacketEvent::StreamPktRetransmission | PacketEvent::StreamPktSpuriousRetransmission
     )
+}
+
+/// Whether what is odd about a dropped segment keeps its bytes from signatures: Suricata looks at those that are only
+/// out of place in an open connection.
+fn is_hidden(found: PacketEvents) -> bool {
+    use PacketEvent::*;
+    let open = found.contains(StreamEstInvalidAck);
+    found.iter().any(|event| match event {
+        StreamPktInvalidAck => !open,
+        StreamEstInvalidAck
+        | StreamEstPacketOutOfWindow
+        | StreamEstPktBeforeLastAck
+        | StreamPktBrokenAck
+        | StreamPktRetransmission
+        | StreamPktSpuriousRetransmission
+        | StreamRstWithData => false,
+        _ => true,
+    })
 }
 
 /// The perspectives from which a flow is looked at.

@@ -93,7 +93,9 @@ impl TcpSession {
             outcome.belongs = false;
         }
         let seq = tcp.seq().wrapping_add(u32::from(syn));
-        if let Some(offset) = self.half(direction).offset_of(seq) {
+        // A segment that starts before the stream is passed over whole, as Suricata does.
+        let offset = self.half(direction).offset_of(seq);
+        if let Some(offset) = offset.filter(|offset| *offset >= 0) {
             match self.config.mode {
                 Mode::Detect(_) => self.hold(direction, offset, tcp, taken, outcome),
                 Mode::Rewrite | Mode::Inline => {
@@ -105,11 +107,11 @@ impl TcpSession {
         if tcp.has(flags::ACK) {
             self.acknowledge_followed(direction.reverse(), tcp.ack());
         }
-        if self.reset {
-            self.flush();
-        }
         if unseen.is_none() && self.half(direction.reverse()).gap().is_some() {
             outcome.found.insert(PacketEvent::StreamReassemblySeqGap);
+        }
+        if self.reset {
+            self.flush();
         }
     }
 
