@@ -69,6 +69,7 @@ fn decodes_ethernet_ip_and_tcp_with_options() {
             sack_permitted: true,
             timestamps: Some((1, 2)),
             fast_open: None,
+            signed: false,
             malformed: false,
         };
         assert_eq!((tcp.options(), tcp.header_bytes()), (options, 40));
