@@ -5,12 +5,13 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use inspect::flow::{FlowLimits, FlowTable};
-use inspect::stream::{StreamConfig, TcpSession, Verdict};
+use inspect::stream::{Limits, StreamConfig, TcpSession, Verdict};
 use inspect::wire::{decode_ethernet, transport_checksum_ok};
 use inspect::Direction;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static ALLOCATED_BYTES: Cell<u64> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -18,7 +19,7 @@ struct Counting;
 // SAFETY: passes every call on to the system's allocator unchanged; only counts.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        count(layout.size());
         System.alloc(layout)
     }
 
@@ -27,13 +28,18 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        count(bytes);
         System.realloc(memory, layout, bytes)
     }
 }
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+fn count(bytes: usize) {
+    ALLOCATIONS.with(|count| count.set(count.get() + 1));
+    ALLOCATED_BYTES.with(|count| count.set(count.get() + bytes as u64));
+}
 
 /// How many allocations `work` makes.
 fn allocations(work: impl FnOnce()) -> u64 {
@@ -84,4 +90,51 @@ fn a_packet_in_order_costs_no_allocation() {
     assert!(growing < 40, "{growing} allocations while the buffer grows");
     let steady: u64 = (0..5000).map(|_| send(&mut see)).sum();
     assert_eq!(steady, 0);
+}
+
+/// What it costs, in allocations and allocated bytes, to take `segments` segments of one byte that leave a hole after
+/// each, then those that fill the holes.
+fn cost_of_holes(config: StreamConfig, segments: u32) -> (u64, u64) {
+    let limits = Limits {
+        pending_pieces: 1 << 20,
+        ..config.limits
+    };
+    let mut session = TcpSession::new(StreamConfig { limits, ..config });
+    let mut see = |direction, bytes: &[u8]| {
+        let packet = decode_ethernet(bytes).checked().unwrap();
+        session.on_segment(direction, packet.tcp().unwrap(), packet.payload, 0);
+    };
+    see(Direction::ToServer, &frame(0x02, 0, b""));
+    see(Direction::ToClient, &frame(0x12, 0, b""));
+    let odd = (0..segments).map(|n| 2 * n + 1);
+    let even = (0..segments).map(|n| 2 * n);
+    let frames: Vec<_> = odd
+        .chain(even)
+        .map(|at| frame(0x10, at + 1, b"x"))
+        .collect();
+    let before = ALLOCATED_BYTES.with(Cell::get);
+    let count = allocations(|| {
+        frames
+            .iter()
+            .for_each(|bytes| see(Direction::ToServer, bytes))
+    });
+    (count, ALLOCATED_BYTES.with(Cell::get) - before)
+}
+
+#[test]
+fn tiny_segments_and_holes_cost_linear_work() {
+    for config in [
+        StreamConfig::inline(),
+        StreamConfig::rewrite(),
+        StreamConfig::detect(),
+    ] {
+        let (few, few_bytes) = cost_of_holes(config, 2000);
+        let (many, many_bytes) = cost_of_holes(config, 8000);
+        assert!(many <= few * 5, "{:?}: {few} and {many}", config.mode);
+        assert!(
+            many_bytes <= few_bytes * 5,
+            "{:?}: {few_bytes} and {many_bytes}",
+            config.mode
+        );
+    }
 }

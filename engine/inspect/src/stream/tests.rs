@@ -877,6 +877,32 @@ fn what_a_consumer_leaves_unread_is_bounded_in_detect_mode_too() {
     assert_eq!(talk.readable().len(), 101);
 }
 
+// Rewrite: what came first is the stream, and what the receiver gets.
+
+#[test]
+fn a_segment_that_differs_is_overwritten_with_what_came_first() {
+    let mut talk = Talk::open(StreamConfig::rewrite());
+    talk.data(0, b"GOOD");
+    assert_eq!(talk.data(0, b"EVIL"), Verdict::Accept);
+    assert!(talk.found(PacketEvent::StreamReassemblyOverlapDifferentData));
+    assert_eq!(talk.last.rewritten.as_deref(), Some(&b"GOOD"[..]));
+    talk.data(6, b"yy");
+    talk.data(2, b"XXxxYYzz");
+    assert_eq!(talk.last.rewritten.as_deref(), Some(&b"ODxxyyzz"[..]));
+    assert_eq!(talk.read(), b"GOODxxyyzz");
+    talk.data(6, b"yyzz");
+    assert_eq!(talk.last.rewritten, None, "it says the same");
+}
+
+#[test]
+fn what_does_not_belong_to_the_connection_is_dropped() {
+    let mut talk = Talk::open(StreamConfig::rewrite());
+    assert!(matches!(talk.data(500_000, b"far"), Verdict::Drop(_)));
+    assert!(talk.readable().is_empty());
+    let mut unopened = Talk::new(StreamConfig::rewrite());
+    assert!(matches!(unopened.data(0, b"abc"), Verdict::Drop(_)));
+}
+
 // Whatever the segmentation, order and repetition, the stream is the same.
 
 /// Pieces (start, end) that cover `0..length`, some twice, in any order.
@@ -1029,7 +1055,7 @@ proptest! {
     /// Whatever arrives in whatever order: no panic, bounds hold, offsets never go back.
     #[test]
     fn hostile_segments_stay_within_bounds(
-        inline in any::<bool>(),
+        mode in 0..3,
         midstream in any::<bool>(),
         steps in prop::collection::vec(
             (any::<bool>(), any::<u8>(), prop_oneof![-10i64..400, any::<i32>().prop_map(i64::from)], 0usize..200,
@@ -1039,7 +1065,11 @@ proptest! {
         let limits = Limits {
             history_bytes: 64, history_window_bytes: 64, pending_bytes: 200, pending_pieces: 4, unread_bytes: 300,
         };
-        let config = if inline { StreamConfig::inline() } else { StreamConfig::detect() };
+        let config = match mode {
+            0 => StreamConfig::inline(),
+            1 => StreamConfig::rewrite(),
+            _ => StreamConfig::detect(),
+        };
         let mut talk = Talk::new(StreamConfig { midstream, limits, ..config });
         let mut offsets = [0; 2];
         for (client, flags, offset, length, byte, window, acked, action) in steps {
