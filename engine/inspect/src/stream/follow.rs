@@ -167,7 +167,9 @@ impl TcpSession {
         outcome: &mut SegmentOutcome,
     ) {
         let limits = self.config.limits;
+        let window = self.tracker.window(direction);
         let half = self.half_mut(direction);
+        half.advertise(u64::from(window));
         let end = offset + payload.len() as i64;
         let mut taken = payload;
         let rewritten = half.overwritten(offset, payload);

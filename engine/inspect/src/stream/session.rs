@@ -16,6 +16,8 @@
 //! connection answers it with a challenge ACK (RFC 5961, 4), one that has forgotten it with a SYN/ACK; only
 //! the latter makes it another connection. So neither a stray nor a forged SYN ends inspection.
 //!
+//! That is how the live path sees it; a capture's connections are followed by the [tracker](super::tracker).
+//!
 //! Inline, what was accepted is the stream, whatever the receiver made of it: should it have discarded a
 //! segment (checksum, timestamp), it can only be given the same bytes again, since others are dropped.
 //!

@@ -201,6 +201,11 @@ impl Tracker {
         side.opened.then(|| side.isn.wrapping_add(1))
     }
 
+    /// How many bytes the receiver of `direction` takes beyond what it acknowledged.
+    pub fn window(&self, direction: Direction) -> u32 {
+        self.sides[direction as usize].window
+    }
+
     /// Whether a SYN with this sequence number opens another connection on the same addresses and ports.
     pub fn is_replaced_by(&self, direction: Direction, tcp: &Tcp<'_>) -> bool {
         tcp.flags() & (flags::SYN | flags::ACK | flags::FIN | flags::RST) == flags::SYN
