@@ -1,7 +1,7 @@
 # Every target works on a fresh Debian 12 as root with git and make: it installs what it needs through `deps`.
 # NO_INSTALL=1 only prints what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test preflight build run stop test test-rust test-python bench lint licences fuzz clean
+.PHONY: help deps deps-test preflight build run stop test test-rust test-python bench lint licences fuzz evasions clean
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
@@ -48,6 +48,9 @@ licences: deps ## Fail on a dependency whose licence is not on the list
 
 fuzz: deps-test ## Fuzz every parser for FUZZ_SECONDS each (60); FUZZ_TARGETS='app:tls packets' only those
 	@tools/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+evasions: deps-test build ## Play every permutation of the network evasions against a Linux guest (as root)
+	@SEKISHO_EVASIONS=all $(PY) -m pytest -q tests/netns/evasion
 
 clean: ## Remove what was built
 	rm -rf engine/target engine/fuzz/target $(VENV) appliance/_engine*.so

@@ -261,6 +261,17 @@ fn bytes_that_the_receiver_ignores_do_not_count_as_seen() {
 }
 
 #[test]
+fn urgent_data_which_may_be_read_in_two_ways_does_not_pass() {
+    let out_of_band = b"GET /ev!il HTTP/1.1\r\nHost: web\r\n\r\n";
+    for (mode, blocked) in [("prevent", true), ("detect", false)] {
+        let mut dialogue = Dialogue::open(policy(EVIL, mode, json!({})));
+        let (client_seq, server_seq) = dialogue.sequences();
+        let urgent = dialogue.raw(true, client_seq, server_seq, 0x38, out_of_band);
+        assert_eq!(blocked, urgent.block, "{mode}");
+    }
+}
+
+#[test]
 fn an_acknowledgment_of_bytes_never_sent_blinds_nobody() {
     let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
     let (client_seq, server_seq) = dialogue.sequences();

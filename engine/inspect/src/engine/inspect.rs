@@ -257,7 +257,8 @@ impl Desk {
             return SegmentStep::Refused(outcome);
         }
         let live = self.settings.stream.mode == stream::Mode::Inline;
-        if live && self.guards(&flow.data) && is_ignored_by_receiver(flow, scene.view, tcp) {
+        let unread = has_two_readings(tcp) || is_ignored_by_receiver(flow, scene.view, tcp);
+        if live && self.guards(&flow.data) && unread {
             self.counters.stream_drops += 1;
             return SegmentStep::Refused(self.refuse(
                 scene,
@@ -751,6 +752,12 @@ fn is_ignored_by_receiver(
         .expected_seq(view.direction.reverse())
         .is_none();
     !view.payload.is_empty() && (tcp.has(flags::SYN) || opening && unanswered)
+}
+
+/// Whether its receiver may read its bytes in two ways: it takes the urgent byte out of the stream, or leaves it
+/// there (RFC 6093, 3.1), as its application asked of the socket. Offline they stay, as by Suricata's default.
+fn has_two_readings(tcp: &crate::wire::Tcp<'_>) -> bool {
+    tcp.has(flags::URG) && !tcp.has(flags::RST)
 }
 
 fn begins_with_answer(packet: &Packet<'_>) -> bool {
