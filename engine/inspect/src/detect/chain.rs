@@ -112,16 +112,46 @@ pub fn holds(tests: &[Test], subject: Subject<'_>, work: &mut Work) -> bool {
     let mut run = Run {
         subject,
         prune: subject.beyond == 0 && !tests.iter().any(fills),
+        leading: 0,
+        resume: 0,
+        reached: 0,
         steps: 0,
         searched: 0,
         work,
     };
     let matched = matches!(run.follow(tests, Place::START), Outcome::Holds);
-    run.work.searched += run.searched as u64;
-    if run.exhausted() {
-        run.work.steps += 1;
-    }
+    run.account();
     matched
+}
+
+/// Where a part of a chain is taken up.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The end of the occurrence before it.
+    pub place: usize,
+    /// Its first condition is not found before this offset.
+    pub resume: usize,
+}
+
+/// Where the first occurrence of `tests` ends that begins at `start` or behind it.
+pub fn first(tests: &[Test], subject: Subject<'_>, start: Start, work: &mut Work) -> Option<usize> {
+    let mut run = Run {
+        subject,
+        prune: true,
+        leading: tests.len(),
+        resume: start.resume,
+        reached: 0,
+        steps: 0,
+        searched: 0,
+        work,
+    };
+    let place = Place {
+        end: start.place,
+        ..Place::START
+    };
+    let matched = matches!(run.follow(tests, place), Outcome::Holds);
+    run.account();
+    matched.then_some(run.reached)
 }
 
 /// Whether an occurrence of one of these conditions may end past `beyond`.
@@ -135,17 +165,6 @@ fn may_reach(tests: &[Test], subject: Subject<'_>) -> bool {
         Test::Pcre(pcre) => !pcre.negated,
         _ => false,
     })
-}
-
-/// Whether `tests`, which did not hold on the first `judged` bytes, may hold now.
-pub fn may_hold_now(tests: &[Test], bytes: &[u8], judged: usize) -> bool {
-    // Anything but a content may have looked at bytes that its occurrence does not reach to.
-    let plain = |test: &Test| matches!(test, Test::Content(content) if !content.negated);
-    let subject = Subject {
-        beyond: judged,
-        ..Subject::whole(bytes)
-    };
-    judged == 0 || !tests.iter().all(plain) || may_reach(tests, subject)
 }
 
 /// Where an evaluation stands.
@@ -189,6 +208,11 @@ struct Run<'a, 'l> {
     subject: Subject<'a>,
     /// A failure may rule out occurrences that were not tried: variables and `beyond` don't interfere.
     prune: bool,
+    /// So many conditions are left where the one is at hand that is not to be found before `resume`.
+    leading: usize,
+    resume: usize,
+    /// Where the last occurrence ended once all conditions held.
+    reached: usize,
     steps: u32,
     searched: usize,
     work: &'l mut Work,
@@ -199,8 +223,23 @@ impl<'a> Run<'a, '_> {
         self.steps > MAX_STEPS || self.searched > MAX_SEARCHED
     }
 
+    /// Adds up what was done.
+    fn account(&mut self) {
+        self.work.searched += self.searched as u64;
+        self.work.steps += u64::from(self.exhausted());
+    }
+
+    /// The offset before which a condition is not found, with `rest` behind it.
+    fn not_before(&self, rest: &[Test]) -> usize {
+        match rest.len() + 1 == self.leading {
+            true => self.resume,
+            false => 0,
+        }
+    }
+
     fn follow(&mut self, tests: &[Test], place: Place) -> Outcome {
         let Some((test, rest)) = tests.split_first() else {
+            self.reached = place.end;
             let reached = self.subject.beyond == 0 || place.furthest > self.subject.beyond;
             return if reached {
                 Outcome::Holds
@@ -235,6 +274,7 @@ impl<'a> Run<'a, '_> {
         let Some((mut low, high)) = self.window(content, place) else {
             return Outcome::Fails;
         };
+        low = low.max(self.not_before(rest));
         let matters = depends_on_place(rest);
         let mut found_one = false;
         while let Some(start) = self.find(content, low, high) {
@@ -319,7 +359,10 @@ impl<'a> Run<'a, '_> {
             };
         }
         let matters = depends_on_place(rest) || !self.prune;
-        let mut from = 0;
+        let mut from = self
+            .not_before(rest)
+            .saturating_sub(base)
+            .min(subject.len());
         while let Ok(Some((start, end))) = self.match_at(pcre, subject, from) {
             match self.follow(rest, place.after(base + end, false)) {
                 Outcome::Holds => {
@@ -534,7 +577,7 @@ impl<'a> Run<'a, '_> {
 }
 
 /// Whether the outcome of these conditions depends on where the one before them was found.
-fn depends_on_place(rest: &[Test]) -> bool {
+pub(super) fn depends_on_place(rest: &[Test]) -> bool {
     for test in rest {
         let (relative, sets_place) = match test {
             Test::Content(content) => (content.is_relative(), !content.negated),

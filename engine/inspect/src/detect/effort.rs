@@ -1,10 +1,10 @@
 //! How often something that grows may be gone through as a whole.
 //!
-//! Inline a body is judged with every packet, so that a match stops the packet that completes it. Going
-//! through all of it each time would cost the square of its length; whoever sends it chooses how often what
-//! a signature looks for lies in a new packet. So a number of bytes for every byte of it is free, far more
-//! than traffic needs that was not made to cost; past that the whole is gone through only when it grew by a
-//! share of itself. At the message's end it is always judged, before the packet that ends it passes.
+//! Most of what is asked of a body is judged bit by bit (`growing`). What cannot be is judged on the whole with
+//! every packet, and that would cost the square of its length; whoever sends it chooses how often what a
+//! signature looks for lies in a new packet. So a number of bytes for every byte of it is free, far more than
+//! traffic needs that was not made to cost; past that the whole is gone through only when it grew by a share of
+//! itself. At the message's end it is always judged, before the packet that ends it passes.
 
 /// Bytes that may be gone through in any case.
 const FREE_BYTES: usize = 4 << 20;
@@ -29,6 +29,11 @@ impl Effort {
         let free = FREE_BYTES.saturating_add(length.saturating_mul(SHARE));
         let grown = length.saturating_sub(self.looked_at);
         grown > 0 && (self.spent <= free || grown > self.looked_at / SHARE)
+    }
+
+    /// Something else grows now; what was spent stays spent.
+    pub(super) fn begin_anew(&mut self) {
+        self.looked_at = 0;
     }
 
     /// It was gone through, for so many bytes.

@@ -14,6 +14,7 @@ mod bounded;
 mod chain;
 mod effort;
 mod evaluate;
+mod growing;
 mod hosts;
 mod learned;
 mod matcher;

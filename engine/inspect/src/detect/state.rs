@@ -2,6 +2,7 @@
 use smallvec::SmallVec;
 
 use super::effort::Effort;
+use super::growing::Progress;
 use crate::rule::{Amount, FlowbitChange, Flowint, FlowintStep};
 use crate::Direction;
 
@@ -49,8 +50,8 @@ pub(super) struct Pending {
     pub(super) signature: u32,
     /// One bit an inspection that holds.
     pub(super) held: u64,
-    /// What was spent on its growing buffer.
-    pub(super) effort: Effort,
+    /// How far the conditions on its growing buffer have come.
+    pub(super) progress: Progress,
     /// How many files there were when a signature on files fired last; a further one may make it fire again.
     pub(super) files: usize,
 }

@@ -12,6 +12,7 @@ use crate::Direction;
 use super::chain::{self, Subject};
 use super::effort::Effort;
 use super::evaluate::{buffers_fit, conditions_hold};
+use super::growing::{self, Progress};
 use super::matcher::{Slot, PAYLOAD};
 use super::scratch::{Candidates, Scratch, SlotBuffer, SlotState};
 use super::state::{Pending, Scanned, SideState, TxState};
@@ -146,7 +147,7 @@ impl Matcher {
         side.pending.extend(new.map(|signature| Pending {
             signature,
             held: 0,
-            effort: Effort::default(),
+            progress: Progress::default(),
             files: 0,
         }));
         side.pending
@@ -256,7 +257,13 @@ impl Matcher {
                 }
             };
             match verdict {
-                Verdict::Holds => waiting.held |= bit,
+                Verdict::Holds => {
+                    waiting.held |= bit;
+                    // Joined buffers are judged anew each time, and so spend on.
+                    if !compiled.joined {
+                        waiting.progress.next_buffer();
+                    }
+                }
                 other => return other,
             }
         }
@@ -314,42 +321,44 @@ impl Matcher {
             work,
             ..
         } = scratch;
+        let tests = &inspection.tests;
+        let little = scene.view.is_little();
+        let mut bit_by_bit = false;
         let mut length = 0;
-        let mut judged = 0;
         if !settled {
             length = extracted_length(slot, scene, spare);
-            if sees_end || !is_worth_a_look(slot, length, scene, &waiting.effort) {
+            bit_by_bit = slot.transforms.is_empty() && !joined && growing::may_settle(tests);
+            let due = bit_by_bit || waiting.progress.effort().is_due(length);
+            if sees_end || !due || !is_worth_a_look(slot, length, scene, &waiting.progress) {
                 return Verdict::Waits;
             }
-            if slot.transforms.is_empty() && !joined {
-                judged = waiting.effort.looked_at();
-            }
+            waiting.progress.note_judged(length);
         }
         let before = work.searched;
-        let little = scene.view.is_little();
         let buffer = &mut buffers[index as usize];
-        let mut judge = |bytes: &[u8]| {
-            // Where it is all there is, its first bytes are those that were judged before.
-            let judged = if bytes.len() == length { judged } else { 0 };
-            let tests = &inspection.tests;
-            chain::may_hold_now(tests, bytes, judged)
-                && chain::holds(tests, Subject::whole(bytes).with_order(little), work)
+        let progress = &mut waiting.progress;
+        let mut judge = |instance: u32, bytes: &[u8]| {
+            let subject = Subject::whole(bytes).with_order(little);
+            match bit_by_bit {
+                true => progress.holds(tests, instance, subject, work),
+                false => chain::holds(tests, subject, work),
+            }
         };
         let holds = if slot.buffer.multiple {
-            each_instance(slot, scene, buffer, spare, |_, bytes| {
+            each_instance(slot, scene, buffer, spare, |instance, bytes| {
                 let nothing = slot.buffer.grows && bytes.is_empty();
-                !nothing && judge(bytes)
+                !nothing && judge(instance, bytes)
             })
         } else {
             let mut unused = Vec::new();
             match slot_bytes(slot, scene, buffer, spare, &mut unused) {
-                Some(bytes) => judge(bytes),
+                Some(bytes) => judge(0, bytes),
                 None => false,
             }
         };
-        if !settled {
+        if !settled && !bit_by_bit {
             let searched = (work.searched - before) as usize;
-            waiting.effort.note(length, searched);
+            waiting.progress.effort().note(length, searched);
         }
         match (holds, settled) {
             (true, _) => Verdict::Holds,
@@ -360,11 +369,10 @@ impl Matcher {
 }
 
 /// Whether a growing buffer should be judged now.
-fn is_worth_a_look(slot: &Slot, length: usize, scene: &Scene<'_>, effort: &Effort) -> bool {
+fn is_worth_a_look(slot: &Slot, length: usize, scene: &Scene<'_>, progress: &Progress) -> bool {
     let at_once = scene.at_once || slot.buffer.at_once;
     let step = if at_once { 1 } else { BODY_STEP };
-    let due = length >= effort.looked_at() + step && (at_once || length >= MIN_BODY);
-    due && effort.is_due(length)
+    length >= progress.judged() + step && (at_once || length >= MIN_BODY)
 }
 
 /// What was spent on a slot.
