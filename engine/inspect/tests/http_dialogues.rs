@@ -562,6 +562,17 @@ fn too_many_layers_and_unknown_codings_are_events() {
     assert_eq!(events(only(&connection)), [HttpEvent::AbnormalCeHeader]);
 }
 
+fn brotli_of_zeros() -> Vec<u8> {
+    const PIECES: [&str; 3] = [
+        "cbffff3ff82700e2b14020f7fe8fffff7ff04f00c4611180eefd1fffffffe09f0088c30200dd",
+        "fb3ffeffffc13f0110870500baf77ffcffff837f02200e0b0074effff8ffff07ff04401c1600",
+        "e8defff1ffff0ffe0980382c00d0bdffe3ffff1ffc1300715800a07bff37",
+    ];
+    let digits = PIECES.concat();
+    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal");
+    (0..digits.len()).step_by(2).map(byte).collect()
+}
+
 #[test]
 fn bombs_are_bounded_in_memory_and_work() {
     let settings = Settings {
@@ -578,10 +589,14 @@ fn bombs_are_bounded_in_memory_and_work() {
         ]
         .concat(),
     );
+    // 64 MiB of zeros.
+    let brotli = brotli_of_zeros();
     for (name, coded) in [
         ("gzip", &single),
         ("gzip, gzip", &double),
         ("deflate, gzip", &idle),
+        ("br", &brotli),
+        ("br, gzip", &gzip(&brotli)),
     ] {
         let mut connection = Connection::new(settings.clone());
         connection.feed(ToServer, GET);

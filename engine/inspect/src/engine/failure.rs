@@ -14,8 +14,8 @@ impl Desk {
             .any(|shield| which(shield).closes())
     }
 
-    /// Bytes that no signature was shown, for they could not be read: a malformed packet, a refused fragment, a
-    /// tunnel too deep. A receiver may read them otherwise, so they never reach a guest that is to be protected;
+    /// Bytes that no signature was shown, for they could not be read: a malformed packet, one that was copied in
+    /// part, a refused fragment, a tunnel too deep. A receiver may read them otherwise, so they never reach a guest that is to be protected;
     /// for others the failure policy decides.
     pub(super) fn hidden(&mut self, arrival: &Arrival) -> Outcome {
         self.counters.failure("malformed");

@@ -277,7 +277,7 @@ impl Engine {
         let mut outcome = self
             .desk
             .flow_packet(&mut self.flows, zone, arrival, &packet, sink);
-        if packet.malformed.is_some() {
+        if packet.malformed.is_some() || arrival.truncated {
             outcome.merge(self.desk.hidden(arrival));
         }
         match inner {

@@ -274,10 +274,24 @@ mod tests {
 
     #[test]
     fn gives_up_on_a_subject_that_backtracks_without_end() {
-        let parsed = parse(br#""/^(a|aa)+(b|bb)+(a+)+$/""#).unwrap();
-        let mut subject = vec![b'a'; 4000];
+        let mut subject = vec![b'a'; 16 << 10];
         subject.push(b'!');
-        assert!(!parsed.pcre.regex.is_match(&subject).unwrap_or(false));
+        for expression in [
+            r"^(a|aa)+(b|bb)+(a+)+$",
+            r"^(a+)+$",
+            r"^([a-z]+)*\d",
+            r"(a|a)*\d",
+            r"^(.*a){12}b*\d",
+            r"(a?){30}a{30}\d",
+            r"^(?:(?:a?)*)*\d",
+            r"(*LIMIT_MATCH=4000000000)^(a+)+$",
+        ] {
+            for flags in ["", "O", "R", "sm"] {
+                let parsed = parse(format!("\"/{expression}/{flags}\"").as_bytes()).unwrap();
+                let found = parsed.pcre.regex.is_match(&subject);
+                assert!(found.is_err(), "{expression} {flags}: {found:?}");
+            }
+        }
     }
 
     #[test]
