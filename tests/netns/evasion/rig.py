@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pyroute2 import NetNS, netns
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 
 from appliance.lab.settings import CLIENT, WEB, LabSettings
 from appliance.netns import run_in
@@ -33,8 +33,8 @@ HOP_ADDRESS = "10.98.0.2"
 ATTACKER_PORT = 7003
 """Where the attacker listens, for the guest to connect to."""
 
-QUIET_S = 0.02
-"""With nothing on the wire for so long, whoever was to react has reacted."""
+QUIET_S = 0.01
+"""With nothing on the wire for so long behind a fence, whoever was to react has reacted."""
 PATIENCE_S = 2.0
 
 EXPLOIT, HARMLESS = b"exploit-7f3a", b"harmless-7f3"
@@ -177,8 +177,12 @@ class Wire:
         return None
 
     def settle(self) -> None:
-        """Wait until nothing happens any more."""
+        """Wait until what was sent has arrived, and nothing happens any more."""
         deadline = time.monotonic() + PATIENCE_S
+        fence = self.new_port()
+        self.send(network(4) / UDP(sport=fence, dport=PORT) / Raw(b"fence"))
+        while not self.received(fence) and time.monotonic() < deadline:
+            time.sleep(0.001)
         count = -1
         while count != len(self.frames) and time.monotonic() < deadline:
             count = len(self.frames)
@@ -227,9 +231,13 @@ def wire(settings: LabSettings) -> Iterator[Wire]:
         threads = [threading.Thread(target=run) for run in (recorder.run, made.capture)]
         for thread in threads:
             thread.start()
+        # Frames sent from two processors may overtake each other.
+        processors = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(processors)})
         try:
             yield made
         finally:
+            os.sched_setaffinity(0, processors)
             recorder.stopping = made.stopping = True
             for thread in threads:
                 thread.join()

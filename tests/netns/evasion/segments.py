@@ -30,6 +30,10 @@ def every(size: int, length: int = LENGTH) -> list[Span]:
     return [(start, min(start + size, length)) for start in range(0, length, size)]
 
 
+def in_pieces(spans: list[Span]) -> Play:
+    return lambda c, real, _: c.open().pieces(real, spans)
+
+
 def contested(old: Span, new: Span) -> Play:
     """The decoy's old span and the real text's new one wait behind a hole; then the rest comes."""
     low, high = min(old[0], new[0]), max(old[1], new[1])
@@ -187,12 +191,12 @@ def more() -> Iterator[Evasion]:
     """Every way two spans may overlap around the mark, the rest in every order; every size of piece."""
     spans = [(24, 56), (24, 64), (32, 56), (32, 64), (36, 60), (38, 72)]
     for (old, new), order in product(product(spans, spans), permutations(range(4))):
-        yield Evasion(Guest.ANY, f"old {old} new {new} order {order}", _in_order(old, new, order))
+        same_start = BSD if old[0] == new[0] and old != new else ""
+        play = _in_order(old, new, order)
+        yield Evasion(Guest.ANY, f"old {old} new {new} order {order}", play, blind=same_start)
     for size in range(1, LENGTH):
         for name, turn in [("forwards", 1), ("backwards", -1)]:
-            spans_of = every(size)[::turn]
-            play = lambda c, r, _, spans=spans_of: c.open().pieces(r, spans)  # noqa: E731
-            yield Evasion(REAL, f"pieces of {size}, {name}", play)
+            yield Evasion(REAL, f"pieces of {size}, {name}", in_pieces(every(size)[::turn]))
 
 
 def _in_order(old: Span, new: Span, order: tuple[int, ...]) -> Play:
