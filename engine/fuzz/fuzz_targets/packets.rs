@@ -1,17 +1,20 @@
-//! Whole packets into the engine, offline and inline, with a signature for every keyword there is.
+//! Whole packets into the engine, offline and inline, for guests in every mode, with a signature for every keyword
+//! there is.
 //!
-//! Input: a byte of settings, then steps. A step is a control byte, two bytes of length and that many bytes: either an
+//! Input: a byte of settings (bits 0–1: offline, offline in IPS mode, live; live, bits 2–3: the guest's mode, bit 4: what
+//! cannot be inspected is held back, bit 5: the policy is loaded anew in between), then steps. A step is a control byte, two bytes of length and that many bytes: either an
 //! Ethernet frame as it is, or the payload of a segment or datagram of one of a few connections, so that the fuzzer
-//! does not have to find sequence numbers and checksums. No panic; every event is one line of JSON.
+//! does not have to find sequence numbers and checksums. No panic; every event is one line of JSON, every frame that is
+//! sent can be read, and where nothing may block, nothing but what is held back does.
 #![no_main]
 
 use std::sync::{Arc, OnceLock};
 
 use inspect::detect::SharedState;
 use inspect::engine::{Arrival, Engine, EventSink, Settings};
-use inspect::policy::Policy;
+use inspect::policy::{Document, Policy};
 use inspect::rule::{self, supported_keywords, Variables};
-use inspect::wire::{decode_ethernet, decode_ip};
+use inspect::wire::{decode_ethernet, decode_ip, Packet};
 use libfuzzer_sys::fuzz_target;
 
 /// Ports of the servers; which protocol is spoken is told from bytes, but some parsers take them as a hint.
@@ -29,13 +32,18 @@ impl EventSink for Lines {
     }
 }
 
+/// Modes of the guest that a live engine protects.
+const MODES: [&str; 4] = ["prevent", "as-written", "detect", "off"];
+const CLIENT_PORT: u32 = 3;
+const SERVER_PORT: u32 = 4;
+
 /// Every keyword in every form that loads.
-fn policy() -> Arc<Policy> {
-    static POLICY: OnceLock<Arc<Policy>> = OnceLock::new();
-    POLICY.get_or_init(compile).clone()
+fn rules() -> &'static str {
+    static RULES: OnceLock<String> = OnceLock::new();
+    RULES.get_or_init(every_keyword)
 }
 
-fn compile() -> Arc<Policy> {
+fn every_keyword() -> String {
     let mut text = String::new();
     let mut sid = 0;
     for keyword in supported_keywords() {
@@ -54,22 +62,59 @@ fn compile() -> Arc<Policy> {
             ] {
                 sid += 1;
                 let options = form.replace("{}", keyword);
-                text += &format!("{action} {protocol} any any -> any any ({options} sid:{sid};)\n");
+                let rule =
+                    format!("{action} {protocol} any any -> any any ({options} sid:{sid};)\n");
+                // Those that pass or drop on everything would end every flow at once.
+                if action == "alert" || options.contains("content") || options.contains("pcre") {
+                    text += &rule;
+                }
             }
         }
     }
-    // Those that pass or drop on everything would end every flow at once.
-    let kept: String = text
-        .lines()
-        .filter(|line| {
-            line.starts_with("alert") || line.contains("content") || line.contains("pcre")
-        })
-        .map(|line| format!("{line}\n"))
-        .collect();
-    let variables = Variables::default();
-    let (signatures, _) = rule::load(&[("every.rules".into(), kept.into_bytes())], &variables);
-    assert!(signatures.len() > 100);
-    Arc::new(Policy::offline(signatures, &variables))
+    text
+}
+
+fn offline() -> Arc<Policy> {
+    static POLICY: OnceLock<Arc<Policy>> = OnceLock::new();
+    let compile = || {
+        let variables = Variables::default();
+        let (signatures, _) = rule::load(&[("every.rules".into(), rules().into())], &variables);
+        assert!(signatures.len() > 100);
+        Arc::new(Policy::offline(signatures, &variables))
+    };
+    POLICY.get_or_init(compile).clone()
+}
+
+/// A policy for a guest at the server's port, with everything that fails `closed` or not.
+fn guest(mode: usize, closed: bool) -> Arc<Policy> {
+    static POLICIES: OnceLock<Vec<Arc<Policy>>> = OnceLock::new();
+    let compile = |mode: &str, answer: &str| {
+        let kinds = ["memory", "malformed", "midstream", "parser_error"];
+        let failure: serde_json::Map<_, _> = kinds
+            .map(|kind| (kind.to_owned(), answer.into()))
+            .into_iter()
+            .collect();
+        let document = serde_json::json!({
+            "format": 1, "version": 1, "generation": 1,
+            "rule_sets": [{"name": "t", "files": ["every.rules"]}],
+            "ports": [{"tap": "web0", "ifindex": SERVER_PORT, "guest": "web"}],
+            "guests": [{
+                "name": "web", "segment": "lab", "zone": 1, "on_drop": "reset",
+                "assignments": [{"rule_set": "t", "mode": mode}],
+            }],
+            "segments": [{"name": "lab", "failure": failure}],
+        });
+        let document = Document::parse(document.to_string().as_bytes()).expect("a document");
+        let files = [("every.rules".to_owned(), rules().into())];
+        Arc::new(Policy::compile(&document, &files).expect("a policy"))
+    };
+    let all = POLICIES.get_or_init(|| {
+        let answers = ["open", "closed"].iter();
+        answers
+            .flat_map(|answer| MODES.map(|mode| compile(mode, answer)))
+            .collect()
+    });
+    all[mode + MODES.len() * usize::from(closed)].clone()
 }
 
 /// One connection's sequence numbers, by direction.
@@ -147,18 +192,38 @@ fuzz_target!(|data: &[u8]| {
     let Some((setting, mut rest)) = data.split_first() else {
         return;
     };
-    let settings = match setting & 3 {
-        0 => Settings::offline(),
-        1 => Settings::offline_ips(),
-        _ => Settings::live([1, 2]),
+    let mode = usize::from(setting >> 2 & 3);
+    let closed = setting & 16 != 0;
+    let (settings, policy) = match setting & 3 {
+        0 => (Settings::offline(), offline()),
+        1 => (Settings::offline_ips(), offline()),
+        _ => (Settings::live([1, 2]), guest(mode, closed)),
     };
-    let mut engine = Engine::new(settings, policy(), Arc::new(SharedState::default()));
+    let live = setting & 2 != 0;
+    let harmless = live && mode >= 2 && !closed;
+    let mut engine = Engine::new(settings, policy, Arc::new(SharedState::default()));
     let mut stands = [Stand([1000, 9000]); PORTS.len()];
     let mut arrival = Arrival::default();
+    let show = |engine: &mut Engine, arrival: &mut Arrival, packet: Packet<'_>, to_client: bool| {
+        let ports = [CLIENT_PORT, SERVER_PORT].map(|port| if live { port } else { 0 });
+        (arrival.in_port, arrival.out_port) = match to_client {
+            false => (ports[0], ports[1]),
+            true => (ports[1], ports[0]),
+        };
+        arrival.source_mac = Some([2, 0, 0, 0, 0, 1 + u8::from(to_client)]);
+        let outcome = engine.packet(arrival, packet, &mut Lines);
+        assert!(!(harmless && outcome.block), "nothing here may block");
+        for (_, frame) in &outcome.frames {
+            assert!(
+                decode_ethernet(frame).malformed.is_none(),
+                "what is sent can be read"
+            );
+        }
+    };
     for (stand, server) in stands.iter_mut().zip(PORTS) {
         for (to_client, flags) in [(false, SYN), (true, SYN | ACK), (false, ACK)] {
             let packet = segment(server, to_client, flags, stand, 0, &[]);
-            engine.packet(&arrival, decode_ip(&packet), &mut Lines);
+            show(&mut engine, &mut arrival, decode_ip(&packet), to_client);
         }
     }
     while let [control, high, low, tail @ ..] = rest {
@@ -172,10 +237,10 @@ fuzz_target!(|data: &[u8]| {
         let to_client = control & 1 != 0;
         let which = usize::from(control >> 3 & 7);
         match control >> 1 & 3 {
-            0 => drop(engine.packet(&arrival, decode_ethernet(bytes), &mut Lines)),
+            0 => show(&mut engine, &mut arrival, decode_ethernet(bytes), to_client),
             1 => {
                 let packet = datagram(PORTS[which], to_client, bytes);
-                engine.packet(&arrival, decode_ip(&packet), &mut Lines);
+                show(&mut engine, &mut arrival, decode_ip(&packet), to_client);
             }
             kind => {
                 // Out of place, or with odd flags, where the input says so.
@@ -191,8 +256,11 @@ fuzz_target!(|data: &[u8]| {
                     skew,
                     bytes,
                 );
-                engine.packet(&arrival, decode_ip(&packet), &mut Lines);
+                show(&mut engine, &mut arrival, decode_ip(&packet), to_client);
             }
+        }
+        if live && setting & 32 != 0 && rest.len() % 2 == 0 {
+            engine.swap(guest(mode, closed), Arc::new(SharedState::default()));
         }
         engine.tick(&arrival, &mut Lines);
     }

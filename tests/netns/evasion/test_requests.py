@@ -60,7 +60,7 @@ class Nginx:
             port: int = connection.getsockname()[1]
             with contextlib.suppress(OSError):
                 connection.sendall(raw)
-                connection.settimeout(0.15)
+                connection.settimeout(0.08)
                 while connection.recv(65536):
                     pass
             return port
