@@ -1,6 +1,6 @@
 //! Says which protocol a flow speaks, from the first bytes of either direction, on any port.
 
-use super::{dcerpc, dns, http, ike, krb5, quic, AppProto};
+use super::{dcerpc, dns, http, ike, krb5, mqtt, quic, AppProto};
 use crate::Direction;
 
 /// Bytes of one direction after which nothing known will still be found in it.
@@ -25,6 +25,7 @@ pub struct Detector {
     asked: [Option<(usize, bool)>; 2],
     found: Option<AppProto>,
     datagrams: u8,
+    server_port: u16,
 }
 
 /// What one direction's bytes say.
@@ -38,10 +39,16 @@ enum Guess {
 }
 
 impl Detector {
+    /// Learns the server's port, on which some protocols are told by less than elsewhere.
+    pub fn meet(&mut self, server_port: u16) {
+        self.server_port = server_port;
+    }
+
     /// Says what the flow speaks, given one direction's bytes from its start (call again with more of them).
     ///
-    /// `ended`: no more bytes of its start will come that way. A direction that has had its say is not asked again. Either direction may decide; `Unknown` comes when both have
-    /// nothing to say, or one has said nothing known for 2,048 bytes.
+    /// `ended`: no more bytes of its start will come that way. A direction that has had its say is not asked
+    /// again. Either direction may decide; `Unknown` comes when both have nothing to say, or one has said nothing
+    /// known for 2,048 bytes.
     pub fn probe_tcp(&mut self, direction: Direction, prefix: &[u8], ended: bool) -> Detection {
         if let Some(proto) = self.found {
             return Detection::Found(proto);
@@ -51,10 +58,9 @@ impl Detector {
         if std::mem::replace(&mut self.asked[direction as usize], asked) == asked {
             return Detection::NeedMore;
         }
-        let guess = match direction {
-            _ if self.given_up[direction as usize] => Guess::Nothing,
-            Direction::ToServer => guess_client(prefix),
-            Direction::ToClient => guess_server(prefix),
+        let guess = match self.given_up[direction as usize] {
+            true => Guess::Nothing,
+            false => self.guess(direction, prefix),
         };
         // Servers skip empty lines in front without end, so they do not count.
         let blank = prefix.iter().take_while(|byte| byte.is_ascii_whitespace());
@@ -71,6 +77,19 @@ impl Detector {
             Detection::Unknown
         } else {
             Detection::NeedMore
+        }
+    }
+
+    fn guess(&self, direction: Direction, prefix: &[u8]) -> Guess {
+        let guess = match direction {
+            Direction::ToServer => guess_client(prefix),
+            Direction::ToClient => guess_server(prefix),
+        };
+        match (guess, guess_by_port(self.server_port, direction, prefix)) {
+            (Guess::Nothing, by_port) => by_port,
+            // What is open goes on as text, or is a binary protocol at home on another port.
+            (Guess::Open, Guess::Found(app)) if !is_text(prefix) => Guess::Found(app),
+            (guess, _) => guess,
         }
     }
 
@@ -137,6 +156,26 @@ pub fn is_answer(datagram: &[u8], ports: Ports) -> bool {
     dns::is_datagram(Direction::ToClient, datagram, (ports.1, ports.0))
 }
 
+/// Whether the bytes that a direction begins with are those of a protocol; `None` while that is open.
+type PortProbe = fn(Direction, &[u8]) -> Option<bool>;
+
+/// Protocols that are told by little, on the server's port that is their own, from bytes that are those of no other.
+const PORT_PROBES: &[(AppProto, u16, PortProbe)] = &[(AppProto::Mqtt, mqtt::PORT, |_, prefix| {
+    mqtt::is_packet(prefix)
+})];
+
+fn is_text(prefix: &[u8]) -> bool {
+    let first = prefix.first();
+    first.is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'\r' | b'\n'))
+}
+
+fn guess_by_port(server_port: u16, direction: Direction, prefix: &[u8]) -> Guess {
+    let mut probes = PORT_PROBES.iter().filter(|row| row.1 == server_port);
+    probes.next().map_or(Guess::Nothing, |(app, _, probe)| {
+        first_of(&[(*app, probe(direction, prefix))])
+    })
+}
+
 fn guess_client(prefix: &[u8]) -> Guess {
     let guess = first_of(&[
         (AppProto::Http2, starts_with(prefix, b"PRI * HTTP/2.0\r\n")),
@@ -154,6 +193,7 @@ fn guess_client(prefix: &[u8]) -> Guess {
             AppProto::Ftp,
             is_command(prefix, &["USER", "PASS", "PORT", "AUTH TLS", "FEAT"]),
         ),
+        (AppProto::Mqtt, mqtt::is_connect(prefix)),
         (AppProto::Dns, dns::is_stream(Direction::ToServer, prefix)),
     ]);
     match guess {

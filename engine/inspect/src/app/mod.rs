@@ -11,6 +11,7 @@ pub mod ftp;
 pub mod http;
 pub mod ike;
 pub mod krb5;
+pub mod mqtt;
 pub mod ntp;
 pub mod quic;
 pub mod sip;

@@ -2,7 +2,7 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::{dcerpc, dns, ftp, http, ike, krb5, quic, smb, smtp, ssh, tls};
+use super::{dcerpc, dns, ftp, http, ike, krb5, mqtt, quic, smb, smtp, ssh, tls};
 use super::{AppProto, FileSettings, Touched, Transactions};
 use crate::Direction;
 
@@ -117,6 +117,7 @@ pub fn parser_for(
         AppProto::Smtp => Some(Box::new(smtp::Connection::new(settings.files))),
         AppProto::Ike => Some(Box::new(ike::Connection::default())),
         AppProto::Krb5 => Some(Box::new(krb5::Connection::new(carrier))),
+        AppProto::Mqtt => Some(Box::new(mqtt::Connection::new())),
         AppProto::Quic => Some(Box::new(quic::Connection::default())),
         AppProto::Ssh => Some(Box::new(ssh::Connection::default())),
         AppProto::Tls => Some(Box::new(tls::Connection::default())),

@@ -102,6 +102,7 @@ const TOLD: &[AppProto] = &[
     AppProto::Dcerpc,
     AppProto::Ike,
     AppProto::Krb5,
+    AppProto::Mqtt,
     AppProto::Quic,
     AppProto::Dhcp,
     AppProto::Ntp,

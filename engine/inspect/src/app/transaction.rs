@@ -111,6 +111,10 @@ pub trait Transaction: Any + Debug + Send {
     fn sent(&self) -> Option<Direction> {
         None
     }
+    /// Its record would say no more later: it is open only for evaluation.
+    fn is_tellable(&self) -> bool {
+        self.sent().is_some()
+    }
     /// The files that side carries, oldest first.
     fn files(&self, _direction: Direction) -> &[File] {
         &[]

@@ -286,6 +286,7 @@ impl TcpLayer {
         if !matches!(self.app, AppState::Detecting) {
             return;
         }
+        self.detector.meet(ends.server.port);
         let bytes = self.session.readable(direction);
         // What lies behind a hole is no beginning: only the other direction can still tell.
         let last = self.ended(direction) || self.gap(direction).is_some();

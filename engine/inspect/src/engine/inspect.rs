@@ -542,7 +542,7 @@ impl Desk {
         self.tell_waiting(flow, scene, sink);
     }
 
-    /// Reports single messages that stay open only for evaluation the other way, while their packet is at hand.
+    /// Reports what stays open only for evaluation the other way, while its packet is at hand.
     fn tell_waiting(
         &mut self,
         flow: &mut Flow<Conversation>,
@@ -551,8 +551,7 @@ impl Desk {
     ) {
         for id in flow.data.newest_open(MAX_WAITING) {
             let waiting = flow.data.transaction(id);
-            let Some(waiting) = waiting.filter(|it| it.sent().is_some() && !it.head().reported)
-            else {
+            let Some(waiting) = waiting.filter(|it| it.is_tellable() && !it.head().reported) else {
                 return;
             };
             self.report_transaction(scene, &flow.data, waiting, sink);

@@ -377,6 +377,9 @@ struct AnomalyOf<'a> {
     app_proto: Option<&'static str>,
 }
 
+/// Protocols whose events Suricata logs in capitals.
+const CAPITALS: [&str; 5] = ["http", "smtp", "ftp", "tls", "dnp3"];
+
 impl Serialize for AnomalyOf<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -388,7 +391,7 @@ impl Serialize for AnomalyOf<'_> {
         let applayer = self.anomaly.kind == AnomalyKind::Applayer;
         entry(&mut map, "app_proto", self.app_proto.filter(|_| applayer))?;
         map.serialize_entry("type", kind)?;
-        if applayer {
+        if applayer && self.app_proto.is_some_and(|app| CAPITALS.contains(&app)) {
             map.serialize_entry("event", &UpperCase(self.anomaly.event))?;
         } else {
             map.serialize_entry("event", self.anomaly.event)?;

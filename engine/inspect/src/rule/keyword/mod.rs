@@ -20,6 +20,7 @@ mod http;
 mod ike;
 mod krb5;
 mod meta;
+mod mqtt;
 mod packet;
 mod pcre;
 mod protocols;
@@ -58,6 +59,7 @@ const TABLES: &[&[Keyword]] = &[
     ftp::KEYWORDS,
     http::KEYWORDS,
     meta::KEYWORDS,
+    mqtt::KEYWORDS,
     packet::KEYWORDS,
     pcre::KEYWORDS,
     state::KEYWORDS,
@@ -163,23 +165,6 @@ const UNSUPPORTED: &[&str] = &[
     "lua",
     "luajit",
     "modbus",
-    "mqtt.connack.session_present",
-    "mqtt.connect.clientid",
-    "mqtt.connect.flags",
-    "mqtt.connect.password",
-    "mqtt.connect.protocol_string",
-    "mqtt.connect.username",
-    "mqtt.connect.willmessage",
-    "mqtt.connect.willtopic",
-    "mqtt.flags",
-    "mqtt.protocol_version",
-    "mqtt.publish.message",
-    "mqtt.publish.topic",
-    "mqtt.qos",
-    "mqtt.reason_code",
-    "mqtt.subscribe.topic",
-    "mqtt.type",
-    "mqtt.unsubscribe.topic",
     "nfq_set_mark",
     "nfs.version",
     "nfs_procedure",
