@@ -194,11 +194,12 @@ fn guess_client(prefix: &[u8]) -> Guess {
             is_command(prefix, &["USER", "PASS", "PORT", "AUTH TLS", "FEAT"]),
         ),
         (AppProto::Mqtt, mqtt::is_connect(prefix)),
+        (AppProto::Rfb, starts_with(prefix, b"RFB ")),
         (AppProto::Dns, dns::is_stream(Direction::ToServer, prefix)),
     ]);
     match guess {
         // `USER ` may go on as `USER / HTTP/1.1`: servers take any method, so the line's end decides.
-        Guess::Found(AppProto::Ssh | AppProto::Smtp | AppProto::Ftp)
+        Guess::Found(AppProto::Ssh | AppProto::Smtp | AppProto::Ftp | AppProto::Rfb)
             if is_http_request(prefix).is_none() =>
         {
             Guess::Open
@@ -217,6 +218,7 @@ fn guess_server(prefix: &[u8]) -> Guess {
         (AppProto::Dcerpc, dcerpc::is_tcp(prefix)),
         (AppProto::Smtp, is_greeting(prefix, b"SMTP")),
         (AppProto::Ftp, is_greeting(prefix, b"FTP")),
+        (AppProto::Rfb, starts_with(prefix, b"RFB ")),
         (AppProto::Dns, dns::is_stream(Direction::ToClient, prefix)),
     ])
 }

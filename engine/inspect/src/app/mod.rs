@@ -14,6 +14,7 @@ pub mod krb5;
 pub mod mqtt;
 pub mod ntp;
 pub mod quic;
+pub mod rfb;
 pub mod sip;
 pub mod smb;
 pub mod smtp;

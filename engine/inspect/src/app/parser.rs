@@ -2,7 +2,7 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::{dcerpc, dns, ftp, http, ike, krb5, mqtt, quic, smb, smtp, ssh, tls};
+use super::{dcerpc, dns, ftp, http, ike, krb5, mqtt, quic, rfb, smb, smtp, ssh, tls};
 use super::{AppProto, FileSettings, Touched, Transactions};
 use crate::Direction;
 
@@ -119,6 +119,7 @@ pub fn parser_for(
         AppProto::Krb5 => Some(Box::new(krb5::Connection::new(carrier))),
         AppProto::Mqtt => Some(Box::new(mqtt::Connection::new())),
         AppProto::Quic => Some(Box::new(quic::Connection::default())),
+        AppProto::Rfb => Some(Box::new(rfb::Connection::default())),
         AppProto::Ssh => Some(Box::new(ssh::Connection::default())),
         AppProto::Tls => Some(Box::new(tls::Connection::default())),
         AppProto::Dhcp => Some(Box::new(super::dhcp::Connection::new())),

@@ -103,6 +103,7 @@ const TOLD: &[AppProto] = &[
     AppProto::Ike,
     AppProto::Krb5,
     AppProto::Mqtt,
+    AppProto::Rfb,
     AppProto::Quic,
     AppProto::Dhcp,
     AppProto::Ntp,

@@ -1,7 +1,7 @@
 //! How each protocol is cut into frames, those with a header that says how long they are.
 use super::http::Http;
 use super::{Found, Framer, Step};
-use crate::app::AppProto;
+use crate::app::{rfb, AppProto};
 use crate::Direction;
 
 /// The framer of a protocol; `None`: it has the frame `stream` only.
@@ -162,68 +162,26 @@ fn sip(bytes: &[u8], found: &mut Found) {
     found.frame(names[2], body as u64, (bytes.len() - body) as u64);
 }
 
-/// The handshake of a remote framebuffer, a frame a message. Source: RFC 6143, 7.1 to 7.3.
+/// The handshake of a remote framebuffer, a frame a message but for the reason of a failure, as in Suricata.
 #[derive(Debug, Default)]
 struct Rfb {
-    /// Messages that each side has sent.
-    sent: [u8; 2],
-    /// The server speaks 3.3, where it alone chooses.
-    old: bool,
-    /// The kind of authentication.
-    security: u32,
-}
-
-impl Rfb {
-    /// Length of the side's next message; `None`: too few bytes, 0: none that is known.
-    fn message(&mut self, direction: Direction, bytes: &[u8]) -> Option<u64> {
-        let authenticates = self.security == 2;
-        let word = |at: usize| {
-            let word = bytes.get(at..at + 4)?;
-            Some(u32::from_be_bytes([word[0], word[1], word[2], word[3]]))
-        };
-        Some(match (direction, self.sent[direction as usize]) {
-            (Direction::ToClient, 0) => {
-                self.old = bytes.get(..12)? < &b"RFB 003.007\n"[..];
-                12
-            }
-            (Direction::ToClient, 1) if self.old => {
-                self.security = word(0)?;
-                4
-            }
-            (Direction::ToClient, 1) => 1 + u64::from(*bytes.first()?),
-            (Direction::ToClient, 2) if authenticates => 16,
-            (Direction::ToClient, at) if at == if authenticates { 3 } else { 2 } => 4,
-            (Direction::ToClient, at) if at == if authenticates { 4 } else { 3 } => {
-                24 + u64::from(word(20)?)
-            }
-            (Direction::ToServer, 0) => 12,
-            (Direction::ToServer, 1) if !self.old => {
-                self.security = u32::from(*bytes.first()?);
-                1
-            }
-            (Direction::ToServer, at) => {
-                let at = at + u8::from(self.old);
-                match (at, authenticates) {
-                    (2, true) => 16,
-                    (3, true) | (2, false) => 1,
-                    _ => 0,
-                }
-            }
-            _ => 0,
-        })
-    }
+    handshake: rfb::Handshake,
+    /// What the handshake notes.
+    notes: rfb::Transaction,
 }
 
 impl Framer for Rfb {
     fn step(&mut self, direction: Direction, bytes: &[u8], found: &mut Found) -> Step {
-        match self.message(direction, bytes) {
-            None => Step::Need,
-            Some(0) => Step::Lost,
-            Some(len) => {
-                self.sent[direction as usize] += 1;
-                found.frame("pdu", 0, len);
-                Step::Pass(len)
+        if self.handshake.is_over() || self.handshake.is_failing() {
+            return Step::Lost;
+        }
+        match self.handshake.read(direction, bytes, &mut self.notes) {
+            Ok(None) => Step::Need,
+            Ok(Some(len)) | Err((_, Some(len))) => {
+                found.frame("pdu", 0, len as u64);
+                Step::Pass(len as u64)
             }
+            Err((_, None)) => Step::Lost,
         }
     }
 }

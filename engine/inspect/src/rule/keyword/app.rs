@@ -6,7 +6,7 @@ use super::super::signature::AppTest;
 use super::super::Reason;
 use super::{text, value, Keyword};
 use crate::app::http::HttpEvent;
-use crate::app::{dns, ftp, ike, krb5, mqtt, quic, smb, smtp, ssh, tls, AppProto, AppSet};
+use crate::app::{dns, ftp, ike, krb5, mqtt, quic, rfb, smb, smtp, ssh, tls, AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     value(&["app-layer-protocol"], app_layer_protocol),
@@ -72,6 +72,7 @@ const EVENTS: &[Events] = &[
     (&["krb5"], AppProto::Krb5, |name| listed(krb5::EVENTS, name)),
     (&["mqtt"], AppProto::Mqtt, |name| listed(mqtt::EVENTS, name)),
     (&["quic"], AppProto::Quic, |name| listed(quic::EVENTS, name)),
+    (&["rfb"], AppProto::Rfb, |name| listed(rfb::EVENTS, name)),
     (&["ssh"], AppProto::Ssh, |name| listed(ssh::EVENTS, name)),
     (&["tls"], AppProto::Tls, |name| {
         listed(tls::event::NAMES, name)

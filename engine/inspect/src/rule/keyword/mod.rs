@@ -25,6 +25,7 @@ mod packet;
 mod pcre;
 mod protocols;
 mod quic;
+mod rfb;
 mod sip;
 mod smb;
 mod snmp;
@@ -66,6 +67,7 @@ const TABLES: &[&[Keyword]] = &[
     ike::KEYWORDS,
     krb5::KEYWORDS,
     quic::KEYWORDS,
+    rfb::KEYWORDS,
     ssh::KEYWORDS,
     tls::KEYWORDS,
     smb::KEYWORDS,
@@ -171,9 +173,6 @@ const UNSUPPORTED: &[&str] = &[
     "nfs_version",
     "pgsql.query",
     "replace",
-    "rfb.name",
-    "rfb.sectype",
-    "rfb.secresult",
     "rpc",
     "file.data.raw",
     "template",
