@@ -9,6 +9,7 @@ pub mod dns;
 pub mod frame;
 pub mod ftp;
 pub mod http;
+pub mod http2;
 pub mod ike;
 pub mod krb5;
 pub mod mqtt;

@@ -2,17 +2,26 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::{dcerpc, dns, ftp, http, ike, krb5, mqtt, quic, rfb, smb, smtp, ssh, tls};
+use super::{dcerpc, dns, ftp, http, http2, ike, krb5, mqtt, quic, rfb, smb, smtp, ssh, tls};
 use super::{AppProto, FileSettings, Touched, Transactions};
 use crate::Direction;
 
 /// Bounds and depths of all parsers.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// HTTP/1's.
+    /// HTTP's, of either version.
     pub http: http::Settings,
-    /// How files are kept, of every protocol but HTTP/1, whose bodies have depths of their own.
+    /// How files are kept, of every protocol but HTTP, whose bodies have depths of their own.
     pub files: FileSettings,
+}
+
+impl Settings {
+    fn of_http(&self) -> http::Settings {
+        http::Settings {
+            files: self.files,
+            ..self.http.clone()
+        }
+    }
 }
 
 /// What carries a protocol's messages.
@@ -63,6 +72,17 @@ pub trait Parser: Debug + Send {
         false
     }
 
+    /// What reads on where this one has switched, if it was agreed upon by name; whatever the client sent of it
+    /// too early it has been given.
+    fn successor(&mut self) -> Option<(AppProto, Box<dyn Parser>)> {
+        None
+    }
+
+    /// How many of the last bytes it was fed belong to what it switched to.
+    fn unread(&self) -> usize {
+        0
+    }
+
     /// What follows is encrypted.
     fn is_encrypted(&self) -> bool {
         false
@@ -109,10 +129,8 @@ pub fn parser_for(
         AppProto::Dns => Some(Box::new(dns::Connection::new(carrier))),
         AppProto::Ftp => Some(Box::new(ftp::Connection::new())),
         AppProto::FtpData => Some(Box::new(ftp::DataConnection::new(note, settings.files))),
-        AppProto::Http => Some(Box::new(http::Connection::new(http::Settings {
-            files: settings.files,
-            ..settings.http.clone()
-        }))),
+        AppProto::Http => Some(Box::new(http::Connection::new(settings.of_http()))),
+        AppProto::Http2 => Some(Box::new(http2::Connection::new(settings.of_http()))),
         AppProto::Smb => Some(Box::new(smb::Connection::new(settings.files))),
         AppProto::Smtp => Some(Box::new(smtp::Connection::new(settings.files))),
         AppProto::Ike => Some(Box::new(ike::Connection::default())),

@@ -19,6 +19,8 @@ pub enum Stage {
     /// Nothing seen.
     #[default]
     NotStarted,
+    /// Something was seen that is no part of the message: a stream's weight, an interim response.
+    Begun,
     /// The request or status line is complete.
     Line,
     /// The header block is complete.
@@ -162,18 +164,23 @@ pub fn of<T: Transaction>(transaction: &dyn Transaction) -> Option<&T> {
     transaction.as_any().downcast_ref()
 }
 
-/// The transactions a call has changed: a range of ids, empty if none.
+/// The transactions a call has changed: a range of ids, empty if none; see [`Transactions::changed`].
 pub type Touched = Range<u64>;
 
-/// A connection's open transactions as the engine sees them; ids are contiguous.
+/// A connection's open transactions as the engine sees them.
 pub trait Transactions {
     /// One of them.
     fn find(&self, id: u64) -> Option<&dyn Transaction>;
     /// The same, mutable.
     fn find_mut(&mut self, id: u64) -> Option<&mut dyn Transaction>;
-    /// Ids of those that are open.
+    /// The same, where a call has changed it since it was asked for last; parsers whose transactions change far
+    /// apart say which of a range have not.
+    fn changed(&mut self, id: u64) -> Option<&mut dyn Transaction> {
+        self.find_mut(id)
+    }
+    /// Ids of those that are open, and perhaps of some between them that are not any more.
     fn ids(&self) -> Range<u64>;
-    /// Takes the oldest if it is complete on both sides. Call until `None`, after having looked.
+    /// Takes one that is complete on both sides. Call until `None`, after having looked.
     fn pop_finished(&mut self) -> Option<Box<dyn Transaction>>;
 }
 

@@ -656,7 +656,13 @@ fn app_fits(signature: &Signature, context: &Context<'_>) -> bool {
         && signature
             .app_tests
             .iter()
-            .all(|test| flow.app_done && (flow.app == test.app) != test.negated)
+            .all(|test| {
+                let spoken = match flow.app {
+                    Some(app) => test.apps.contains(app),
+                    None => test.apps.is_empty(),
+                };
+                flow.app_done && spoken != test.negated
+            })
 }
 
 /// How far a signature's action reaches; Suricata's table of signature types.

@@ -278,8 +278,11 @@ impl TcpLayer {
 
     /// Learns the protocol from what `direction` has brought, if it is not known yet or given up for another.
     pub fn detect_app(&mut self, direction: Direction, ends: Ends, settings: &app::Settings) {
-        if self.app.parser().is_some_and(Parser::has_switched) {
-            self.app = AppState::Detecting;
+        if let Some(parser) = self.app.parser_mut().filter(|it| it.has_switched()) {
+            self.app = match parser.successor() {
+                Some((proto, parser)) => AppState::Parsed(proto, parser),
+                None => AppState::Detecting,
+            };
             self.frames = None;
             self.detector = Detector::default();
         }
@@ -359,6 +362,12 @@ impl TcpLayer {
     /// Whether its handshake is complete.
     pub fn is_established(&self) -> bool {
         self.session.state() >= stream::TcpState::Established
+    }
+
+    /// Whether bytes of `direction` wait for the protocol that the peers have just switched to.
+    pub fn awaits_switch(&self, direction: Direction) -> bool {
+        self.app.parser().is_some_and(Parser::has_switched)
+            && !self.session.readable(direction).is_empty()
     }
 
     /// How far each direction's sequence numbers have come: the bytes in order, gaps included, and the SYN.

@@ -362,30 +362,34 @@ impl Desk {
         })
     }
 
-    /// Shows the signatures what the packet brought: itself and its direction's stream, and, where it
-    /// acknowledged bytes that were held, the other direction's.
+    /// Shows the signatures what the packet brought: itself and its direction's stream; what lies behind a change
+    /// of the protocol in it; and, where it acknowledged bytes that were held, the other direction's.
     fn rounds(
         &mut self,
         flow: &mut Flow<Conversation>,
         scene: &Scene<'_>,
         sink: &mut dyn EventSink,
     ) -> Judgement {
-        let reverse = scene.view.direction.reverse();
+        let direction = scene.view.direction;
         // What the packet acknowledged tells what is spoken, before any signature is asked.
-        self.tell_protocol(flow, scene.view.direction, scene);
-        self.tell_protocol(flow, reverse, scene);
+        self.tell_protocol(flow, direction, scene);
+        self.tell_protocol(flow, direction.reverse(), scene);
         let mut judgement = self.round(flow, scene, sink);
-        let tcp = flow.data.tcp.as_ref();
-        if tcp.is_some_and(|tcp| tcp.has_news(reverse)) && !flow.data.is_passed() {
-            let view = pseudo_view(flow, reverse);
-            let other = self.round(
-                flow,
-                &Scene {
-                    view: &view,
-                    ..*scene
-                },
-                sink,
-            );
+        let further: [(Direction, fn(&TcpLayer, Direction) -> bool); 2] = [
+            (direction, TcpLayer::awaits_switch),
+            (direction.reverse(), TcpLayer::has_news),
+        ];
+        for (direction, asks) in further {
+            let asked = flow.data.tcp.as_ref().is_some_and(|it| asks(it, direction));
+            if !asked || flow.data.is_passed() {
+                continue;
+            }
+            let view = pseudo_view(flow, direction);
+            let scene = Scene {
+                view: &view,
+                ..*scene
+            };
+            let other = self.round(flow, &scene, sink);
             judgement.block |= other.block;
             judgement.block_flow |= other.block_flow;
             judgement.reset |= other.reset;

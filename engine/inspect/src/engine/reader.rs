@@ -132,7 +132,7 @@ impl Reader<'_> {
     fn application(&mut self, layer: &mut TcpLayer, direction: Direction) -> u64 {
         let readable = layer.session.readable(direction);
         let len = readable.len();
-        let mut skipped = 0;
+        let (mut skipped, mut unread) = (0, 0);
         if len > 0 {
             if let Some(frames) = self.frames(layer.app.proto(), &mut layer.frames) {
                 frames.feed(direction, readable, |frame| self.frame(frame));
@@ -147,9 +147,10 @@ impl Reader<'_> {
                 };
                 self.transactions(parser, touched);
                 self.blind |= parser.is_blind();
+                unread = parser.unread();
             }
         }
-        layer.session.consume(direction, len);
+        layer.session.consume(direction, len.saturating_sub(unread));
         skipped
     }
 
@@ -215,7 +216,7 @@ impl Reader<'_> {
 
     fn transactions(&mut self, parser: &mut dyn Parser, touched: Touched) {
         for id in touched {
-            if let Some(transaction) = parser.transactions_mut().find_mut(id) {
+            if let Some(transaction) = parser.transactions_mut().changed(id) {
                 self.blind |= transaction.is_blind();
                 transaction.head_mut().seen_s = self.seen_s;
                 self.matcher

@@ -59,7 +59,7 @@ pub struct TxTest {
 
 impl TxTest {
     /// Asked of both sides, as soon as something of them was read.
-    pub const EITHER: [Option<Stage>; 2] = [Some(Stage::Line), Some(Stage::Line)];
+    pub const EITHER: [Option<Stage>; 2] = [Some(Stage::Begun), Some(Stage::Begun)];
 
     /// Whether `transaction` fulfils it in that direction by now.
     pub fn fits(&self, transaction: &dyn Transaction, direction: Direction) -> bool {

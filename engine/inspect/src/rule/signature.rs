@@ -277,8 +277,8 @@ pub struct Signature {
 /// One `app-layer-protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppTest {
-    /// The protocol named; `None` is `failed`.
-    pub app: Option<AppProto>,
+    /// The protocols that the name stands for; none: `failed`.
+    pub apps: AppSet,
     /// It must not be that.
     pub negated: bool,
 }

@@ -12,7 +12,7 @@ const HELD_BYTES: usize = 16 << 10;
 
 /// How a body's end is found.
 #[derive(Debug)]
-pub(super) enum Framing {
+pub(in crate::app) enum Framing {
     /// Bytes still to come.
     Length(u64),
     /// Chunks. Source: RFC 9112, 7.1.
@@ -23,7 +23,7 @@ pub(super) enum Framing {
 
 /// What a chunked body expects next.
 #[derive(Debug)]
-pub(super) enum Chunks {
+pub(in crate::app) enum Chunks {
     /// A length line; what was read of it.
     Length(Vec<u8>),
     /// The rest of a length line that has been understood; then this many bytes.
@@ -36,7 +36,7 @@ pub(super) enum Chunks {
 
 /// Where reading a body has got to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(in crate::app) enum Status {
     /// More is to come.
     More,
     /// The body has ended.
@@ -46,7 +46,7 @@ pub(super) enum Status {
 }
 
 /// Where a body's bytes go.
-pub(super) struct Target<'a> {
+pub(in crate::app) struct Target<'a> {
     pub body: &'a mut Body,
     pub events: &'a mut Events,
     /// Which side's event names.
@@ -55,7 +55,7 @@ pub(super) struct Target<'a> {
 
 /// A body being read.
 #[derive(Debug)]
-pub(super) struct BodyReader {
+pub(in crate::app) struct BodyReader {
     framing: Framing,
     codings: Option<Codings>,
     /// Nothing more is kept: a bomb.
@@ -65,7 +65,7 @@ pub(super) struct BodyReader {
 }
 
 impl BodyReader {
-    pub(super) fn new(framing: Framing, codings: Option<Codings>) -> Self {
+    pub(in crate::app) fn new(framing: Framing, codings: Option<Codings>) -> Self {
         Self {
             framing,
             codings,
@@ -80,7 +80,7 @@ impl BodyReader {
     }
 
     /// Takes bytes off `input` up to the body's end.
-    pub(super) fn read(&mut self, input: &mut &[u8], target: &mut Target<'_>) -> Status {
+    pub(in crate::app) fn read(&mut self, input: &mut &[u8], target: &mut Target<'_>) -> Status {
         loop {
             match &mut self.framing {
                 Framing::UntilClose => {
@@ -214,7 +214,7 @@ impl BodyReader {
     }
 
     /// Says that no more bytes come.
-    pub(super) fn finish(&mut self, target: &mut Target<'_>) {
+    pub(in crate::app) fn finish(&mut self, target: &mut Target<'_>) {
         if let Some(codings) = &mut self.codings {
             let (body, mut events) = (&mut *target.body, Events::default());
             let result = codings.finish(target.events, &mut |piece| {
@@ -238,7 +238,7 @@ impl BodyReader {
     }
 
     /// Skips bytes that were never seen; what is left of `len` behind what could be skipped.
-    pub(super) fn gap(&mut self, len: u64, target: &mut Target<'_>) -> (u64, Status) {
+    pub(in crate::app) fn gap(&mut self, len: u64, target: &mut Target<'_>) -> (u64, Status) {
         let skippable = self.is_skippable(target.body);
         let left = match &mut self.framing {
             Framing::UntilClose => None,
@@ -271,7 +271,7 @@ impl BodyReader {
     }
 
     /// How many of the next bytes are body bytes that will not be kept.
-    pub(super) fn skippable(&self, body: &Body) -> u64 {
+    pub(in crate::app) fn skippable(&self, body: &Body) -> u64 {
         if !self.is_skippable(body) {
             return 0;
         }
@@ -287,7 +287,7 @@ impl BodyReader {
         (self.muted || !body.file.wants_more()) && undecoded.is_none_or(|file| !file.wants_more())
     }
 
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(in crate::app) fn heap_bytes(&self) -> usize {
         self.codings.as_ref().map_or(0, Codings::heap_bytes) + self.held.capacity()
     }
 }
@@ -300,7 +300,7 @@ impl Target<'_> {
 }
 
 /// What a Content-Encoding asks for.
-pub(super) fn codings(
+pub(in crate::app) fn codings(
     value: Option<&[u8]>,
     settings: &Settings,
     events: &mut Events,

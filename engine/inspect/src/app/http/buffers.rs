@@ -101,7 +101,8 @@ pub fn field_of_buffer(buffer: &str) -> Option<&'static str> {
     })
 }
 
-fn cookie_name(direction: Direction) -> &'static str {
+/// The field that `http.cookie` shows and `http.header` hides.
+pub fn cookie_name(direction: Direction) -> &'static str {
     match direction {
         Direction::ToServer => "cookie",
         Direction::ToClient => "set-cookie",

@@ -43,7 +43,7 @@ pub(super) enum Stopped {
 
 /// The codings of one body, outermost first.
 #[derive(Debug)]
-pub(super) struct Codings {
+pub(in crate::app) struct Codings {
     layers: Vec<Layer>,
     meter: Meter,
 }

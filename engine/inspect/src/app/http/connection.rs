@@ -4,7 +4,7 @@ use super::request::RequestReader;
 use super::response::{Effect, ResponseReader};
 use super::store::Store;
 use super::transaction::Transaction;
-use crate::app::{FileSettings, Parser, Touched, Transaction as _, Transactions};
+use crate::app::{http2, AppProto, FileSettings, Parser, Touched, Transaction as _, Transactions};
 use crate::Direction;
 
 /// Bounds and depths; the defaults are libhtp's and Suricata's.
@@ -61,6 +61,10 @@ pub struct Connection {
     responses: ResponseReader,
     settings: Settings,
     switched: bool,
+    /// What reads on behind an upgrade.
+    successor: Option<http2::Connection>,
+    /// Bytes behind the response that switched, of those that came with it.
+    unread: usize,
 }
 
 impl Connection {
@@ -77,6 +81,8 @@ impl Connection {
             responses: ResponseReader::new(&settings),
             settings,
             switched: false,
+            successor: None,
+            unread: 0,
         }
     }
 
@@ -92,6 +98,7 @@ impl Connection {
                 {
                     self.apply(effect);
                 }
+                self.unread = if self.switched { input.len() } else { 0 };
             }
         }
         self.store.take_touched()
@@ -102,9 +109,21 @@ impl Connection {
             Effect::Refused => self.requests.resume(&mut self.store, &self.settings),
             Effect::Switched => {
                 self.switched = true;
+                self.successor = self.upgraded();
                 self.requests.close(&mut self.store, &self.settings);
             }
         }
+    }
+
+    /// The HTTP/2 that the last response agreed to.
+    fn upgraded(&mut self) -> Option<http2::Connection> {
+        let answered = self.responses.last().and_then(|id| self.store.get(id))?;
+        if !answered.request.asks_for_http2() || answered.response.status != b"101" {
+            return None;
+        }
+        let mut successor = http2::Connection::upgraded(&answered.request, self.settings.clone());
+        successor.feed_early(self.requests.held());
+        Some(successor)
     }
 
     /// Says that `len` bytes of one direction were never seen.
@@ -186,7 +205,8 @@ impl Connection {
         self.store.overflowed
     }
 
-    /// Whether bytes came behind a CONNECT that is not answered yet: unread, though its server may read them.
+    /// Whether bytes came behind a CONNECT, or of HTTP/2 behind the request for it, that is not answered yet:
+    /// unread, though its server may read them.
     pub fn holds_bytes(&self) -> bool {
         self.requests.holds_bytes()
     }
@@ -233,6 +253,15 @@ impl Parser for Connection {
 
     fn has_switched(&self) -> bool {
         Connection::has_switched(self)
+    }
+
+    fn successor(&mut self) -> Option<(AppProto, Box<dyn Parser>)> {
+        let parser = self.successor.take()?;
+        Some((AppProto::Http2, Box::new(parser)))
+    }
+
+    fn unread(&self) -> usize {
+        self.unread
     }
 
     fn heap_bytes(&self) -> usize {

@@ -12,7 +12,7 @@
 //! - behind a gap, reading goes on where a segment begins like a message.
 //!
 //! And: `br` is decoded; codings are undone in the order RFC 9110 asks for; every member of a gzip body is read.
-mod body;
+pub(in crate::app) mod body;
 pub mod buffers;
 mod coding;
 pub mod connection;

@@ -6,6 +6,7 @@
 //!  └─┴───────┴─────────┴──────────────┘   the next request
 //!            └─ CONNECT ─► Held ─► Opaque (2xx) or Line (refused)
 //! ```
+//! HTTP/2's preface behind a request that offered it is held likewise, until a 101 or another answer.
 //! `Lost` is entered by a gap outside a body, and left when bytes look like a request again.
 
 use super::body::{self, BodyReader, Framing, Status};
@@ -18,6 +19,7 @@ use super::name;
 use super::store::Store;
 use super::transaction::{Progress, Request, Transaction};
 use super::uri;
+use crate::app::http2::frame::PREFACE;
 
 /// Bytes of white space that may follow an HTTP/0.9 request (libhtp's figure).
 const SIMPLE_REQUEST_JUNK: usize = 16;
@@ -74,7 +76,7 @@ pub(super) struct RequestReader {
     body: Option<BodyReader>,
     /// The request being read, or the last one.
     current: u64,
-    /// Bytes behind a CONNECT whose answer is awaited.
+    /// Bytes behind a CONNECT, or an offer of HTTP/2, whose answer is awaited.
     held: Vec<u8>,
 }
 
@@ -132,6 +134,11 @@ impl RequestReader {
         if !looks_like_request(text) && !names_protocol(text) && self.is_body_of_last(store) {
             return;
         }
+        if PREFACE.starts_with(text) && names_protocol(text) && self.awaits_http2(store) {
+            self.held = self.line.raw().to_vec();
+            self.state = State::Held;
+            return;
+        }
         let Some(transaction) = store.open_next() else {
             self.state = State::Opaque;
             return;
@@ -145,6 +152,13 @@ impl RequestReader {
         if transaction.request.protocol.is_empty() {
             self.end_simple(behind, transaction);
         }
+    }
+
+    /// Whether the last request offered to go on in HTTP/2 and was not answered: what follows may be that.
+    fn awaits_http2(&self, store: &Store) -> bool {
+        store.get(self.current).is_some_and(|last| {
+            last.request.asks_for_http2() && last.response.progress < Progress::Headers
+        })
     }
 
     /// HTTP/0.9, unless something follows that must be headers.
@@ -163,7 +177,7 @@ impl RequestReader {
     }
 
     /// Whether the line is taken as body of the request before it: it is no request, and that one has ended.
-    fn is_body_of_last(&mut self, store: &mut Store) -> bool {
+    fn is_body_of_last(&self, store: &mut Store) -> bool {
         let ended = store
             .get(self.current)
             .is_some_and(|last| last.request.progress == Progress::Complete);
@@ -325,6 +339,11 @@ impl RequestReader {
             let held = std::mem::take(&mut self.held);
             self.feed(&held, store, settings);
         }
+    }
+
+    /// The bytes that wait for the answer to a CONNECT or an offer of HTTP/2.
+    pub(super) fn held(&self) -> &[u8] {
+        &self.held
     }
 
     pub(super) fn holds_bytes(&self) -> bool {

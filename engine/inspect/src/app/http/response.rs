@@ -27,7 +27,7 @@ pub(super) const UNSEEN_TARGET: &[u8] = b"/libhtp::request_uri_not_seen";
 pub(super) enum Effect {
     /// Both directions are something else from here on.
     Switched,
-    /// A CONNECT was refused: HTTP goes on.
+    /// A CONNECT or the offer to go on in HTTP/2 was refused: HTTP/1 goes on.
     Refused,
 }
 
@@ -350,12 +350,13 @@ impl ResponseReader {
         let empty = transaction.request.method == b"HEAD"
             || (bodiless
                 && (!framed || behind.is_empty() || is_status_line(behind) != Some(false)));
+        let refused = transaction.request.asks_for_http2();
         if empty {
             self.complete(transaction);
         } else {
             self.begin_body(transaction, settings);
         }
-        None
+        refused.then_some(Effect::Refused)
     }
 
     /// Forgets an interim response: the real one follows.
@@ -513,6 +514,11 @@ impl ResponseReader {
     pub(super) fn make_opaque(&mut self) {
         self.forget();
         self.state = State::Opaque;
+    }
+
+    /// The transaction whose response was read last.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.last
     }
 
     pub(super) fn is_opaque(&self) -> bool {

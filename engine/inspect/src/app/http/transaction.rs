@@ -60,6 +60,14 @@ pub struct Body {
 }
 
 impl Body {
+    /// A body that is kept as `file` is.
+    pub(in crate::app) fn of(file: File) -> Self {
+        Self {
+            file,
+            ..Self::default()
+        }
+    }
+
     /// Adds bytes that no framing announced.
     pub(super) fn add_unframed(&mut self, bytes: &[u8]) {
         self.coded = self.coded.saturating_add(bytes.len() as u64);
@@ -76,7 +84,7 @@ impl Body {
     }
 
     /// Says that some of it was never seen.
-    pub(super) fn gap(&mut self, len: u64) {
+    pub(in crate::app) fn gap(&mut self, len: u64) {
         if let Some(form) = &mut self.form {
             form.gap(len);
         }
@@ -84,7 +92,7 @@ impl Body {
     }
 
     /// Says that nothing more comes; `whole`: as it should.
-    pub(super) fn end(&mut self, whole: bool) {
+    pub(in crate::app) fn end(&mut self, whole: bool) {
         if let Some(form) = &mut self.form {
             form.finish(whole);
         }
@@ -95,7 +103,7 @@ impl Body {
         }
     }
 
-    fn heap_bytes(&self) -> usize {
+    pub(in crate::app) fn heap_bytes(&self) -> usize {
         let undecoded = self.undecoded.as_ref();
         self.file.heap_bytes()
             + undecoded.map_or(0, |file| size_of::<File>() + file.heap_bytes())
@@ -130,6 +138,16 @@ pub struct Request {
     pub trailers: Headers,
     /// Body.
     pub body: Body,
+}
+
+impl Request {
+    /// Whether the client offers to go on in HTTP/2. Source: RFC 7540, 3.2.
+    pub(super) fn asks_for_http2(&self) -> bool {
+        let words = self.headers.all("upgrade");
+        words
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+    }
 }
 
 /// The response side.

@@ -6,7 +6,9 @@ use super::super::signature::AppTest;
 use super::super::Reason;
 use super::{text, value, Keyword};
 use crate::app::http::HttpEvent;
-use crate::app::{dns, ftp, ike, krb5, mqtt, quic, rfb, smb, smtp, ssh, tls, AppProto, AppSet};
+use crate::app::{
+    dns, ftp, http2, ike, krb5, mqtt, quic, rfb, smb, smtp, ssh, tls, AppProto, AppSet,
+};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     value(&["app-layer-protocol"], app_layer_protocol),
@@ -19,20 +21,22 @@ fn app_layer_protocol(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<
         Some(name) => (true, name.trim()),
         None => (false, value),
     };
-    let app = match name {
-        "failed" => None,
-        "http1" => Some(AppProto::Http),
-        _ => Some(
-            AppProto::from_name(name)
-                .ok_or_else(|| Reason::unsupported_form(keyword, format!("protocol '{name}'")))?,
-        ),
+    let apps = match name {
+        "failed" => AppSet::EMPTY,
+        "http" => AppSet::of(&[AppProto::Http, AppProto::Http2]),
+        "http1" => AppSet::of(&[AppProto::Http]),
+        _ => {
+            let known = AppProto::from_name(name);
+            let unknown = || Reason::unsupported_form(keyword, format!("protocol '{name}'"));
+            AppSet::of(&[known.ok_or_else(unknown)?])
+        }
     };
     if !draft.apps.is_empty() {
         return Err(Reason::Conflict(
             "'app-layer-protocol' beside another protocol".into(),
         ));
     }
-    draft.app_tests.push(AppTest { app, negated });
+    draft.app_tests.push(AppTest { apps, negated });
     Ok(())
 }
 
@@ -47,6 +51,9 @@ type Events = (
 const EVENTS: &[Events] = &[
     (&["http", "http1"], AppProto::Http, |name| {
         HttpEvent::from_name(name).map(HttpEvent::name)
+    }),
+    (&["http2"], AppProto::Http2, |name| {
+        listed(http2::events::ALL, name)
     }),
     (&["ftp"], AppProto::Ftp, |name| listed(ftp::EVENTS, name)),
     (&["smb"], AppProto::Smb, |name| {

@@ -3,6 +3,7 @@ use super::super::buffer::{Buffer, Extract, Stage, Transaction};
 use super::super::content::Content;
 use super::{modifier, sticky, Keyword};
 use crate::app::http::{self, buffers};
+use crate::app::http2::{self, buffers as buffers2};
 use crate::app::{of, AppProto, AppSet};
 use crate::Direction;
 
@@ -54,7 +55,7 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     sticky(&["http.server"], &SERVER),
 ];
 
-const HTTP: AppSet = AppSet::of(&[AppProto::Http]);
+const HTTP: AppSet = AppSet::of(&[AppProto::Http, AppProto::Http2]);
 
 /// A buffer of both sides; see the `const fn`s below for the others.
 const fn both(name: &'static str, stage: Stage, extract: Extract) -> Buffer {
@@ -79,12 +80,46 @@ const fn response(name: &'static str, stage: Stage, extract: Extract) -> Buffer 
     }
 }
 
-/// An extractor for one field of a request or response, as is.
+/// What HTTP/1's transactions and HTTP/2's streams have in common.
+enum Message<'a> {
+    One(&'a http::Transaction),
+    Two(&'a http2::Stream),
+}
+
+impl<'a> Message<'a> {
+    /// The transaction, if it is one of these.
+    fn of(view: &'a dyn Transaction) -> Option<Self> {
+        match of::<http::Transaction>(view) {
+            Some(tx) => Some(Self::One(tx)),
+            None => of::<http2::Stream>(view).map(Self::Two),
+        }
+    }
+}
+
+/// An extractor for one field of a request or response, as is: HTTP/1's, or the value of HTTP/2's.
 macro_rules! field {
-    ($side:ident . $field:ident) => {
+    ($side:ident . $field:ident, $two:expr) => {
         |view, _, index, _| {
-            let tx = of::<http::Transaction>(view)?;
-            (index == 0).then_some(tx.$side.$field.as_slice())
+            if index > 0 {
+                return None;
+            }
+            match Message::of(view)? {
+                Message::One(tx) => Some(tx.$side.$field.as_slice()),
+                Message::Two(stream) => $two(stream),
+            }
+        }
+    };
+}
+
+/// An extractor for what is put together of either version: both append, and say whether there is anything.
+macro_rules! built {
+    ($one:expr, $two:expr) => {
+        |view, direction, index, out| {
+            let found = match Message::of(view)? {
+                Message::One(tx) => index == 0 && $one(tx, direction, out),
+                Message::Two(stream) => $two(stream.side(direction), index, out),
+            };
+            found.then_some(out.as_slice())
         }
     };
 }
@@ -92,33 +127,71 @@ macro_rules! field {
 /// An extractor for the value of one header.
 macro_rules! header {
     ($name:literal) => {
-        |view, direction, index, out| {
-            let tx = of::<http::Transaction>(view)?;
-            let found = index == 0 && buffers::value(buffers::headers(tx, direction), $name, out);
-            found.then_some(out.as_slice())
-        }
+        built!(
+            |tx, direction, out| buffers::value(buffers::headers(tx, direction), $name, out),
+            |side, index, out| index == 0 && buffers2::value(side, $name, out)
+        )
     };
+}
+
+/// A pseudo-field of a stream's request.
+fn pseudo<'a>(stream: &'a http2::Stream, name: &'static [u8]) -> Option<&'a [u8]> {
+    stream.side(Direction::ToServer).value(name)
+}
+
+fn status(stream: &http2::Stream) -> Option<&[u8]> {
+    stream.side(Direction::ToClient).status()
 }
 
 /// `http.method`.
 pub(super) static METHOD: Buffer = Buffer {
     validate: method_content,
-    ..request("http.method", Stage::Line, field!(request.method))
+    ..request(
+        "http.method",
+        Stage::Line,
+        field!(request.method, |stream| pseudo(stream, b":method")),
+    )
 };
 /// `http.uri`.
-pub(super) static URI: Buffer = request("http.uri", Stage::Line, field!(request.uri));
+pub(super) static URI: Buffer = Buffer {
+    multiple: true,
+    joined: true,
+    ..request(
+        "http.uri",
+        Stage::Line,
+        |view, _, index, out| match Message::of(view)? {
+            Message::One(tx) => (index == 0).then_some(&tx.request.uri),
+            Message::Two(stream) => buffers2::uri(stream, index, out),
+        },
+    )
+};
 /// `http.uri.raw`.
-pub(super) static URI_RAW: Buffer = request("http.uri.raw", Stage::Line, field!(request.uri_raw));
+pub(super) static URI_RAW: Buffer = request(
+    "http.uri.raw",
+    Stage::Line,
+    field!(request.uri_raw, |stream| pseudo(stream, b":path")),
+);
 /// `http.host`.
 pub(super) static HOST: Buffer = Buffer {
     validate: host_content,
-    ..request("http.host", Stage::Headers, non_empty_host)
+    ..request("http.host", Stage::Headers, |view, _, index, out| {
+        if index > 0 {
+            return None;
+        }
+        match Message::of(view)? {
+            Message::One(tx) => (!tx.request.host.is_empty()).then_some(&tx.request.host),
+            Message::Two(stream) => buffers2::host(stream, out).then_some(out),
+        }
+    })
 };
 /// `http.host.raw`.
 pub(super) static HOST_RAW: Buffer =
     request("http.host.raw", Stage::Headers, |view, _, index, _| {
-        let tx = of::<http::Transaction>(view)?;
-        (index == 0 && !tx.request.host_raw.is_empty()).then_some(tx.request.host_raw.as_slice())
+        let host = match Message::of(view)? {
+            Message::One(tx) => tx.request.host_raw.as_slice(),
+            Message::Two(stream) => buffers2::host_raw(stream)?,
+        };
+        (index == 0 && !host.is_empty()).then_some(host)
     });
 /// `http.request_body`.
 pub(super) static REQUEST_BODY: Buffer = Buffer {
@@ -138,30 +211,39 @@ pub(super) static RESPONSE_BODY: Buffer = Buffer {
 pub(super) static HEADER: Buffer = both(
     "http.header",
     Stage::Headers,
-    |view, direction, index, out| {
-        let tx = of::<http::Transaction>(view)?;
-        buffers::header_block(buffers::headers(tx, direction), direction, out);
-        (index == 0 && !out.is_empty()).then_some(out.as_slice())
-    },
+    built!(
+        |tx, direction, out: &mut Vec<u8>| {
+            buffers::header_block(buffers::headers(tx, direction), direction, out);
+            !out.is_empty()
+        },
+        buffers2::header_block
+    ),
 );
 /// `http.header.raw`.
 pub(super) static HEADER_RAW: Buffer = both(
     "http.header.raw",
     Stage::Headers,
-    |view, direction, index, _| {
-        let tx = of::<http::Transaction>(view)?;
-        let raw = buffers::header_raw(buffers::headers(tx, direction));
-        (index == 0 && !raw.is_empty()).then_some(raw)
+    |view, direction, index, out| match Message::of(view)? {
+        Message::One(tx) => {
+            let raw = buffers::header_raw(buffers::headers(tx, direction));
+            (index == 0 && !raw.is_empty()).then_some(raw)
+        }
+        Message::Two(stream) => {
+            let side = stream.side(direction);
+            buffers2::header_raw(side, index, out).then_some(out.as_slice())
+        }
     },
 );
 static HEADER_NAMES: Buffer = both(
     "http.header_names",
     Stage::Headers,
-    |view, direction, index, out| {
-        let tx = of::<http::Transaction>(view)?;
-        buffers::header_names(buffers::headers(tx, direction), out);
-        (index == 0 && !out.is_empty()).then_some(out.as_slice())
-    },
+    built!(
+        |tx, direction, out: &mut Vec<u8>| {
+            buffers::header_names(buffers::headers(tx, direction), out);
+            !out.is_empty()
+        },
+        buffers2::header_names
+    ),
 );
 static REQUEST_HEADER: Buffer = Buffer {
     multiple: true,
@@ -176,8 +258,15 @@ pub(super) static COOKIE: Buffer = both(
     "http.cookie",
     Stage::Headers,
     |view, direction, index, out| {
-        let tx = of::<http::Transaction>(view)?;
-        let found = index == 0 && buffers::cookie(tx, direction, out);
+        if index > 0 {
+            return None;
+        }
+        let found = match Message::of(view)? {
+            Message::One(tx) => buffers::cookie(tx, direction, out),
+            Message::Two(stream) => {
+                buffers2::value(stream.side(direction), buffers::cookie_name(direction), out)
+            }
+        };
         found.then_some(out.as_slice())
     },
 );
@@ -205,40 +294,58 @@ static ACCEPT_ENC: Buffer = request(
 );
 static LOCATION: Buffer = response("http.location", Stage::Headers, header!("location"));
 static SERVER: Buffer = response("http.server", Stage::Headers, header!("server"));
-static START: Buffer = both(
-    "http.start",
-    Stage::Headers,
-    |view, direction, index, out| {
-        let tx = of::<http::Transaction>(view)?;
-        buffers::start(tx, direction, out);
-        (index == 0 && !out.is_empty()).then_some(out.as_slice())
-    },
-);
-static REQUEST_LINE: Buffer = request("http.request_line", Stage::Line, field!(request.line));
-static RESPONSE_LINE: Buffer = response("http.response_line", Stage::Line, field!(response.line));
+/// HTTP/1 alone: a stream has no first line that header fields follow.
+static START: Buffer = Buffer {
+    apps: AppSet::of(&[AppProto::Http]),
+    ..both(
+        "http.start",
+        Stage::Headers,
+        |view, direction, index, out| {
+            let tx = of::<http::Transaction>(view)?;
+            buffers::start(tx, direction, out);
+            (index == 0 && !out.is_empty()).then_some(out.as_slice())
+        },
+    )
+};
+static REQUEST_LINE: Buffer = request("http.request_line", Stage::Line, first_line);
+static RESPONSE_LINE: Buffer = response("http.response_line", Stage::Line, first_line);
 /// `http.stat_code`.
-pub(super) static STAT_CODE: Buffer =
-    response("http.stat_code", Stage::Line, field!(response.status));
+pub(super) static STAT_CODE: Buffer = response(
+    "http.stat_code",
+    Stage::Line,
+    field!(response.status, status),
+);
 /// `http.stat_msg`.
-pub(super) static STAT_MSG: Buffer =
-    response("http.stat_msg", Stage::Line, field!(response.reason));
+pub(super) static STAT_MSG: Buffer = response(
+    "http.stat_msg",
+    Stage::Line,
+    field!(response.reason, |_| None),
+);
 static PROTOCOL: Buffer = both("http.protocol", Stage::Line, |view, direction, index, _| {
-    let tx = of::<http::Transaction>(view)?;
-    let protocol = match direction {
-        Direction::ToServer => &tx.request.protocol,
-        Direction::ToClient => &tx.response.protocol,
+    let protocol = match (Message::of(view)?, direction) {
+        (Message::One(tx), Direction::ToServer) => tx.request.protocol.as_slice(),
+        (Message::One(tx), Direction::ToClient) => tx.response.protocol.as_slice(),
+        (Message::Two(_), _) => b"HTTP/2",
     };
-    (index == 0).then_some(protocol.as_slice())
+    (index == 0).then_some(protocol)
 });
 
-fn non_empty_host<'a>(
+fn first_line<'a>(
     view: &'a dyn Transaction,
-    _: Direction,
+    direction: Direction,
     index: u32,
-    _: &'a mut Vec<u8>,
+    out: &'a mut Vec<u8>,
 ) -> Option<&'a [u8]> {
-    let tx = of::<http::Transaction>(view)?;
-    (index == 0 && !tx.request.host.is_empty()).then_some(tx.request.host.as_slice())
+    if index > 0 {
+        return None;
+    }
+    match Message::of(view)? {
+        Message::One(tx) => Some(buffers::first_line(tx, direction)),
+        Message::Two(stream) => {
+            buffers2::first_line(stream, direction, out);
+            Some(out)
+        }
+    }
 }
 
 /// A body decoded, and as sent where that went wrong.
@@ -248,7 +355,10 @@ fn body<'a>(
     index: u32,
     _: &'a mut Vec<u8>,
 ) -> Option<&'a [u8]> {
-    let body = of::<http::Transaction>(view)?.body(direction);
+    let body = match Message::of(view)? {
+        Message::One(tx) => tx.body(direction),
+        Message::Two(stream) => &stream.side(direction).body,
+    };
     match index {
         0 => Some(&body.file.bytes),
         1 => body.undecoded.as_ref().map(|file| file.bytes.as_slice()),
@@ -263,11 +373,19 @@ fn one_header<'a>(
     index: u32,
     out: &'a mut Vec<u8>,
 ) -> Option<&'a [u8]> {
-    let tx = of::<http::Transaction>(view)?;
-    let header = buffers::headers(tx, direction).fields.get(index as usize)?;
-    out.extend_from_slice(&header.name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(&header.value);
+    match Message::of(view)? {
+        Message::One(tx) => {
+            let header = buffers::headers(tx, direction).fields.get(index as usize)?;
+            out.extend_from_slice(&header.name);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(&header.value);
+        }
+        Message::Two(stream) => {
+            if !buffers2::one_header(stream.side(direction), index, out) {
+                return None;
+            }
+        }
+    }
     Some(out)
 }
 

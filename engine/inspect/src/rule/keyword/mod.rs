@@ -17,6 +17,7 @@ mod flow;
 mod frame;
 mod ftp;
 mod http;
+mod http2;
 mod ike;
 mod krb5;
 mod meta;
@@ -59,6 +60,7 @@ const TABLES: &[&[Keyword]] = &[
     frame::KEYWORDS,
     ftp::KEYWORDS,
     http::KEYWORDS,
+    http2::KEYWORDS,
     meta::KEYWORDS,
     mqtt::KEYWORDS,
     packet::KEYWORDS,
@@ -155,13 +157,6 @@ const UNSUPPORTED: &[&str] = &[
     "flow.pkts_toclient",
     "flow.pkts_toserver",
     "geoip",
-    "http2.errorcode",
-    "http2.frametype",
-    "http2.header_name",
-    "http2.priority",
-    "http2.settings",
-    "http2.size_update",
-    "http2.window",
     "iprep",
     "krb5.weak_encryption",
     "lua",
