@@ -1,6 +1,6 @@
 //! Says which protocol a flow speaks, from the first bytes of either direction, on any port.
 
-use super::{dcerpc, dns, http, ike, krb5, mqtt, quic, AppProto};
+use super::{dcerpc, dns, http, ike, krb5, mqtt, nfs, quic, AppProto};
 use crate::Direction;
 
 /// Bytes of one direction after which nothing known will still be found in it.
@@ -134,6 +134,7 @@ const DATAGRAM_PROBES: &[(AppProto, DatagramProbe)] = &[
         ike::is_datagram(datagram, ports)
     }),
     (AppProto::Krb5, |_, datagram, _| krb5::is_datagram(datagram)),
+    (AppProto::Nfs, nfs::rpc::is_datagram),
     (AppProto::Dhcp, |_, datagram, ports| {
         super::dhcp::is_datagram(datagram, ports)
     }),
@@ -185,6 +186,7 @@ fn guess_client(prefix: &[u8]) -> Guess {
         (AppProto::Krb5, krb5::is_stream(prefix)),
         (AppProto::Smb, is_smb(prefix)),
         (AppProto::Dcerpc, dcerpc::is_tcp(prefix)),
+        (AppProto::Nfs, nfs::rpc::is_stream(prefix)),
         (
             AppProto::Smtp,
             is_command(prefix, &["EHLO", "HELO", "LHLO"]),

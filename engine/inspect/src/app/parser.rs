@@ -2,7 +2,7 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-use super::{dcerpc, dns, ftp, http, http2, ike, krb5, mqtt, quic, rfb, smb, smtp, ssh, tls};
+use super::{dcerpc, dns, ftp, http, http2, ike, krb5, mqtt, nfs, quic, rfb, smb, smtp, ssh, tls};
 use super::{AppProto, FileSettings, Touched, Transactions};
 use crate::Direction;
 
@@ -136,6 +136,7 @@ pub fn parser_for(
         AppProto::Ike => Some(Box::new(ike::Connection::default())),
         AppProto::Krb5 => Some(Box::new(krb5::Connection::new(carrier))),
         AppProto::Mqtt => Some(Box::new(mqtt::Connection::new())),
+        AppProto::Nfs => Some(Box::new(nfs::Connection::new(carrier, settings.files))),
         AppProto::Quic => Some(Box::new(quic::Connection::default())),
         AppProto::Rfb => Some(Box::new(rfb::Connection::default())),
         AppProto::Ssh => Some(Box::new(ssh::Connection::default())),

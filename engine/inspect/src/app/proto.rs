@@ -106,6 +106,7 @@ const TOLD: &[AppProto] = &[
     AppProto::Rfb,
     AppProto::Quic,
     AppProto::Dhcp,
+    AppProto::Nfs,
     AppProto::Ntp,
     AppProto::Sip,
     AppProto::Snmp,

@@ -32,6 +32,8 @@ pub enum Operand {
     Of(u8, Range),
     /// Up to three small numbers whose meaning is the keyword's.
     Bits(u8, u8, u8),
+    /// A program that is called, its version and procedure where they matter.
+    Call(u32, Option<u32>, Option<u32>),
     /// An event of the packet.
     Event(PacketEvent),
     /// Nothing.

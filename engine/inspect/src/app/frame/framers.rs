@@ -1,5 +1,6 @@
 //! How each protocol is cut into frames, those with a header that says how long they are.
 use super::http::Http;
+use super::nfs::{self, Nfs};
 use super::{Found, Framer, Step};
 use crate::app::{rfb, AppProto};
 use crate::Direction;
@@ -12,6 +13,7 @@ pub fn framer_for(app: AppProto) -> Option<Box<dyn Framer>> {
         AppProto::Smb => Some(Box::new(Headed(smb))),
         AppProto::Mqtt => Some(Box::new(Headed(mqtt))),
         AppProto::Dns => Some(Box::new(Headed(dns))),
+        AppProto::Nfs => Some(Box::new(Nfs::default())),
         AppProto::Rfb => Some(Box::new(Rfb::default())),
         _ => None,
     }
@@ -136,7 +138,10 @@ fn dns(_: Direction, bytes: &[u8], found: &mut Found) -> Option<Step> {
 
 /// The frames of a datagram, which is one message.
 pub(super) fn datagram(app: AppProto, bytes: &[u8], found: &mut Found) {
-    found.frame("pdu", 0, bytes.len() as u64);
+    match app {
+        AppProto::Nfs => nfs::datagram(bytes, found),
+        _ => found.frame("pdu", 0, bytes.len() as u64),
+    }
     if app == AppProto::Sip {
         sip(bytes, found);
     }

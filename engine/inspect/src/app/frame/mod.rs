@@ -6,6 +6,7 @@
 //! the matcher as a transaction with one buffer.
 mod framers;
 mod http;
+mod nfs;
 
 use smallvec::SmallVec;
 

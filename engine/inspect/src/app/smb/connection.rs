@@ -66,7 +66,7 @@ impl Connection {
     fn on_arriving(
         state: &mut State,
         direction: Direction,
-        change: impl FnOnce(&mut super::pieces::Pieces),
+        change: impl FnOnce(&mut crate::app::pieces::Pieces),
     ) {
         let arriving = state.arriving[direction as usize];
         let tx = arriving.and_then(|id| state.store.change(id));

@@ -8,14 +8,12 @@
 //! through a pipe, whatever number of writes and reads it took.
 pub mod events;
 pub mod header;
-pub mod pieces;
 pub mod spnego;
 pub mod transaction;
 
 mod connection;
 mod describe;
 mod frame;
-mod keep;
 mod pipe;
 mod state;
 mod status;

@@ -5,9 +5,9 @@ use crate::app::{FileSettings, Store};
 use crate::Direction;
 
 use super::events;
-use super::keep::Memory;
-use super::pieces::{Oddity, Pieces};
 use super::transaction::{Command, FileId, FileTx, Key, Kind, Negotiate, Session, Transaction};
+use crate::app::keep::Memory;
+use crate::app::pieces::{Oddity, Pieces};
 
 /// Transactions that may be open at once.
 pub const MAX_OPEN: usize = 1024;

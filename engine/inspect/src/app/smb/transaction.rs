@@ -101,7 +101,7 @@ pub struct FileTx {
     /// Its share's name.
     pub share: Vec<u8>,
     /// Its bytes, in order.
-    pub file: super::pieces::Pieces,
+    pub file: crate::app::pieces::Pieces,
 }
 
 /// A share that is connected.

@@ -7,7 +7,7 @@ use super::super::Reason;
 use super::{text, value, Keyword};
 use crate::app::http::HttpEvent;
 use crate::app::{
-    dns, ftp, http2, ike, krb5, mqtt, quic, rfb, smb, smtp, ssh, tls, AppProto, AppSet,
+    dns, ftp, http2, ike, krb5, mqtt, nfs, quic, rfb, smb, smtp, ssh, tls, AppProto, AppSet,
 };
 
 pub(super) const KEYWORDS: &[Keyword] = &[
@@ -76,6 +76,7 @@ const EVENTS: &[Events] = &[
     (&["ike", "ikev2"], AppProto::Ike, |name| {
         listed(ike::EVENTS, name)
     }),
+    (&["nfs"], AppProto::Nfs, |name| listed(nfs::EVENTS, name)),
     (&["krb5"], AppProto::Krb5, |name| listed(krb5::EVENTS, name)),
     (&["mqtt"], AppProto::Mqtt, |name| listed(mqtt::EVENTS, name)),
     (&["quic"], AppProto::Quic, |name| listed(quic::EVENTS, name)),

@@ -22,6 +22,7 @@ mod ike;
 mod krb5;
 mod meta;
 mod mqtt;
+mod nfs;
 mod packet;
 mod pcre;
 mod protocols;
@@ -63,6 +64,7 @@ const TABLES: &[&[Keyword]] = &[
     http2::KEYWORDS,
     meta::KEYWORDS,
     mqtt::KEYWORDS,
+    nfs::KEYWORDS,
     packet::KEYWORDS,
     pcre::KEYWORDS,
     state::KEYWORDS,
@@ -163,18 +165,13 @@ const UNSUPPORTED: &[&str] = &[
     "luajit",
     "modbus",
     "nfq_set_mark",
-    "nfs.version",
-    "nfs_procedure",
-    "nfs_version",
     "pgsql.query",
     "replace",
-    "rpc",
     "file.data.raw",
     "template",
     "vxlan_vni",
     "geneve_vni",
     "krb5.msg_type",
-    "nfs_procedure",
     "ftpdata",
     "smtp.helo",
     "detect-noalert",

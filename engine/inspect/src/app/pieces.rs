@@ -137,6 +137,11 @@ impl Pieces {
         self.arrived(left - len as u32, place);
     }
 
+    /// Whether more of a piece is to come.
+    pub fn is_arriving(&self) -> bool {
+        self.arriving.is_some()
+    }
+
     /// Says that nothing more comes.
     pub fn close(&mut self) {
         self.arriving = None;
