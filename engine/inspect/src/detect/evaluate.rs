@@ -42,6 +42,10 @@ impl Matcher {
                 self.gather(context, &self.streams[at], payload, 0, scratch);
             }
         }
+        if context.packet.closing {
+            let candidates = &mut scratch.candidates;
+            self.app_only.iter().for_each(|it| candidates.add(*it));
+        }
         self.gather_once(context, flow, scratch);
         self.evaluate(
             context,
@@ -653,16 +657,13 @@ fn app_fits(signature: &Signature, context: &Context<'_>) -> bool {
     let named_fits =
         signature.apps.is_empty() || flow.app.is_some_and(|app| signature.apps.contains(app));
     named_fits
-        && signature
-            .app_tests
-            .iter()
-            .all(|test| {
-                let spoken = match flow.app {
-                    Some(app) => test.apps.contains(app),
-                    None => test.apps.is_empty(),
-                };
-                flow.app_done && spoken != test.negated
-            })
+        && signature.app_tests.iter().all(|test| {
+            let spoken = match flow.app {
+                Some(app) => test.apps.contains(app),
+                None => test.apps.is_empty(),
+            };
+            flow.app_done && spoken != test.negated
+        })
 }
 
 /// How far a signature's action reaches; Suricata's table of signature types.

@@ -137,6 +137,9 @@ pub struct Matcher {
     pub(super) addresses_only: AddressIndex,
     /// Signatures on events alone.
     pub(super) events_only: Vec<u32>,
+    /// Signatures on packets that ask for an application protocol and nothing else: a flow that ends with
+    /// something not shown yet is shown to them too.
+    pub(super) app_only: Vec<u32>,
     /// Signatures on the protocol alone.
     pub(super) protocol_only: Vec<u32>,
     /// Some signature has packets logged that follow its alert.
@@ -299,6 +302,7 @@ struct Compiler<'v> {
     streams: [LaneBuilder; 2],
     addresses_only: AddressIndexBuilder,
     events_only: Vec<u32>,
+    app_only: Vec<u32>,
     protocol_only: Vec<u32>,
     slots: Vec<(Slot, Builder)>,
     transactions: HashMap<(AppProto, Direction), TxLane>,
@@ -342,6 +346,7 @@ impl<'v> Compiler<'v> {
             streams: Default::default(),
             addresses_only: AddressIndexBuilder::default(),
             events_only: Vec::new(),
+            app_only: Vec::new(),
             protocol_only: Vec::new(),
             slots: Vec::new(),
             transactions: HashMap::new(),
@@ -371,6 +376,9 @@ impl<'v> Compiler<'v> {
             Scene::Packet { payload } => {
                 let pattern = chosen.as_ref().map(|chosen| &chosen.pattern);
                 self.add_payload(index, signature, payload, pattern, [src_ports, dst_ports]);
+                if asks_for_app_alone(signature) {
+                    self.app_only.push(index);
+                }
                 pattern.is_some()
             }
             Scene::Transaction => self.add_transaction(index, signature, chosen.as_ref()),
@@ -551,12 +559,26 @@ impl<'v> Compiler<'v> {
             streams: self.streams.map(LaneBuilder::build),
             addresses_only: self.addresses_only.build(),
             events_only: self.events_only,
+            app_only: self.app_only,
             protocol_only: self.protocol_only,
             slots,
             transactions: self.transactions,
             frames: self.frames,
         }
     }
+}
+
+/// Whether it looks at nothing but addresses, ports and what is spoken.
+fn asks_for_app_alone(signature: &Signature) -> bool {
+    !signature.apps.is_empty()
+        && !signature.flow.given
+        && signature.app_tests.is_empty()
+        && signature.packet_tests.is_empty()
+        && signature.flowbit_tests.is_empty()
+        && signature.flowints.is_empty()
+        && signature.variable_tests.is_empty()
+        && signature.host_tests.is_empty()
+        && signature.inspections.is_empty()
 }
 
 /// Whether it is evaluated on frames rather than on transactions.

@@ -96,6 +96,7 @@ impl Scene {
             undecoded: false,
             in_stream: false,
             pseudo: false,
+            closing: false,
             wire: None,
             defragmented: false,
         }
@@ -614,6 +615,29 @@ fn a_pseudo_packet_is_not_one_from_the_wire() {
     };
     let hits = scene.inspect(&packet, |m, c, f, s| m.packet(c, f, s));
     assert_eq!(sids(hits), NONE);
+}
+
+#[test]
+fn the_end_of_a_flow_is_shown_to_rules_on_a_protocol_alone() {
+    let mut scene = Scene::http(
+        r#"
+        alert http any any -> any any (sid:1;)
+        alert http any any -> any any (flow:to_server; sid:2;)
+        alert http any any -> any any (dsize:0; sid:3;)
+        alert http any any -> any any (flowbits:isnotset,x; sid:4;)
+        alert tls any any -> any any (sid:5;)
+        "#,
+    );
+    let mut end = PacketView {
+        pseudo: true,
+        wire: None,
+        ..scene.packet_view(UP, b"")
+    };
+    let hits = scene.inspect(&end, |m, c, f, s| m.packet(c, f, s));
+    assert_eq!(sids(hits), NONE);
+    end.closing = true;
+    let hits = scene.inspect(&end, |m, c, f, s| m.packet(c, f, s));
+    assert_eq!(sids(hits), [1]);
 }
 
 #[test]

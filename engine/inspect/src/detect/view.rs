@@ -99,6 +99,9 @@ pub struct PacketView<'a> {
     pub in_stream: bool,
     /// Not a packet from the wire: packet-only signatures pass it by.
     pub pseudo: bool,
+    /// The flow ends with something in this direction that no packet has shown: signatures that ask for a protocol
+    /// alone are asked once more.
+    pub closing: bool,
     /// The packet as decoded; `None` where it is pseudo.
     pub wire: Option<&'a Packet<'a>>,
     /// It was put together from fragments.

@@ -87,6 +87,8 @@ pub struct TcpLayer {
     pub detector: Detector,
     /// What is spoken.
     pub app: AppState,
+    /// What was spoken until the peers switched: the connection's name while nobody knows what follows.
+    left: Option<AppProto>,
     /// Its frames, where signatures ask for some; `None` before its first bytes are read.
     pub frames: Option<Option<Box<Frames>>>,
     /// Bytes that each direction lost before the protocol was known, and that its parser is still to be told of.
@@ -241,6 +243,7 @@ impl TcpLayer {
             session,
             detector: Detector::default(),
             app: AppState::Detecting,
+            left: None,
             frames: None,
             lost: [0; 2],
             hint: None,
@@ -278,7 +281,9 @@ impl TcpLayer {
 
     /// Learns the protocol from what `direction` has brought, if it is not known yet or given up for another.
     pub fn detect_app(&mut self, direction: Direction, ends: Ends, settings: &app::Settings) {
+        let proto = self.app.proto();
         if let Some(parser) = self.app.parser_mut().filter(|it| it.has_switched()) {
+            self.left = proto;
             self.app = match parser.successor() {
                 Some((proto, parser)) => AppState::Parsed(proto, parser),
                 None => AppState::Detecting,
@@ -495,6 +500,19 @@ impl Conversation {
         parser.transactions_mut().pop_finished()
     }
 
+    /// In which directions of a connection something waits to be shown: bytes that nobody acknowledged, or a
+    /// transaction that is not complete.
+    pub fn unshown(&self) -> [bool; 2] {
+        let Some(layer) = &self.tcp else {
+            return [false; 2];
+        };
+        let open = layer.app.parser().is_some_and(|parser| {
+            let ids = parser.transactions().ids();
+            !ids.is_empty()
+        });
+        [Direction::ToServer, Direction::ToClient].map(|at| open || layer.session.holds_back(at))
+    }
+
     /// Ids of at most `most` open transactions, the newest first.
     pub fn newest_open(&self, most: u64) -> impl Iterator<Item = u64> {
         let parser = self.app().and_then(AppState::parser);
@@ -534,15 +552,16 @@ impl Conversation {
 
     /// The application protocol, once told.
     pub fn app_proto(&self) -> Option<AppProto> {
-        self.app().and_then(AppState::proto)
+        let left = self.tcp.as_ref().and_then(|tcp| tcp.left);
+        self.app().and_then(AppState::proto).or(left)
     }
 
     /// What the protocol is called in events.
     pub fn app_name(&self) -> Option<&'static str> {
         match self.app()? {
             AppState::Other(None) if self.tcp.as_ref().is_some_and(|it| !it.is_followed()) => None,
-            AppState::Other(None) => Some("failed"),
-            state => state.proto().map(AppProto::name),
+            AppState::Other(None) if self.app_proto().is_none() => Some("failed"),
+            _ => self.app_proto().map(AppProto::name),
         }
     }
 

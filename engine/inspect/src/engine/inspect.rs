@@ -613,13 +613,17 @@ impl Desk {
     ) {
         let armed = flow.data.generation == self.policy.generation;
         if armed && !flow.data.dropped {
+            let layered = flow.data.tcp.is_some() || flow.data.udp.is_some();
+            let closing = flow.data.unshown();
             if let Some(layer) = flow.data.tcp.as_deref_mut() {
                 layer.flush();
             }
-            let layered = flow.data.tcp.is_some() || flow.data.udp.is_some();
             if layered {
                 for direction in [Direction::ToServer, Direction::ToClient] {
-                    let view = pseudo_view(flow, direction);
+                    let view = PacketView {
+                        closing: closing[direction as usize],
+                        ..pseudo_view(flow, direction)
+                    };
                     let scene = Scene {
                         arrival,
                         view: &view,

@@ -121,6 +121,7 @@ pub(super) fn packet_view<'a>(
         undecoded: false,
         in_stream: tcp.is_some(),
         pseudo: false,
+        closing: false,
         wire: Some(packet),
         defragmented,
     }
@@ -151,6 +152,7 @@ pub(super) fn pseudo_view(flow: &Flow<Conversation>, direction: Direction) -> Pa
         undecoded: false,
         in_stream: true,
         pseudo: true,
+        closing: false,
         wire: None,
         defragmented: false,
     }

@@ -211,6 +211,12 @@ impl TcpSession {
         self.half(direction).has_hole()
     }
 
+    /// Whether bytes of `direction` are held that are not readable: not acknowledged, or past a hole.
+    pub fn holds_back(&self, direction: Direction) -> bool {
+        let half = self.half(direction);
+        half.highest() > half.read_offset() + half.readable().len() as u64
+    }
+
     /// About how many bytes of memory both directions' buffers hold.
     pub fn memory_bytes(&self) -> usize {
         self.halves.iter().map(Half::memory_bytes).sum()
