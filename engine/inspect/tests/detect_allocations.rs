@@ -89,6 +89,7 @@ fn evaluation_allocates_nothing_once_warm() {
         undecoded: false,
         in_stream: false,
         pseudo: false,
+        closing: false,
         wire: None,
         defragmented: false,
     };

@@ -19,11 +19,6 @@ pub(super) struct Effort {
 }
 
 impl Effort {
-    /// How long it was when it was last gone through.
-    pub(super) fn looked_at(&self) -> usize {
-        self.looked_at
-    }
-
     /// Whether it may be gone through now that it is `length` long.
     pub(super) fn is_due(&self, length: usize) -> bool {
         let free = FREE_BYTES.saturating_add(length.saturating_mul(SHARE));

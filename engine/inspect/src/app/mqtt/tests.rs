@@ -2,7 +2,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::app::{self, Parser, Purpose, Stage, Transaction as _, Transactions as _};
+use crate::app::{self, Parser, Purpose, Stage};
 use crate::Direction::{self, ToClient, ToServer};
 
 fn packet(first: u8, body: &[u8]) -> Vec<u8> {
