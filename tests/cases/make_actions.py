@@ -153,7 +153,7 @@ alert udp any any -> $HOME_NET 9999 (msg:"alert"; content:"foe"; sid:101;)
     yield Case(
         "flow-established-after-the-handshake",
         "A rule on what is established, on one that is not, and one request.",
-        "A packet finds the flow as the one before it left it: the last one of the handshake is not established.",
+        "A packet finds the flow as the one before it left it: a handshake's last one is not established.",
         """
 alert tcp any any -> $HOME_NET any (flow:established,to_server; sid:101;)
 alert tcp any any -> any any (flow:not_established; sid:102;)

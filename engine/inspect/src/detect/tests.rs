@@ -564,8 +564,9 @@ fn a_rule_on_a_protocol_needs_that_protocol() {
     assert_eq!(scene.stream(UP, 0, b"x", 0), [2]);
     scene.flow.app = Some(AppProto::Http);
     assert_eq!(scene.stream(UP, 0, b"x", 0), [1]);
-    scene.state = FlowState::default();
+    scene.flow.app_news = true;
     assert_eq!(scene.packet(UP, b""), [3]);
+    scene.flow.app_news = false;
     assert_eq!(scene.packet(UP, b""), NONE);
 }
 
