@@ -687,7 +687,8 @@ fn a_fin_that_is_seen_after_its_acknowledgment_is_no_gap() {
             talk.send(ToServer, flags::FIN | flags::ACK, 3, b""),
             Verdict::Accept
         );
-        assert!(talk.session.ended(ToServer));
+        // As Suricata has it, one before what was acknowledged is no FIN of this connection.
+        assert_eq!(talk.session.ended(ToServer), config.mode == Mode::Inline);
         let mut talk = Talk::open(config);
         talk.data(0, b"abc");
         talk.ack(4);
@@ -797,8 +798,10 @@ fn overlaps_are_resolved_as_the_receiver_would() {
             let mut talk = Talk::detect(os);
             talk.data(2, b"BBBB");
             talk.data(*offset, later);
-            assert!(
+            // Suricata has no word for another segment in the very same place.
+            assert_eq!(
                 talk.found(PacketEvent::StreamReassemblyOverlapDifferentData),
+                *case != "the same place",
                 "{os:?} {case}"
             );
             if *offset > 0 {
