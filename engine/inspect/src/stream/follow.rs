@@ -93,9 +93,9 @@ impl TcpSession {
             outcome.belongs = false;
         }
         let seq = tcp.seq().wrapping_add(u32::from(syn));
-        // A segment that starts before the stream is passed over whole, as Suricata does.
+        // A segment that starts before the SYN is passed over whole, as Suricata does.
         let offset = self.half(direction).offset_of(seq);
-        if let Some(offset) = offset.filter(|offset| *offset >= 0) {
+        if let Some(offset) = offset.filter(|offset| *offset >= -1) {
             match self.config.mode {
                 Mode::Detect(_) => self.hold(direction, offset, tcp, taken, outcome),
                 Mode::Rewrite | Mode::Inline => {
