@@ -1,6 +1,6 @@
 //! Says which protocol a flow speaks, from the first bytes of either direction, on any port.
 
-use super::{dcerpc, dns, http, ike, krb5, mqtt, nfs, quic, AppProto};
+use super::{dcerpc, dns, http, ike, krb5, mqtt, nfs, quic, rdp, AppProto};
 use crate::Direction;
 
 /// Bytes of one direction after which nothing known will still be found in it.
@@ -125,6 +125,9 @@ const DATAGRAMS: u8 = 32;
 
 /// Asked in this order; the first that says yes is believed.
 const DATAGRAM_PROBES: &[(AppProto, DatagramProbe)] = &[
+    (AppProto::BittorrentDht, |_, datagram, _| {
+        super::bittorrent_dht::is_datagram(datagram)
+    }),
     (AppProto::Dns, dns::is_datagram),
     (AppProto::Dcerpc, |_, datagram, _| dcerpc::is_udp(datagram)),
     (AppProto::Quic, |_, datagram, ports| {
@@ -161,9 +164,16 @@ pub fn is_answer(datagram: &[u8], ports: Ports) -> bool {
 type PortProbe = fn(Direction, &[u8]) -> Option<bool>;
 
 /// Protocols that are told by little, on the server's port that is their own, from bytes that are those of no other.
-const PORT_PROBES: &[(AppProto, u16, PortProbe)] = &[(AppProto::Mqtt, mqtt::PORT, |_, prefix| {
-    mqtt::is_packet(prefix)
-})];
+const PORT_PROBES: &[(AppProto, u16, PortProbe)] = &[
+    (AppProto::Mqtt, mqtt::PORT, |_, prefix| {
+        mqtt::is_packet(prefix)
+    }),
+    (AppProto::Rdp, rdp::PORT, |_, prefix| rdp::is_stream(prefix)),
+    // Nothing tells Telnet from other text but its port.
+    (AppProto::Telnet, 23, |_, prefix| {
+        (!prefix.is_empty()).then_some(true)
+    }),
+];
 
 fn is_text(prefix: &[u8]) -> bool {
     let first = prefix.first();
@@ -197,6 +207,8 @@ fn guess_client(prefix: &[u8]) -> Guess {
         ),
         (AppProto::Mqtt, mqtt::is_connect(prefix)),
         (AppProto::Rfb, starts_with(prefix, b"RFB ")),
+        // All that Suricata tells it by.
+        (AppProto::Imap, starts_with(prefix, b"1 capability")),
         (AppProto::Dns, dns::is_stream(Direction::ToServer, prefix)),
     ]);
     match guess {
@@ -465,6 +477,13 @@ mod tests {
             (ToClient, b"220-Welcome to vsFTPd\r\n", Ftp),
             (ToServer, b"\x00\x00\x00\x85\xffSMBr", Smb),
             (ToClient, b"\x00\x00\x00\xf8\xfeSMB@\x00", Smb),
+            (
+                ToServer,
+                b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c",
+                AppProto::Mqtt,
+            ),
+            (ToClient, b"RFB 003.008\n", AppProto::Rfb),
+            (ToServer, b"1 capability\r\n", AppProto::Imap),
         ];
         let mut all: Vec<_> = rows
             .iter()
@@ -493,6 +512,26 @@ mod tests {
             Detector::default().probe_udp(ToServer, ANSWER, (40000, 53)),
             Detection::NeedMore
         );
+    }
+
+    #[test]
+    fn on_a_port_of_its_own_a_protocol_is_told_by_less() {
+        let rows: &[(u16, Direction, &[u8], AppProto)] = &[
+            (1883, ToClient, b"\x20\x02\x00\x00", AppProto::Mqtt),
+            (1883, ToServer, b"GET / HTTP/1.1\r\n", Http),
+            (3389, ToServer, b"\x03\x00\x00\x0b\x06\xe0", AppProto::Rdp),
+            (3389, ToServer, b"\x16\x03\x01\x02\x00\x01", Tls),
+            (23, ToClient, b"\xff\xfd\x18", AppProto::Telnet),
+        ];
+        for (port, direction, bytes, proto) in rows {
+            let mut detector = Detector::default();
+            detector.meet(*port);
+            let told = detector.probe_tcp(*direction, bytes, false);
+            assert_eq!(told, Detection::Found(*proto), "{port}");
+            let elsewhere = Detector::default().probe_tcp(*direction, bytes, false);
+            let known = [Http, Tls].contains(proto);
+            assert_eq!(elsewhere == told, known, "{port}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! A protocol is a module with a [`Parser`] and a [`Transaction`], a line in [`parser_for`], a row in
 //! [`detect`]'s tables, and a table of keywords in `rule::keyword`.
+pub mod bittorrent_dht;
 pub mod dcerpc;
 pub mod detect;
 pub mod dhcp;
@@ -16,6 +17,7 @@ pub mod mqtt;
 pub mod nfs;
 pub mod ntp;
 pub mod quic;
+pub mod rdp;
 pub mod rfb;
 pub mod sip;
 pub mod smb;

@@ -138,6 +138,8 @@ pub fn parser_for(
         AppProto::Mqtt => Some(Box::new(mqtt::Connection::new())),
         AppProto::Nfs => Some(Box::new(nfs::Connection::new(carrier, settings.files))),
         AppProto::Quic => Some(Box::new(quic::Connection::default())),
+        AppProto::BittorrentDht => Some(Box::new(super::bittorrent_dht::Connection::new())),
+        AppProto::Rdp => Some(Box::new(super::rdp::Connection::new())),
         AppProto::Rfb => Some(Box::new(rfb::Connection::default())),
         AppProto::Ssh => Some(Box::new(ssh::Connection::default())),
         AppProto::Tls => Some(Box::new(tls::Connection::default())),

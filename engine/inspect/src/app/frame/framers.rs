@@ -14,6 +14,7 @@ pub fn framer_for(app: AppProto) -> Option<Box<dyn Framer>> {
         AppProto::Mqtt => Some(Box::new(Headed(mqtt))),
         AppProto::Dns => Some(Box::new(Headed(dns))),
         AppProto::Nfs => Some(Box::new(Nfs::default())),
+        AppProto::Telnet => Some(Box::new(Headed(telnet))),
         AppProto::Rfb => Some(Box::new(Rfb::default())),
         _ => None,
     }
@@ -127,6 +128,33 @@ fn mqtt(_: Direction, bytes: &[u8], found: &mut Found) -> Option<Step> {
         }
     }
     (bytes.len() >= 5).then_some(Step::Lost)
+}
+
+/// Commands and text: a command ends by itself, a line with its end, and a prompt with the `: ` that it waits behind.
+///
+/// Source: RFC 854, 855.
+fn telnet(_: Direction, bytes: &[u8], found: &mut Found) -> Option<Step> {
+    const COMMAND: u8 = 0xff;
+    let (name, len) = match bytes {
+        [COMMAND, 0xfb..=0xfe, _, ..] => ("ctl", 3),
+        [COMMAND, 0xfb..=0xfe] | [COMMAND] | [] => return None,
+        // Options that are negotiated go on to the command that ends them.
+        [COMMAND, 0xfa, rest @ ..] => ("ctl", 2 + memchr::memchr(COMMAND, rest)?),
+        [COMMAND, ..] => ("ctl", 2),
+        text => ("data", text_len(text)?),
+    };
+    found.frame("pdu", 0, len as u64);
+    found.frame(name, 0, len as u64);
+    Some(Step::Pass(len as u64))
+}
+
+fn text_len(text: &[u8]) -> Option<usize> {
+    let line = memchr::memchr(b'\n', text).map(|at| at + 1);
+    let prompt = memchr::memmem::find(text, b": ").map(|at| at + 2);
+    match (line, prompt) {
+        (Some(line), Some(prompt)) => Some(line.min(prompt)),
+        (line, prompt) => line.or(prompt),
+    }
 }
 
 /// Messages behind their length. Source: RFC 1035, 4.2.2.

@@ -2,7 +2,8 @@ use super::*;
 use proptest::prelude::*;
 use Direction::{ToClient, ToServer};
 
-const ALL: [&str; 19] = [
+const ALL: [&str; 20] = [
+    "ctl",
     "stream",
     "request",
     "response",
@@ -114,6 +115,16 @@ fn a_text_datagram_is_line_headers_and_body() {
     assert_eq!(named(&seen, "request.body"), [b"body"]);
 }
 
+#[test]
+fn commands_lines_and_prompts_are_told_apart() {
+    let stream = b"\xff\xfd\x18\xff\xfa\x18\x01\xff\xf0motd\r\nlogin: ";
+    let seen = frames(AppProto::Telnet, ToClient, &[Some(stream)]);
+    let commands: [&[u8]; 3] = [b"\xff\xf0", b"\xff\xfa\x18\x01", b"\xff\xfd\x18"];
+    assert_eq!(named(&seen, "ctl"), commands);
+    assert_eq!(named(&seen, "data"), [&b"login: "[..], b"motd\r\n"]);
+    assert_eq!(named(&seen, "pdu").len(), 5);
+}
+
 fn streams() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(b"GET / HTTP/1.1\r\n\r\n".to_vec()),
@@ -127,13 +138,14 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Those whose framing does not rest on datagrams.
-const STREAMED: [AppProto; 6] = [
+const STREAMED: [AppProto; 7] = [
     AppProto::Http,
     AppProto::Tls,
     AppProto::Smb,
     AppProto::Mqtt,
     AppProto::Dns,
     AppProto::Rfb,
+    AppProto::Telnet,
 ];
 
 proptest! {

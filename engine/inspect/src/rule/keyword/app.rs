@@ -80,6 +80,9 @@ const EVENTS: &[Events] = &[
     (&["krb5"], AppProto::Krb5, |name| listed(krb5::EVENTS, name)),
     (&["mqtt"], AppProto::Mqtt, |name| listed(mqtt::EVENTS, name)),
     (&["quic"], AppProto::Quic, |name| listed(quic::EVENTS, name)),
+    (&["bittorrent-dht"], AppProto::BittorrentDht, |name| {
+        listed(crate::app::bittorrent_dht::EVENTS, name)
+    }),
     (&["rfb"], AppProto::Rfb, |name| listed(rfb::EVENTS, name)),
     (&["ssh"], AppProto::Ssh, |name| listed(ssh::EVENTS, name)),
     (&["tls"], AppProto::Tls, |name| {

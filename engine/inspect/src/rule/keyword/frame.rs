@@ -35,6 +35,7 @@ static FRAMES: &[(AppProto, &str, Buffer)] = frames![
     Smb "smb2.pdu", Smb "smb2.hdr", Smb "smb2.data",
     Smb "smb3.pdu", Smb "smb3.hdr", Smb "smb3.data",
     Dns "pdu", Mqtt "pdu", Mqtt "header", Mqtt "data", Rfb "pdu",
+    Telnet "pdu", Telnet "ctl", Telnet "data",
     Sip "pdu", Sip "request.line", Sip "request.headers", Sip "request.body",
     Sip "response.line", Sip "response.headers", Sip "response.body",
     Nfs "rpc.pdu", Nfs "rpc.hdr", Nfs "rpc.data", Nfs "rpc.creds",
