@@ -319,7 +319,7 @@ impl Serialize for Details<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::{Parser, Transaction as _, Transactions as _};
+    use crate::app::Parser;
     use proptest::prelude::*;
     use Direction::ToServer;
 

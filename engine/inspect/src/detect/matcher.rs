@@ -571,7 +571,7 @@ impl<'v> Compiler<'v> {
 /// Whether it looks at nothing but addresses, ports and what is spoken.
 fn asks_for_app_alone(signature: &Signature) -> bool {
     !signature.apps.is_empty()
-        && !signature.flow.given
+        && signature.flow.is_direction_alone()
         && signature.app_tests.is_empty()
         && signature.packet_tests.is_empty()
         && signature.flowbit_tests.is_empty()

@@ -489,6 +489,13 @@ fn pass_silences_what_comes_after_it_and_the_rest_of_its_flow() {
 }
 
 #[test]
+fn a_direction_beside_addresses_makes_a_rule_look_at_every_packet() {
+    let mut scene = Scene::new("alert tcp any any -> any any (flow:to_server; sid:1;)");
+    assert_eq!(scene.packet(UP, b""), [1]);
+    assert_eq!(scene.packet(UP, b""), [1]);
+}
+
+#[test]
 fn addresses_alone_are_evaluated_once_a_flow_and_direction() {
     let mut scene = Scene::new("alert ip any any -> 203.0.113.5 any (sid:1;)");
     assert_eq!(scene.packet(UP, b""), [1]);
@@ -623,10 +630,12 @@ fn the_end_of_a_flow_is_shown_to_rules_on_a_protocol_alone() {
     let mut scene = Scene::http(
         r#"
         alert http any any -> any any (sid:1;)
-        alert http any any -> any any (flow:to_server; sid:2;)
+        alert http any any -> any any (flow:to_client; sid:2;)
         alert http any any -> any any (dsize:0; sid:3;)
         alert http any any -> any any (flowbits:isnotset,x; sid:4;)
         alert tls any any -> any any (sid:5;)
+        alert http any any -> any any (flow:to_server; sid:6;)
+        alert http any any -> any any (flow:established; sid:7;)
         "#,
     );
     let mut end = PacketView {
@@ -638,7 +647,7 @@ fn the_end_of_a_flow_is_shown_to_rules_on_a_protocol_alone() {
     assert_eq!(sids(hits), NONE);
     end.closing = true;
     let hits = scene.inspect(&end, |m, c, f, s| m.packet(c, f, s));
-    assert_eq!(sids(hits), [1]);
+    assert_eq!(sids(hits), [1, 6]);
 }
 
 #[test]

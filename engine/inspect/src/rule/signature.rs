@@ -165,6 +165,13 @@ pub struct FlowTest {
     pub defragmented: Option<bool>,
 }
 
+impl FlowTest {
+    /// Whether it asks for a direction at most: to Suricata that is no condition on a packet.
+    pub fn is_direction_alone(&self) -> bool {
+        self.state.is_none() && self.defragmented.is_none()
+    }
+}
+
 /// What a signature looks at, by which its place and time of evaluation are decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {

@@ -258,8 +258,10 @@ fn scene(draft: &Draft, variables: &Variables) -> Result<Scene, Reason> {
         return Ok(Scene::Transaction);
     }
     let payload = payload_scene(draft);
-    let bare = draft.inspections.is_empty() && draft.apps.is_empty() && !draft.flow.given;
-    if bare
+    let unread = draft.inspections.is_empty() && draft.apps.is_empty();
+    let bare = unread && !draft.flow.given;
+    if unread
+        && draft.flow.is_direction_alone()
         && !draft.app_tests.is_empty()
         && draft.packet_tests.is_empty()
         && draft.flowbit_tests.is_empty()
