@@ -5,10 +5,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::cursor::Cursor;
-use super::{
-    AppProto, Description, Head, Parser, Purpose, Stage, Store, Touched, Transaction as _,
-    Transactions,
-};
+use super::{AppProto, Description, Head, Parser, Purpose, Store, Touched, Transactions};
 use crate::Direction;
 
 /// The port on which a connection is told to be RDP.
@@ -317,6 +314,7 @@ impl Parser for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::{Stage, Transaction as _};
     use proptest::prelude::*;
     use Direction::{ToClient, ToServer};
 
