@@ -27,7 +27,7 @@ fn play_and_close(dialogue: Dialogue<'_>) -> Connection {
 fn shown(transaction: &Transaction) -> String {
     let fields = |headers: &Headers| {
         let rows = headers
-            .fields
+            .fields()
             .iter()
             .map(|f| format!("{}={}", f.name.escape_ascii(), f.value.escape_ascii()));
         rows.collect::<Vec<_>>().join("|")
@@ -831,4 +831,85 @@ fn bytes_behind_the_depth_of_what_was_decoded_are_seen_as_sent() {
     let (decoded, undecoded) = readings("gzip", &body);
     assert_eq!(decoded.len(), 1 << 20);
     assert!(undecoded.unwrap().ends_with(b"attack"));
+}
+
+/// The first request of a connection on which these bytes came.
+fn first_request(bytes: &[u8]) -> Transaction {
+    let mut connection = Connection::new(Settings::default());
+    connection.feed(ToServer, bytes);
+    let request = connection.transactions().next().unwrap();
+    request.clone()
+}
+
+#[test]
+fn a_request_that_servers_end_differently_is_ambiguous() {
+    let post =
+        |fields: &str, body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}");
+    let chunked = |body: &str| post("Transfer-Encoding: chunked\r\n", body);
+    let ambiguous = [
+        post(
+            "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+            "0\r\n\r\n",
+        ),
+        post("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"),
+        post("Transfer_Encoding: chunked\r\n", ""),
+        post("Transfer-Encoding\0: chunked\r\n", ""),
+        post("Transfer-Encoding: chunked\0\r\n", "0\r\n\r\n"),
+        post("Transfer-Encoding:\r\n chunked\r\n", "0\r\n\r\n"),
+        post(
+            "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
+            "0\r\n\r\n",
+        ),
+        post("Content-Length: 5\r\nContent-Length: 0\r\n", "hello"),
+        post("Content-Length: +5\r\n", "hello"),
+        post("Content-Length: 99999999999999999999\r\n", "hello"),
+        post("X: a\rContent-Length: 5\r\n", "hello"),
+        post("\r\r\nContent-Length: 5\r\n", "hello"),
+        post(" \r\n", ""),
+        chunked("-5\r\nhello\r\n0\r\n\r\n"),
+        chunked("0x5\r\nhello\r\n0\r\n\r\n"),
+        chunked("\r\n5\r\nhello\r\n0\r\n\r\n"),
+        chunked("5;a\nhello\r\n0\r\n\r\n"),
+        chunked("5\rX\r\nhello\r\n0\r\n\r\n"),
+        chunked("5\r\nhelloXX\r\n0\r\n\r\n"),
+        "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(),
+        "GET /first\r\nGET /second HTTP/1.1\r\n\r\n".into(),
+    ];
+    for bytes in &ambiguous {
+        let request = first_request(bytes.as_bytes());
+        assert!(
+            request.ambiguous && inspect::app::Transaction::is_blind(&request),
+            "{bytes:?}"
+        );
+    }
+    let plain = [
+        "GET / HTTP/1.1\nHost: a\n\n".into(),
+        "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n".into(),
+        post("Content-Length: 5\r\nContent-Length: 5\r\n", "hello"),
+        post("Transfer-Encoding: gzip, Chunked\r\n", "0\r\n\r\n"),
+        chunked("5;a=b\r\nhello\r\n00000 \r\nX-Trailer: t\r\n\r\n"),
+        chunked("5\nhello\n0\n\n"),
+        "GET /first\r\n".into(),
+    ];
+    for bytes in &plain {
+        assert!(!first_request(bytes.as_bytes()).ambiguous, "{bytes:?}");
+    }
+}
+
+#[test]
+fn trailers_are_fields_like_any_other_and_nuls_end_no_value() {
+    let request = first_request(
+        b"POST / HTTP/1.1\r\nHost: a\r\nX: b\0c\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: d\r\nY: e\r\n\r\n",
+    );
+    let mut block = Vec::new();
+    inspect::app::http::buffers::header_block(&request.request.headers, ToServer, &mut block);
+    assert_eq!(
+        block.escape_ascii().to_string(),
+        r"Host: a\r\nX: b\x00c, d\r\nTransfer-Encoding: chunked\r\nY: e\r\n"
+    );
+    assert!(request
+        .request
+        .headers
+        .raw
+        .ends_with(b"X: d\r\nY: e\r\n\r\n"));
 }

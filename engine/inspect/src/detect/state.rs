@@ -73,6 +73,11 @@ impl TxState {
         self.sides = Default::default();
     }
 
+    /// The same of one direction.
+    pub fn restart_side(&mut self, direction: Direction) {
+        self.sides[direction as usize] = Default::default();
+    }
+
     /// The sides for which `signature` fired already.
     pub(super) fn fired(&self, signature: u64, direction: Direction) -> u8 {
         let mine = self

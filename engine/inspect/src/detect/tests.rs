@@ -202,7 +202,7 @@ pub(super) fn request(
             name: (*name).into(),
             value: (*value).into(),
         };
-        request.headers.fields.push(header);
+        request.headers.push(header);
         request
             .headers
             .raw

@@ -1,12 +1,13 @@
 //! A message body: framing off, codings undone, kept up to the inspection depth.
 
+use super::ambiguity;
 use super::coding::{Bounds, Codings, Stopped};
 use super::connection::Settings;
 use super::events::{Events, HttpEvent};
 use super::transaction::Body;
 
 /// Bytes of a chunk's length line that are looked at; the rest of it is skipped.
-const CHUNK_LINE_BYTES: usize = 64;
+const CHUNK_LINE_BYTES: usize = 256;
 /// Bytes of a coded body that are held as sent; what was decoded beyond is shown decoded only.
 const HELD_BYTES: usize = 16 << 10;
 
@@ -62,6 +63,8 @@ pub(in crate::app) struct BodyReader {
     muted: bool,
     /// The first bytes of a coded body as sent, for the case that its receiver ignores the coding.
     held: Vec<u8>,
+    /// Chunks that not every receiver finds the same end of.
+    ambiguous: bool,
 }
 
 impl BodyReader {
@@ -71,7 +74,13 @@ impl BodyReader {
             codings,
             muted: false,
             held: Vec::new(),
+            ambiguous: false,
         }
+    }
+
+    /// Whether receivers may disagree on where it ends.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.ambiguous
     }
 
     /// A body that begins with its first chunk's length.
@@ -116,7 +125,7 @@ impl BodyReader {
             return Some(Status::More);
         }
         match chunks {
-            Chunks::Length(line) => match read_chunk_length(line, input) {
+            Chunks::Length(line) => match read_chunk_length(line, input, &mut self.ambiguous) {
                 ChunkLength::More => return Some(Status::More),
                 ChunkLength::Found { length, extension } => {
                     if extension {
@@ -130,6 +139,7 @@ impl BodyReader {
                 ChunkLength::Invalid => {
                     // Clients take what follows as the body then, so do we.
                     let line = std::mem::take(line);
+                    self.ambiguous = true;
                     target.raise(
                         HttpEvent::InvalidRequestChunkLen,
                         HttpEvent::InvalidResponseChunkLen,
@@ -159,6 +169,8 @@ impl BodyReader {
             }
             Chunks::DataEnd => {
                 let end = memchr::memchr(b'\n', input);
+                let before = &input[..end.unwrap_or(input.len())];
+                self.ambiguous |= !matches!(before, b"" | b"\r");
                 *input = end.map_or(&[], |at| &input[at + 1..]);
                 if end.is_some() {
                     *chunks = Chunks::Length(Vec::new());
@@ -332,16 +344,18 @@ enum ChunkLength {
 /// Reads a chunk's length line up to, but without, its LF.
 ///
 /// Control characters and spaces before the number are skipped, empty lines too; whatever follows the number is
-/// ignored. A number past `i32::MAX` is none, as in libhtp.
-fn read_chunk_length(line: &mut Vec<u8>, input: &mut &[u8]) -> ChunkLength {
+/// ignored, though not every server does so. A number past `i32::MAX` is none, as in libhtp.
+fn read_chunk_length(line: &mut Vec<u8>, input: &mut &[u8], ambiguous: &mut bool) -> ChunkLength {
     while let Some((&byte, rest)) = input.split_first() {
         let digits = line.iter().position(u8::is_ascii_hexdigit);
         if byte == b'\n' {
             let Some(start) = digits else {
+                *ambiguous = true;
                 line.clear();
                 *input = rest;
                 continue;
             };
+            *ambiguous |= line.len() >= CHUNK_LINE_BYTES || !ambiguity::is_plain_chunk_line(line);
             let end = line[start..]
                 .iter()
                 .position(|byte| !byte.is_ascii_hexdigit())

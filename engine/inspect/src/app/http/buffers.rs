@@ -2,7 +2,8 @@
 //!
 //! Every function appends to `out`, which the caller clears and reuses, or borrows from the transaction.
 
-use super::transaction::{Header, Headers, Transaction};
+use super::headers::Headers;
+use super::transaction::Transaction;
 use crate::Direction;
 
 /// `http.header`: `Name: value\r\n` a field, without Cookie (requests) and Set-Cookie (responses).
@@ -11,13 +12,13 @@ use crate::Direction;
 /// only the first. A line that had no colon is `: line\r\n`.
 pub fn header_block(headers: &Headers, direction: Direction, out: &mut Vec<u8>) {
     let hidden = cookie_name(direction);
-    for (at, field) in headers.fields.iter().enumerate() {
-        if field.name.eq_ignore_ascii_case(hidden.as_bytes()) || is_repetition(headers, at) {
+    for (at, field) in headers.firsts() {
+        if field.name.eq_ignore_ascii_case(hidden.as_bytes()) {
             continue;
         }
         out.extend_from_slice(&field.name);
         out.extend_from_slice(b": ");
-        join(headers, field, out);
+        join(headers, at, out);
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -29,15 +30,13 @@ pub fn header_raw(headers: &Headers) -> &[u8] {
 
 /// `http.header_names`: `\r\nHost\r\nUser-Agent\r\n\r\n`; empty without fields.
 pub fn header_names(headers: &Headers, out: &mut Vec<u8>) {
-    if headers.fields.is_empty() {
+    if headers.fields().is_empty() {
         return;
     }
     out.extend_from_slice(b"\r\n");
-    for (at, field) in headers.fields.iter().enumerate() {
-        if !is_repetition(headers, at) {
-            out.extend_from_slice(&field.name);
-            out.extend_from_slice(b"\r\n");
-        }
+    for (_, field) in headers.firsts() {
+        out.extend_from_slice(&field.name);
+        out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -46,14 +45,11 @@ pub fn header_names(headers: &Headers, out: &mut Vec<u8>) {
 ///
 /// `http.user_agent`, `http.content_type` and the other buffers of [`field_of_buffer`].
 pub fn value(headers: &Headers, name: &str, out: &mut Vec<u8>) -> bool {
-    let field = headers
-        .fields
-        .iter()
-        .find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
-    if let Some(field) = field {
-        join(headers, field, out);
+    let first = headers.find(name.as_bytes());
+    if let Some(first) = first {
+        join(headers, first, out);
     }
-    field.is_some()
+    first.is_some()
 }
 
 /// `http.cookie`: Cookie of the request, Set-Cookie of the response; false if there is none.
@@ -109,44 +105,33 @@ pub fn cookie_name(direction: Direction) -> &'static str {
     }
 }
 
-/// Whether a field of that name came before.
-fn is_repetition(headers: &Headers, at: usize) -> bool {
-    let name = &headers.fields[at].name;
-    headers.fields[..at]
-        .iter()
-        .any(|earlier| earlier.name.eq_ignore_ascii_case(name))
-}
-
-/// The value of `first` and of the later fields of its name.
-fn join(headers: &Headers, first: &Header, out: &mut Vec<u8>) {
-    out.extend_from_slice(&first.value);
-    if first.name.eq_ignore_ascii_case(b"content-length") {
-        return;
-    }
-    let mut same = headers
-        .fields
-        .iter()
-        .filter(|field| field.name.eq_ignore_ascii_case(&first.name));
-    same.next();
-    for field in same {
-        out.extend_from_slice(b", ");
+/// The value of the field at `first` and of the later fields of its name; of several Content-Lengths the first.
+fn join(headers: &Headers, first: usize, out: &mut Vec<u8>) {
+    for (at, field) in headers.same(first).enumerate() {
+        if at > 0 && field.name.eq_ignore_ascii_case(b"content-length") {
+            return;
+        }
+        if at > 0 {
+            out.extend_from_slice(b", ");
+        }
         out.extend_from_slice(&field.value);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::headers::Header;
     use super::*;
 
     fn headers_with(rows: &[(&str, &str)]) -> Headers {
-        let field = |&(name, value): &(&str, &str)| Header {
-            name: name.into(),
-            value: value.into(),
-        };
-        Headers {
-            fields: rows.iter().map(field).collect(),
-            raw: Vec::new(),
+        let mut headers = Headers::default();
+        for (name, value) in rows {
+            headers.push(Header {
+                name: (*name).into(),
+                value: (*value).into(),
+            });
         }
+        headers
     }
 
     fn filled(fill: impl FnOnce(&mut Vec<u8>)) -> String {

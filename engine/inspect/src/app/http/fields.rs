@@ -1,7 +1,8 @@
 //! Header lines into fields.
 
+use super::ambiguity;
 use super::events::{Events, HttpEvent};
-use super::transaction::{Header, Headers};
+use super::headers::{Header, Headers};
 
 /// Times one name may come before that is an event (libhtp's figure).
 const REPETITIONS: usize = 64;
@@ -9,7 +10,7 @@ const REPETITIONS: usize = 64;
 /// Whose headers: the two sides read them with different leniency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    /// NUL ends a field.
+    /// A NUL before the colon hides it.
     Request,
     /// A folded line with a colon is a field of its own, from HTTP/1.1 on.
     Response { http_1_1: bool },
@@ -20,6 +21,8 @@ pub(super) struct Target<'a> {
     pub side: Side,
     pub headers: &'a mut Headers,
     pub events: &'a mut Events,
+    /// Set where servers disagree on what a line is; of requests only.
+    pub ambiguous: &'a mut bool,
     /// Fields kept.
     pub max_fields: usize,
     /// Bytes kept of a folded field, and of the whole block.
@@ -43,6 +46,7 @@ impl Fields {
             return;
         }
         target.headers.raw.extend_from_slice(raw);
+        *target.ambiguous |= target.side == Side::Request && ambiguity::is_odd_line(text);
         if !matches!(text.first(), Some(b' ' | b'\t' | 0)) {
             self.finish(target);
             self.open = Some(text.to_vec());
@@ -60,6 +64,7 @@ impl Fields {
                 self.open = Some(next);
             }
             Some(open) => {
+                *target.ambiguous |= target.side == Side::Request && ambiguity::is_framing(open);
                 let room = target.max_field_bytes.saturating_sub(open.len());
                 if text.len() > room {
                     target.events.raise(target.side.too_long());
@@ -73,20 +78,19 @@ impl Fields {
     pub(super) fn finish(&mut self, target: &mut Target<'_>) {
         let Some(line) = self.open.take() else { return };
         let field = parse_field(&line, target.side, target.events);
-        if target.headers.fields.len() >= target.max_fields {
+        if target.side == Side::Request {
+            let name = &line[..memchr::memchr(b':', &line).unwrap_or(line.len())];
+            *target.ambiguous |= ambiguity::is_odd_name(name);
+        }
+        if target.headers.fields().len() >= target.max_fields {
             target.events.raise(target.side.too_many());
             return;
         }
-        let seen = target
-            .headers
-            .fields
-            .iter()
-            .filter(|other| other.name.eq_ignore_ascii_case(&field.name));
-        if seen.count() >= REPETITIONS {
+        if target.headers.count(&field.name) >= REPETITIONS {
             target.events.raise(target.side.repetition());
             return;
         }
-        target.headers.fields.push(field);
+        target.headers.push(field);
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -153,8 +157,7 @@ impl Side {
 /// One unfolded line as a field.
 ///
 /// A line without a colon is a field without a name, so that its bytes are looked at. White space between name
-/// and colon is dropped, with an event. In requests the first NUL ends the value (and hides a colon), as libhtp
-/// has it from Apache. Source: RFC 9112, 5; libhtp.
+/// and colon is dropped, with an event. In requests a NUL before the colon hides it. Source: RFC 9112, 5; libhtp.
 fn parse_field(line: &[u8], side: Side, events: &mut Events) -> Header {
     let searched = match (side, memchr::memchr(0, line)) {
         (Side::Request, Some(nul)) => &line[..nul],
@@ -173,8 +176,7 @@ fn parse_field(line: &[u8], side: Side, events: &mut Events) -> Header {
     if name.is_empty() || name.len() < colon || !name.iter().copied().all(is_token) {
         events.raise(side.invalid());
     }
-    // The NUL is behind the colon here, if there is one.
-    let value = trim(&searched[colon + 1..]);
+    let value = trim(&line[colon + 1..]);
     Header {
         name: name.to_vec(),
         value: value.to_vec(),
@@ -219,7 +221,7 @@ pub(super) fn is_word(bytes: &[u8], word: &str) -> bool {
 pub(super) fn framing_value(headers: &Headers, name: &str) -> Option<Vec<u8>> {
     let mut joined: Option<Vec<u8>> = None;
     for field in headers
-        .fields
+        .fields()
         .iter()
         .filter(|field| is_word(&field.name, name))
     {
@@ -255,6 +257,7 @@ mod tests {
             side,
             headers: &mut headers,
             events: &mut events,
+            ambiguous: &mut false,
             max_fields: 5,
             max_field_bytes: 100,
             max_block_bytes: 1000,
@@ -271,7 +274,7 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         (
             headers
-                .fields
+                .fields()
                 .iter()
                 .map(|f| (text(&f.name), text(&f.value)))
                 .collect(),
@@ -308,7 +311,7 @@ mod tests {
                 &[("a", "b"), ("c", "d")],
                 &[InvalidRequestFieldFolding],
             ),
-            (&["a: b\0c"], &[("a", "b")], &[]),
+            (&["a: b\0c"], &[("a", "b\0c")], &[]),
             (&["a\0: b"], &[("", "a\0: b")], &[RequestFieldMissingColon]),
             (
                 &["1:", "2:", "3:", "4:", "5:", "6:"],
@@ -355,13 +358,11 @@ mod tests {
 
     #[test]
     fn nuls_do_not_hide_framing_fields() {
-        let headers = Headers {
-            fields: vec![Header {
-                name: b"Transfer\0-Encoding".to_vec(),
-                value: b"chu\0nked".to_vec(),
-            }],
-            raw: Vec::new(),
-        };
+        let mut headers = Headers::default();
+        headers.push(Header {
+            name: b"Transfer\0-Encoding".to_vec(),
+            value: b"chu\0nked".to_vec(),
+        });
         assert_eq!(
             framing_value(&headers, "transfer-encoding").as_deref(),
             Some(&b"chunked"[..])

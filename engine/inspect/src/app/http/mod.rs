@@ -12,12 +12,14 @@
 //! - behind a gap, reading goes on where a segment begins like a message.
 //!
 //! And: `br` is decoded; codings are undone in the order RFC 9110 asks for; every member of a gzip body is read.
+mod ambiguity;
 pub(in crate::app) mod body;
 pub mod buffers;
 mod coding;
 pub mod connection;
 pub mod events;
 mod fields;
+mod headers;
 mod lines;
 mod multipart;
 mod name;
@@ -29,5 +31,6 @@ pub mod uri;
 
 pub use connection::{Connection, Settings};
 pub use events::{Events, HttpEvent};
+pub use headers::{Header, Headers};
 pub(super) use request::{is_known_method, names_protocol};
-pub use transaction::{Body, Header, Headers, Progress, Request, Response, Transaction};
+pub use transaction::{Body, Progress, Request, Response, Transaction};

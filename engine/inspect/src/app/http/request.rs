@@ -9,6 +9,7 @@
 //! HTTP/2's preface behind a request that offered it is held likewise, until a 101 or another answer.
 //! `Lost` is entered by a gap outside a body, and left when bytes look like a request again.
 
+use super::ambiguity;
 use super::body::{self, BodyReader, Framing, Status};
 use super::connection::Settings;
 use super::events::HttpEvent;
@@ -20,6 +21,7 @@ use super::store::Store;
 use super::transaction::{Progress, Request, Transaction};
 use super::uri;
 use crate::app::http2::frame::PREFACE;
+use crate::Direction;
 
 /// Bytes of white space that may follow an HTTP/0.9 request (libhtp's figure).
 const SIMPLE_REQUEST_JUNK: usize = 16;
@@ -170,6 +172,7 @@ impl RequestReader {
             transaction
                 .events
                 .raise(HttpEvent::RequestLineMissingProtocol);
+            transaction.ambiguous = true;
             return;
         }
         transaction.request.progress = Progress::Complete;
@@ -215,6 +218,7 @@ impl RequestReader {
         self.fields
             .finish(&mut target(transaction, trailer, settings));
         if trailer {
+            transaction.end_trailers(Direction::ToServer);
             self.complete(transaction);
             return;
         }
@@ -252,6 +256,7 @@ impl RequestReader {
         };
         transaction.request.progress = Progress::Body;
         let status = reader.read(input, &mut body_target(transaction));
+        transaction.ambiguous |= reader.is_ambiguous();
         self.after_body(status, transaction);
     }
 
@@ -370,7 +375,7 @@ impl RequestReader {
     }
 }
 
-fn headers_of(request: &mut Request, trailer: bool) -> &mut super::transaction::Headers {
+fn headers_of(request: &mut Request, trailer: bool) -> &mut super::headers::Headers {
     if trailer {
         &mut request.trailers
     } else {
@@ -387,6 +392,7 @@ fn target<'a>(
         side: fields::Side::Request,
         headers: headers_of(&mut transaction.request, trailer),
         events: &mut transaction.events,
+        ambiguous: &mut transaction.ambiguous,
         max_fields: settings.header_fields,
         max_field_bytes: settings.field_limit_bytes,
         max_block_bytes: settings.header_block_bytes,
@@ -591,28 +597,42 @@ fn begin_form(transaction: &mut Transaction) {
 /// Content-Lengths the first counts. What cannot be understood is read as body to the end, so that it is seen.
 fn body_of(transaction: &mut Transaction, settings: &Settings) -> Option<BodyReader> {
     let Transaction {
-        request, events, ..
+        request,
+        events,
+        ambiguous,
+        ..
     } = transaction;
     let headers = &request.headers;
     let encoding = framing_value(headers, "content-encoding").filter(|_| settings.decode_requests);
     let transfer = framing_value(headers, "transfer-encoding");
     let length = framing_value(headers, "content-length");
+    *ambiguous |= length.is_some() && transfer.is_some()
+        || headers.all("transfer-encoding").any(|it| it.contains(&0));
     if let Some(transfer) = transfer {
         let chunked = transfer
             .to_ascii_lowercase()
             .windows(7)
             .any(|window| window == b"chunked");
-        if !chunked || !is_http_1_1(&request.protocol) || !is_word(&transfer, "chunked") {
+        let named = transfer
+            .split(|byte| matches!(byte, b',' | b' ' | b'\t' | 0x0b | 0x0c))
+            .any(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+        let is_late = is_http_1_1(&request.protocol);
+        if !named || !is_late {
             events.raise(HttpEvent::InvalidTransferEncodingValueInRequest);
         }
+        *ambiguous |= !is_late || !ambiguity::is_plainly_chunked(&transfer);
         if chunked {
             let codings = body::codings(encoding.as_deref(), settings, events);
             return Some(BodyReader::chunked(codings));
         }
     }
     let length = length?;
+    let all: Vec<_> = headers.all("content-length").collect();
+    *ambiguous |= all
+        .iter()
+        .any(|it| !ambiguity::is_plain_length(it) || *it != all[0]);
     let mut lengths = headers
-        .fields
+        .fields()
         .iter()
         .filter(|field| is_word(&field.name, "content-length"));
     let first = lengths
@@ -625,6 +645,7 @@ fn body_of(transaction: &mut Transaction, settings: &Settings) -> Option<BodyRea
         Some(0) => return None,
         Some(length) => Framing::Length(length),
         None => {
+            *ambiguous = true;
             events.raise(HttpEvent::InvalidContentLengthFieldInRequest);
             Framing::UntilClose
         }

@@ -18,6 +18,7 @@ use super::lines::{Endings, Line};
 use super::name;
 use super::store::Store;
 use super::transaction::{Progress, Response, Transaction};
+use crate::Direction;
 
 /// The target of a request that nobody saw.
 pub(super) const UNSEEN_TARGET: &[u8] = b"/libhtp::request_uri_not_seen";
@@ -322,6 +323,7 @@ impl ResponseReader {
         self.fields
             .finish(&mut target(transaction, trailer, settings));
         if trailer {
+            transaction.end_trailers(Direction::ToClient);
             self.complete(transaction);
             return None;
         }
@@ -553,7 +555,7 @@ fn add_unframed(transaction: &mut Transaction, bytes: &[u8]) {
     transaction.response.progress = transaction.response.progress.max(Progress::Body);
 }
 
-fn headers_of(response: &mut Response, trailer: bool) -> &mut super::transaction::Headers {
+fn headers_of(response: &mut Response, trailer: bool) -> &mut super::headers::Headers {
     if trailer {
         &mut response.trailers
     } else {
@@ -574,6 +576,7 @@ fn target<'a>(
         side: fields::Side::Response { http_1_1 },
         headers: headers_of(&mut transaction.response, trailer),
         events: &mut transaction.events,
+        ambiguous: &mut transaction.ambiguous,
         max_fields: settings.header_fields,
         max_field_bytes: settings.field_limit_bytes,
         max_block_bytes: settings.header_block_bytes,
@@ -677,7 +680,7 @@ fn body_of(transaction: &mut Transaction, settings: &Settings) -> Option<BodyRea
         }
     }
     let mut lengths = headers
-        .fields
+        .fields()
         .iter()
         .filter(|field| is_word(&field.name, "content-length"));
     let Some(first) = lengths.next() else {

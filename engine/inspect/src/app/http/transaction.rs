@@ -5,45 +5,12 @@ use std::any::Any;
 use smallvec::SmallVec;
 
 use super::events::{Events, HttpEvent};
+use super::headers::Headers;
 use super::multipart::Multipart;
 use crate::app::{AppProto, Description, File, Head, Purpose};
 use crate::Direction;
 
 pub use crate::app::Stage as Progress;
-
-/// One header field, in wire order, surrounding white space removed, obs-fold joined.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Header {
-    /// Name as sent.
-    pub name: Vec<u8>,
-    /// Value, unfolded.
-    pub value: Vec<u8>,
-}
-
-/// A header block: parsed fields, and the bytes as sent.
-#[derive(Clone, Debug, Default)]
-pub struct Headers {
-    /// Fields in wire order.
-    pub fields: Vec<Header>,
-    /// The block as sent, with the empty line that ends it (`http.header.raw`).
-    pub raw: Vec<u8>,
-}
-
-impl Headers {
-    /// The fields of that name, whatever its case, in wire order.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
-        let wanted = move |field: &&Header| field.name.eq_ignore_ascii_case(name.as_bytes());
-        self.fields
-            .iter()
-            .filter(wanted)
-            .map(|field| field.value.as_slice())
-    }
-
-    /// The first field of that name, whatever its case.
-    pub fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
-        self.all(name).next()
-    }
-}
 
 /// A message body.
 #[derive(Clone, Debug, Default)]
@@ -182,9 +149,25 @@ pub struct Transaction {
     pub response: Response,
     /// What is odd about it.
     pub events: Events,
+    /// Servers disagree on where the request's header or body ends, so that one may read another request where
+    /// this one's bytes are shown. No honest client sends that, and a careful server refuses it.
+    pub ambiguous: bool,
 }
 
 impl Transaction {
+    /// Takes the trailers for fields of the header, as some receivers do. What was shown without them is shown
+    /// again, once.
+    pub(super) fn end_trailers(&mut self, direction: Direction) {
+        let (headers, trailers) = match direction {
+            Direction::ToServer => (&mut self.request.headers, &mut self.request.trailers),
+            Direction::ToClient => (&mut self.response.headers, &mut self.response.trailers),
+        };
+        if !trailers.fields().is_empty() {
+            headers.add_trailers(trailers.clone());
+            self.head.detect.restart_side(direction);
+        }
+    }
+
     /// The body of one side.
     pub fn body(&self, direction: Direction) -> &Body {
         match direction {
@@ -266,8 +249,9 @@ impl crate::app::Transaction for Transaction {
         Some(("http", Box::new(crate::event::Http { transaction: self })))
     }
 
+    /// Something of it was not kept, or may be read otherwise than it is shown.
     fn is_blind(&self) -> bool {
-        UNREAD.iter().any(|event| self.events.contains(*event))
+        self.ambiguous || UNREAD.iter().any(|event| self.events.contains(*event))
     }
 
     fn heap_bytes(&self) -> usize {
@@ -284,16 +268,8 @@ impl crate::app::Transaction for Transaction {
         ];
         size_of::<Self>()
             + lines
-            + blocks.into_iter().map(headers_bytes).sum::<usize>()
+            + blocks.into_iter().map(Headers::heap_bytes).sum::<usize>()
             + request.body.heap_bytes()
             + response.body.heap_bytes()
     }
-}
-
-fn headers_bytes(headers: &Headers) -> usize {
-    let fields = headers
-        .fields
-        .iter()
-        .map(|field| 64 + field.name.capacity() + field.value.capacity());
-    headers.raw.capacity() + fields.sum::<usize>()
 }

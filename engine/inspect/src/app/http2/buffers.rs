@@ -50,11 +50,11 @@ pub fn first_line(stream: &Stream, direction: Direction, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// `http.header` (0: of the message's header, 1: of its trailers): `name: value\r\n` a field, in order, without
-/// cookies; false if there is none.
-pub fn header_block(side: &Side, index: u32, out: &mut Vec<u8>) -> bool {
+/// `http.header`: `name: value\r\n` a field, in order, without cookies; false if there is none.
+pub fn header_block(side: &Side, out: &mut Vec<u8>) -> bool {
     let hidden: [&[u8]; 2] = [b"cookie", b"set-cookie"];
-    let shown = fields(side, index)
+    let shown = side
+        .fields
         .iter()
         .filter(|field| !hidden.iter().any(|it| field.name.eq_ignore_ascii_case(it)));
     shown.for_each(|field| append(field, out));
@@ -62,16 +62,14 @@ pub fn header_block(side: &Side, index: u32, out: &mut Vec<u8>) -> bool {
 }
 
 /// `http.header.raw`: the same with cookies.
-pub fn header_raw(side: &Side, index: u32, out: &mut Vec<u8>) -> bool {
-    fields(side, index)
-        .iter()
-        .for_each(|field| append(field, out));
+pub fn header_raw(side: &Side, out: &mut Vec<u8>) -> bool {
+    side.fields.iter().for_each(|field| append(field, out));
     !out.is_empty()
 }
 
 /// `http.header_names`: `\r\n:method\r\nuser-agent\r\n\r\n`; false if there is none.
-pub fn header_names(side: &Side, index: u32, out: &mut Vec<u8>) -> bool {
-    for field in fields(side, index) {
+pub fn header_names(side: &Side, out: &mut Vec<u8>) -> bool {
+    for field in &side.fields {
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&field.name);
     }
@@ -96,21 +94,13 @@ pub fn value(side: &Side, name: &str, out: &mut Vec<u8>) -> bool {
 
 /// `http.request_header`, `http.response_header`: `name: value` of the `index`-th field.
 pub fn one_header(side: &Side, index: u32, out: &mut Vec<u8>) -> bool {
-    let field = side.all().nth(index as usize);
+    let field = side.fields.get(index as usize);
     if let Some(field) = field {
         out.extend_from_slice(&field.name);
         out.extend_from_slice(b": ");
         out.extend_from_slice(&field.value);
     }
     field.is_some()
-}
-
-fn fields(side: &Side, index: u32) -> &[Field] {
-    match index {
-        0 => &side.fields,
-        1 => &side.trailers,
-        _ => &[],
-    }
 }
 
 fn append(field: &Field, out: &mut Vec<u8>) {

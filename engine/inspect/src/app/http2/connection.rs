@@ -69,7 +69,7 @@ impl Connection {
                 let side = stream.side_mut(ToServer);
                 side.note_frame(kind::HEADERS);
                 for field in fields_of(request) {
-                    side.add(Instruction::Field(field), false, most);
+                    side.add(Instruction::Field(field), most);
                 }
                 if payload == Some(None) {
                     stream.raise(events::INVALID_HTTP1_SETTINGS);
@@ -118,7 +118,7 @@ fn fields_of(request: &Request) -> impl Iterator<Item = Field> + '_ {
         (b":path", &request.uri_raw),
         (b":authority", &request.host_raw),
     ];
-    let others = request.headers.fields.iter().filter(|field| {
+    let others = request.headers.fields().iter().filter(|field| {
         let hidden: [&[u8]; 2] = [b"host", b"http2-settings"];
         !hidden.iter().any(|it| field.name.eq_ignore_ascii_case(it))
     });

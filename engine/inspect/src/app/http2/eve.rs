@@ -13,7 +13,7 @@ pub(super) struct Http2<'a>(pub &'a Stream);
 pub(super) fn is_recorded(stream: &Stream) -> bool {
     [ToServer, ToClient].iter().any(|direction| {
         let side = stream.side(*direction);
-        side.all().next().is_some() || has_details(side)
+        !side.fields.is_empty() || has_details(side)
     })
 }
 
@@ -27,7 +27,7 @@ impl Serialize for Http2<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("version", "2")?;
         for (key, side) in [("request_headers", request), ("response_headers", response)] {
-            if side.all().next().is_some() {
+            if !side.fields.is_empty() {
                 map.serialize_entry(key, &Fields(side))?;
             }
         }
@@ -78,7 +78,7 @@ impl Serialize for Fields<'_> {
                 table_size_update: *bytes,
             })?;
         }
-        for field in self.0.all() {
+        for field in &self.0.fields {
             list.serialize_element(&Named {
                 name: Text(&field.name),
                 value: Text(&field.value),

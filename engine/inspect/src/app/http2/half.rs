@@ -395,7 +395,7 @@ impl Half {
             side.note_frame(block.kind);
             let mut fits = !block.cut;
             let outcome = decoder.decode(&block.bytes, &mut |instruction| {
-                fits &= side.add(instruction, trailer, most);
+                fits &= side.add(instruction, most);
             });
             let interim = direction == Direction::ToClient
                 && side.status().is_some_and(|status| status.starts_with(b"1"));
@@ -412,7 +412,7 @@ impl Half {
                 stream.reach(direction, Stage::Begun);
                 stream.end(Direction::ToServer, true);
             } else if trailer {
-                stream.reach(direction, Stage::Trailer);
+                fits &= stream.add_trailers(direction);
             } else {
                 stream.reach(
                     direction,

@@ -41,10 +41,8 @@ impl<T: PartialEq> Noted<T> {
 /// One side of a stream.
 #[derive(Debug, Default)]
 pub struct Side {
-    /// Fields in the order in which they came, those of interim responses too.
+    /// Fields in the order in which they came, those of interim responses and those behind the body too.
     pub fields: Vec<Field>,
-    /// Fields behind the body.
-    pub trailers: Vec<Field>,
     /// The body.
     pub body: Body,
     /// Kinds of frames that came, one bit each.
@@ -85,11 +83,6 @@ impl Side {
         self.settings.extend(settings.take(room));
     }
 
-    /// All fields, trailers last.
-    pub fn all(&self) -> impl Iterator<Item = &Field> {
-        self.fields.iter().chain(&self.trailers)
-    }
-
     /// The values of the fields of that name, whatever its case.
     pub fn values<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         let same = self
@@ -110,7 +103,7 @@ impl Side {
     }
 
     /// Adds what a header block says; false where a field is more than is kept.
-    pub(super) fn add(&mut self, instruction: Instruction, trailer: bool, most: usize) -> bool {
+    pub(super) fn add(&mut self, instruction: Instruction, most: usize) -> bool {
         let field = match instruction {
             Instruction::Field(field) => field,
             Instruction::SizeUpdate(bytes) => {
@@ -119,21 +112,16 @@ impl Side {
             }
         };
         let bytes = field.name.len() + field.value.len();
-        let fits = self.field_bytes + bytes <= MAX_FIELD_BYTES
-            && self.fields.len() + self.trailers.len() < most;
+        let fits = self.field_bytes + bytes <= MAX_FIELD_BYTES && self.fields.len() < most;
         if fits {
             self.field_bytes += bytes;
-            let fields = match trailer {
-                true => &mut self.trailers,
-                false => &mut self.fields,
-            };
-            fields.push(field);
+            self.fields.push(field);
         }
         fits
     }
 
     fn heap_bytes(&self) -> usize {
-        let fields = (self.fields.capacity() + self.trailers.capacity()) * size_of::<Field>();
+        let fields = self.fields.capacity() * size_of::<Field>();
         let reader = self.reader.as_ref().map_or(0, BodyReader::heap_bytes);
         fields + self.field_bytes + self.body.heap_bytes() + reader
     }
@@ -184,6 +172,17 @@ impl Stream {
     /// Whether a message's header is whole on that side.
     pub(super) fn has_headers(&self, direction: Direction) -> bool {
         self.head.stages[direction as usize] >= Stage::Headers
+    }
+
+    /// Says that trailers came: what was shown without them is shown again. False where that was before: servers
+    /// take no second ones.
+    pub(super) fn add_trailers(&mut self, direction: Direction) -> bool {
+        let first = self.head.stages[direction as usize] < Stage::Trailer;
+        if first {
+            self.head.detect.restart_side(direction);
+        }
+        self.reach(direction, Stage::Trailer);
+        first
     }
 
     /// Adds bytes of a body.

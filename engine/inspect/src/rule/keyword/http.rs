@@ -116,8 +116,9 @@ macro_rules! built {
     ($one:expr, $two:expr) => {
         |view, direction, index, out| {
             let found = match Message::of(view)? {
-                Message::One(tx) => index == 0 && $one(tx, direction, out),
-                Message::Two(stream) => $two(stream.side(direction), index, out),
+                _ if index > 0 => false,
+                Message::One(tx) => $one(tx, direction, out),
+                Message::Two(stream) => $two(stream.side(direction), out),
             };
             found.then_some(out.as_slice())
         }
@@ -129,7 +130,7 @@ macro_rules! header {
     ($name:literal) => {
         built!(
             |tx, direction, out| buffers::value(buffers::headers(tx, direction), $name, out),
-            |side, index, out| index == 0 && buffers2::value(side, $name, out)
+            |side, out| buffers2::value(side, $name, out)
         )
     };
 }
@@ -224,13 +225,13 @@ pub(super) static HEADER_RAW: Buffer = both(
     "http.header.raw",
     Stage::Headers,
     |view, direction, index, out| match Message::of(view)? {
+        _ if index > 0 => None,
         Message::One(tx) => {
             let raw = buffers::header_raw(buffers::headers(tx, direction));
-            (index == 0 && !raw.is_empty()).then_some(raw)
+            (!raw.is_empty()).then_some(raw)
         }
         Message::Two(stream) => {
-            let side = stream.side(direction);
-            buffers2::header_raw(side, index, out).then_some(out.as_slice())
+            buffers2::header_raw(stream.side(direction), out).then_some(out.as_slice())
         }
     },
 );
@@ -375,7 +376,9 @@ fn one_header<'a>(
 ) -> Option<&'a [u8]> {
     match Message::of(view)? {
         Message::One(tx) => {
-            let header = buffers::headers(tx, direction).fields.get(index as usize)?;
+            let header = buffers::headers(tx, direction)
+                .fields()
+                .get(index as usize)?;
             out.extend_from_slice(&header.name);
             out.extend_from_slice(b": ");
             out.extend_from_slice(&header.value);

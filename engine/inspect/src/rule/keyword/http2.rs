@@ -88,8 +88,8 @@ static HEADER_NAME: Buffer = Buffer {
     to_client: Some(Stage::Headers),
     multiple: true,
     ..Buffer::both("http2.header_name", HTTP2, |view, direction, index, _| {
-        let mut fields = of::<Stream>(view)?.side(direction).all();
-        Some(&*fields.nth(index as usize)?.name)
+        let fields = &of::<Stream>(view)?.side(direction).fields;
+        Some(&*fields.get(index as usize)?.name)
     })
 };
 
