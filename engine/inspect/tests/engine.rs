@@ -336,3 +336,74 @@ fn a_request_behind_a_connect_that_opens_no_tunnel_is_blocked() {
         assert!(dialogue.client(REQUEST).block, "{connect}");
     }
 }
+
+const WORD: &str = r#"alert tcp any any -> $HOME_NET any (msg:"word"; flow:established,to_server; content:"word"; sid:2;)"#;
+
+/// Says a word three times; returns for each whether it was blocked, and the alerts.
+fn three_words(config: &str, mode: &str) -> ([bool; 3], usize) {
+    let rules = format!("{WORD}\x0c{config}");
+    let mut dialogue = Dialogue::open(policy(&rules, mode, json!({"on_drop": "silent"})));
+    let blocked = [(); 3].map(|()| dialogue.client(b"word").block);
+    (blocked, dialogue.alerts().len())
+}
+
+#[test]
+fn a_rule_set_s_thresholds_hold_on_the_live_path() {
+    let (passed, all) = ([false; 3], [true; 3]);
+    let rows = [
+        (passed, 3, "as-written", ""),
+        (passed, 0, "as-written", "suppress gen_id 1, sig_id 2"),
+        (
+            passed,
+            0,
+            "as-written",
+            "suppress gen_id 1, sig_id 2, track by_dst, ip $HOME_NET",
+        ),
+        (
+            passed,
+            3,
+            "as-written",
+            "suppress gen_id 1, sig_id 2, track by_src, ip $HOME_NET",
+        ),
+        (all, 0, "prevent", "suppress gen_id 1, sig_id 2"),
+        (
+            passed,
+            1,
+            "as-written",
+            "threshold gen_id 1, sig_id 2, type limit, track by_src, count 1, seconds 60",
+        ),
+        (
+            [false, false, true],
+            3,
+            "as-written",
+            "rate_filter gen_id 1, sig_id 2, track by_src, count 2, seconds 60, new_action drop, timeout 9",
+        ),
+    ];
+    for (blocked, alerts, mode, config) in rows {
+        assert_eq!(
+            (blocked, alerts),
+            three_words(config, mode),
+            "{mode} {config}"
+        );
+    }
+}
+
+#[test]
+fn a_pass_that_says_alert_is_reported_and_spares_the_rest() {
+    let rules = format!("{EVIL}\npass http any any -> $HOME_NET any (msg:\"ours\"; http.uri; content:\"/evil\"; alert; sid:3;)");
+    let mut dialogue = Dialogue::open(policy(&rules, "prevent", json!({})));
+    assert!(!dialogue.client(REQUEST).block);
+    assert_eq!(vec![3], dialogue.alerts());
+    assert_eq!("allowed", dialogue.events.0[0]["alert"]["action"]);
+}
+
+#[test]
+fn an_alert_names_the_bits_of_its_flow() {
+    let rules = format!("alert tcp any any -> any any (msg:\"bit\"; flow:to_server; flowbits:set,seen.syn; noalert; sid:9;)\n{EVIL}");
+    let mut dialogue = Dialogue::open(policy(&rules, "as-written", json!({})));
+    dialogue.client(REQUEST);
+    assert_eq!(
+        json!(["seen.syn"]),
+        dialogue.events.0[0]["metadata"]["flowbits"]
+    );
+}

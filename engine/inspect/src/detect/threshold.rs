@@ -208,17 +208,28 @@ mod tests {
 
     #[test]
     fn never_holds_more_than_its_bound() {
-        let table = Thresholds::new(100);
-        let threshold = Threshold {
-            kind: ThresholdKind::Limit,
-            track: Track::Source,
-            count: 1,
-            seconds: 60,
-        };
-        for host in 0..10_000u32 {
-            let peer = IpAddr::V4(Ipv4Addr::from(host));
-            table.count(&threshold, (1, 0), (peer, peer), u64::from(host));
+        let kinds = [
+            ThresholdKind::Limit,
+            ThresholdKind::Rate {
+                action: Action::Drop,
+                timeout_s: u32::MAX,
+            },
+        ];
+        for kind in kinds {
+            let table = Thresholds::new(100);
+            let threshold = Threshold {
+                kind,
+                track: Track::Source,
+                count: 1,
+                seconds: 60,
+            };
+            for host in 0..10_000u32 {
+                let peer = IpAddr::V4(Ipv4Addr::from(host));
+                for _ in 0..2 {
+                    table.count(&threshold, (1, 0), (peer, peer), u64::from(host));
+                }
+                assert!(table.entries.lock().unwrap().len() <= 100);
+            }
         }
-        assert!(table.entries.lock().unwrap().len() <= 100);
     }
 }

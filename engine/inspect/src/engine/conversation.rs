@@ -97,8 +97,10 @@ pub struct TcpLayer {
     hint: Option<(AppProto, Vec<u8>)>,
     /// Up to which stream offset each direction was shown to stream signatures.
     pub streamed: [u64; 2],
-    /// The last bytes that were shown.
+    /// The last bytes that were shown, and behind them those that wait for more.
     pub tails: [Vec<u8>; 2],
+    /// How many bytes wait, by direction.
+    pub waiting: [usize; 2],
     /// Whether the application was told that a direction ended.
     pub closed: [bool; 2],
     /// Whether a direction's first bytes came since it is known what is spoken, or that nothing known is.
@@ -249,6 +251,7 @@ impl TcpLayer {
             hint: None,
             streamed: [0; 2],
             tails: Default::default(),
+            waiting: [0; 2],
             closed: [false; 2],
             told: [false; 2],
             due: [false; 2],
@@ -357,6 +360,11 @@ impl TcpLayer {
             return !pseudo;
         }
         !pseudo && std::mem::take(&mut self.due[side])
+    }
+
+    /// Whether no protocol says where a message of its peers ends.
+    pub fn is_shapeless(&self) -> bool {
+        matches!(self.app, AppState::Detecting | AppState::Other(None))
     }
 
     /// Whether what `direction` speaks will not change any more.

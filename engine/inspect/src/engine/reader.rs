@@ -9,9 +9,9 @@ use super::conversation::{AppState, TcpLayer, UdpLayer, STREAM_TAIL_BYTES};
 /// How much longer than needed a tail may get before it is cut.
 const TAIL_SLACK_BYTES: usize = STREAM_TAIL_BYTES / 2;
 
-/// How much of a stream before a packet is looked at with it, where each packet is judged at once (Suricata's
-/// `stream.reassembly.toserver-chunk-size`).
-const RAW_WINDOW_BYTES: usize = 2560;
+/// How much of a stream is looked at in one go: offline before its bytes are judged, and where each packet is judged
+/// at once with the packet (Suricata's `stream.reassembly.toserver-chunk-size`).
+const CHUNK_BYTES: usize = 2560;
 
 /// Everything a direction's bytes are shown to.
 pub struct Reader<'a> {
@@ -76,6 +76,9 @@ impl Reader<'_> {
     }
 
     /// Shows stream signatures the bytes they have not seen, with the tail of those they have.
+    ///
+    /// Offline, and where no protocol divides them, bytes wait until there are [`CHUNK_BYTES`] or no more come: as
+    /// often as that Suricata looks at such a stream.
     fn stream(&mut self, layer: &mut TcpLayer, direction: Direction) {
         let side = direction as usize;
         let readable = layer.session.readable(direction);
@@ -83,28 +86,30 @@ impl Reader<'_> {
         let fresh = readable
             .get(usize::try_from(seen).unwrap_or(usize::MAX)..)
             .unwrap_or_default();
-        let tail = &layer.tails[side];
-        if fresh.is_empty() && !(self.anew && !tail.is_empty()) {
-            return;
-        }
         if layer.app.is_encrypted() {
             layer.tails[side] = Vec::new();
+            layer.waiting[side] = 0;
             layer.streamed[side] += fresh.len() as u64;
             return;
         }
         let last = layer.ended(direction);
+        let due = layer.waiting[side] + fresh.len();
+        let may_wait = !self.context.at_once && layer.is_shapeless();
+        let waits = may_wait && due < CHUNK_BYTES && !last && layer.gap(direction).is_none();
+        let again = self.anew && !layer.tails[side].is_empty();
+        if due == 0 && !again || waits && fresh.is_empty() {
+            return;
+        }
+        layer.streamed[side] += fresh.len() as u64;
+        let end = layer.streamed[side];
         let tail = &mut layer.tails[side];
-        let kept = if self.anew {
-            RAW_WINDOW_BYTES
-        } else {
-            STREAM_TAIL_BYTES
-        };
-        let shown_again = tail.len().min(kept);
-        let seen_before = if self.anew { 0 } else { shown_again };
-        let offset = layer.streamed[side] - shown_again as u64;
         let mut show = |bytes: &[u8]| {
+            let seen_before = match self.anew {
+                true => 0,
+                false => bytes.len().saturating_sub(due),
+            };
             let view = StreamView {
-                offset,
+                offset: end.saturating_sub(bytes.len() as u64),
                 bytes,
                 seen_before,
                 last,
@@ -112,20 +117,26 @@ impl Reader<'_> {
             self.matcher
                 .stream(self.context, self.detect, &view, self.scratch);
         };
-        if tail.is_empty() {
+        if tail.is_empty() && !waits {
             show(fresh);
             tail.extend_from_slice(&fresh[fresh.len().saturating_sub(STREAM_TAIL_BYTES)..]);
         } else {
-            let from = tail.len() - shown_again;
             tail.extend_from_slice(fresh);
-            show(&tail[from..]);
+            if !waits {
+                let before = match self.anew {
+                    true => CHUNK_BYTES,
+                    false => STREAM_TAIL_BYTES,
+                };
+                show(&tail[tail.len().saturating_sub(due + before)..]);
+            }
             // Moving the tail to the front with every packet would cost more than looking at it.
             if tail.len() > STREAM_TAIL_BYTES + TAIL_SLACK_BYTES {
-                tail.drain(..tail.len() - STREAM_TAIL_BYTES);
+                let kept = STREAM_TAIL_BYTES + if waits { due } else { 0 };
+                tail.drain(..tail.len().saturating_sub(kept));
             }
         }
+        layer.waiting[side] = if waits { due } else { 0 };
         tail.shrink_to(2 * STREAM_TAIL_BYTES);
-        layer.streamed[side] += fresh.len() as u64;
     }
 
     /// Feeds the parser, inspects the transactions that changed, gives up the bytes.
@@ -159,6 +170,7 @@ impl Reader<'_> {
         let side = direction as usize;
         layer.lost[side] += layer.step_over(direction);
         layer.tails[side].clear();
+        layer.waiting[side] = 0;
         layer.streamed[side] = layer.session.offset(direction);
         if !matches!(layer.app, AppState::Detecting) {
             self.lost(layer, direction);

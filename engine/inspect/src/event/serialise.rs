@@ -288,7 +288,8 @@ impl Serialize for Http<'_> {
         if matches!(status, Some(300..=399)) {
             bytes(&mut map, "redirect", response.headers.first("location"))?;
         }
-        map.serialize_entry("length", &response.body.coded)?;
+        let body = &response.body;
+        map.serialize_entry("length", &body.coded.saturating_add(body.framing))?;
         map.end()
     }
 }

@@ -43,13 +43,16 @@ pub fn policy_of_generation(
     }
     let document = serde_json::json!({
         "format": 1, "version": 7, "generation": generation,
-        "rule_sets": [{"name": "t", "files": ["t.rules"]}],
+        "rule_sets": [{"name": "t", "files": ["t.rules", "t/threshold.config"]}],
         "ports": [{"tap": "web0", "ifindex": SERVER_PORT_IFINDEX, "guest": "web"}],
         "guests": [guest],
         "segments": [{"name": "lab"}],
     });
     let document = Document::parse(document.to_string().as_bytes()).expect("a document");
-    let files = [("t.rules".to_owned(), rules.as_bytes().to_vec())];
+    // What stands behind a form feed is the rule set's threshold.config.
+    let (rules, thresholds) = rules.split_once('\x0c').unwrap_or((rules, ""));
+    let files = [("t.rules", rules), ("t/threshold.config", thresholds)]
+        .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
     let policy = Policy::compile(&document, &files).expect("a policy");
     assert!(policy.refused.is_empty(), "{:?}", policy.refused);
     Arc::new(policy)

@@ -134,6 +134,7 @@ impl BodyReader {
                             HttpEvent::ResponseChunkExtension,
                         );
                     }
+                    target.framing(line.len());
                     *chunks = Chunks::LineEnd(length);
                 }
                 ChunkLength::Invalid => {
@@ -151,7 +152,9 @@ impl BodyReader {
             Chunks::LineEnd(length) => {
                 let length = *length;
                 let end = memchr::memchr(b'\n', input);
-                *input = end.map_or(&[], |at| &input[at + 1..]);
+                let rest = end.map_or(&[][..], |at| &input[at + 1..]);
+                target.framing(input.len() - rest.len());
+                *input = rest;
                 if end.is_some() {
                     if length == 0 {
                         self.finish(target);
@@ -171,7 +174,9 @@ impl BodyReader {
                 let end = memchr::memchr(b'\n', input);
                 let before = &input[..end.unwrap_or(input.len())];
                 self.ambiguous |= !matches!(before, b"" | b"\r");
-                *input = end.map_or(&[], |at| &input[at + 1..]);
+                let rest = end.map_or(&[][..], |at| &input[at + 1..]);
+                target.framing(input.len() - rest.len());
+                *input = rest;
                 if end.is_some() {
                     *chunks = Chunks::Length(Vec::new());
                 }
@@ -305,6 +310,11 @@ impl BodyReader {
 }
 
 impl Target<'_> {
+    /// Counts bytes that say where chunks begin and end.
+    fn framing(&mut self, bytes: usize) {
+        self.body.framing = self.body.framing.saturating_add(bytes as u64);
+    }
+
     fn raise(&mut self, request: HttpEvent, response: HttpEvent) {
         self.events
             .raise(if self.is_request { request } else { response });

@@ -24,6 +24,8 @@ pub struct Body {
     pub(super) form: Option<Box<Multipart>>,
     /// Bytes of the message body on the wire, gaps included, chunk framing left out.
     pub coded: u64,
+    /// Bytes of chunk framing.
+    pub framing: u64,
 }
 
 impl Body {
