@@ -284,7 +284,8 @@ impl Desk {
                 .on_segment(direction, tcp, scene.view.payload, scene.arrival.now_ns);
         if !outcome.found.is_empty() {
             for event in outcome.found.iter().filter(|event| is_reported(*event)) {
-                self.report_anomaly(scene, &flow.data, AnomalyKind::Stream, event.name(), sink);
+                let (kind, name) = (AnomalyKind::Stream, event.name());
+                self.report_anomaly(scene, &flow.data, kind, name, None, sink);
             }
         }
         let mut streamed = Streamed {
@@ -540,7 +541,8 @@ impl Desk {
             self.report_transaction(scene, &flow.data, transaction.as_ref(), sink);
             self.report_files(scene, &flow.data, transaction.as_ref(), sink);
             for event in transaction.events() {
-                self.report_anomaly(scene, &flow.data, AnomalyKind::Applayer, event, sink);
+                let (kind, tx_id) = (AnomalyKind::Applayer, Some(transaction.head().id));
+                self.report_anomaly(scene, &flow.data, kind, event, tx_id, sink);
             }
         }
         self.tell_waiting(flow, scene, sink);

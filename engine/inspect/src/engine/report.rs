@@ -123,12 +123,20 @@ pub(super) fn outer(arrival: &Arrival, packet: &Packet<'_>, inner: &Inner<'_>) -
         Tunnel::Geneve => "geneve encapsulation",
         Tunnel::Teredo => "teredo tunnel",
     };
+    // Of several packets around one the outermost is told of.
+    let outermost = around.or_else(|| {
+        Some(Outer {
+            endpoints: packet_endpoints(packet)?,
+            pcap_cnt: arrival.number,
+            depth: 0,
+            pkt_src: WIRE,
+            inner_src,
+        })
+    })?;
     Some(Outer {
-        endpoints: packet_endpoints(packet)?,
-        pcap_cnt: arrival.number,
-        depth: around.map_or(0, |it| it.depth).saturating_add(1),
-        pkt_src: around.map_or(WIRE, |it| it.inner_src),
+        depth: outermost.depth.saturating_add(1),
         inner_src,
+        ..outermost
     })
 }
 
@@ -453,13 +461,14 @@ impl Desk {
         self.write(&event, SEVERITY_RECORD, sink);
     }
 
-    /// Writes a stream or application anomaly of a flow.
+    /// Writes a stream or application anomaly of a flow, the latter with its transaction's number.
     pub(super) fn report_anomaly(
         &mut self,
         scene: &Scene<'_>,
         conversation: &Conversation,
         kind: AnomalyKind,
         name: &str,
+        tx_id: Option<u64>,
         sink: &mut dyn super::EventSink,
     ) {
         if !self.settings.records.anomaly {
@@ -476,6 +485,7 @@ impl Desk {
             layer,
         });
         let mut event = self.event(scene, conversation, anomaly);
+        event.tx_id = tx_id;
         if kind == AnomalyKind::Applayer {
             // It is the transaction's rather than the packet's.
             event.endpoints = scene.summary.endpoints;
@@ -616,7 +626,11 @@ impl Desk {
             alerted: flow.data.alerted,
             icmp_answer: (is_icmp(flow) && flow.packets[1] > 0).then(|| icmp_of(flow.server())),
             tcp: tcp_of(&flow.data),
-            action: if flow.data.dropped { "drop" } else { "" },
+            action: match (flow.data.dropped, flow.data.is_passed()) {
+                (true, _) => "drop",
+                (false, true) => "pass",
+                (false, false) => "",
+            },
         });
         let event = Event {
             flow_id: Some(flow.data.id),
