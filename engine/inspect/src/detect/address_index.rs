@@ -7,7 +7,7 @@ use super::address::AddressTest;
 #[derive(Debug, Default)]
 pub(super) struct AddressIndex {
     /// By source and by destination; IPv4 and IPv6 of each.
-    ends: [[Segments; 2]; 2],
+    ends: [[Segments<u128>; 2]; 2],
     /// Signatures without a plain list at either end.
     others: Vec<u32>,
 }
@@ -19,13 +19,13 @@ pub(super) struct AddressIndexBuilder {
 }
 
 /// First and last address, and the signature.
-pub(super) type Entry = (u128, u128, u32);
+type Entry = (u128, u128, u32);
 
 /// The number line cut wherever some list begins or ends.
 #[derive(Debug, Default)]
-pub(super) struct Segments {
+pub(super) struct Segments<K> {
     /// Where each segment begins; it reaches to the next one.
-    starts: Vec<u128>,
+    starts: Vec<K>,
     signatures: Vec<Vec<u32>>,
 }
 
@@ -51,9 +51,9 @@ impl AddressIndexBuilder {
     }
 
     pub(super) fn build(self) -> AddressIndex {
-        let ends = self
-            .ends
-            .map(|families| families.map(|entries| Segments::new(&entries)));
+        let ends = self.ends.map(|families| {
+            families.map(|entries| Segments::new(&entries, |last| last.checked_add(1)))
+        });
         AddressIndex {
             ends,
             others: self.others,
@@ -75,13 +75,11 @@ impl AddressIndex {
     }
 }
 
-impl Segments {
-    /// Cuts the line at both ends of every entry.
-    pub(super) fn new(entries: &[Entry]) -> Self {
-        let ends = entries
-            .iter()
-            .filter_map(|(_, last, _)| last.checked_add(1));
-        let mut starts: Vec<u128> = entries.iter().map(|entry| entry.0).chain(ends).collect();
+impl<K: Copy + Ord> Segments<K> {
+    /// Cuts the line at both ends of every entry; `after`: what follows a place.
+    pub(super) fn new(entries: &[(K, K, u32)], after: impl Fn(K) -> Option<K>) -> Self {
+        let ends = entries.iter().filter_map(|(_, last, _)| after(*last));
+        let mut starts: Vec<K> = entries.iter().map(|entry| entry.0).chain(ends).collect();
         starts.sort_unstable();
         starts.dedup();
         let mut signatures = vec![Vec::new(); starts.len()];
@@ -96,8 +94,8 @@ impl Segments {
     }
 
     /// The signatures of the segment that a place is in.
-    pub(super) fn at(&self, address: u128) -> &[u32] {
-        match self.starts.partition_point(|start| *start <= address) {
+    pub(super) fn at(&self, place: K) -> &[u32] {
+        match self.starts.partition_point(|start| *start <= place) {
             0 => &[],
             after => &self.signatures[after - 1],
         }

@@ -199,12 +199,12 @@ impl Matcher {
     /// To be called once for every packet from the wire, after [`Matcher::finish`]. `frame_bytes`: its length
     /// with its link header.
     pub fn is_tagged(&self, context: &Context<'_>, flow: &mut FlowState, frame_bytes: u32) -> bool {
-        if !self.sets_tags && flow.tags.is_empty() {
+        let hosts = &context.shared.hosts;
+        if flow.tags.is_empty() && !hosts.any_tagged() {
             return false;
         }
         let mut found = tag::count(&mut flow.tags, frame_bytes, context.now_ns);
         for ends in ends_of(context, u8::MAX) {
-            let hosts = &context.shared.hosts;
             found |= hosts.is_tagged(&ends, frame_bytes, context.now_ns);
         }
         found
@@ -297,6 +297,9 @@ impl Matcher {
         place: Where,
         scratch: &mut Scratch,
     ) {
+        if scratch.candidates.found.is_empty() {
+            return;
+        }
         let mut candidates = std::mem::take(&mut scratch.candidates.found);
         candidates.sort_unstable();
         for index in &candidates {

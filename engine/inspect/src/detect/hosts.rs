@@ -1,5 +1,6 @@
 //! What is remembered of hosts and of pairs of hosts: bits, and tags.
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
@@ -59,6 +60,8 @@ impl Entry for Tagged {
 pub struct Hosts {
     bits: Mutex<Bounded<Key, Bit>>,
     tagged: Mutex<Bounded<(u32, IpAddr), Tagged>>,
+    /// A host was tagged, ever: until then no packet asks for the lock.
+    any_tagged: AtomicBool,
 }
 
 impl Default for Hosts {
@@ -66,6 +69,7 @@ impl Default for Hosts {
         Self {
             bits: Mutex::new(Bounded::new(MAX_BITS)),
             tagged: Mutex::new(Bounded::new(MAX_TAGGED)),
+            any_tagged: AtomicBool::new(false),
         }
     }
 }
@@ -139,6 +143,12 @@ impl Hosts {
         let mut tagged = lock(&self.tagged);
         let host = tagged.entry((guest, host), fresh, now_ns);
         tag::add(&mut host.tags, TagState::new(tag, signature, now_ns));
+        self.any_tagged.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a host was tagged, ever.
+    pub(super) fn any_tagged(&self) -> bool {
+        self.any_tagged.load(Ordering::Relaxed)
     }
 
     /// Counts a packet for the tags on its ends; whether it is to be logged.

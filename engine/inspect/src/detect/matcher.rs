@@ -142,8 +142,6 @@ pub struct Matcher {
     pub(super) app_only: Vec<u32>,
     /// Signatures on the protocol alone.
     pub(super) protocol_only: Vec<u32>,
-    /// Some signature has packets logged that follow its alert.
-    pub(super) sets_tags: bool,
     pub(super) slots: Vec<Slot>,
     /// By protocol and direction: slots with patterns, and signatures without one.
     pub(super) transactions: HashMap<(AppProto, Direction), TxLane>,
@@ -548,7 +546,6 @@ impl<'v> Compiler<'v> {
         let names = signatures.iter().flat_map(|it| &it.flowbit_names);
         Matcher {
             id,
-            sets_tags: signatures.iter().any(|it| !it.tags.is_empty()),
             flowbit_names: names.cloned().collect(),
             signatures,
             compiled: self.compiled,

@@ -1,6 +1,6 @@
 //! Finds the signatures that no pattern brings up by the ports that they ask for.
 use super::address::PortTest;
-use super::address_index::{Entry, Segments};
+use super::address_index::Segments;
 
 /// Signatures that ask for more ports than this are looked at for every port.
 const MANY_PORTS: usize = 1 << 14;
@@ -9,14 +9,14 @@ const MANY_PORTS: usize = 1 << 14;
 #[derive(Debug, Default)]
 pub(super) struct PortIndex {
     /// By source and by destination.
-    ends: [Segments; 2],
+    ends: [Segments<u16>; 2],
     /// Signatures that do not ask for few ports at either end.
     others: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct PortIndexBuilder {
-    ends: [Vec<Entry>; 2],
+    ends: [Vec<(u16, u16, u32)>; 2],
     others: Vec<u32>,
 }
 
@@ -34,9 +34,7 @@ impl PortIndexBuilder {
         match fewest {
             Some((end, test)) => {
                 let ranges = test.ranges().iter();
-                self.ends[end].extend(
-                    ranges.map(|(first, last)| ((*first).into(), (*last).into(), signature)),
-                );
+                self.ends[end].extend(ranges.map(|(first, last)| (*first, *last, signature)));
             }
             None if self.others.last() == Some(&signature) => {}
             None => self.others.push(signature),
@@ -45,7 +43,9 @@ impl PortIndexBuilder {
 
     pub(super) fn build(self) -> PortIndex {
         PortIndex {
-            ends: self.ends.map(|entries| Segments::new(&entries)),
+            ends: self
+                .ends
+                .map(|entries| Segments::new(&entries, |last| last.checked_add(1))),
             others: self.others,
         }
     }
@@ -57,9 +57,7 @@ impl PortIndex {
     pub(super) fn find(&self, (src, dst): (u16, u16), mut see: impl FnMut(u32)) {
         self.others.iter().for_each(|signature| see(*signature));
         for (end, port) in self.ends.iter().zip([src, dst]) {
-            end.at(port.into())
-                .iter()
-                .for_each(|signature| see(*signature));
+            end.at(port).iter().for_each(|signature| see(*signature));
         }
     }
 }

@@ -3,16 +3,21 @@ use std::collections::HashMap;
 
 use crate::rule::content::commonness;
 
-/// Length of a gram, in bytes. Shorter patterns are known by their first two bytes, or their only one.
+/// Length of a gram, in bytes. Patterns that are not longer are known by two of their bytes, or their only one.
 pub const GRAM: usize = 4;
+/// A longer pattern has two grams, one at each of two offsets that follow each other: whichever place it stands
+/// at, one of them is at an even offset, so that only these are asked about.
+const STRIDE: usize = 2;
 /// Grams are compared with this bit of every byte set, so that letters of either case are alike.
 const FOLD: u32 = 0x2020_2020;
-/// Grams that a bitmap of each size is made for: of sixteen random grams at most one is looked up for nothing.
-const IN_SMALL: usize = 1 << 8;
-const IN_MIDDLE: usize = 1 << 12;
-/// How many offsets are looked at in one step, and how many bytes those take.
-const STEP: usize = 4;
-const STEP_BYTES: usize = 2 * GRAM;
+/// Grams that a bitmap of each size is made for: of thirty-two random grams at most one is looked up for nothing.
+const IN_SMALL: usize = 1 << 7;
+const IN_MIDDLE: usize = 1 << 11;
+/// How many offsets are looked at in one step, and how many bytes those take: two words.
+const STEP: usize = 8;
+const STEP_BYTES: usize = STEP / 2 + 8;
+/// Room for what is left where no whole step is, filled up with zeros.
+const REST_BYTES: usize = STEP + STEP_BYTES;
 
 /// The grams of some patterns.
 #[derive(Debug)]
@@ -21,7 +26,7 @@ pub struct Grams {
     short: Option<Short>,
 }
 
-/// Those of patterns of at least [`GRAM`] bytes.
+/// Those of patterns longer than [`GRAM`] bytes.
 #[derive(Debug)]
 struct Long {
     bitmap: Bitmap,
@@ -81,15 +86,25 @@ struct Entry {
     before: u8,
 }
 
-/// Those of shorter patterns.
+/// Those of shorter patterns: by the rarest two bytes that follow each other.
 #[derive(Debug)]
 struct Short {
     /// By the two bytes at an offset, the first one lower.
     bitmap: Box<[u32; 1 << 11]>,
     /// Where the entries of each first byte begin; one more at the end.
     starts: Vec<u32>,
-    /// A text's second byte, where it has one, and the text.
-    entries: Vec<(Option<u8>, u32)>,
+    entries: Vec<Pair>,
+}
+
+/// Two bytes of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Pair {
+    first: u8,
+    /// `None`: the text has one byte.
+    second: Option<u8>,
+    text: u32,
+    /// How many bytes of the text stand before them.
+    before: u8,
 }
 
 /// Collects grams.
@@ -98,12 +113,12 @@ pub struct Builder {
     entries: Vec<Entry>,
     /// How many patterns have each gram.
     shared: HashMap<u32, u32>,
-    /// Shorter patterns and their texts.
-    short: Vec<(Box<[u8]>, u32)>,
+    /// Shorter patterns.
+    pairs: Vec<Pair>,
 }
 
 impl Builder {
-    /// Adds a text by the gram that is rarest in traffic and among the grams of other texts.
+    /// Adds a text by the grams that are rarest in traffic and among the grams of other texts.
     pub fn add(&mut self, bytes: &[u8], text: u32) {
         let price = |gram: u32| {
             // Folded, zero is a blank: as common.
@@ -112,24 +127,42 @@ impl Builder {
             let shared = self.shared.get(&gram).copied().unwrap_or(0);
             common + shared.saturating_mul(2)
         };
-        let grams = bytes
-            .windows(GRAM)
-            .map(|window| gram_of(window) | FOLD)
-            .enumerate();
-        let Some((before, gram)) = grams.min_by_key(|(_, gram)| price(*gram)) else {
-            self.short.push((bytes.into(), text));
+        let grams = |window: &[u8]| [gram_of(window) | FOLD, gram_of(&window[1..]) | FOLD];
+        let windows = bytes.windows(GRAM + STRIDE - 1).map(grams).enumerate();
+        let best = windows.min_by_key(|(_, [even, odd])| price(*even) + price(*odd));
+        let Some((before, grams)) = best else {
+            self.add_short(bytes, text);
             return;
         };
-        *self.shared.entry(gram).or_default() += 1;
-        let before = before as u8;
-        self.entries.push(Entry { gram, text, before });
+        for (before, gram) in (before as u8..).zip(grams) {
+            *self.shared.entry(gram).or_default() += 1;
+            self.entries.push(Entry { gram, text, before });
+        }
+    }
+
+    fn add_short(&mut self, bytes: &[u8], text: u32) {
+        let common = |pair: &[u8]| pair.iter().map(|it| commonness(*it)).sum::<u8>();
+        let rarest = bytes.windows(2).enumerate();
+        let (before, seconds) = match rarest.min_by_key(|(_, pair)| common(pair)) {
+            Some((before, pair)) => (before, cases(pair[1]).map(Some)),
+            None => (0, [None; 2]),
+        };
+        let firsts = bytes.get(before).map(|first| cases(*first));
+        for first in firsts.into_iter().flatten() {
+            self.pairs.extend(seconds.map(|second| Pair {
+                first,
+                second,
+                text,
+                before: before as u8,
+            }));
+        }
     }
 
     /// The finished grams.
     pub fn build(self) -> Grams {
         Grams {
             long: Long::new(self.entries, self.shared.len()),
-            short: (!self.short.is_empty()).then(|| Short::new(self.short)),
+            short: (!self.pairs.is_empty()).then(|| Short::new(self.pairs)),
         }
     }
 }
@@ -149,6 +182,7 @@ impl Long {
             }
         }
         starts.push(entries.len() as u32);
+        entries.shrink_to_fit();
         let mut rank = 0;
         let ranks = bitmap.words().iter().map(|word| {
             rank += word.count_ones();
@@ -162,7 +196,7 @@ impl Long {
         }
     }
 
-    /// The texts that have this gram.
+    /// The texts that have this gram, and some others.
     fn entries_of(&self, gram: u32) -> &[Entry] {
         let hash = self.bitmap.hash(gram);
         let (word, bit) = (self.bitmap.words()[hash / 32], hash % 32);
@@ -176,49 +210,38 @@ impl Long {
 }
 
 impl Short {
-    fn new(patterns: Vec<(Box<[u8]>, u32)>) -> Self {
+    fn new(mut entries: Vec<Pair>) -> Self {
         let mut bitmap = Box::new([0; 1 << 11]);
-        let mut entries = Vec::new();
-        for (bytes, text) in &patterns {
-            let firsts = bytes.first().map(|byte| cases(*byte));
-            for first in firsts.into_iter().flatten() {
-                let seconds = bytes.get(1).map(|byte| cases(*byte));
-                match seconds {
-                    Some(seconds) => entries.extend(seconds.map(|it| (first, Some(it), *text))),
-                    None => entries.push((first, None, *text)),
-                }
-            }
-        }
         entries.sort_unstable();
         entries.dedup();
-        for (first, second, _) in &entries {
-            let seconds = second.map_or(0..=u8::MAX, |second| second..=second);
+        for pair in &entries {
+            let seconds = pair.second.map_or(0..=u8::MAX, |second| second..=second);
             for second in seconds {
-                let pair = u16::from_le_bytes([*first, second]);
+                let pair = u16::from_le_bytes([pair.first, second]);
                 bitmap[usize::from(pair >> 5)] |= 1 << (pair & 31);
             }
         }
-        let start = |byte| entries.partition_point(|entry| u32::from(entry.0) < byte);
+        let start = |byte| entries.partition_point(|pair| u32::from(pair.first) < byte);
         Self {
             bitmap,
             starts: (0..=256).map(|byte| start(byte) as u32).collect(),
-            entries: entries.iter().map(|entry| (entry.1, entry.2)).collect(),
+            entries,
         }
     }
 
-    /// Whether some text may begin with the gram's first bytes; the answer is the lowest bit.
+    /// Whether some text may have the gram's first two bytes; the answer is the lowest bit.
     fn asks(&self, gram: u32) -> u32 {
         let pair = gram as u16;
         self.bitmap[usize::from(pair >> 5)] >> (pair & 31)
     }
 
-    /// The texts that begin with these bytes, as far as there are such.
-    fn texts_of(&self, first: u8, second: Option<u8>) -> impl Iterator<Item = u32> + '_ {
+    /// The texts that have the gram's first two bytes.
+    fn entries_of(&self, gram: u32) -> impl Iterator<Item = &Pair> {
+        let [first, second, ..] = gram.to_le_bytes();
         let first = usize::from(first);
         let entries = self.starts[first] as usize..self.starts[first + 1] as usize;
         let entries = self.entries[entries].iter();
-        let begins = move |entry: &&(Option<u8>, u32)| entry.0.is_none() || entry.0 == second;
-        entries.filter(begins).map(|entry| entry.1)
+        entries.filter(move |pair| pair.second.is_none_or(|it| it == second))
     }
 }
 
@@ -228,50 +251,70 @@ fn cases(byte: u8) -> [u8; 2] {
 }
 
 impl Grams {
-    /// Calls `see` with each text whose gram is there and that would begin at or past `from`, and where.
+    /// Calls `see` with each text whose gram is there and that would begin at or past `from`, and where; such a
+    /// text may reach past the end.
     pub fn scan(&self, bytes: &[u8], from: usize, mut see: impl FnMut(u32, usize)) {
         let new = bytes.get(from..).unwrap_or_default();
         let mut next = 0;
-        while let Some(found) = self.find(&new[next..]) {
-            let at = next + found;
-            let gram = gram_of(&new[at..]);
-            let entries = self.long.entries_of(gram | FOLD).iter();
-            for entry in entries.filter(|entry| entry.gram == gram | FOLD) {
-                if let Some(start) = at.checked_sub(entry.before.into()) {
-                    see(entry.text, from + start);
+        while let Some((found, words)) = self.find(&new[next..]) {
+            next += found;
+            self.look(words, STEP_BYTES, next, |text, start| {
+                see(text, from + start)
+            });
+            next += STEP;
+        }
+        next += whole_steps(new.len() - next) * STEP;
+        let rest = &new[next..];
+        let mut padded = [0; REST_BYTES];
+        if let Some(start) = padded.get_mut(..rest.len()) {
+            start.copy_from_slice(rest);
+        }
+        for at in (0..rest.len()).step_by(STEP) {
+            let words = words_of(&padded[at..]);
+            self.look(words, rest.len() - at, next + at, |text, start| {
+                see(text, from + start)
+            });
+        }
+    }
+
+    /// Looks at the first [`STEP`] offsets of `held` bytes, before which `passed` others stand.
+    fn look(&self, words: [u64; 2], held: usize, passed: usize, mut see: impl FnMut(u32, usize)) {
+        let gram = |at: usize| (words[at / (STEP / 2)] >> (8 * (at % (STEP / 2)))) as u32;
+        for at in (0..STEP.min((held + 1).saturating_sub(GRAM))).step_by(STRIDE) {
+            let gram = gram(at) | FOLD;
+            let entries = self.long.entries_of(gram).iter();
+            for entry in entries.filter(|entry| entry.gram == gram) {
+                if let Some(start) = (passed + at).checked_sub(entry.before.into()) {
+                    see(entry.text, start);
                 }
             }
-            if let Some(short) = self.short.as_ref().filter(|it| it.asks(gram) & 1 != 0) {
-                let [first, second, ..] = gram.to_le_bytes();
-                let texts = short.texts_of(first, Some(second));
-                texts.for_each(|text| see(text, from + at));
-            }
-            next = at + 1;
         }
-        // Too near the end for a whole gram.
-        if let Some(short) = &self.short {
-            let last = new.len().saturating_sub(GRAM - 1).max(next);
-            for (at, byte) in new.iter().enumerate().skip(last) {
-                let texts = short.texts_of(*byte, new.get(at + 1).copied());
-                texts.for_each(|text| see(text, from + at));
+        let Some(short) = &self.short else {
+            return;
+        };
+        for at in (0..STEP.min(held)).filter(|at| short.asks(gram(*at)) & 1 != 0) {
+            for pair in short.entries_of(gram(at)) {
+                if let Some(start) = (passed + at).checked_sub(pair.before.into()) {
+                    see(pair.text, start);
+                }
             }
         }
     }
 
-    /// The first offset that some text may have its gram at.
-    fn find(&self, bytes: &[u8]) -> Option<usize> {
+    /// The first offset, a multiple of [`STEP`], behind which some text may have its gram within a step.
+    fn find(&self, bytes: &[u8]) -> Option<(usize, [u64; 2])> {
         match (&self.long.bitmap, &self.short) {
-            (Bitmap::Small(words), None) => find(bytes, |gram| asks(words, gram)),
-            (Bitmap::Middle(words), None) => find(bytes, |gram| asks(words, gram)),
-            (Bitmap::Large(words), None) => find(bytes, |gram| asks(words, gram)),
+            (Bitmap::Small(words), None) => find(bytes, |gram| asks(words, gram), |_| 0),
+            (Bitmap::Middle(words), None) => find(bytes, |gram| asks(words, gram), |_| 0),
+            (Bitmap::Large(words), None) => find(bytes, |gram| asks(words, gram), |_| 0),
             (Bitmap::Small(words), Some(short)) => {
-                find(bytes, |gram| asks(words, gram) | short.asks(gram))
+                find(bytes, |gram| asks(words, gram), |gram| short.asks(gram))
             }
             (Bitmap::Middle(words), Some(short)) => {
-                find(bytes, |gram| asks(words, gram) | short.asks(gram))
+                find(bytes, |gram| asks(words, gram), |gram| short.asks(gram))
             }
             (Bitmap::Large(words), Some(short)) => {
-                find(bytes, |gram| asks(words, gram) | short.asks(gram))
+                find(bytes, |gram| asks(words, gram), |gram| short.asks(gram))
             }
         }
     }
@@ -289,6 +332,23 @@ fn gram_of(window: &[u8]) -> u32 {
     u32::from_le_bytes(window.first_chunk().copied().unwrap_or_default())
 }
 
+/// The words in which the grams of a step stand.
+fn words_of(bytes: &[u8]) -> [u64; 2] {
+    let step: [u8; STEP_BYTES] = bytes.first_chunk().copied().unwrap_or_default();
+    [0, STEP / 2].map(|at| {
+        let word = step[at..].first_chunk().copied();
+        u64::from_le_bytes(word.unwrap_or_default())
+    })
+}
+
+/// How many steps the bytes are enough for.
+fn whole_steps(bytes: usize) -> usize {
+    match bytes.checked_sub(STEP_BYTES) {
+        Some(more) => more / STEP + 1,
+        None => 0,
+    }
+}
+
 /// The upper bits of a product with a large odd number (Knuth's multiplicative hashing), so many that each is
 /// a bit in `words` words, which are a power of two.
 fn hash(gram: u32, words: usize) -> usize {
@@ -302,19 +362,30 @@ fn asks<const WORDS: usize>(bitmap: &[u32; WORDS], gram: u32) -> u32 {
     bitmap[hash / 32 % WORDS] >> (hash % 32)
 }
 
-/// The first offset whose gram `asks` says yes to, in its lowest bit; several are asked in one step.
-fn find(bytes: &[u8], asks: impl Fn(u32) -> u32) -> Option<usize> {
+/// The first whole step in which `long` says yes to a gram at an even offset, or `short` at any, in the lowest bit:
+/// its offset and words.
+fn find(
+    bytes: &[u8],
+    long: impl Fn(u32) -> u32,
+    short: impl Fn(u32) -> u32,
+) -> Option<(usize, [u64; 2])> {
     let mut at = 0;
-    for window in bytes.windows(STEP_BYTES).step_by(STEP) {
-        let word = u64::from_le_bytes(window.first_chunk().copied().unwrap_or_default());
-        let grams = [word, word >> 8, word >> 16, word >> 24].map(|gram| gram as u32);
-        let asked = grams.map(&asks);
-        if (asked[0] | asked[1] | asked[2] | asked[3]) & 1 != 0 {
-            return asked.iter().position(|it| it & 1 != 0).map(|it| at + it);
+    while let Some(step) = bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk::<STEP_BYTES>())
+    {
+        let words = words_of(step);
+        let mut asked = 0;
+        for word in words {
+            asked |= long(word as u32) | long((word >> 16) as u32);
+            for at in 0..STEP / 2 {
+                asked |= short((word >> (8 * at)) as u32);
+            }
+        }
+        if asked & 1 != 0 {
+            return Some((at, words));
         }
         at += STEP;
     }
-    let rest = bytes.get(at..)?.windows(GRAM);
-    let found = rest.map(gram_of).position(|gram| asks(gram) & 1 != 0);
-    found.map(|it| at + it)
+    None
 }

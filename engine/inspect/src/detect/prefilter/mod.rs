@@ -1,9 +1,10 @@
 //! Finds the signatures that may match, many patterns in one pass.
 //!
-//! Every pattern is known by one short run of its bytes, its *gram*, chosen to be rare in traffic. Scanning
-//! asks a bitmap, small enough for the processor's nearest cache, about the gram at each offset; where it
-//! says yes, the patterns of that gram are compared as a whole. An offset costs at most as much as the
-//! patterns that share a gram, which [`Builder`] keeps few.
+//! Every pattern is known by a short run of its bytes, its *gram*, chosen to be rare in traffic. Scanning asks a
+//! bitmap, small enough for the processor's nearer caches, about the grams of the text; where it says yes, the
+//! patterns of that gram are compared as a whole. An offset costs at most as much as the patterns that share a
+//! gram, which [`Builder`] keeps few. Patterns that can stand at one offset only are not looked for elsewhere.
+mod anchored;
 mod grams;
 #[cfg(test)]
 mod tests;
@@ -13,14 +14,13 @@ use std::collections::HashMap;
 use crate::rule::buffer::Number;
 use crate::rule::content::{commonness, Content, FastPattern};
 
+use anchored::Anchored;
 use grams::{Grams, GRAM};
 
 /// Longest piece of a content that is looked for; the whole content is verified afterwards.
 const MAX_PIECE: usize = 24;
 /// Pieces of one content that are weighed against each other.
 const MAX_PIECES: usize = 1024;
-/// Patterns that must lie within so many bytes from the start are looked for there only.
-const HEAD: u32 = 512;
 
 /// What the prefilter looks for: a piece of one content, and where it may lie.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +46,12 @@ impl Reach {
     fn holds(self, start: u64, length: usize) -> bool {
         let bounded = self.to != u32::MAX;
         start >= self.from.into() && !(bounded && start + length as u64 > self.to.into())
+    }
+
+    /// Where a pattern of this length must begin, if there is one such offset.
+    fn only_place(self, length: usize) -> Option<u32> {
+        let only = u64::from(self.from) + length as u64 == u64::from(self.to);
+        (only && self.to != u32::MAX).then_some(self.from)
     }
 }
 
@@ -112,20 +118,14 @@ fn reach(content: &Content, before: usize, after: usize) -> Reach {
 /// The patterns of one buffer, each with the signatures that need it.
 #[derive(Debug, Default)]
 pub struct Prefilter {
-    /// Those that lie near the start, and those that may lie anywhere.
-    sets: [Set; 2],
-    longest: usize,
-}
-
-/// Some patterns.
-#[derive(Debug, Default)]
-struct Set {
+    /// Those that stand at one offset.
+    anchored: Option<Anchored>,
+    /// The others.
     grams: Option<Grams>,
     texts: Vec<Text>,
     bytes: Vec<u8>,
     wanted: Vec<Wanted>,
-    /// No pattern ends past this offset.
-    limit: u32,
+    longest: usize,
 }
 
 #[derive(Debug)]
@@ -144,23 +144,24 @@ struct Wanted {
     reach: Reach,
 }
 
-/// By bytes and whether case does not count: who needs them.
-type Patterns = HashMap<(Box<[u8]>, bool), Vec<Wanted>>;
+/// A pattern: the one offset where it can stand, its bytes, and whether case does not count.
+type Key = (Option<u32>, Box<[u8]>, bool);
 
 /// Collects patterns.
 #[derive(Debug, Default)]
 pub struct Builder {
-    sets: [Patterns; 2],
+    /// Who needs them.
+    patterns: HashMap<Key, Vec<Wanted>>,
 }
 
 impl Builder {
     /// `signature` can match only where `pattern` is found.
     pub fn add(&mut self, pattern: &Pattern<'_>, signature: u32) {
-        let set = usize::from(pattern.reach.to > HEAD);
         let letters = pattern.bytes.iter().any(u8::is_ascii_alphabetic);
-        let key = (pattern.bytes.into(), pattern.nocase && letters);
-        let wanted = self.sets[set].entry(key).or_default();
         let reach = pattern.reach;
+        let place = reach.only_place(pattern.bytes.len());
+        let key = (place, pattern.bytes.into(), pattern.nocase && letters);
+        let wanted = self.patterns.entry(key).or_default();
         let new = Wanted { signature, reach };
         if wanted.last() != Some(&new) {
             wanted.push(new);
@@ -169,57 +170,62 @@ impl Builder {
 
     /// The finished prefilter.
     pub fn build(self) -> Prefilter {
-        let keys = self.sets.iter().flat_map(HashMap::keys);
-        let longest = keys.map(|(bytes, _)| bytes.len()).max().unwrap_or(0);
-        Prefilter {
-            sets: self.sets.map(Set::build),
-            longest,
+        let mut patterns: Vec<_> = self.patterns.into_iter().collect();
+        patterns.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let mut made = Prefilter::default();
+        let mut grams = grams::Builder::default();
+        let mut anchors = Vec::new();
+        for (text, ((place, bytes, nocase), wanted)) in (0u32..).zip(&patterns) {
+            match place {
+                Some(place) => anchors.push((*place, &**bytes, text)),
+                None => grams.add(bytes, text),
+            }
+            made.texts.push(Text {
+                start: made.bytes.len() as u32,
+                length: bytes.len() as u8,
+                nocase: *nocase,
+                wanted: made.wanted.len() as u32,
+            });
+            made.longest = made.longest.max(bytes.len());
+            made.bytes.extend_from_slice(bytes);
+            made.wanted.extend(wanted);
         }
+        let unanchored = patterns.len() > anchors.len();
+        made.grams = unanchored.then(|| grams.build());
+        made.anchored = (!anchors.is_empty()).then(|| Anchored::new(anchors.into_iter()));
+        made.texts.shrink_to_fit();
+        made.bytes.shrink_to_fit();
+        made.wanted.shrink_to_fit();
+        made
     }
 }
 
-impl Set {
-    fn build(patterns: Patterns) -> Self {
-        let mut patterns: Vec<_> = patterns.into_iter().collect();
-        patterns.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let mut set = Self::default();
-        let mut grams = grams::Builder::default();
-        for ((bytes, nocase), wanted) in patterns {
-            grams.add(&bytes, set.texts.len() as u32);
-            set.texts.push(Text {
-                start: set.bytes.len() as u32,
-                length: bytes.len() as u8,
-                nocase,
-                wanted: set.wanted.len() as u32,
+impl Prefilter {
+    /// Calls `see` with every signature whose pattern is in `bytes`, beginning at or past `from`, and with the
+    /// pattern's offset; more than once where it is there often.
+    ///
+    /// base: the offset of `bytes[0]`, from which signatures count.
+    pub fn scan(&self, bytes: &[u8], from: usize, base: u64, mut see: impl FnMut(u32, u64)) {
+        if let Some(anchored) = &self.anchored {
+            anchored.scan(bytes, from, base, |text, start| {
+                self.compare(bytes, text, start, base, &mut see);
             });
-            set.bytes.extend_from_slice(&bytes);
-            set.limit = wanted
-                .iter()
-                .map(|it| it.reach.to)
-                .fold(set.limit, u32::max);
-            set.wanted.extend(wanted);
         }
-        set.grams = (!set.texts.is_empty()).then(|| grams.build());
-        set.texts.shrink_to_fit();
-        set.bytes.shrink_to_fit();
-        set.wanted.shrink_to_fit();
-        set
-    }
-
-    /// Calls `see` with signature and place of each pattern that begins at or past `from`.
-    fn scan(&self, bytes: &[u8], from: usize, base: u64, see: &mut impl FnMut(u32, u64)) {
-        let end = match self.limit {
-            u32::MAX => bytes.len(),
-            limit => u64::from(limit)
-                .saturating_sub(base)
-                .min(bytes.len() as u64) as usize,
-        };
-        let bytes = &bytes[..end];
         if let Some(grams) = &self.grams {
             grams.scan(bytes, from, |text, start| {
-                self.compare(bytes, text, start, base, see);
+                self.compare(bytes, text, start, base, &mut see);
             });
         }
+    }
+
+    /// Whether there is nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    /// How many bytes before a growing buffer's new ones must be looked at again.
+    pub fn overlap(&self) -> usize {
+        self.longest.saturating_sub(1)
     }
 
     /// Compares one text as a whole; `start` is where it would begin.
@@ -252,28 +258,6 @@ impl Set {
                 see(wanted.signature, place);
             }
         }
-    }
-}
-
-impl Prefilter {
-    /// Calls `see` with every signature whose pattern is in `bytes`, beginning at or past `from`, and with the
-    /// pattern's offset; more than once where it is there often.
-    ///
-    /// base: the offset of `bytes[0]`, from which signatures count.
-    pub fn scan(&self, bytes: &[u8], from: usize, base: u64, mut see: impl FnMut(u32, u64)) {
-        for set in &self.sets {
-            set.scan(bytes, from, base, &mut see);
-        }
-    }
-
-    /// Whether there is nothing to look for.
-    pub fn is_empty(&self) -> bool {
-        self.longest == 0
-    }
-
-    /// How many bytes before a growing buffer's new ones must be looked at again.
-    pub fn overlap(&self) -> usize {
-        self.longest.saturating_sub(1)
     }
 }
 
