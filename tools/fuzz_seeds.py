@@ -36,6 +36,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_SEED_BYTES = 4096
 SERVERS = [80, 443, 445, 25, 21, 53, 5060, 1883]
 """The ports of the target `packets`, in its order."""
+LIVE_DETECT = 10
+"""Its setting in which most packets come through to the end."""
 
 Turn = tuple[bool, bytes]
 """Whether a message goes to the client, and its bytes."""
@@ -87,7 +89,7 @@ def from_cases() -> None:
             if protocol == 6 and turns:
                 keep("app/http", app_steps(turns))
                 if port in SERVERS:
-                    keep("packets", packet_steps(port, turns, 2))
+                    keep("packets", packet_steps(port, turns, LIVE_DETECT))
         keep("rules", (case.parent / "test.rules").read_bytes())
     for rules in sorted((ROOT / "signatures").glob("**/*.rules")):
         for line in rules.read_text().splitlines():
@@ -194,7 +196,7 @@ def made() -> None:
         (False, b"GET /a HTTP/1.1\r\nHost: b\r\n\r\n"),
         (True, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"),
     ]
-    for mode in range(8):
+    for mode in (0, 1, 2, 6, LIVE_DETECT, 14, 18, 42):
         keep("packets", packet_steps(80, http, mode))
 
 
