@@ -28,7 +28,9 @@ REAL, DECOY, NEITHER = Guest.REAL, Guest.DECOY, Guest.NEITHER
 V6 = {"version": 6}
 UNIT = 8
 HEADERS = "a first fragment without the whole TCP header is thrown away by hosts (RFC 8200, 4.5)"
-DEFAULT = "overlaps are resolved as by BSD, Suricata's default; Linux throws all of it away"
+DEFAULT = (
+    "overlaps are resolved as by Windows, as Suricata's configuration has it; Linux throws all of it away"
+)
 REFUSED = "Suricata and the engine read past headers that this host does not accept"
 PROTOCOLS = {"TCP": 6, "UDP": 17}
 

@@ -60,8 +60,8 @@ EVASIONS = [
     to_guest(REAL, "ACK, then SYN, then ACK", lambda c, r, _: c.await_syn().put(-1, flags="A").answer(flags="S", ack=0).settled().put(0, flags="A").put(0, r)),
     to_guest(REAL, "SYN for SYN, then SYN/ACK", lambda c, r, _: c.await_syn().answer(flags="S", ack=0).settled().answer().put(0, r)),
     to_guest(REAL, "SYN/ACK of another SYN first", lambda c, r, d: c.await_syn().answer(ack=c.their_next + 77, seq=77).settled().answer().put(0, r)),
-    to_guest(REAL, "data on the SYN/ACK", lambda c, r, d: c.await_syn().answer(d).settled().put(0, r), blind="data on a SYN is taken for a part of the stream", lossy="the inspector drops data on a SYN"),
-    to_guest(REAL, "data on the SYN for SYN", lambda c, r, d: c.await_syn().answer(d, "S", ack=0).settled().put(0, flags="A").put(0, r), blind="data on a SYN is taken for a part of the stream", lossy="the inspector drops data on a SYN"),
+    to_guest(REAL, "data on the SYN/ACK", lambda c, r, d: c.await_syn().answer(d).settled().put(0, r), lossy="the inspector drops data on a SYN"),
+    to_guest(REAL, "data on the SYN for SYN", lambda c, r, d: c.await_syn().answer(d, "S", ack=0).settled().put(0, flags="A").put(0, r), lossy="the inspector drops data on a SYN"),
     to_guest(REAL, "data before the SYN/ACK", lambda c, r, d: c.await_syn().put(0, d).answer().put(0, r)),
     to_guest(REAL, "RST that acknowledges another SYN", lambda c, r, d: c.await_syn().put(0, flags="RA", ack=c.their_next + 77).answer().put(0, r)),
 ]  # fmt: skip

@@ -22,7 +22,10 @@ CHECKSUMS = "replay looks at captures without checking checksums, as with Surica
 HOPS = "a sensor cannot know how many hops are still to come"
 TAKEN = "reassembly takes for a part of the stream what the guest throws away"
 ENDED = "reassembly takes for the stream's end what the guest does not"
-BSD = "overlaps are resolved as by BSD, Suricata's default, not as by Linux"
+OTHERS = "overlaps are resolved as by Windows, as Suricata's configuration has it, not as by Linux"
+OVERWRITTEN = "with `--ips` bytes that differ are overwritten, so that the guest would not have received them"
+OVER_FIN = "reassembly goes on over a FIN, as Suricata's does"
+EARLY = "a segment that begins before the stream is not taken, as by Suricata"
 
 
 def every(size: int, length: int = LENGTH) -> list[Span]:
@@ -117,27 +120,27 @@ EVASIONS = [
     Evasion(REAL, "resent with other bytes, and more", resent_within_a_later_segment),
     Evasion(DECOY, "old, then new of the same span", contested((32, 64), (32, 64))),
     Evasion(DECOY, "new inside old", contested((24, 72), (36, 56))),
-    Evasion(REAL, "new around old", contested((36, 56), (24, 72))),
-    Evasion(REAL, "new begins with old and is longer", contested((32, 56), (32, 72)), blind=BSD),
+    Evasion(REAL, "new around old", contested((36, 56), (24, 72)), blind=OVERWRITTEN),
+    Evasion(REAL, "new begins with old and is longer", contested((32, 56), (32, 72)), blind=OTHERS),
     Evasion(DECOY, "new begins with old and is shorter", contested((32, 72), (32, 56))),
-    Evasion(REAL, "new begins left of old", contested((36, 72), (24, 56))),
+    Evasion(REAL, "new begins left of old", contested((36, 72), (24, 56)), blind=OVERWRITTEN),
     Evasion(DECOY, "new begins right of old's start", contested((24, 56), (36, 72))),
-    Evasion(REAL, "new begins left of old and ends with it", contested((36, 64), (24, 64))),
+    Evasion(REAL, "new begins left of old and ends with it", contested((36, 64), (24, 64)), blind=OVERWRITTEN),
     Evasion(DECOY, "new begins in old and ends with it", contested((24, 64), (36, 64))),
     # What the guest throws away.
     Evasion(REAL, "past the window", thrown_away(lambda c, d: c.put(FAR, d))),
     Evasion(REAL, "before the stream", thrown_away(lambda c, d: c.put(-LENGTH, d))),
-    Evasion(REAL, "from before the stream into it", lambda c, r, d: c.open().put(-20, d[:20] + r)),
+    Evasion(REAL, "from before the stream into it", lambda c, r, d: c.open().put(-20, d[:20] + r), blind=EARLY),
     Evasion(REAL, "bad TCP checksum", thrown_away(lambda c, d: c.put(0, d, chksum=0xBAD)), blind=CHECKSUMS),
     Evasion(REAL, "bad TCP checksum over IPv6", thrown_away(lambda c, d: c.put(0, d, chksum=0xBAD)), {"version": 6}, blind=CHECKSUMS),
     Evasion(REAL, "bad IP checksum", thrown_away(lambda c, d: c.put(0, d, ip={"chksum": 0xBAD})), blind=CHECKSUMS),
-    Evasion(REAL, "no ACK flag", thrown_away(lambda c, d: c.put(0, d, "P")), blind=TAKEN),
-    Evasion(REAL, "no flag at all", thrown_away(lambda c, d: c.put(0, d, "")), blind=TAKEN),
+    Evasion(REAL, "no ACK flag", thrown_away(lambda c, d: c.put(0, d, "P"))),
+    Evasion(REAL, "no flag at all", thrown_away(lambda c, d: c.put(0, d, ""))),
     Evasion(REAL, "acknowledges what was never sent", thrown_away(lambda c, d: c.put(0, d, ack=c.their_next + FAR)), blind=TAKEN),
-    Evasion(REAL, "acknowledges what is long gone", thrown_away(lambda c, d: c.put(0, d, ack=c.their_next - (1 << 30))), blind=TAKEN),
+    Evasion(REAL, "acknowledges what is long gone", thrown_away(lambda c, d: c.put(0, d, ack=c.their_next - (1 << 30)))),
     Evasion(REAL, "data offset too small", thrown_away(lambda c, d: c.put(0, d, dataofs=4))),
     Evasion(REAL, "data offset past the end", lambda c, r, d: c.open().put(0, d[:8], dataofs=15).put(0, r)),
-    Evasion(REAL, "older timestamp", thrown_away(lambda c, d: c.stale(0, d, 100_000)), STAMPS, blind=TAKEN),
+    Evasion(REAL, "older timestamp", thrown_away(lambda c, d: c.stale(0, d, 100_000)), STAMPS),
     Evasion(REAL, "timestamps left out", lambda c, r, _: c.open().put(0, r, options=[]), STAMPS),
     Evasion(REAL, "MD5 signature nobody asked for", thrown_away(lambda c, d: c.put(0, d, options=MD5)), blind=TAKEN),
     Evasion(REAL, "option of a length of nothing", lambda c, r, _: c.open().put(0, r, options=[(99, b"")])),
@@ -147,29 +150,29 @@ EVASIONS = [
     Evasion(REAL, "for another MAC address", thrown_away(lambda c, d: _to_another(c, d)),
             blind="a capture does not say whose MAC address is whose"),
     # SYN and RST.
-    Evasion(REAL, "data on the SYN", syn_with_data, blind=TAKEN),
-    Evasion(REAL, "data before the handshake", before_the_answer, blind=TAKEN),
+    Evasion(REAL, "data on the SYN", syn_with_data),
+    Evasion(REAL, "data before the handshake", before_the_answer),
     Evasion(REAL, "data on the handshake's last ACK", with_the_last_ack),
     Evasion(REAL, "SYN in the connection", first_of_all(lambda c: c.put(0, flags="S", seq=FIRST_SEQ + FAR))),
     Evasion(REAL, "SYN of the same number again", first_of_all(lambda c: c.put(-1, flags="S", ack=0))),
     Evasion(REAL, "RST past the window", first_of_all(lambda c: c.put(FAR, flags="R"))),
-    Evasion(REAL, "RST in the window, not at its edge", first_of_all(lambda c: c.put(7, flags="R")), blind=ENDED),
+    Evasion(REAL, "RST in the window, not at its edge", first_of_all(lambda c: c.put(7, flags="R"))),
     Evasion(REAL, "RST before the stream", first_of_all(lambda c: c.put(-100, flags="R"))),
     Evasion(REAL, "RST with a bad checksum", first_of_all(lambda c: c.put(0, flags="R", chksum=0xBAD)), blind=CHECKSUMS),
     Evasion(REAL, "RST that expires on the way", first_of_all(lambda c: c.put(0, flags="R", ip={"ttl": 1})), {"dport": HOP_PORT},
             blind=HOPS, lossy="for the inspector the connection is over"),
-    Evasion(REAL, "RST with an MD5 signature", first_of_all(lambda c: c.put(0, flags="R", options=MD5)), blind=ENDED, lossy="for the inspector the connection is over"),
+    Evasion(REAL, "RST with an MD5 signature", first_of_all(lambda c: c.put(0, flags="R", options=MD5)), lossy="for the inspector the connection is over"),
     Evasion(NEITHER, "RST that counts", first_of_all(lambda c: c.put(0, flags="R")), lossy="the connection is over"),
     # FIN.
     Evasion(NEITHER, "text past the FIN", lambda c, r, _: c.open().put(0, flags="FA").put(1, r), lossy="the stream is over"),
-    Evasion(NEITHER, "text over the FIN", first_of_all(lambda c: c.put(0, flags="FA")), lossy="the stream is over"),
+    Evasion(NEITHER, "text over the FIN", first_of_all(lambda c: c.put(0, flags="FA")), lossy="the stream is over", blind=OVER_FIN),
     Evasion(REAL, "FIN past the window", first_of_all(lambda c: c.put(FAR, flags="FA"))),
     Evasion(REAL, "FIN with a bad checksum", first_of_all(lambda c: c.put(0, flags="FA", chksum=0xBAD)), blind=CHECKSUMS),
     Evasion(REAL, "FIN without ACK", first_of_all(lambda c: c.put(0, flags="F")), blind=ENDED),
     Evasion(REAL, "FIN before the text", lambda c, r, _: c.open().put(LENGTH, flags="FA").put(0, r)),
     Evasion(REAL, "FIN on the last piece, which comes first", lambda c, r, _: c.open().put(48, r[48:], "FPA").put(0, r[:48])),
     Evasion(NEITHER, "FIN in the mark, then all of it", lambda c, r, _: c.open().put(0, r[:MIDDLE], "FPA").put(0, r),
-            lossy="the stream is over"),
+            lossy="the stream is over", blind=OVER_FIN),
     # Urgent data.
     Evasion(REAL, "urgent byte in the mark", urgent,
             blind="urgent data stays in the stream, as by Suricata's default; the guest takes it out of band",
@@ -191,9 +194,9 @@ def more() -> Iterator[Evasion]:
     """Every way two spans may overlap around the mark, the rest in every order; every size of piece."""
     spans = [(24, 56), (24, 64), (32, 56), (32, 64), (36, 60), (38, 72)]
     for (old, new), order in product(product(spans, spans), permutations(range(4))):
-        same_start = BSD if old[0] == new[0] and old != new else ""
+        blind = OTHERS if old[0] == new[0] and old != new else OVERWRITTEN
         play = _in_order(old, new, order)
-        yield Evasion(Guest.ANY, f"old {old} new {new} order {order}", play, blind=same_start)
+        yield Evasion(Guest.ANY, f"old {old} new {new} order {order}", play, blind=blind)
     for size in range(1, LENGTH):
         for name, turn in [("forwards", 1), ("backwards", -1)]:
             yield Evasion(REAL, f"pieces of {size}, {name}", in_pieces(every(size)[::turn]))
