@@ -58,6 +58,8 @@ pub enum DropReason {
     PendingLimit,
     /// It carries bytes past the end that a FIN announced, or a FIN elsewhere than before.
     PastFin,
+    /// Its receiver would not believe its acknowledgment or timestamp, and throw its bytes away.
+    NotBelieved,
     /// It carries bytes after the connection was reset or had finished.
     Closed,
 }

@@ -29,7 +29,7 @@ use super::half::{Admission, Half};
 use super::outcome::SegmentOutcome;
 use super::tracker::{Tracker, TrackerConfig};
 use super::{DropReason, Mode, StreamConfig, StreamEvent, Undecided, Verdict};
-use crate::wire::{flags, Tcp};
+use crate::wire::{flags, PacketEvent, PacketEvents, Tcp};
 use crate::Direction;
 
 /// The shift assumed for windows of a connection whose handshake was not seen: the largest (RFC 7323, 2.3).
@@ -114,6 +114,14 @@ impl TcpSession {
         }
         let known = self.state;
         let mut outcome = SegmentOutcome::accept();
+        let tracked = self
+            .tracker
+            .on_segment(direction, tcp, payload.len(), time_s);
+        outcome.found = tracked.events;
+        if !payload.is_empty() && is_thrown_away(tracked.events) {
+            outcome.verdict = Verdict::Drop(DropReason::NotBelieved);
+            return outcome;
+        }
         outcome.belongs = true;
         outcome.verdict = if tcp.has(flags::RST) {
             self.on_rst(direction, tcp, &mut outcome)
@@ -124,14 +132,8 @@ impl TcpSession {
         };
         let brings = self.state >= TcpState::Established && !payload.is_empty();
         self.established = known >= TcpState::Established || brings;
-        if matches!(outcome.verdict, Verdict::Accept | Verdict::Drop(_)) {
-            let tracked = self
-                .tracker
-                .on_segment(direction, tcp, payload.len(), time_s);
-            outcome.found = tracked.events;
-            let noticed = outcome.events.iter().filter_map(|event| event.found());
-            noticed.for_each(|event| outcome.found.insert(event));
-        }
+        let noticed = outcome.events.iter().filter_map(|event| event.found());
+        noticed.for_each(|event| outcome.found.insert(event));
         outcome
     }
 
@@ -187,7 +189,9 @@ impl TcpSession {
     /// Whether the stream in `direction` has ended (FIN or RST) and all its bytes are readable or consumed.
     pub fn ended(&self, direction: Direction) -> bool {
         let half = self.half(direction);
-        self.reset || half.fin.is_some_and(|fin| fin <= half.next())
+        let finished = half.fin.is_some_and(|fin| fin <= half.next());
+        // Of a capture, where bytes may follow a FIN that its receiver ignored, Suricata ends neither before both do.
+        self.reset || finished && (self.config.mode == Mode::Inline || self.tracker.is_closing())
     }
 
     /// Whether a RST ended the connection.
@@ -587,4 +591,11 @@ impl TcpSession {
             _ => self.state.max(TcpState::Closing),
         };
     }
+}
+
+/// Whether a receiver throws the segment's bytes away for its acknowledgment or its timestamp (RFC 9293, 3.10.7.4;
+/// RFC 7323, 5.3), so that they must not count as delivered.
+fn is_thrown_away(found: PacketEvents) -> bool {
+    found.contains(PacketEvent::StreamEstInvalidAck)
+        || found.contains(PacketEvent::StreamPktInvalidTimestamp)
 }

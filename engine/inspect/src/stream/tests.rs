@@ -836,6 +836,7 @@ fn detect_mode_never_drops() {
     }
     talk.ack(4);
     assert_eq!(talk.readable(), b"abc");
+    talk.send(ToClient, flags::FIN | flags::ACK, 0, b"");
     assert!(talk.session.ended(ToServer));
 }
 
@@ -878,6 +879,29 @@ fn what_a_consumer_leaves_unread_is_bounded_in_detect_mode_too() {
     talk.data(101, &[1; 1]);
     assert!(talk.saw(StreamEvent::MemoryLimit));
     assert_eq!(talk.readable().len(), 101);
+}
+
+#[test]
+fn bytes_behind_a_fin_that_was_ignored_are_read_beside_the_ends() {
+    let mut talk = Talk::detect(OsPolicy::default());
+    talk.send(ToServer, flags::FIN, 0, b"");
+    assert!(!talk.session.ended(ToServer));
+    talk.data(0, b"abc");
+    talk.ack(3);
+    assert_eq!(talk.read(), b"abc");
+}
+
+#[test]
+fn bytes_that_their_receiver_would_throw_away_do_not_count_as_delivered() {
+    let mut talk = Talk::inline();
+    talk.acked[1] = 10_000_000;
+    assert_eq!(
+        talk.data(0, b"decoy"),
+        Verdict::Drop(DropReason::NotBelieved)
+    );
+    talk.acked[1] = 0;
+    assert_eq!(talk.data(0, b"exploit"), Verdict::Accept);
+    assert_eq!(talk.readable(), b"exploit");
 }
 
 // Rewrite: what came first is the stream, and what the receiver gets.

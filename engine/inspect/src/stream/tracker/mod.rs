@@ -185,6 +185,12 @@ impl Tracker {
         self.open_early
     }
 
+    /// Whether both ends have sent their FIN, or one a reset.
+    pub fn is_closing(&self) -> bool {
+        use State::*;
+        matches!(self.state, TimeWait | LastAck | Closing | Closed)
+    }
+
     /// Whether bytes on the client's SYN are the stream's (RFC 7413).
     pub fn takes_data_on_syn(&self) -> bool {
         self.fast_open

@@ -61,6 +61,7 @@ impl Side {
         self.isn = isn;
         self.next_seq = isn.wrapping_add(1);
         self.last_ack = self.next_seq;
+        self.next_win = self.next_seq;
     }
 
     /// A window as advertised, in bytes.
