@@ -2,16 +2,26 @@
 
 import os
 import sys
-from importlib import metadata
 from typing import Any
 
 import click
 
-from appliance.cli import appliance, demo, lab, rules
+from appliance.cli.lazy import LazyGroup
 from appliance.model.faults import PolicyError, SystemFault
 
+PLACES = {
+    "run": "appliance.cli.appliance:run",
+    "status": "appliance.cli.appliance:status",
+    "bypass": "appliance.cli.appliance:bypass",
+    "guard": "appliance.cli.appliance:guard",
+    "rules": "appliance.cli.rules:rules",
+    "replay": "appliance.cli.rules:replay",
+    "lab": "appliance.cli.lab:lab",
+    "demo": "appliance.cli.demo:demo",
+}
 
-class Sekisho(click.Group):
+
+class Sekisho(LazyGroup):
     """Turns the faults that a command may meet into one line and an exit status, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -34,7 +44,11 @@ class Sekisho(click.Group):
             ) from None
 
 
-@click.group(cls=Sekisho, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Sekisho,
+    places=PLACES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 def main() -> None:
     """Virtual patching between the virtual machines of a KVM host.
 
@@ -44,31 +58,12 @@ def main() -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-@click.command()
+@main.command()
 def version() -> None:
     """Print the version."""
-    click.echo(
-        f"sekisho {metadata.version('sekisho')}" if _is_installed() else "sekisho (from a source tree)"
-    )
+    from importlib import metadata
 
-
-def _is_installed() -> bool:
     try:
-        metadata.version("sekisho")
+        click.echo(f"sekisho {metadata.version('sekisho')}")
     except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-for command in (
-    appliance.run,
-    appliance.status,
-    appliance.bypass,
-    appliance.guard,
-    rules.rules,
-    rules.replay,
-    lab.lab,
-    demo.demo,
-    version,
-):
-    main.add_command(command)
+        click.echo("sekisho (from a source tree)")
