@@ -30,38 +30,49 @@ class Refusal:
 class PolicyError(ValueError):
     """An engine policy that cannot be loaded; the live one stays."""
 
-def rule_attachments(files: Sequence[tuple[str, bytes]]) -> list[str]:
-    """Return the paths of the files that rules in the (path, text) files name: lists, data sets."""
+class Signatures:
+    """Loaded signatures, each made when it is asked for."""
 
-def check_rules(
-    files: Sequence[tuple[str, bytes]],
-    attachments: Sequence[tuple[str, bytes]] = (),
-    thresholds: Sequence[tuple[str, bytes]] = (),
-) -> tuple[list[SignatureInfo], list[Refusal]]:
-    """Return what of the (path, text) files loads and what is refused; never raises for a bad rule.
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> SignatureInfo: ...
 
-    attachments: the files that rule_attachments names, as far as they may be read.
-    thresholds: files that are read as `threshold.config`, as those of that name among `files` are.
+def check_rules(files: Sequence[tuple[str, bytes]]) -> tuple[Signatures, list[Refusal]]:
+    """Return what of the (name, text) files loads and what is refused; never raises for a bad rule.
+
+    Files that rules name are not looked for. One called threshold.config is read as such.
     """
 
-def replay(
-    rules: Sequence[tuple[str, bytes]],
-    captures: Sequence[tuple[str, str]],
-    *,
-    ips: bool,
-    home_net: str,
-    external_net: str,
-    attachments: Sequence[tuple[str, bytes]] = (),
-    thresholds: Sequence[tuple[str, bytes]] = (),
-    payload: bool = False,
-    packet: bool = False,
-) -> list[tuple[str, int]]:
-    """Inspect each (capture path, eve.json path) with fresh state.
+class Rules:
+    """Signatures read from rule files."""
 
-    Returns for each what went wrong, or "", and how many packets were inspected before.
+    loaded: int
+    blocking: int
+    """How many of the loaded can block, as written."""
 
-    payload, packet: alerts show the bytes that matched, and their packet.
-    """
+    def __init__(
+        self,
+        paths: Sequence[str],
+        *,
+        home_net: str | None = None,
+        external_net: str | None = None,
+        thresholds: Sequence[str] = (),
+    ) -> None:
+        """Read rule files and the files that they name; whatever is None is as Suricata has it by default.
+
+        thresholds: files that are read as `threshold.config`, as those of that name among `paths` are.
+        Raises OSError for a file that cannot be opened, ValueError for networks that are none.
+        """
+    def refused(self) -> list[Refusal]:
+        """Return what was refused and why."""
+    def replay(
+        self, captures: Sequence[tuple[str, str]], *, ips: bool, payload: bool = False, packet: bool = False
+    ) -> list[tuple[str, int]]:
+        """Inspect each (capture path, eve.json path) with fresh state.
+
+        Returns for each what went wrong, or "", and how many packets were inspected before.
+
+        payload, packet: alerts show the bytes that matched, and their packet.
+        """
 
 class Inspector:
     """The live inspector: worker threads that hold no GIL, or `inspect` for a packet source of Python's."""

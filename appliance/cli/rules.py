@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from appliance.cli.lazy import LazyGroup
 from appliance.cli.many import ManyCommand
-from appliance.cli.update import update
 
 CAPTURE_SUFFIXES = frozenset({".pcap", ".pcapng", ".cap"})
 # pcap in both byte orders, with micro- and nanoseconds; pcapng.
@@ -19,7 +19,6 @@ EXTERNAL_NET = "!$HOME_NET"
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
-
 THRESHOLDS = click.option(
     "--threshold-config",
     "threshold_files",
@@ -29,12 +28,9 @@ THRESHOLDS = click.option(
 )
 
 
-@click.group()
+@click.group(cls=LazyGroup, places={"update": "appliance.cli.update:update"})
 def rules() -> None:
     """Signatures: check what loads, and bring what is live up to date."""
-
-
-rules.add_command(update)
 
 
 @rules.command()
@@ -48,22 +44,21 @@ def check(files: tuple[Path, ...], as_json: bool, threshold_files: tuple[Path, .
 
     Exit status: 0 if all loads, 1 if anything is refused or a file cannot be read.
     """
-    from appliance.rulesets import check_files, read_attachments
+    from appliance import _engine
 
-    texts = _read(files)
-    report = check_files(texts, read_attachments(texts), _read(threshold_files))
+    read = _engine.Rules(_names(files), thresholds=_names(threshold_files))
+    refused = read.refused()
     if as_json:
-        refused = [{"file": r.file, "line": r.line, "sid": r.sid, "reason": r.reason} for r in report.refused]
-        click.echo(json.dumps({"loaded": report.loaded, "refused": refused}, ensure_ascii=False))
+        listed = [{"file": r.file, "line": r.line, "sid": r.sid, "reason": r.reason} for r in refused]
+        click.echo(json.dumps({"loaded": read.loaded, "refused": listed}, ensure_ascii=False))
     else:
-        for r in report.refused:
+        for r in refused:
             click.echo(f"{r.file}:{r.line}: {_sid(r.sid)}: {r.reason}")
-        blocking = sum(s.action in ("drop", "reject") for s in report.signatures)
         click.echo(
-            f"{report.loaded} loaded, {len(report.refused)} refused; "
-            f"as written, {blocking} of the loaded can block"
+            f"{read.loaded} loaded, {len(refused)} refused; "
+            f"as written, {read.blocking} of the loaded can block"
         )
-    if report.refused:
+    if refused:
         raise click.exceptions.Exit(1)
 
 
@@ -104,32 +99,29 @@ def replay(
     the rest is inspected. Exit status: 0 unless rules cannot be read, or no capture can.
     """
     from appliance import _engine
-    from appliance.rulesets import read_attachments
 
-    texts = _read(rule_files)
     captures = list(_captures(pcap, out))
     if not captures:
         raise click.ClickException(f"{pcap}: no capture in this directory or below it")
-    attachments = read_attachments(texts)
-    thresholds = _read(threshold_files)
-    for refusal in _engine.check_rules(texts, attachments, thresholds)[1]:
-        click.echo(f"{refusal.file}:{refusal.line}: {_sid(refusal.sid)}: {refusal.reason}", err=True)
-    for _, eve in captures:
-        eve.parent.mkdir(parents=True, exist_ok=True)
     try:
-        outcomes = _engine.replay(
-            texts,
-            [(str(capture), str(eve)) for capture, eve in captures],
-            ips=ips,
+        read = _engine.Rules(
+            _names(rule_files),
             home_net=home_net,
             external_net=external_net,
-            attachments=attachments,
-            thresholds=thresholds,
-            payload=eve_payload,
-            packet=eve_packet,
+            thresholds=_names(threshold_files),
         )
     except ValueError as error:
         raise click.ClickException(str(error)) from None
+    for refusal in read.refused():
+        click.echo(f"{refusal.file}:{refusal.line}: {_sid(refusal.sid)}: {refusal.reason}", err=True)
+    for _, eve in captures:
+        eve.parent.mkdir(parents=True, exist_ok=True)
+    outcomes = read.replay(
+        [(str(capture), str(eve)) for capture, eve in captures],
+        ips=ips,
+        payload=eve_payload,
+        packet=eve_packet,
+    )
     for reason, packets in outcomes:
         if reason:
             click.echo(
@@ -162,8 +154,8 @@ def _is_capture(path: Path) -> bool:
         return file.read(4) in CAPTURE_MAGICS
 
 
-def _read(files: tuple[Path, ...]) -> list[tuple[str, bytes]]:
-    return [(str(file), file.read_bytes()) for file in files]
+def _names(files: tuple[Path, ...]) -> list[str]:
+    return [str(file) for file in files]
 
 
 def _sid(sid: int | None) -> str:

@@ -1,6 +1,6 @@
 """Rule sets on the appliance and the manager: what loads, what a selection picks, where they are kept."""
 
-from appliance.rulesets.check import CheckReport, RefusedRule, Signature, check_files, read_attachments
+from appliance.rulesets.check import CheckReport, RefusedRule, Signature, check_files
 from appliance.rulesets.selection import SelectionError, can_block, compile_filter, select
 
 __all__ = [
@@ -11,6 +11,5 @@ __all__ = [
     "can_block",
     "check_files",
     "compile_filter",
-    "read_attachments",
     "select",
 ]

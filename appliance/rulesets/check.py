@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+if TYPE_CHECKING:
+    from appliance._engine import Signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class RefusedRule:
 class CheckReport:
     """The outcome of checking a rule set as a whole."""
 
-    signatures: tuple[Signature, ...]
+    signatures: Sequence[Signature]
     refused: tuple[RefusedRule, ...]
 
     @property
@@ -47,39 +50,39 @@ class CheckReport:
         return len(self.signatures)
 
 
-def read_attachments(files: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """Return (path, bytes) of the files that rules name, those that can be read.
-
-    files: (path, text) of rule files that the person at the keyboard trusts, since rules can name any path.
-    """
-    from appliance import _engine
-
-    attachments = []
-    for path in _engine.rule_attachments(files):
-        try:
-            attachments.append((path, Path(path).read_bytes()))
-        except OSError:
-            continue  # The rule that names it is refused, and says so.
-    return attachments
-
-
-def check_files(
-    files: Sequence[tuple[str, bytes]],
-    attachments: Sequence[tuple[str, bytes]] = (),
-    thresholds: Sequence[tuple[str, bytes]] = (),
-) -> CheckReport:
+def check_files(files: Sequence[tuple[str, bytes]]) -> CheckReport:
     """Return what of the (name, text) files loads and what is refused; never raises for a bad rule.
 
     A file called threshold.config holds thresholds and suppressions for the signatures of the others.
-    attachments: (path, bytes) of the files that rules name, see read_attachments.
-    thresholds: (path, text) of files that are read as threshold.config whatever they are called.
     """
     # Imported here so that everything that checks no rules starts without the compiled engine.
     from appliance import _engine
 
-    infos, refusals = _engine.check_rules(files, attachments, thresholds)
-    signatures = tuple(
-        Signature(
+    infos, refusals = _engine.check_rules(files)
+    refused = tuple(RefusedRule(r.file, r.line, r.sid, r.reason) for r in refusals)
+    return CheckReport(_Loaded(infos), refused)
+
+
+class _Loaded(Sequence[Signature]):
+    """The engine's signatures, each made into one of ours when it is asked for: there may be very many."""
+
+    def __init__(self, infos: "Signatures") -> None:
+        self._infos = infos
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    @overload
+    def __getitem__(self, index: int) -> Signature: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Signature]: ...
+
+    def __getitem__(self, index: int | slice) -> Signature | list[Signature]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        info = self._infos[index + len(self) if index < 0 else index]
+        return Signature(
             sid=info.sid,
             gid=info.gid,
             rev=info.rev,
@@ -94,7 +97,3 @@ def check_files(
             file=info.file,
             line=info.line,
         )
-        for info in infos
-    )
-    refused = tuple(RefusedRule(r.file, r.line, r.sid, r.reason) for r in refusals)
-    return CheckReport(signatures, refused)

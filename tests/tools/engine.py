@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import pytest
@@ -33,12 +34,16 @@ def replay(
     prevent: bool = False,
 ) -> list[str]:
     """Inspect each (capture, eve.json); return what went wrong, or "". prevent: alert is raised to drop."""
-    nets = ("any", "any") if any_nets else (HOME_NET, "!$HOME_NET")
-    outcomes: list[tuple[str, int]] = engine().replay(
-        [(str(path), raised(path.read_bytes()) if prevent else path.read_bytes()) for path in rules],
-        [(str(capture), str(eve)) for capture, eve in captures],
-        ips=ips,
-        home_net=nets[0],
-        external_net=nets[1],
-    )
+    home_net, external_net = ("any", "any") if any_nets else (HOME_NET, "!$HOME_NET")
+    pairs = [(str(capture), str(eve)) for capture, eve in captures]
+    with TemporaryDirectory() as folder:
+        paths = [_raised_copy(path, Path(folder)) for path in rules] if prevent else rules
+        read = engine().Rules([str(path) for path in paths], home_net=home_net, external_net=external_net)
+        outcomes: list[tuple[str, int]] = read.replay(pairs, ips=ips)
     return [error for error, _ in outcomes]
+
+
+def _raised_copy(rules: Path, folder: Path) -> Path:
+    copy = folder / f"{len(list(folder.iterdir()))}-{rules.name}"
+    copy.write_bytes(raised(rules.read_bytes()))
+    return copy

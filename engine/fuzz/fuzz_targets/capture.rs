@@ -5,11 +5,11 @@ use inspect::wire::{decode_link, CaptureReader, MAX_RECORD_BYTES};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(reader) = CaptureReader::new(bytes) else {
+    let Ok(mut reader) = CaptureReader::new(bytes) else {
         return;
     };
     let mut records = 0;
-    for record in reader.flatten() {
+    while let Some(Ok(record)) = reader.next_record() {
         records += 1;
         assert!(record.data.len() <= MAX_RECORD_BYTES);
         let _ = decode_link(record.link_type, record.data);

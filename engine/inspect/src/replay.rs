@@ -1,4 +1,5 @@
 //! A capture, inspected offline with fresh state.
+use std::io::Read;
 use std::sync::Arc;
 
 use crate::detect::SharedState;
@@ -6,19 +7,19 @@ use crate::engine::{Arrival, Engine, EventSink, Settings};
 use crate::policy::Policy;
 use crate::wire::{decode_link, CaptureError, CaptureReader};
 
-/// Inspects a whole capture file held in memory; events go to `sink` as they are found.
+/// Inspects a capture file packet by packet; events go to `sink` as they are found.
 ///
 /// Returns how many packets were inspected, and why reading stopped early, if it did: what came before a torn
 /// end has been inspected.
 ///
-/// Errors: the file is no capture at all.
+/// Errors: the file is no capture at all, or cannot be read.
 pub fn run(
-    capture: &[u8],
+    capture: impl Read,
     policy: &Arc<Policy>,
     settings: &Settings,
     sink: &mut dyn EventSink,
 ) -> Result<(u64, Option<CaptureError>), CaptureError> {
-    let reader = CaptureReader::new(capture)?;
+    let mut reader = CaptureReader::new(capture)?;
     let mut engine = Engine::new(
         settings.clone(),
         policy.clone(),
@@ -26,7 +27,7 @@ pub fn run(
     );
     let mut arrival = Arrival::default();
     let mut torn = None;
-    for record in reader {
+    while let Some(record) = reader.next_record() {
         let record = match record {
             Ok(record) => record,
             Err(error) => {

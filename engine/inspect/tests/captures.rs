@@ -141,9 +141,9 @@ fn run(config: StreamConfig, policy: DefragPolicy) -> Option<Counts> {
     captures(&folder, &mut paths);
     let mut counts = Counts::default();
     for path in paths {
-        let file = std::fs::read(&path).unwrap();
+        let file = std::fs::File::open(&path).unwrap();
         counts.add("captures", 1);
-        let reader = match CaptureReader::new(&file) {
+        let mut reader = match CaptureReader::new(file) {
             Ok(reader) => reader,
             Err(error) => {
                 counts.add(format!("capture refused: {error}"), 1);
@@ -156,7 +156,7 @@ fn run(config: StreamConfig, policy: DefragPolicy) -> Option<Counts> {
             flows: FlowTable::new(FlowLimits::default(), [3, 4]),
             counts: &mut counts,
         };
-        for record in reader {
+        while let Some(record) = reader.next_record() {
             let Ok(record) = record else {
                 way.counts.add("captures that end badly", 1);
                 break;

@@ -6,6 +6,7 @@ use inspect::event::{
     write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
     FlowTotals, Kind, Payload, Sekisho,
 };
+use inspect::rule::Pair;
 use inspect::Direction;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -43,7 +44,7 @@ fn totals() -> FlowTotals {
     }
 }
 
-fn alert<'a>(metadata: &'a [(String, String)]) -> Alert<'a> {
+fn alert(metadata: &[Pair]) -> Alert<'_> {
     Alert {
         action: Action::Allowed,
         gid: 1,
@@ -74,7 +75,7 @@ fn an_alert_reads_as_suricata_s() {
         b"",
     );
     let metadata = [("cve", "CVE_1"), ("tag", "x"), ("cve", "CVE_2")]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        .map(|(key, value)| Pair::new((key.into(), value.into())));
     let event = Event {
         flow_id: Some(1_024_464_785_421_891),
         pcap_cnt: Some(4),
@@ -280,7 +281,7 @@ proptest! {
     fn every_record_is_one_line_of_json(request: Vec<u8>, response: Vec<u8>, text in ".{0,20}", payload: Vec<u8>, numbers: [u64; 4]) {
         let whole = [b"POST /".as_slice(), &request, b" HTTP/1.1\r\nHost: ", &request, b"\r\nUser-Agent: ", &request, b"\r\n\r\n"].concat();
         let connection = connection(&whole, &[b"HTTP/1.1 ".as_slice(), &response, b"\r\n\r\n"].concat());
-        let metadata = [(text.clone(), text.clone()), (text.clone(), String::new())];
+        let metadata = [&text[..], ""].map(|value| Pair::new((text.as_str().into(), value.into())));
         let by = Alert { msg: &text, classtype: &text, ..alert(&metadata) };
         let end = FlowEnd { totals: totals(), start_ns: numbers[0], end_ns: numbers[1], state: &text, reason: &text, alerted: true, tcp: None, icmp_answer: None, action: &text };
         let counters = [(text.as_str(), numbers[2]), ("a.b", 1), ("a", 2), ("..", 3)];

@@ -1,6 +1,7 @@
 //! The inspector: a policy slot, the packet handlers that read it, and the queues or another source of packets.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -112,11 +113,10 @@ impl Inspector {
     pub fn load(&self, path: &Path) -> Result<LoadReport, LoadError> {
         let began = Instant::now();
         let document = Document::parse(&read(path)?).map_err(LoadError::Policy)?;
-        let files = document
-            .rule_files()
-            .map(|name| Ok((name.to_owned(), read(Path::new(name))?)))
-            .collect::<Result<Vec<_>, _>>()?;
-        let policy = Policy::compile(&document, &files).map_err(LoadError::Policy)?;
+        let policy = Policy::compile_from(&document, &|name| {
+            Ok(Box::new(BufReader::new(File::open(name)?)))
+        });
+        let policy = policy.map_err(LoadError::Policy)?;
         let report = LoadReport {
             version: policy.version,
             loaded: policy.matcher.signatures().len(),

@@ -17,8 +17,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rules::SignatureInfo>()?;
     module.add_class::<rules::Refusal>()?;
     module.add_function(wrap_pyfunction!(rules::check_rules, module)?)?;
-    module.add_function(wrap_pyfunction!(rules::rule_attachments, module)?)?;
-    module.add_function(wrap_pyfunction!(offline::replay, module)?)?;
+    module.add_class::<rules::Signatures>()?;
+    module.add_class::<offline::Rules>()?;
     module.add_class::<inspector::Inspector>()?;
     module.add_class::<inspector::Spool>()?;
     module.add("PolicyError", module.py().get_type::<PolicyError>())?;

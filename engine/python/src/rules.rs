@@ -1,7 +1,9 @@
 //! Rule files: what loads and what is refused.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use inspect::rule::{self, Attachments, Variables};
+use inspect::rule::{self, Reading, Variables};
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
@@ -32,26 +34,82 @@ pub struct Refusal {
     reason: String,
 }
 
-impl From<rule::Signature> for SignatureInfo {
+/// What is known of signatures that loaded; each is shown when it is asked for.
+#[pyclass(frozen, module = "appliance._engine")]
+pub struct Signatures {
+    known: Vec<Known>,
+}
+
+/// What a [`SignatureInfo`] is made of, sharing what signatures have in common.
+struct Known {
+    numbers: [u32; 3],
+    msg: Box<str>,
+    action: rule::Action,
+    protocol: rule::Protocol,
+    classtype: Arc<str>,
+    priority: u8,
+    cves: Box<[Arc<str>]>,
+    references: Box<[Arc<str>]>,
+    metadata: Box<[rule::Pair]>,
+    file: Arc<str>,
+    line: u32,
+}
+
+#[pymethods]
+impl Signatures {
+    fn __len__(&self) -> usize {
+        self.known.len()
+    }
+
+    fn __getitem__(&self, index: usize) -> PyResult<SignatureInfo> {
+        let known = self.known.get(index);
+        known
+            .map(Into::into)
+            .ok_or_else(|| PyIndexError::new_err("no such signature"))
+    }
+}
+
+impl From<rule::Signature> for Known {
     fn from(signature: rule::Signature) -> Self {
-        let mut metadata: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (key, value) in signature.metadata {
-            metadata.entry(key).or_default().push(value);
-        }
         Self {
-            gid: signature.gid,
-            sid: signature.sid,
-            rev: signature.rev,
+            numbers: [signature.gid, signature.sid, signature.rev],
             msg: signature.msg,
-            action: signature.action.as_str(),
-            protocol: signature.protocol.as_str(),
+            action: signature.action,
+            protocol: signature.protocol,
             classtype: signature.classtype,
             priority: signature.priority,
             cves: signature.cves,
             references: signature.references,
-            metadata,
+            metadata: signature.metadata,
             file: signature.file,
             line: signature.line,
+        }
+    }
+}
+
+impl From<&Known> for SignatureInfo {
+    fn from(known: &Known) -> Self {
+        let mut metadata: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for pair in &known.metadata {
+            let values = metadata.entry(pair.0.to_string()).or_default();
+            values.push(pair.1.to_string());
+        }
+        let strings = |texts: &[Arc<str>]| texts.iter().map(|text| text.to_string()).collect();
+        let [gid, sid, rev] = known.numbers;
+        Self {
+            gid,
+            sid,
+            rev,
+            msg: known.msg.to_string(),
+            action: known.action.as_str(),
+            protocol: known.protocol.as_str(),
+            classtype: known.classtype.to_string(),
+            priority: known.priority,
+            cves: strings(&known.cves),
+            references: strings(&known.references),
+            metadata,
+            file: known.file.to_string(),
+            line: known.line,
         }
     }
 }
@@ -67,41 +125,24 @@ impl From<rule::Refusal> for Refusal {
     }
 }
 
-/// Copies (name, text) pairs so that the GIL can be let go.
-pub fn owned(files: Vec<(String, PyBackedBytes)>) -> Vec<(String, Vec<u8>)> {
-    files
-        .into_iter()
-        .map(|(name, text)| (name, text.to_vec()))
-        .collect()
-}
-
-/// Returns the paths of the files that rules in the (path, text) files name, beside the file that names them.
-#[pyfunction]
-pub fn rule_attachments(py: Python<'_>, files: Vec<(String, PyBackedBytes)>) -> Vec<String> {
-    let files = owned(files);
-    py.allow_threads(|| rule::wanted_attachments(&files).into_iter().collect())
-}
-
-/// Returns what of the (path, text) files loads and what is refused; never raises for a bad rule.
+/// Returns what of the (name, text) files loads and what is refused; never raises for a bad rule.
 ///
-/// `attachments`: files that [`rule_attachments`] names, as far as they may be read. `thresholds`: files that are
-/// read as `threshold.config` whatever they are called.
+/// The files that rules name are not looked for: whoever sent the rules may name any.
 #[pyfunction]
-#[pyo3(signature = (files, attachments = Vec::new(), thresholds = Vec::new()))]
 pub fn check_rules(
     py: Python<'_>,
     files: Vec<(String, PyBackedBytes)>,
-    attachments: Vec<(String, PyBackedBytes)>,
-    thresholds: Vec<(String, PyBackedBytes)>,
-) -> (Vec<SignatureInfo>, Vec<Refusal>) {
-    let files = owned(files);
-    let attachments = Attachments::new(owned(attachments));
-    let thresholds = owned(thresholds);
-    let (loaded, refused) = py.allow_threads(|| {
-        rule::load_configured(&files, &thresholds, &Variables::default(), &attachments)
+) -> (Signatures, Vec<Refusal>) {
+    let (known, refused) = py.allow_threads(|| {
+        let variables = Variables::default();
+        let mut reading = Reading::new(&variables, &());
+        for (name, text) in &files {
+            reading.read(name, &text[..]);
+        }
+        let (loaded, refused) = reading.finish();
+        let known: Vec<Known> = loaded.into_iter().map(Into::into).collect();
+        (known, refused)
     });
-    (
-        loaded.into_iter().map(Into::into).collect(),
-        refused.into_iter().map(Into::into).collect(),
-    )
+    let refused = refused.into_iter().map(Into::into).collect();
+    (Signatures { known }, refused)
 }

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::FileInfo;
 use crate::app::http::Transaction;
 use crate::app::{Description, File};
+use crate::rule::Pair;
 use crate::wire::Packet;
 use crate::Direction;
 
@@ -66,7 +67,7 @@ pub struct Alert<'a> {
     /// 1 most severe … 255.
     pub priority: u8,
     /// Its `metadata` in order: keys may repeat.
-    pub metadata: &'a [(String, String)],
+    pub metadata: &'a [Pair],
 }
 
 /// `event_type: drop`.

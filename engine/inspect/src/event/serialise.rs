@@ -20,6 +20,7 @@ use super::record::{
 };
 use super::text::{Printable, Text, UpperCase};
 use super::time::Timestamp;
+use crate::rule::Pair;
 use crate::wire::flags;
 use crate::Direction;
 
@@ -213,13 +214,14 @@ impl Serialize for Alert<'_> {
 }
 
 /// A signature's metadata: a list of values a key.
-struct Metadata<'a>(&'a [(String, String)]);
+struct Metadata<'a>(&'a [Pair]);
 
 impl Serialize for Metadata<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (at, (key, _)) in self.0.iter().enumerate() {
-            if self.0[..at].iter().all(|(earlier, _)| earlier != key) {
+        for (at, pair) in self.0.iter().enumerate() {
+            let key = &pair.0;
+            if self.0[..at].iter().all(|earlier| earlier.0 != *key) {
                 let values: Vec<_> = self
                     .0
                     .iter()

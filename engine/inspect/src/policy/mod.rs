@@ -4,11 +4,13 @@
 mod document;
 mod shield;
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::io::{self, BufRead};
 
 use crate::detect::{Matcher, SignatureSet};
-use crate::rule::{self, Attachments, Refusal, Signature, Variables};
+use crate::rule::{self, Attachments, Reading, Refusal, Signature, Variables};
 
 pub use document::{Document, Failure, GuestDocument, Mode, OnDrop, OpenOrClosed, PortDocument};
 pub use shield::Shield;
@@ -58,8 +60,13 @@ pub enum PolicyError {
         /// Its name.
         name: String,
     },
-    /// A rule file is listed but was not handed over.
-    MissingFile(String),
+    /// A rule file that is listed cannot be opened.
+    Unreadable {
+        /// Its path.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for PolicyError {
@@ -78,7 +85,7 @@ impl fmt::Display for PolicyError {
                     "the policy document names the {kind} {name:?} but does not define it"
                 )
             }
-            Self::MissingFile(name) => write!(f, "rule file {name} was not given"),
+            Self::Unreadable { path, error } => write!(f, "{path}: {error}"),
         }
     }
 }
@@ -88,24 +95,51 @@ impl std::error::Error for PolicyError {}
 /// A rule file's path as the document names it, and its text.
 pub type RuleFile = (String, Vec<u8>);
 
+/// Opens a file by the path that the document names it by.
+pub type Open<'a> = &'a dyn Fn(&str) -> io::Result<Box<dyn BufRead + 'a>>;
+
+/// The files that rules name: those which the document lists, and no others.
+struct Listed<'d, 'a> {
+    paths: HashSet<&'d str>,
+    open: Open<'a>,
+}
+
+impl Attachments for Listed<'_, '_> {
+    fn get(&self, path: &str) -> Option<Cow<'_, [u8]>> {
+        let mut file = self.paths.get(path).and_then(|it| (self.open)(it).ok())?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok()?;
+        Some(Cow::Owned(bytes))
+    }
+}
+
 impl Policy {
-    /// Compiles `document` with the contents of the rule files it lists, and of the files that those name.
+    /// Compiles `document` with the rule files it lists, which are in memory.
     pub fn compile(document: &Document, files: &[RuleFile]) -> Result<Self, PolicyError> {
+        Self::compile_from(document, &|path| {
+            let file = files.iter().find(|(name, _)| name == path);
+            let (_, text) = file.ok_or(io::ErrorKind::NotFound)?;
+            Ok(Box::new(&text[..]))
+        })
+    }
+
+    /// Compiles `document` with the rule files it lists, one read after the other, and the files that those name.
+    pub fn compile_from(document: &Document, open: Open<'_>) -> Result<Self, PolicyError> {
         let variables = document.variables()?;
-        let attachments = Attachments::new(files.iter().cloned());
+        let paths = document.rule_files().collect();
+        let listed = Listed { paths, open };
         let mut signatures = Vec::new();
         let mut refused = Vec::new();
         for rule_set in &document.rule_sets {
-            let texts = rule_set
-                .files
-                .iter()
-                .map(|path| {
-                    let file = files.iter().find(|(name, _)| name == path);
-                    file.cloned()
-                        .ok_or_else(|| PolicyError::MissingFile(path.clone()))
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            let (loaded, not) = rule::load_with(&texts, &variables, &attachments);
+            let mut reading = Reading::new(&variables, &listed);
+            for path in &rule_set.files {
+                let text = open(path).map_err(|error| PolicyError::Unreadable {
+                    path: path.clone(),
+                    error,
+                })?;
+                reading.read(path, text);
+            }
+            let (loaded, not) = reading.finish();
             signatures.extend(loaded);
             refused.extend(not);
         }
@@ -197,7 +231,7 @@ fn members(document: &Document, signatures: &[Signature]) -> HashMap<String, Sig
         .collect();
     for (index, signature) in signatures.iter().enumerate() {
         let set = owner
-            .get(signature.file.as_str())
+            .get(&*signature.file)
             .and_then(|name| sets.get_mut(*name));
         if let Some(set) = set {
             set.insert(index as u32);

@@ -1,4 +1,7 @@
 //! `content`: bytes to be found.
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
 use memchr::{memchr2_iter, memmem};
 
 use super::buffer::Number;
@@ -66,14 +69,31 @@ impl Content {
     }
 }
 
-/// A byte pattern, ready to be searched for.
+/// A byte pattern, ready to be searched for. Clones share it: signatures look for the same ones.
 #[derive(Clone, Debug)]
-pub struct Needle {
+pub struct Needle(Arc<Searcher>);
+
+#[derive(Debug)]
+struct Searcher {
     bytes: Box<[u8]>,
     nocase: bool,
     /// Offset of the byte that is expected to be rarest, for searches without regard to case.
     rare: usize,
     finder: Option<Box<memmem::Finder<'static>>>,
+}
+
+impl PartialEq for Needle {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.nocase == other.0.nocase && self.0.bytes == other.0.bytes
+    }
+}
+
+impl Eq for Needle {}
+
+impl Hash for Needle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.0.bytes, self.0.nocase).hash(state);
+    }
 }
 
 impl Needle {
@@ -87,56 +107,56 @@ impl Needle {
             .min_by_key(|at| commonness(bytes[*at]))
             .unwrap_or(0);
         let finder = (!nocase).then(|| Box::new(memmem::Finder::new(&bytes).into_owned()));
-        Self {
+        Self(Arc::new(Searcher {
             bytes,
             nocase,
             rare,
             finder,
-        }
+        }))
     }
 
     /// The same pattern without regard to case.
     pub fn without_case(&self) -> Self {
-        Self::new(self.bytes.to_vec(), true)
+        Self::new(self.0.bytes.to_vec(), true)
     }
 
     /// The bytes; lower-case where case doesn't count.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.0.bytes
     }
 
     /// Whether case doesn't count.
     pub fn nocase(&self) -> bool {
-        self.nocase
+        self.0.nocase
     }
 
     /// Length in bytes.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.0.bytes.len()
     }
 
     /// Whether `text` is the pattern.
     pub fn equals(&self, text: &[u8]) -> bool {
-        if self.nocase {
-            text.eq_ignore_ascii_case(&self.bytes)
+        if self.0.nocase {
+            text.eq_ignore_ascii_case(&self.0.bytes)
         } else {
-            *text == *self.bytes
+            *text == *self.0.bytes
         }
     }
 
     /// Offset of the first place where it is in `haystack`.
     pub fn find(&self, haystack: &[u8]) -> Option<usize> {
-        if let Some(finder) = &self.finder {
+        if let Some(finder) = &self.0.finder {
             return finder.find(haystack);
         }
-        let last_start = haystack.len().checked_sub(self.bytes.len())?;
-        let rare = *self.bytes.get(self.rare)?;
+        let last_start = haystack.len().checked_sub(self.0.bytes.len())?;
+        let rare = *self.0.bytes.get(self.0.rare)?;
         memchr2_iter(
             rare,
             rare.to_ascii_uppercase(),
-            &haystack[self.rare..=self.rare + last_start],
+            &haystack[self.0.rare..=self.0.rare + last_start],
         )
-        .find(|at| self.equals(&haystack[*at..*at + self.bytes.len()]))
+        .find(|at| self.equals(&haystack[*at..*at + self.0.bytes.len()]))
     }
 }
 

@@ -1,8 +1,10 @@
 //! A signature while its options are being read.
+use std::borrow::Cow;
+
 use crate::app::{AppProto, AppSet};
 use crate::Direction;
 
-use super::attachment::Attachments;
+use super::attachment::{beside, Attachments};
 use super::buffer::{Buffer, Inspection, Number, Test, MAX_VARIABLES};
 use super::condition::{FlowbitTest, PacketTest, TxTest};
 use super::content::Content;
@@ -10,6 +12,7 @@ use super::dataset::Datasets;
 use super::header::Header;
 use super::number::Range;
 use super::packet_buffer::PacketBuffer;
+use super::shared::Shared;
 use super::signature::{
     AppTest, FlowTest, FlowbitChange, Flowint, HostChange, HostTest, Tag, Target, VariableTest,
 };
@@ -61,9 +64,29 @@ struct Place {
     test: usize,
 }
 
+/// What the rules of one load have in common.
+pub struct Load<'a> {
+    /// Gives the files that rules name.
+    attachments: &'a dyn Attachments,
+    /// The data sets of all rules read so far.
+    pub datasets: Datasets,
+    /// What is held once for all signatures.
+    pub shared: Shared,
+}
+
+impl<'a> Load<'a> {
+    /// Nothing was read yet.
+    pub fn new(attachments: &'a dyn Attachments) -> Self {
+        Self {
+            attachments,
+            datasets: Datasets::default(),
+            shared: Shared::default(),
+        }
+    }
+}
+
 /// A signature while its options are being read.
-#[derive(Debug)]
-pub struct Draft {
+pub struct Draft<'a> {
     pub action: Action,
     pub protocol: Protocol,
     pub header: Header,
@@ -104,19 +127,23 @@ pub struct Draft {
     pub inspections: Vec<Inspection>,
     pub threshold: Option<Threshold>,
     pub noalert: bool,
-    /// The rule's file, and the files that rules name.
-    pub file: String,
-    pub attachments: Attachments,
-    /// The data sets of all rules read so far.
-    pub datasets: Datasets,
+    /// The rule's file.
+    pub file: &'a str,
+    pub load: &'a Load<'a>,
     variables: Vec<(String, usize)>,
     active: Active,
     last_content: Option<Place>,
 }
 
-impl Draft {
+impl<'a> Draft<'a> {
     /// A signature of which only the header is known.
-    pub fn new(action: Action, protocol: Protocol, header: Header) -> Self {
+    pub fn new(
+        load: &'a Load<'a>,
+        file: &'a str,
+        action: Action,
+        protocol: Protocol,
+        header: Header,
+    ) -> Self {
         Self {
             action,
             protocol,
@@ -152,9 +179,8 @@ impl Draft {
             inspections: Vec::new(),
             threshold: None,
             noalert: action == Action::Pass,
-            file: String::new(),
-            attachments: Attachments::default(),
-            datasets: Datasets::default(),
+            file,
+            load,
             variables: Vec::new(),
             active: Active::Payload,
             last_content: None,
@@ -193,8 +219,9 @@ impl Draft {
     /// The bytes of a file that the rule names by its path beside the rule's own.
     ///
     /// Errors: it was not handed in.
-    pub fn attachment(&self, keyword: &str, path: &str) -> Result<&[u8], Reason> {
-        self.attachments.get(&self.file, path).ok_or_else(|| {
+    pub fn attachment(&self, keyword: &str, path: &str) -> Result<Cow<'a, [u8]>, Reason> {
+        let attached = self.load.attachments.get(&beside(self.file, path));
+        attached.ok_or_else(|| {
             Reason::bad_value(
                 keyword,
                 format!("there is no file '{path}' beside the rules"),

@@ -8,7 +8,7 @@ use super::port::PortRange;
 use super::{Action, Protocol, Reason};
 
 /// A rule's header.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
     /// Where packets come from.
     pub src: Group<AddressRange>,

@@ -2,6 +2,8 @@
 //!
 //! A rule is one line; a backslash at a line's end continues it on the next. `#` at the start of a line is a
 //! comment. Within the parentheses options end at `;`, which a backslash protects, in quotes or out of them.
+use std::io::{self, BufRead};
+
 use super::Reason;
 
 /// Longest rule accepted, in bytes, continued lines included. Suricata's own bound is 8,192 to 16,384.
@@ -16,35 +18,94 @@ pub struct Statement {
     pub text: Vec<u8>,
 }
 
-/// The rules of a file in order; comments and empty lines are left out.
-pub fn statements(file: &[u8]) -> Vec<Statement> {
-    let mut found = Vec::new();
-    let mut open: Option<Statement> = None;
-    for (number, line) in (1u32..).zip(file.split(|byte| *byte == b'\n')) {
-        let line = trim_end(line);
-        let starting = open.is_none();
-        if starting && (trim(line).is_empty() || trim(line)[0] == b'#') {
-            continue;
+/// The rules of a file in order; comments and empty lines are left out. At most one rule is held at a time.
+#[derive(Debug)]
+pub struct Statements<R> {
+    file: R,
+    /// Number of the line that was read last.
+    line: u32,
+}
+
+impl<R: BufRead> Statements<R> {
+    pub fn new(file: R) -> Self {
+        Self { file, line: 0 }
+    }
+
+    /// Number of the line that was read last, from 1.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// The next rule.
+    fn find(&mut self) -> io::Result<Option<Statement>> {
+        let mut open: Option<Statement> = None;
+        loop {
+            let mut line = Vec::new();
+            let Some(last) = read_line(&mut self.file, &mut line)? else {
+                break;
+            };
+            self.line = self.line.saturating_add(1);
+            let part = line.trim_ascii_end();
+            let starting = open.is_none();
+            if starting && (trim(part).is_empty() || trim(part)[0] == b'#') {
+                continue;
+            }
+            let statement = open.get_or_insert_with(|| Statement {
+                line: self.line,
+                text: Vec::new(),
+            });
+            // Of a line that was cut the backslash is not among what was kept.
+            let part = part.strip_suffix(b"\\").unwrap_or(part);
+            let room = (MAX_RULE_BYTES + 1).saturating_sub(statement.text.len());
+            statement
+                .text
+                .extend_from_slice(&part[..part.len().min(room)]);
+            if last != b'\\' {
+                if trim(&statement.text).is_empty() {
+                    open = None;
+                    continue;
+                }
+                break;
+            }
         }
-        let statement = open.get_or_insert_with(|| Statement {
-            line: number,
-            text: Vec::new(),
-        });
-        let (part, continued) = match line.strip_suffix(b"\\") {
-            Some(part) => (part, true),
-            None => (line, false),
+        Ok(open.filter(|statement| !trim(&statement.text).is_empty()))
+    }
+}
+
+impl<R: BufRead> Iterator for Statements<R> {
+    type Item = io::Result<Statement>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.find().transpose()
+    }
+}
+
+/// Reads a line, of which at most [`MAX_RULE_BYTES`] + 1 bytes are kept; `None` at the file's end.
+///
+/// Returns its last byte that is not white space, kept or not; a blank of an empty line.
+fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<u8>> {
+    let mut last = None;
+    loop {
+        let some = match file.fill_buf() {
+            Ok(some) => some,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
         };
-        let room = (MAX_RULE_BYTES + 1).saturating_sub(statement.text.len());
-        statement
-            .text
-            .extend_from_slice(&part[..part.len().min(room)]);
-        if !continued {
-            found.extend(open.take());
+        if some.is_empty() {
+            return Ok(last);
+        }
+        let end = memchr::memchr(b'\n', some);
+        let part = &some[..end.unwrap_or(some.len())];
+        let room = (MAX_RULE_BYTES + 1).saturating_sub(line.len());
+        line.extend_from_slice(&part[..part.len().min(room)]);
+        let seen = part.trim_ascii_end().last().copied();
+        last = Some(seen.or(last).unwrap_or(b' '));
+        let used = part.len() + usize::from(end.is_some());
+        file.consume(used);
+        if end.is_some() {
+            return Ok(last);
         }
     }
-    found.extend(open);
-    found.retain(|statement| !trim(&statement.text).is_empty());
-    found
 }
 
 /// One option as written: `name` or `name:value`, white space around both removed.
@@ -90,10 +151,6 @@ pub fn trim(text: &[u8]) -> &[u8] {
     text.trim_ascii()
 }
 
-fn trim_end(text: &[u8]) -> &[u8] {
-    text.trim_ascii_end()
-}
-
 /// `value` without the quotes around it.
 ///
 /// Errors: `None` where a quote is missing on one side, or on both when they are mandatory.
@@ -119,6 +176,14 @@ pub fn printable(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::BufReader;
+
+    fn statements(file: &[u8]) -> Vec<Statement> {
+        let whole: Vec<_> = Statements::new(file).map(Result::unwrap).collect();
+        let pieces = Statements::new(BufReader::with_capacity(3, file));
+        assert_eq!(whole, pieces.map(Result::unwrap).collect::<Vec<_>>());
+        whole
+    }
 
     #[test]
     fn joins_continued_lines_and_skips_comments() {
@@ -173,5 +238,30 @@ mod tests {
     fn bounds_a_rule_that_never_ends() {
         let file = vec![b'a'; 10 * MAX_RULE_BYTES];
         assert_eq!(statements(&file)[0].text.len(), MAX_RULE_BYTES + 1);
+    }
+
+    #[test]
+    fn what_is_cut_off_a_line_still_says_whether_it_continues() {
+        let long = vec![b'a'; 2 * MAX_RULE_BYTES];
+        let file = [&long[..], b"  \\ \r\nrest\n\\\n \\\n\nnext"].concat();
+        let found = statements(&file);
+        let lines: Vec<_> = found.iter().map(|it| (it.line, it.text.len())).collect();
+        assert_eq!(lines, [(1, MAX_RULE_BYTES + 1), (6, 4)]);
+    }
+
+    #[test]
+    fn says_where_reading_failed() {
+        struct Broken;
+        impl io::Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("gone"))
+            }
+        }
+        let text = b"one\ntwo\n";
+        let mut statements = Statements::new(BufReader::new(io::Read::chain(&text[..], Broken)));
+        assert_eq!(statements.next().unwrap().unwrap().text, b"one");
+        assert_eq!(statements.next().unwrap().unwrap().text, b"two");
+        assert!(statements.next().unwrap().is_err());
+        assert_eq!(statements.line(), 2);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pcre2::bytes::{Regex, RegexBuilder};
 
 use super::lexer::printable;
+use super::shared::Shared;
 use super::Reason;
 
 /// How much backtracking one match may do; past it there is no match. Suricata's default.
@@ -71,10 +72,10 @@ pub struct Parsed {
     pub buffer_flag: Option<u8>,
 }
 
-/// Reads `/expression/flags`, with `!` before it or not, in quotes.
+/// Reads `/expression/flags`, with `!` before it or not, in quotes. What is in `shared` is not compiled again.
 ///
 /// Errors: no expression, an unknown or unsupported flag, or PCRE2's own word on the expression.
-pub fn parse(value: &[u8]) -> Result<Parsed, Reason> {
+pub fn parse(value: &[u8], shared: &Shared) -> Result<Parsed, Reason> {
     let bad = |why: &str| Reason::bad_value("pcre", why);
     let (negated, value) = match value.strip_prefix(b"!") {
         Some(rest) => (true, rest.trim_ascii()),
@@ -94,7 +95,7 @@ pub fn parse(value: &[u8]) -> Result<Parsed, Reason> {
         Some(comma) => (&flags[..comma], Some(&flags[comma + 1..])),
         None => (flags, None),
     };
-    let mut parsed = compile(expression, flags.trim_ascii(), negated)?;
+    let mut parsed = compile(expression, flags.trim_ascii(), negated, shared)?;
     parsed.pcre.captures = captures(&parsed.pcre.regex, listed)?;
     Ok(parsed)
 }
@@ -138,7 +139,12 @@ fn variable(life: &str, name: &str) -> Option<Variable> {
     Some(Variable { life, name })
 }
 
-fn compile(expression: &[u8], flags: &[u8], negated: bool) -> Result<Parsed, Reason> {
+fn compile(
+    expression: &[u8],
+    flags: &[u8],
+    negated: bool,
+    shared: &Shared,
+) -> Result<Parsed, Reason> {
     let mut builder = RegexBuilder::new();
     builder.jit_if_available(true);
     let (mut relative, mut anchored, mut ungreedy, mut limit) = (false, false, false, MATCH_LIMIT);
@@ -178,7 +184,16 @@ fn compile(expression: &[u8], flags: &[u8], negated: bool) -> Result<Parsed, Rea
         if anchored { "\\G(?:" } else { "" }
     );
     let suffix = if anchored { ")" } else { "" };
-    let regex = build("pcre", &builder, limit, [&prefix, suffix], expression)?;
+    let pattern = pattern("pcre", limit, [&prefix, suffix], expression)?;
+    let mut options: Vec<u8> = flags
+        .iter()
+        .copied()
+        .filter(|it| b"ismx".contains(it))
+        .collect();
+    options.sort_unstable();
+    let regex = shared.expression((pattern, options), |pattern| {
+        build("pcre", &builder, pattern)
+    })?;
     let pcre = Pcre {
         regex,
         negated,
@@ -195,16 +210,17 @@ fn compile(expression: &[u8], flags: &[u8], negated: bool) -> Result<Parsed, Rea
 pub fn compile_plain(keyword: &str, expression: &[u8]) -> Result<Arc<Regex>, Reason> {
     let mut builder = RegexBuilder::new();
     builder.jit_if_available(true);
-    build(keyword, &builder, MATCH_LIMIT, ["", ""], expression)
+    let pattern = pattern(keyword, MATCH_LIMIT, ["", ""], expression)?;
+    build(keyword, &builder, &pattern).map(Arc::new)
 }
 
-fn build(
+/// What PCRE2 is given: the bounds of its work before the expression.
+fn pattern(
     keyword: &str,
-    builder: &RegexBuilder,
     limit: u32,
     [prefix, suffix]: [&str; 2],
     expression: &[u8],
-) -> Result<Arc<Regex>, Reason> {
+) -> Result<String, Reason> {
     if expression.len() > MAX_EXPRESSION {
         return Err(Reason::bad_value(keyword, "expression is too long"));
     }
@@ -213,10 +229,12 @@ fn build(
     );
     push_as_text(&mut pattern, expression);
     pattern.push_str(suffix);
-    match builder.build(&pattern) {
-        Ok(regex) => Ok(Arc::new(regex)),
-        Err(error) => Err(Reason::bad_value(keyword, error.to_string())),
-    }
+    Ok(pattern)
+}
+
+fn build(keyword: &str, builder: &RegexBuilder, pattern: &str) -> Result<Regex, Reason> {
+    let built = builder.build(pattern);
+    built.map_err(|error| Reason::bad_value(keyword, error.to_string()))
 }
 
 /// Appends `expression`; bytes that are not ASCII as escapes, since they stand for themselves.
@@ -243,6 +261,10 @@ fn sees_end(expression: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn parse(value: &[u8]) -> Result<Parsed, Reason> {
+        super::parse(value, &Shared::default())
+    }
+
     fn matches(rule: &str, subject: &[u8]) -> bool {
         parse(rule.as_bytes())
             .unwrap()
@@ -264,6 +286,17 @@ mod tests {
         assert!(matches(r#""/\xff/""#, b"\xff"));
         assert!(parse(b"!\"/a/\"").unwrap().pcre.negated);
         assert_eq!(parse(b"\"/a/Ui\"").unwrap().buffer_flag, Some(b'U'));
+    }
+
+    #[test]
+    fn equal_expressions_are_compiled_once_and_flags_tell_them_apart() {
+        let shared = Shared::default();
+        let regex = |rule: &str| super::parse(rule.as_bytes(), &shared).unwrap().pcre.regex;
+        let first = regex(r#""/ab/is""#);
+        assert!(Arc::ptr_eq(&first, &regex(r#"!"/ab/Rsi""#)));
+        for other in [r#""/ab/i""#, r#""/ab/siA""#, r#""/ab/siO""#, r#""/abc/si""#] {
+            assert!(!Arc::ptr_eq(&first, &regex(other)), "{other}");
+        }
     }
 
     #[test]

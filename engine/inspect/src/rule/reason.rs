@@ -30,6 +30,8 @@ impl fmt::Display for Refusal {
 pub enum Reason {
     /// Longer than the bound.
     TooLong,
+    /// The file cannot be read from here on.
+    Unreadable(String),
     /// The text is not `action protocol source port direction destination port (options)`.
     BadHeader(String),
     /// Suricata has no such action.
@@ -118,6 +120,7 @@ impl fmt::Display for Reason {
                     super::lexer::MAX_RULE_BYTES
                 )
             }
+            Self::Unreadable(why) => write!(f, "the file cannot be read further: {why}"),
             Self::BadHeader(what) => write!(f, "malformed rule header: {what}"),
             Self::UnknownAction(name) => write!(f, "unknown action '{name}'"),
             Self::UnknownProtocol(name) => write!(f, "unknown protocol '{name}'"),

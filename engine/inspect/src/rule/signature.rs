@@ -10,6 +10,7 @@ use super::condition::{FlowbitTest, PacketTest, TxTest};
 use super::content::Needle;
 use super::header::Header;
 use super::pcre::Variable;
+use super::shared::Pair;
 use super::threshold::{Suppression, Threshold};
 
 /// What a signature asks for when it matches; ordered as Suricata evaluates them.
@@ -215,60 +216,60 @@ pub struct Signature {
     /// Revision.
     pub rev: u32,
     /// What it says.
-    pub msg: String,
+    pub msg: Box<str>,
     /// What it asks for.
     pub action: Action,
     /// The header's protocol.
     pub protocol: Protocol,
     /// Class, empty without one.
-    pub classtype: String,
+    pub classtype: Arc<str>,
     /// 1 most severe … 255; by class unless given, 3 without either.
     pub priority: u8,
     /// `type,id` as written.
-    pub references: Vec<String>,
+    pub references: Box<[Arc<str>]>,
     /// Key and value pairs as written.
-    pub metadata: Vec<(String, String)>,
+    pub metadata: Box<[Pair]>,
     /// CVEs named by references, metadata and message, as `CVE-2021-44228`, sorted, once each.
-    pub cves: Vec<String>,
+    pub cves: Box<[Arc<str>]>,
     /// Which end `target` names.
     pub target: Option<Target>,
     /// File it came from.
-    pub file: String,
+    pub file: Arc<str>,
     /// Line it starts on, from 1.
     pub line: u32,
 
     /// Addresses and ports.
-    pub(crate) header: Header,
+    pub(crate) header: Arc<Header>,
     /// The flow must speak one of these; empty: anything.
     pub(crate) apps: AppSet,
     /// `app-layer-protocol` conditions: protocol (`None`: failed) and whether it must not be that.
-    pub(crate) app_tests: Vec<AppTest>,
+    pub(crate) app_tests: Box<[AppTest]>,
     /// Direction and handshake.
     pub(crate) flow: FlowTest,
     /// Conditions on packet headers.
-    pub(crate) packet_tests: Vec<PacketTest>,
+    pub(crate) packet_tests: Box<[PacketTest]>,
     /// Conditions on flowbits.
-    pub(crate) flowbit_tests: Vec<FlowbitTest>,
+    pub(crate) flowbit_tests: Box<[FlowbitTest]>,
     /// Conditions on, and changes of, the flow's integers.
-    pub(crate) flowints: Vec<Flowint>,
+    pub(crate) flowints: Box<[Flowint]>,
     /// Conditions on what expressions captured.
-    pub(crate) variable_tests: Vec<VariableTest>,
+    pub(crate) variable_tests: Box<[VariableTest]>,
     /// Conditions on bits of hosts.
-    pub(crate) host_tests: Vec<HostTest>,
+    pub(crate) host_tests: Box<[HostTest]>,
     /// What a match does to them.
-    pub(crate) host_changes: Vec<HostChange>,
+    pub(crate) host_changes: Box<[HostChange]>,
     /// What is logged after an alert.
-    pub(crate) tags: Vec<Tag>,
+    pub(crate) tags: Box<[Tag]>,
     /// The flow is not inspected any more after a match.
     pub(crate) bypass: bool,
     /// What a match does to flowbits.
-    pub(crate) flowbit_changes: Vec<FlowbitChange>,
+    pub(crate) flowbit_changes: Box<[FlowbitChange]>,
     /// What the flowbits that a match sets are called.
-    pub(crate) flowbit_names: Vec<(u64, String)>,
+    pub(crate) flowbit_names: Box<[(u64, String)]>,
     /// Conditions on a transaction besides those on buffers.
-    pub(crate) tx_tests: Vec<TxTest>,
+    pub(crate) tx_tests: Box<[TxTest]>,
     /// Conditions on payload and buffers, one entry a buffer.
-    pub(crate) inspections: Vec<Inspection>,
+    pub(crate) inspections: Box<[Inspection]>,
     /// `threshold`, `detection_filter`, or what `threshold.config` says instead.
     pub(crate) threshold: Option<Threshold>,
     /// Packets of which it does not speak.

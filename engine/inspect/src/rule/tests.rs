@@ -1,10 +1,17 @@
 //! Whole rules: what loads, and why the rest is refused.
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
 
 fn check_text(text: &str) -> (Vec<Signature>, Vec<Refusal>) {
     check(&[("test.rules".into(), text.into())])
+}
+
+fn texts(texts: &[Arc<str>]) -> Vec<&str> {
+    texts.iter().map(|text| &**text).collect()
 }
 
 /// Why a single rule with these options is refused.
@@ -22,12 +29,15 @@ fn keeps_what_events_say_of_a_signature() {
     assert_eq!(refused, []);
     let signature = &loaded[0];
     assert_eq!((signature.gid, signature.sid, signature.rev), (2, 100, 3));
-    assert_eq!(signature.msg, r#"Shell; "shock" CVE-2014-6271"#);
+    assert_eq!(&*signature.msg, r#"Shell; "shock" CVE-2014-6271"#);
     assert_eq!((signature.action, signature.priority), (Action::Drop, 1));
-    assert_eq!(signature.cves, ["CVE-2014-6271", "CVE-2014-6278"]);
-    assert_eq!(signature.references, ["cve,2014-6271", "url,example.org/a"]);
-    assert_eq!(signature.metadata[1], ("severity".into(), "high".into()));
-    assert_eq!((signature.file.as_str(), signature.line), ("test.rules", 3));
+    assert_eq!(texts(&signature.cves), ["CVE-2014-6271", "CVE-2014-6278"]);
+    assert_eq!(
+        texts(&signature.references),
+        ["cve,2014-6271", "url,example.org/a"]
+    );
+    assert_eq!(*signature.metadata[1], ("severity".into(), "high".into()));
+    assert_eq!((&*signature.file, signature.line), ("test.rules", 3));
     assert_eq!(signature.target, Some(Target::Destination));
 }
 
@@ -228,4 +238,40 @@ proptest! {
         text[at] = byte;
         check(&[("x".into(), text)]);
     }
+}
+
+#[test]
+fn rules_read_files_beside_their_own() {
+    let list = b"900150983cd24fb0d6963f7d28e17f72 abc".to_vec();
+    let files: HashMap<String, Vec<u8>> = [("dir/bad.md5".into(), list)].into();
+    let rule = b"alert http any any -> any any (filemd5:!bad.md5; sid:1;)";
+    let variables = Variables::default();
+    let mut reading = Reading::new(&variables, &files);
+    reading.read("dir/a.rules", &rule[..]);
+    reading.read("other/b.rules", &rule[..]);
+    let (loaded, refused) = reading.finish();
+    assert_eq!((loaded.len(), &*loaded[0].file), (1, "dir/a.rules"));
+    assert_eq!(refused[0].file, "other/b.rules");
+    assert!(matches!(refused[0].reason, Reason::BadValue { .. }));
+}
+
+#[test]
+fn what_signatures_have_in_common_is_held_once() {
+    let rule = |sid, more: &str| {
+        format!("alert tcp any any -> any [1,2] (content:\"ab\"; {more} pcre:\"/a/i\"; classtype:x; metadata:k v; reference:url,a; sid:{sid};)\n")
+    };
+    let (loaded, _) = check_text(&[rule(1, ""), rule(2, ""), rule(3, "nocase;")].concat());
+    let [one, two, three] = &loaded[..] else {
+        panic!("three signatures");
+    };
+    assert!(Arc::ptr_eq(&one.header, &two.header));
+    assert!(Arc::ptr_eq(&one.classtype, &two.classtype));
+    assert!(Arc::ptr_eq(&one.metadata[0], &two.metadata[0]));
+    assert!(Arc::ptr_eq(&one.references[0], &two.references[0]));
+    let needle = |signature: &Signature| {
+        let content = signature.inspections[0].contents().next().unwrap();
+        content.needle.bytes().as_ptr()
+    };
+    assert_eq!(needle(one), needle(two));
+    assert_ne!(needle(one), needle(three));
 }

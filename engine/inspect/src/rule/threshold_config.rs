@@ -21,7 +21,7 @@ use super::{Reason, Refusal, Signature, Variables};
 const FILE_NAME: &str = "threshold.config";
 
 /// Whether a file of a rule set holds thresholds rather than rules.
-pub fn is_threshold_config(path: &str) -> bool {
+pub(super) fn is_threshold_config(path: &str) -> bool {
     path.rsplit('/').next() == Some(FILE_NAME)
 }
 
@@ -37,7 +37,8 @@ pub(super) fn apply(
         .map(|(place, signature)| ((signature.gid, signature.sid), place))
         .collect();
     let mut refused = Vec::new();
-    for statement in lexer::statements(text) {
+    // Reading what is in memory does not fail.
+    for statement in lexer::Statements::new(text).flatten() {
         let read = match statement.text.len() > lexer::MAX_RULE_BYTES {
             true => Err((None, Reason::TooLong)),
             false => Statement::read(&statement.text, variables),

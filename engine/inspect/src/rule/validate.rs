@@ -10,16 +10,12 @@ use super::condition::{Operand, PacketTest};
 use super::content::{Content, FastPattern};
 use super::draft::Draft;
 use super::number::Range;
+use super::shared::Shared;
 use super::signature::{FlowbitChange, PayloadScene, Scene, Signature};
 use super::{Protocol, Reason, Variables};
 
 /// The signature that `draft` describes.
-pub fn finish(
-    mut draft: Draft,
-    file: &str,
-    line: u32,
-    variables: &Variables,
-) -> Result<Signature, Reason> {
+pub fn finish(mut draft: Draft<'_>, line: u32, variables: &Variables) -> Result<Signature, Reason> {
     draft.leave()?;
     let sid = draft.sid.ok_or(Reason::MissingSid)?;
     draft
@@ -32,40 +28,47 @@ pub fn finish(
     direct(&mut draft)?;
     check_protocol(&draft)?;
     let scene = scene(&draft, variables)?;
-    let msg = draft.msg.unwrap_or_default();
+    let cves = cves(&draft);
+    let shared = &draft.load.shared;
+    draft
+        .inspections
+        .iter_mut()
+        .for_each(|it| compact(it, shared));
+    let texts = |texts: Vec<String>| texts.iter().map(|text| shared.text(text)).collect();
+    let pairs = draft.metadata.into_iter();
     Ok(Signature {
         gid: draft.gid,
         sid,
         rev: draft.rev.unwrap_or(0),
-        cves: cves(&msg, &draft.references, &draft.metadata),
-        msg,
+        cves: texts(cves),
+        msg: draft.msg.unwrap_or_default().into(),
         action: draft.action,
         protocol: draft.protocol,
         priority: draft
             .priority
             .unwrap_or_else(|| default_priority(&draft.classtype)),
-        classtype: draft.classtype,
-        references: draft.references,
-        metadata: draft.metadata,
+        classtype: shared.text(&draft.classtype),
+        references: texts(draft.references),
+        metadata: pairs.map(|(key, value)| shared.pair(key, value)).collect(),
         target: draft.target,
-        file: file.into(),
+        file: shared.text(draft.file),
         line,
-        header: draft.header,
+        header: shared.header(draft.header),
         apps: draft.apps,
-        app_tests: draft.app_tests,
+        app_tests: draft.app_tests.into(),
         flow: draft.flow,
-        packet_tests: draft.packet_tests,
-        flowbit_tests: draft.flowbit_tests,
-        flowbit_changes: draft.flowbit_changes,
-        flowbit_names: draft.flowbit_names,
-        flowints: draft.flowints,
-        variable_tests: draft.variable_tests,
-        host_tests: draft.host_tests,
-        host_changes: draft.host_changes,
-        tags: draft.tags,
+        packet_tests: draft.packet_tests.into(),
+        flowbit_tests: draft.flowbit_tests.into(),
+        flowbit_changes: draft.flowbit_changes.into(),
+        flowbit_names: draft.flowbit_names.into(),
+        flowints: draft.flowints.into(),
+        variable_tests: draft.variable_tests.into(),
+        host_tests: draft.host_tests.into(),
+        host_changes: draft.host_changes.into(),
+        tags: draft.tags.into(),
         bypass: draft.bypass,
-        tx_tests: draft.tx_tests,
-        inspections: draft.inspections,
+        tx_tests: draft.tx_tests.into(),
+        inspections: draft.inspections.into(),
         threshold: draft.threshold,
         suppressions: Vec::new(),
         suppressed: false,
@@ -74,8 +77,28 @@ pub fn finish(
     })
 }
 
+/// Gives back the room that was left for more conditions, and holds on to needles that others have too.
+fn compact(inspection: &mut Inspection, shared: &Shared) {
+    inspection.transforms.shrink_to_fit();
+    inspection.tests.shrink_to_fit();
+    inspection.tests.iter_mut().for_each(|it| share(it, shared));
+}
+
+fn share(test: &mut Test, shared: &Shared) {
+    match test {
+        Test::Content(content) => content.needle = shared.needle(&content.needle),
+        Test::Base64(base64) => {
+            base64.tests.shrink_to_fit();
+            base64.tests.iter_mut().for_each(|it| share(it, shared));
+        }
+        _ => {}
+    }
+}
+
 /// Every content of a draft with its buffer.
-fn contents(draft: &Draft) -> impl Iterator<Item = (Option<&'static Buffer>, &Content)> {
+fn contents<'a>(
+    draft: &'a Draft<'_>,
+) -> impl Iterator<Item = (Option<&'static Buffer>, &'a Content)> {
     draft.inspections.iter().flat_map(|inspection| {
         inspection
             .contents()
@@ -324,14 +347,14 @@ fn payload_scene(draft: &Draft) -> PayloadScene {
 }
 
 /// CVEs named anywhere in a rule: `CVE-2021-44228`, `cve,2021-44228`, `cve CVE_2021_44228`.
-fn cves(msg: &str, references: &[String], metadata: &[(String, String)]) -> Vec<String> {
+fn cves(draft: &Draft) -> Vec<String> {
     let mut found = BTreeSet::new();
-    collect_cves(msg, false, &mut found);
-    for reference in references {
+    collect_cves(draft.msg.as_deref().unwrap_or_default(), false, &mut found);
+    for reference in &draft.references {
         let (kind, id) = reference.split_once(',').unwrap_or((reference, ""));
         collect_cves(id, kind.eq_ignore_ascii_case("cve"), &mut found);
     }
-    for (key, value) in metadata {
+    for (key, value) in &draft.metadata {
         collect_cves(value, key.eq_ignore_ascii_case("cve"), &mut found);
     }
     found.into_iter().collect()

@@ -24,8 +24,6 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod tests_capture;
-#[cfg(test)]
 mod tests_defrag;
 mod tunnel;
 mod udp;

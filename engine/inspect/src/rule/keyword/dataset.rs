@@ -93,7 +93,8 @@ fn set_of(
         }
         Some(source) => Some(draft.attachment(keyword, source)?),
     };
-    let set = draft.datasets.get(&read.described, text, with_reputation);
+    let datasets = &draft.load.datasets;
+    let set = datasets.get(&read.described, text.as_deref(), with_reputation);
     set.map_err(|why| Reason::bad_value(keyword, why))
 }
 

@@ -128,7 +128,7 @@ fn hash(draft: &mut Draft, keyword: &str, value: &[u8], kind: HashKind) -> Resul
     let path = value.strip_prefix('!').map(str::trim);
     let list = draft.attachment(keyword, path.unwrap_or(value))?;
     let list = kind
-        .read_list(list)
+        .read_list(&list)
         .map_err(|why| Reason::bad_value(keyword, why))?;
     let test = FileTest::Hash {
         kind,

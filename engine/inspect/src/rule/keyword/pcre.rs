@@ -8,7 +8,7 @@ use super::{http, value, Keyword};
 pub(super) const KEYWORDS: &[Keyword] = &[value(&["pcre"], parse)];
 
 fn parse(draft: &mut Draft, _keyword: &str, value: &[u8]) -> Result<(), Reason> {
-    let parsed = pcre::parse(value)?;
+    let parsed = pcre::parse(value, &draft.load.shared)?;
     let test = Test::Pcre(parsed.pcre);
     match parsed.buffer_flag.and_then(buffer) {
         None => draft.push(test),

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::pcapng::MAX_BLOCK_BYTES;
 use super::*;
 
 const PACKETS: [(u32, u32, &[u8]); 3] =
@@ -82,21 +83,64 @@ fn enhanced(big: bool, interface: u32, ticks: u64, data: &[u8]) -> Vec<u8> {
     block(big, 6, &[u32s(big, &header), data.to_vec()].concat())
 }
 
-fn read(file: &[u8]) -> (Vec<Record<'_>>, Option<CaptureError>) {
+/// A record that outlives its reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kept {
+    link_type: u32,
+    timestamp_ns: u64,
+    original_bytes: u32,
+    data: Vec<u8>,
+}
+
+fn read(file: &[u8]) -> (Vec<Kept>, Option<CaptureError>) {
+    let read = read_from(file);
+    assert_eq!(read, read_from(Trickle(file)), "whatever the pieces");
+    read
+}
+
+fn read_from(file: impl Read) -> (Vec<Kept>, Option<CaptureError>) {
     let mut records = Vec::new();
-    let reader = match CaptureReader::new(file) {
+    let mut reader = match CaptureReader::new(file) {
         Ok(reader) => reader,
         Err(error) => return (records, Some(error)),
     };
-    let mut error = None;
-    for item in reader {
-        assert_eq!(error, None, "nothing follows an error");
+    while let Some(item) = reader.next_record() {
         match item {
-            Ok(record) => records.push(record),
-            Err(stop) => error = Some(stop),
+            Ok(record) => records.push(Kept {
+                link_type: record.link_type,
+                timestamp_ns: record.timestamp_ns,
+                original_bytes: record.original_bytes,
+                data: record.data.to_vec(),
+            }),
+            Err(error) => {
+                assert!(reader.next_record().is_none(), "nothing follows an error");
+                return (records, Some(error));
+            }
         }
     }
-    (records, error)
+    (records, None)
+}
+
+/// Gives a few bytes a call, as a pipe does.
+struct Trickle<'a>(&'a [u8]);
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let some = self.0.len().min(buffer.len()).min(5);
+        self.0.read(&mut buffer[..some])
+    }
+}
+
+/// Fails once its bytes were read.
+struct Broken<'a>(&'a [u8]);
+
+impl Read for Broken<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 => Err(io::Error::other("the disk is gone")),
+            some => Ok(some),
+        }
+    }
 }
 
 #[test]
@@ -112,11 +156,11 @@ fn reads_pcap_in_both_byte_orders_and_resolutions() {
                     u64::from(seconds) * 1_000_000_000 + u64::from(ticks) * ns_per_tick;
                 assert_eq!(
                     *record,
-                    Record {
+                    Kept {
                         link_type: 1,
                         timestamp_ns,
                         original_bytes: 1000,
-                        data
+                        data: data.to_vec()
                     }
                 );
             }
@@ -132,7 +176,7 @@ fn reads_the_longer_record_headers_of_old_linux_captures() {
     file.extend_from_slice(b"abc");
     let (records, error) = read(&file);
     assert_eq!(
-        (records[0].data, records.len(), error),
+        (&records[0].data[..], records.len(), error),
         (&b"abc"[..], 1, None)
     );
 }
@@ -154,7 +198,9 @@ fn every_cut_of_a_pcap_yields_what_is_there_and_then_says_so() {
                 assert_eq!(records.len(), complete + usize::from(cut >= 16), "{length}");
                 assert_eq!(
                     error,
-                    (cut > 0).then_some(CaptureError::Truncated { at: ends[complete] })
+                    (cut > 0).then_some(CaptureError::Truncated {
+                        at: ends[complete] as u64
+                    })
                 );
                 if cut >= 16 {
                     assert_eq!(records[complete].data, &whole[complete].data[..cut - 16]);
@@ -197,7 +243,7 @@ fn reads_pcapng_with_several_interfaces_sections_and_byte_orders() {
     ];
     let seen: Vec<_> = records
         .iter()
-        .map(|record| (record.link_type, record.timestamp_ns, record.data))
+        .map(|record| (record.link_type, record.timestamp_ns, &record.data[..]))
         .collect();
     assert_eq!((seen, error), (wanted.repeat(2), None));
 }
@@ -216,12 +262,12 @@ fn every_cut_of_a_pcapng_yields_no_more_than_is_there() {
         let at_block_end = [28, 48, 88].contains(&length);
         assert_eq!(error.is_none(), at_block_end, "{length}: {error:?}");
         for (record, data) in records.iter().zip([&b"first"[..], b"second!!"]) {
-            assert!(data.starts_with(record.data), "{length}");
+            assert!(data.starts_with(&record.data), "{length}");
         }
     }
     let (records, error) = read(&file[..file.len() - 8]);
     assert_eq!(
-        (records[1].data, error),
+        (&records[1].data[..], error),
         (&b"seco"[..], Some(CaptureError::Truncated { at: 88 }))
     );
 }
@@ -229,7 +275,7 @@ fn every_cut_of_a_pcapng_yields_no_more_than_is_there() {
 #[test]
 fn refuses_what_contradicts_itself() {
     let head = [section(false), interface(false, 1, 0, &[])].concat();
-    let at = head.len();
+    let at = head.len() as u64;
     let with = |tail: Vec<u8>| [head.clone(), tail].concat();
     let mut other_end = enhanced(false, 0, 1, b"data");
     let last = other_end.len() - 4;
@@ -260,8 +306,8 @@ fn refuses_what_contradicts_itself() {
     ];
     for (file, wanted) in rows {
         let (records, error) = read(&file);
-        assert_eq!((records.len(), error), (0, Some(wanted)));
         assert!(!wanted.to_string().is_empty());
+        assert_eq!((records.len(), error), (0, Some(wanted)));
     }
 }
 
@@ -281,6 +327,39 @@ fn a_record_is_bounded() {
             wanted.map(|()| CaptureError::RecordTooLong { at: 24, bytes })
         );
     }
+}
+
+#[test]
+fn a_block_that_holds_no_packet_may_be_of_any_length_and_one_that_does_may_not() {
+    let long = vec![0; MAX_BLOCK_BYTES];
+    let file = [
+        section(false),
+        block(false, 0x0bad, &long),
+        interface(false, 1, 0, &[]),
+        enhanced(false, 0, 1, b"behind it"),
+    ]
+    .concat();
+    let (records, error) = read(&file);
+    assert_eq!((&records[0].data[..], error), (&b"behind it"[..], None));
+    let at = file.len() as u64;
+    let mut options = enhanced(false, 0, 1, b"data");
+    options[4..8].copy_from_slice(&(MAX_BLOCK_BYTES as u32 + 4).to_le_bytes());
+    let (records, error) = read(&[file, options].concat());
+    let bytes = MAX_BLOCK_BYTES as u32 + 4;
+    assert_eq!(
+        (records.len(), error),
+        (1, Some(CaptureError::RecordTooLong { at, bytes }))
+    );
+}
+
+#[test]
+fn what_was_read_before_the_disk_failed_is_yielded() {
+    let file = pcap(0xa1b2_c3d4, false, 1);
+    let (records, error) = read_from(Broken(&file));
+    assert_eq!(records, read(&file).0);
+    assert!(
+        matches!(error, Some(CaptureError::Unreadable { why, .. }) if why == "the disk is gone")
+    );
 }
 
 proptest! {

@@ -1,0 +1,169 @@
+//! Rule files, one after the other.
+use std::collections::hash_map::{Entry, HashMap};
+use std::io::{BufRead, Read};
+
+use super::attachment::Attachments;
+use super::draft::{Draft, Load};
+use super::lexer::{self, Statement, Statements};
+use super::threshold_config::{self, is_threshold_config};
+use super::{header, keyword, number, validate, Reason, Refusal, Signature, Variables};
+
+/// Longest `threshold.config`, in bytes; it is held until all rules were read.
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
+
+/// Reads rule files and holds what was read of them so far: a rule's text only while that rule is read.
+///
+/// Of signatures with the same gid and sid the latest rev is loaded; the others are refused.
+pub struct Reading<'a> {
+    variables: &'a Variables,
+    load: Load<'a>,
+    loaded: Vec<Signature>,
+    refused: Vec<Refusal>,
+    by_sid: HashMap<(u32, u32), usize>,
+    /// Name and text of each `threshold.config`.
+    configs: Vec<(String, Vec<u8>)>,
+}
+
+impl<'a> Reading<'a> {
+    /// Nothing was read yet. `attachments`: gives the files that rules name.
+    pub fn new(variables: &'a Variables, attachments: &'a dyn Attachments) -> Self {
+        Self {
+            variables,
+            load: Load::new(attachments),
+            loaded: Vec::new(),
+            refused: Vec::new(),
+            by_sid: HashMap::new(),
+            configs: Vec::new(),
+        }
+    }
+
+    /// Reads a file, which signatures and refusals call `name`; what of it cannot be read is refused.
+    ///
+    /// One called `threshold.config` is read as such.
+    pub fn read(&mut self, name: &str, text: impl BufRead) {
+        if is_threshold_config(name) {
+            return self.configure(name, text);
+        }
+        let mut statements = Statements::new(text);
+        while let Some(statement) = statements.next() {
+            match statement {
+                Ok(statement) => self.add(name, &statement),
+                Err(error) => {
+                    let line = statements.line().saturating_add(1);
+                    let reason = Reason::Unreadable(error.to_string());
+                    self.refuse(name, line, None, reason);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads a file as `threshold.config` whatever it is called; it is about the rules of all files.
+    pub fn configure(&mut self, name: &str, text: impl BufRead) {
+        let mut held = Vec::new();
+        let read = text.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut held);
+        let reason = match read {
+            Err(error) => Reason::Unreadable(error.to_string()),
+            Ok(_) if held.len() as u64 > MAX_CONFIG_BYTES => {
+                Reason::Unreadable(format!("it is longer than {MAX_CONFIG_BYTES} bytes"))
+            }
+            Ok(_) => return self.configs.push((name.to_owned(), held)),
+        };
+        self.refuse(name, 1, None, reason);
+    }
+
+    /// What loads, and what is refused and why.
+    pub fn finish(self) -> (Vec<Signature>, Vec<Refusal>) {
+        let (mut loaded, mut refused) = (self.loaded, self.refused);
+        loaded.shrink_to_fit();
+        for (name, text) in &self.configs {
+            let not = threshold_config::apply(name, text, self.variables, &mut loaded);
+            refused.extend(not);
+        }
+        (loaded, refused)
+    }
+
+    fn add(&mut self, file: &str, statement: &Statement) {
+        let signature = match self.signature(file, statement) {
+            Ok(signature) => signature,
+            Err((sid, reason)) => return self.refuse(file, statement.line, sid, reason),
+        };
+        match self.by_sid.entry((signature.gid, signature.sid)) {
+            Entry::Vacant(free) => {
+                free.insert(self.loaded.len());
+                self.loaded.push(signature);
+            }
+            Entry::Occupied(known) => {
+                let known = &mut self.loaded[*known.get()];
+                self.refused.push(keep_newer(known, signature));
+            }
+        }
+    }
+
+    fn refuse(&mut self, file: &str, line: u32, sid: Option<u32>, reason: Reason) {
+        let file = file.to_owned();
+        self.refused.push(Refusal {
+            file,
+            line,
+            sid,
+            reason,
+        });
+    }
+
+    /// One rule as a signature; or its sid, where that could be read, and what is wrong.
+    fn signature(
+        &self,
+        file: &str,
+        statement: &Statement,
+    ) -> Result<Signature, (Option<u32>, Reason)> {
+        if statement.text.len() > lexer::MAX_RULE_BYTES {
+            return Err((None, Reason::TooLong));
+        }
+        let outcome = header::parse(&statement.text).and_then(|parts| {
+            let variables = self.variables;
+            variables.check_addresses(&parts.header.src)?;
+            variables.check_addresses(&parts.header.dst)?;
+            variables.check_ports(&parts.header.src_ports)?;
+            variables.check_ports(&parts.header.dst_ports)?;
+            let options = lexer::options(parts.options)?;
+            let (action, protocol) = (parts.action, parts.protocol);
+            let mut draft = Draft::new(&self.load, file, action, protocol, parts.header);
+            options
+                .iter()
+                .try_for_each(|option| keyword::apply(&mut draft, option))?;
+            validate::finish(draft, statement.line, variables)
+        });
+        outcome.map_err(|reason| (find_sid(&statement.text), reason))
+    }
+}
+
+/// Keeps the newer of two signatures with one sid in `known`; returns the refusal of the other.
+fn keep_newer(known: &mut Signature, next: Signature) -> Refusal {
+    let (reason, other) = if next.rev > known.rev {
+        let rev = next.rev;
+        (Reason::Superseded { rev }, std::mem::replace(known, next))
+    } else {
+        let (file, line) = (known.file.to_string(), known.line);
+        (Reason::Duplicate { file, line }, next)
+    };
+    Refusal {
+        file: other.file.to_string(),
+        line: other.line,
+        sid: Some(other.sid),
+        reason,
+    }
+}
+
+/// The sid of a rule that may not be readable otherwise.
+fn find_sid(text: &[u8]) -> Option<u32> {
+    let open = text.iter().position(|byte| *byte == b'(')?;
+    text[open + 1..]
+        .split(|byte| *byte == b';')
+        .find_map(|option| {
+            let (name, value) = number::split_once(option, b":")?;
+            let sid = (lexer::trim(name) == b"sid")
+                .then(|| number::number(value))
+                .flatten()?;
+            u32::try_from(sid).ok()
+        })
+}

@@ -1,0 +1,75 @@
+//! What many signatures have in common, held once.
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use pcre2::bytes::Regex;
+
+use super::content::Needle;
+use super::header::Header;
+use super::Reason;
+
+/// A key and a value of a signature's metadata.
+pub type Pair = Arc<(Box<str>, Box<str>)>;
+
+/// Values of one load by what they are; signatures hold them on, this finds them again.
+#[derive(Debug, Default)]
+pub struct Shared {
+    texts: RefCell<HashSet<Arc<str>>>,
+    pairs: RefCell<HashSet<Pair>>,
+    headers: RefCell<HashSet<Arc<Header>>>,
+    needles: RefCell<HashSet<Needle>>,
+    expressions: RefCell<HashMap<Expression, Arc<Regex>>>,
+}
+
+/// A regular expression as PCRE2 is given it, and the flags beside it.
+pub type Expression = (String, Vec<u8>);
+
+impl Shared {
+    pub fn text(&self, text: &str) -> Arc<str> {
+        let mut known = self.texts.borrow_mut();
+        if let Some(text) = known.get(text) {
+            return text.clone();
+        }
+        let text: Arc<str> = text.into();
+        known.insert(text.clone());
+        text
+    }
+
+    pub fn pair(&self, key: String, value: String) -> Pair {
+        let pair = Arc::new((key.into_boxed_str(), value.into_boxed_str()));
+        held(&mut self.pairs.borrow_mut(), pair)
+    }
+
+    pub fn header(&self, header: Header) -> Arc<Header> {
+        held(&mut self.headers.borrow_mut(), Arc::new(header))
+    }
+
+    pub fn needle(&self, needle: &Needle) -> Needle {
+        held(&mut self.needles.borrow_mut(), needle.clone())
+    }
+
+    /// The compiled expression; `compile` makes it where there is none yet.
+    pub fn expression(
+        &self,
+        expression: Expression,
+        compile: impl FnOnce(&str) -> Result<Regex, Reason>,
+    ) -> Result<Arc<Regex>, Reason> {
+        if let Some(known) = self.expressions.borrow().get(&expression) {
+            return Ok(known.clone());
+        }
+        let regex = Arc::new(compile(&expression.0)?);
+        let mut known = self.expressions.borrow_mut();
+        known.insert(expression, regex.clone());
+        Ok(regex)
+    }
+}
+
+fn held<T: Clone + Eq + Hash>(known: &mut HashSet<T>, value: T) -> T {
+    if let Some(known) = known.get(&value) {
+        return known.clone();
+    }
+    known.insert(value.clone());
+    value
+}
