@@ -14,6 +14,7 @@ use serde_json::{json, Value};
 
 use crate::handler::{fails_closed, Loaded, PacketHandler, Published};
 use crate::privilege::{self, Unprivileged};
+use crate::sys;
 use crate::{
     EventSink, EventWriter, Guarded, OnPanic, PolicySlot, ResetSender, Runtime, RuntimeConfig,
     Spool, WorkerContext, WorkerCounters,
@@ -78,6 +79,8 @@ impl std::error::Error for LoadError {}
 pub struct Inspector {
     settings: InspectorSettings,
     slot: PolicySlot<Loaded>,
+    /// Policies that were live, until no worker uses them: to free one takes longer than a packet may wait.
+    former: Mutex<Vec<Arc<Loaded>>>,
     spool: Option<Spool>,
     published: Arc<Vec<Mutex<Published>>>,
     writer: Option<EventWriter>,
@@ -101,6 +104,7 @@ impl Inspector {
         Ok(Self {
             settings,
             slot: PolicySlot::new(Loaded::nothing()),
+            former: Mutex::default(),
             spool: Some(spool),
             writer: None,
             published: Arc::new(published),
@@ -109,7 +113,8 @@ impl Inspector {
         })
     }
 
-    /// Compiles the engine policy at `path` and swaps it in whole.
+    /// Compiles the engine policy at `path` and swaps it in whole; one that is replaced is freed at the next
+    /// [`Inspector::stats`] after all workers have left it.
     pub fn load(&self, path: &Path) -> Result<LoadReport, LoadError> {
         let began = Instant::now();
         let document = Document::parse(&read(path)?).map_err(LoadError::Policy)?;
@@ -123,11 +128,24 @@ impl Inspector {
             refused: policy.refused.iter().map(ToString::to_string).collect(),
             took_ms: began.elapsed().as_millis() as u64,
         };
-        self.slot.swap(Loaded {
+        let former = self.slot.swap(Loaded {
             policy: Arc::new(policy),
             shared: Arc::new(SharedState::default()),
         });
+        lock(&self.former).push(former);
+        // What reading and compiling needed, beside what they made.
+        sys::give_back_memory();
         Ok(report)
+    }
+
+    /// Frees the policies that no worker uses any more.
+    fn free_former(&self) {
+        let mut former = lock(&self.former);
+        let before = former.len();
+        former.retain(|it| Arc::strong_count(it) > 1 || Arc::strong_count(&it.policy) > 1);
+        if former.len() < before {
+            sys::give_back_memory();
+        }
     }
 
     /// Binds the queues from `first` on and starts a worker each, in the calling thread's network namespace.
@@ -212,6 +230,7 @@ impl Inspector {
 
     /// Every counter, and the live policy's version.
     pub fn stats(&self) -> Value {
+        self.free_former();
         let loaded = self.slot.load();
         let workers: Vec<Published> = self
             .published
@@ -292,9 +311,44 @@ impl Inspector {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     std::fs::read(path).map_err(|error| LoadError::Unreadable {
         path: path.display().to_string(),
         error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_policy_is_freed_once_its_last_worker_has_left_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = InspectorSettings {
+            queues: 1,
+            spool_max_bytes: 1 << 20,
+            memory_max_bytes: 1 << 20,
+        };
+        let inspector = Inspector::open(&dir.path().join("spool"), settings).unwrap();
+        let path = dir.path().join("engine.json");
+        let document = r#"{"format": 1, "version": 1, "generation": 1, "rule_sets": []}"#;
+        std::fs::write(&path, document).unwrap();
+        let mut worker = inspector.slot.reader();
+        inspector.load(&path).unwrap();
+        let engines = worker.current().policy.clone();
+        inspector.load(&path).unwrap();
+        inspector.stats();
+        assert_eq!(lock(&inspector.former).len(), 1, "the empty one is gone");
+        worker.current();
+        inspector.stats();
+        assert_eq!(lock(&inspector.former).len(), 1, "its engine has it yet");
+        drop(engines);
+        inspector.stats();
+        assert!(lock(&inspector.former).is_empty());
+    }
 }

@@ -26,9 +26,9 @@ impl<P> PolicySlot<P> {
 
     /// Makes `policy` the live one: each worker uses it from its next packet on, whole.
     ///
-    /// The old one is freed by whoever used it last.
-    pub fn swap(&self, policy: P) {
-        self.live.store(Arc::new(policy));
+    /// Returns the old one, to be freed when nobody uses it any more.
+    pub fn swap(&self, policy: P) -> Arc<P> {
+        self.live.swap(Arc::new(policy))
     }
 
     /// The live policy.

@@ -1,8 +1,17 @@
-//! The only unsafe code: a packet socket, which neither std nor rustix can send on.
+//! The only unsafe code: a packet socket, which neither std nor rustix can send on, and what glibc alone offers.
 
 use std::io;
 use std::mem::{size_of_val, zeroed};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Gives back to the system what the allocator holds and nobody uses; takes milliseconds.
+pub(crate) fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no pointers; glibc's allocator locks what it works on.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
 
 /// Sends whole Ethernet frames out of chosen ports; receives nothing.
 #[derive(Debug)]
