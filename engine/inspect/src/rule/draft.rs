@@ -216,11 +216,16 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// The path of a file that the rule names.
+    pub fn beside(&self, path: &str) -> String {
+        beside(self.file, path)
+    }
+
     /// The bytes of a file that the rule names by its path beside the rule's own.
     ///
     /// Errors: it was not handed in.
     pub fn attachment(&self, keyword: &str, path: &str) -> Result<Cow<'a, [u8]>, Reason> {
-        let attached = self.load.attachments.get(&beside(self.file, path));
+        let attached = self.load.attachments.get(&self.beside(path));
         attached.ok_or_else(|| {
             Reason::bad_value(
                 keyword,

@@ -20,14 +20,17 @@ pub enum FileTest {
         /// Which hash.
         kind: HashKind,
         /// The list.
-        list: Arc<HashSet<Box<[u8]>>>,
+        list: Arc<HashList>,
         /// It is not.
         negated: bool,
     },
 }
 
+/// Hashes of one kind.
+pub type HashList = HashSet<Box<[u8]>>;
+
 /// One kind of hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HashKind {
     /// `filemd5`
     Md5,
@@ -59,7 +62,7 @@ impl HashKind {
     /// empty or begin with `#` are skipped.
     ///
     /// Errors: the number of the line that does not begin with a hash, and what it begins with.
-    pub fn read_list(self, text: &[u8]) -> Result<HashSet<Box<[u8]>>, String> {
+    pub fn read_list(self, text: &[u8]) -> Result<HashList, String> {
         let mut list = HashSet::new();
         for (line, number) in text.split(|byte| *byte == b'\n').zip(1..) {
             let line = line.trim_ascii();

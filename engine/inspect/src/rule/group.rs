@@ -1,7 +1,7 @@
 //! Groups of addresses and of ports: `any`, `$NAME`, one, or a nested list with exclusions.
 use std::fmt;
 
-use super::lexer::trim;
+use super::lexer::{printable, trim};
 use super::Reason;
 
 /// How deep lists may nest.
@@ -59,7 +59,7 @@ pub trait Member: Sized + fmt::Debug {
 ///
 /// Errors: unbalanced brackets, empty members, nesting past the bound, `!any`, members that cannot be read.
 pub fn parse<T: Member>(text: &str) -> Result<Group<T>, Reason> {
-    let bad = || Reason::BadGroup(text.into());
+    let bad = || Reason::BadGroup(printable(text.as_bytes()));
     // Suricata takes a list without its outermost brackets.
     let bare_list = split_members(text).is_some_and(|members| members.len() > 1);
     let found = if bare_list {
@@ -110,6 +110,8 @@ fn list<T: Member>(inner: &str, depth: usize) -> Option<Group<T>> {
     if include.iter().any(|group| matches!(group, Group::Any)) {
         include.clear();
     }
+    include.shrink_to_fit();
+    exclude.shrink_to_fit();
     Some(Group::List { include, exclude })
 }
 

@@ -10,10 +10,15 @@ use super::{header, keyword, number, validate, Reason, Refusal, Signature, Varia
 
 /// Longest `threshold.config`, in bytes; it is held until all rules were read.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
+/// How many signatures one load may have; all published ones together are a tenth of it.
+const MAX_SIGNATURES: usize = 500_000;
+/// How many refusals are told; what is refused as often is no rule file.
+const MAX_REFUSALS: usize = 100_000;
 
 /// Reads rule files and holds what was read of them so far: a rule's text only while that rule is read.
 ///
-/// Of signatures with the same gid and sid the latest rev is loaded; the others are refused.
+/// Of signatures with the same gid and sid the latest rev is loaded; the others are refused. Past a bound of
+/// either, one further refusal says so and nothing more is read.
 pub struct Reading<'a> {
     variables: &'a Variables,
     load: Load<'a>,
@@ -44,8 +49,27 @@ impl<'a> Reading<'a> {
         if is_threshold_config(name) {
             return self.configure(name, text);
         }
+        self.read_within(name, text, MAX_SIGNATURES, MAX_REFUSALS);
+    }
+
+    fn read_within(&mut self, name: &str, text: impl BufRead, most: usize, most_refused: usize) {
         let mut statements = Statements::new(text);
-        while let Some(statement) = statements.next() {
+        while self.refused.len() <= most_refused {
+            let Some(statement) = statements.next() else {
+                return;
+            };
+            let full = match (
+                self.loaded.len() >= most,
+                self.refused.len() >= most_refused,
+            ) {
+                (true, _) => format!("more than {most} signatures"),
+                (_, true) => format!("more than {most_refused} rules are refused"),
+                _ => String::new(),
+            };
+            if !full.is_empty() {
+                self.refuse(name, statements.line(), None, Reason::TooMany(full));
+                return;
+            }
             match statement {
                 Ok(statement) => self.add(name, &statement),
                 Err(error) => {
@@ -166,4 +190,30 @@ fn find_sid(text: &[u8]) -> Option<u32> {
                 .flatten()?;
             u32::try_from(sid).ok()
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stops_at_its_bounds_and_says_so_once() {
+        let variables = Variables::default();
+        let rules: String = (1..=20)
+            .map(|sid| format!("alert tcp any any -> any any (sid:{sid};)\n"))
+            .collect();
+        let mut reading = Reading::new(&variables, &());
+        reading.read_within("a", rules.as_bytes(), 10, 10);
+        let (loaded, refused) = reading.finish();
+        assert_eq!((loaded.len(), refused.len(), refused[0].line), (10, 1, 11));
+        let mut reading = Reading::new(&variables, &());
+        for name in ["a", "b", "c"] {
+            reading.read_within(name, "nonsense\n".repeat(7).as_bytes(), 10, 10);
+        }
+        let (loaded, refused) = reading.finish();
+        assert_eq!((loaded.len(), refused.len()), (0, 11));
+        let last = &refused[10];
+        assert_eq!((&last.file[..], last.line), ("b", 4));
+        assert!(matches!(last.reason, Reason::TooMany(_)));
+    }
 }

@@ -1,5 +1,5 @@
 //! Why a rule is refused.
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// One rule that was not loaded, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ impl fmt::Display for Refusal {
 pub enum Reason {
     /// Longer than the bound.
     TooLong,
+    /// A bound of the whole load is reached.
+    TooMany(String),
     /// The file cannot be read from here on.
     Unreadable(String),
     /// The text is not `action protocol source port direction destination port (options)`.
@@ -110,8 +112,39 @@ impl Reason {
     }
 }
 
+/// Longest reason that is shown, in characters: rules are quoted in it.
+const MAX_SHOWN: usize = 400;
+
+/// Writes text that a rule's author chose: nothing that a terminal would obey, and not without end.
+struct Quoted<'a, 'f> {
+    to: &'a mut fmt::Formatter<'f>,
+    left: usize,
+}
+
+impl Write for Quoted<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            match self.left {
+                0 => return Ok(()),
+                1 => self.to.write_char('…')?,
+                _ if character.is_control() => write!(self.to, "{}", character.escape_default())?,
+                _ => self.to.write_char(character)?,
+            }
+            self.left -= 1;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = MAX_SHOWN;
+        self.say(&mut Quoted { to: f, left })
+    }
+}
+
+impl Reason {
+    fn say(&self, f: &mut impl Write) -> fmt::Result {
         match self {
             Self::TooLong => {
                 write!(
@@ -141,6 +174,7 @@ impl fmt::Display for Reason {
                 write!(f, "keyword '{name}' has no preceding content to modify")
             }
             Self::Conflict(what) => f.write_str(what),
+            Self::TooMany(what) => write!(f, "{what}: what follows is not read"),
             Self::MissingSid => f.write_str("no sid"),
             Self::Duplicate { file, line } => {
                 write!(f, "duplicate of the signature in {file}:{line}")

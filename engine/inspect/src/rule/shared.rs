@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pcre2::bytes::Regex;
 
 use super::content::Needle;
+use super::file::{HashKind, HashList};
 use super::header::Header;
 use super::Reason;
 
@@ -21,6 +22,7 @@ pub struct Shared {
     headers: RefCell<HashSet<Arc<Header>>>,
     needles: RefCell<HashSet<Needle>>,
     expressions: RefCell<HashMap<Expression, Arc<Regex>>>,
+    lists: RefCell<HashMap<(HashKind, String), Arc<HashList>>>,
 }
 
 /// A regular expression as PCRE2 is given it, and the flags beside it.
@@ -63,6 +65,22 @@ impl Shared {
         let mut known = self.expressions.borrow_mut();
         known.insert(expression, regex.clone());
         Ok(regex)
+    }
+
+    /// The list of hashes in the file at `path`; `read` reads it where it was not read yet.
+    pub fn list(
+        &self,
+        kind: HashKind,
+        path: String,
+        read: impl FnOnce() -> Result<HashList, Reason>,
+    ) -> Result<Arc<HashList>, Reason> {
+        let key = (kind, path);
+        if let Some(known) = self.lists.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let list = Arc::new(read()?);
+        self.lists.borrow_mut().insert(key, list.clone());
+        Ok(list)
     }
 }
 

@@ -244,14 +244,14 @@ proptest! {
 fn rules_read_files_beside_their_own() {
     let list = b"900150983cd24fb0d6963f7d28e17f72 abc".to_vec();
     let files: HashMap<String, Vec<u8>> = [("dir/bad.md5".into(), list)].into();
-    let rule = b"alert http any any -> any any (filemd5:!bad.md5; sid:1;)";
+    let rule = b"alert http any any -> any any (filemd5:!bad.md5; sid:1;)\nalert http any any -> any any (filemd5:bad.md5; sid:2;)";
     let variables = Variables::default();
     let mut reading = Reading::new(&variables, &files);
     reading.read("dir/a.rules", &rule[..]);
     reading.read("other/b.rules", &rule[..]);
     let (loaded, refused) = reading.finish();
-    assert_eq!((loaded.len(), &*loaded[0].file), (1, "dir/a.rules"));
-    assert_eq!(refused[0].file, "other/b.rules");
+    assert_eq!((loaded.len(), &*loaded[0].file), (2, "dir/a.rules"));
+    assert_eq!((refused.len(), &refused[0].file[..]), (2, "other/b.rules"));
     assert!(matches!(refused[0].reason, Reason::BadValue { .. }));
 }
 
@@ -274,4 +274,27 @@ fn what_signatures_have_in_common_is_held_once() {
     };
     assert_eq!(needle(one), needle(two));
     assert_ne!(needle(one), needle(three));
+}
+
+#[test]
+fn what_a_reason_quotes_is_short_and_nothing_that_a_terminal_obeys() {
+    let reason = |rule: String| check_text(&rule).1.remove(0).reason.to_string();
+    let escapes = reason("\u{1b}]0;x\u{7}alert tcp any any -> any any (sid:1;)".into());
+    assert_eq!(escapes, "unknown action '\\u{1b}]0;x\\u{7}alert'");
+    let nested = format!("{}1.1.1.1{}", "[".repeat(9_000), "]".repeat(9_000));
+    for rule in [
+        format!("alert tcp {nested} any -> any any (sid:1;)"),
+        format!("{} tcp any any -> any any (sid:1;)", "x".repeat(30_000)),
+        format!(
+            "alert tcp any any -> any any ({}; sid:1;)",
+            "x".repeat(30_000)
+        ),
+        format!(
+            "alert tcp any any -> any any (flow:{}; sid:1;)",
+            "é".repeat(9_000)
+        ),
+    ] {
+        let said = reason(rule);
+        assert!(said.chars().count() <= 400, "{said}");
+    }
 }

@@ -1,5 +1,4 @@
 //! Files, of every protocol that carries some.
-use std::sync::Arc;
 
 use super::super::buffer::{Buffer, Test};
 use super::super::condition::{TxOperand, TxTest};
@@ -126,14 +125,17 @@ fn filesize(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
 fn hash(draft: &mut Draft, keyword: &str, value: &[u8], kind: HashKind) -> Result<(), Reason> {
     let value = text(keyword, value)?.trim();
     let path = value.strip_prefix('!').map(str::trim);
-    let list = draft.attachment(keyword, path.unwrap_or(value))?;
-    let list = kind
-        .read_list(&list)
-        .map_err(|why| Reason::bad_value(keyword, why))?;
+    let negated = path.is_some();
+    let path = path.unwrap_or(value);
+    let list = draft.load.shared.list(kind, draft.beside(path), || {
+        let text = draft.attachment(keyword, path)?;
+        let list = kind.read_list(&text);
+        list.map_err(|why| Reason::bad_value(keyword, why))
+    })?;
     let test = FileTest::Hash {
         kind,
-        list: Arc::new(list),
-        negated: path.is_some(),
+        list,
+        negated,
     };
     add(draft, keyword, test)
 }
