@@ -167,70 +167,110 @@ impl PortTest {
 
     /// Resolves a group.
     pub fn new(group: &Group<PortRange>, variables: &Variables) -> Self {
-        if matches!(group, Group::Any) {
-            return Self(vec![(0, u16::MAX)]);
-        }
-        let mut ranges: Vec<(u16, u16)> = Vec::new();
-        let holds = port_set(group, variables);
-        for port in (0..=u16::MAX).filter(|port| holds.has(*port)) {
-            match ranges.last_mut() {
-                Some(open) if port > 0 && open.1 == port - 1 => open.1 = port,
-                _ => ranges.push((port, port)),
-            }
-        }
-        Self(ranges)
+        Self(ports(group, variables))
     }
 }
 
-/// One bit a port.
-struct PortSet(Vec<u64>);
+const ALL_PORTS: (u16, u16) = (0, u16::MAX);
 
-impl PortSet {
-    const WORDS: usize = 1024;
-
-    fn has(&self, port: u16) -> bool {
-        self.0[usize::from(port) / 64] & (1 << (port % 64)) != 0
-    }
-
-    fn all() -> Self {
-        Self(vec![u64::MAX; Self::WORDS])
-    }
-}
-
-fn port_set(group: &Group<PortRange>, variables: &Variables) -> PortSet {
+/// The ports of a group, as sorted ranges without overlaps: work grows with what is written, not with ports.
+fn ports(group: &Group<PortRange>, variables: &Variables) -> Vec<(u16, u16)> {
     match group {
-        Group::Any => PortSet::all(),
-        Group::One(range) => {
-            let mut set = PortSet(vec![0; PortSet::WORDS]);
-            for port in range.first..=range.last {
-                set.0[usize::from(port) / 64] |= 1 << (port % 64);
-            }
-            set
-        }
+        Group::Any => vec![ALL_PORTS],
+        Group::One(range) => vec![(range.first, range.last)],
         Group::Variable(name) => variables
             .ports(name)
-            .map_or_else(PortSet::all, |group| port_set(group, variables)),
+            .map_or_else(|| vec![ALL_PORTS], |group| ports(group, variables)),
         Group::List { include, exclude } => {
-            let mut set = if include.is_empty() {
-                PortSet::all()
-            } else {
-                PortSet(vec![0; PortSet::WORDS])
+            let all =
+                |groups: &[_]| merged(groups.iter().flat_map(|it| ports(it, variables)).collect());
+            let included = match include.is_empty() {
+                true => vec![ALL_PORTS],
+                false => all(include),
             };
-            for group in include {
-                let member = port_set(group, variables);
-                set.0
-                    .iter_mut()
-                    .zip(member.0)
-                    .for_each(|(word, more)| *word |= more);
+            without(&included, &all(exclude))
+        }
+    }
+}
+
+/// What of `ranges` is in none of `holes`; both are sorted and without overlaps.
+fn without(ranges: &[(u16, u16)], holes: &[(u16, u16)]) -> Vec<(u16, u16)> {
+    let mut left = Vec::with_capacity(ranges.len());
+    let mut holes = holes.iter().peekable();
+    for (first, last) in ranges.iter().copied() {
+        let mut from = Some(first);
+        while let Some((start, end)) = holes.peek().copied().copied() {
+            if start > last {
+                break;
             }
-            for group in exclude {
-                let member = port_set(group, variables);
-                set.0
-                    .iter_mut()
-                    .zip(member.0)
-                    .for_each(|(word, less)| *word &= !less);
+            if let Some(first) = from.filter(|first| *first < start) {
+                left.push((first, start - 1));
             }
-            set
+            from = from.and_then(|first| Some(first.max(end.checked_add(1)?)));
+            if end > last {
+                break;
+            }
+            holes.next();
+        }
+        left.extend(
+            from.filter(|first| *first <= last)
+                .map(|first| (first, last)),
+        );
+    }
+    left.shrink_to_fit();
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::group;
+    use proptest::prelude::*;
+
+    /// Whether a port is in a group, by what the group says.
+    fn says(group: &Group<PortRange>, port: u16) -> bool {
+        match group {
+            Group::Any | Group::Variable(_) => true,
+            Group::One(range) => (range.first..=range.last).contains(&port),
+            Group::List { include, exclude } => {
+                (include.is_empty() || include.iter().any(|it| says(it, port)))
+                    && !exclude.iter().any(|it| says(it, port))
+            }
+        }
+    }
+
+    fn test(text: &str) -> (Group<PortRange>, PortTest) {
+        let group = group::parse(text).unwrap();
+        let test = PortTest::new(&group, &Variables::default());
+        (group, test)
+    }
+
+    #[test]
+    fn excludes_ports_at_either_end() {
+        assert_eq!(test("!0").1 .0, [(1, u16::MAX)]);
+        assert_eq!(test("![1:65535]").1 .0, [(0, 0)]);
+        assert_eq!(test("[80,!80]").1 .0, []);
+        assert_eq!(
+            test("[1:9,20:29,!5:22,!25]").1 .0,
+            [(1, 4), (23, 24), (26, 29)]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn holds_the_ports_that_the_group_says(
+            lists in prop::collection::vec((any::<bool>(), prop::collection::vec((any::<bool>(), 0..40u16, 0..9u16), 1..6)), 1..4),
+        ) {
+            let members = lists.iter().map(|(not, list)| {
+                let inner: Vec<_> = list.iter().map(|(not, first, more)| {
+                    format!("{}{first}:{}", if *not { "!" } else { "" }, first + more)
+                }).collect();
+                format!("{}[{}]", if *not { "!" } else { "" }, inner.join(","))
+            });
+            let (group, test) = test(&format!("[{}]", members.collect::<Vec<_>>().join(",")));
+            for port in 0..60 {
+                prop_assert_eq!(test.holds(port), says(&group, port), "{}", port);
+            }
         }
     }
 }

@@ -8,9 +8,12 @@ use super::address::AddressTest;
 pub(super) struct AddressIndex {
     /// By source and by destination; IPv4 and IPv6 of each.
     ends: [[Segments<u128>; 2]; 2],
-    /// Signatures without a plain list at either end.
-    others: Vec<u32>,
+    /// Signatures without a plain list at either end, or with a list that would take too much room.
+    others: Box<[u32]>,
 }
+
+/// How many segments one range may lie over: what they hold grows with the ranges, not with their square.
+const MAX_SPAN: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct AddressIndexBuilder {
@@ -25,8 +28,10 @@ type Entry = (u128, u128, u32);
 #[derive(Debug, Default)]
 pub(super) struct Segments<K> {
     /// Where each segment begins; it reaches to the next one.
-    starts: Vec<K>,
-    signatures: Vec<Vec<u32>>,
+    starts: Box<[K]>,
+    /// Where the signatures of each segment end; they begin where those of the one before end.
+    ends: Box<[u32]>,
+    signatures: Box<[u32]>,
 }
 
 impl AddressIndexBuilder {
@@ -51,12 +56,17 @@ impl AddressIndexBuilder {
     }
 
     pub(super) fn build(self) -> AddressIndex {
+        let mut others = self.others;
         let ends = self.ends.map(|families| {
-            families.map(|entries| Segments::new(&entries, |last| last.checked_add(1)))
+            families.map(|entries| {
+                Segments::new(&entries, |last| last.checked_add(1), MAX_SPAN, &mut others)
+            })
         });
+        others.sort_unstable();
+        others.dedup();
         AddressIndex {
             ends,
-            others: self.others,
+            others: others.into(),
         }
     }
 }
@@ -76,29 +86,44 @@ impl AddressIndex {
 }
 
 impl<K: Copy + Ord> Segments<K> {
-    /// Cuts the line at both ends of every entry; `after`: what follows a place.
-    pub(super) fn new(entries: &[(K, K, u32)], after: impl Fn(K) -> Option<K>) -> Self {
+    /// Cuts the line at both ends of every entry; signatures with a range over more than `most` segments become
+    /// `others`. `after`: what follows a place.
+    pub(super) fn new(
+        entries: &[(K, K, u32)],
+        after: impl Fn(K) -> Option<K>,
+        most: usize,
+        others: &mut Vec<u32>,
+    ) -> Self {
         let ends = entries.iter().filter_map(|(_, last, _)| after(*last));
         let mut starts: Vec<K> = entries.iter().map(|entry| entry.0).chain(ends).collect();
         starts.sort_unstable();
         starts.dedup();
-        let mut signatures = vec![Vec::new(); starts.len()];
+        let mut held: Vec<(u32, u32)> = Vec::new();
         for (first, last, signature) in entries {
             let from = starts.partition_point(|start| start < first);
             let to = starts.partition_point(|start| start <= last);
-            signatures[from..to]
-                .iter_mut()
-                .for_each(|segment| segment.push(*signature));
+            match to - from > most {
+                true => others.push(*signature),
+                false => held.extend((from..to).map(|segment| (segment as u32, *signature))),
+            }
         }
-        Self { starts, signatures }
+        held.sort_unstable();
+        let end = |segment: usize| held.partition_point(|(at, _)| *at as usize <= segment) as u32;
+        Self {
+            ends: (0..starts.len()).map(end).collect(),
+            signatures: held.iter().map(|(_, signature)| *signature).collect(),
+            starts: starts.into(),
+        }
     }
 
     /// The signatures of the segment that a place is in.
     pub(super) fn at(&self, place: K) -> &[u32] {
-        match self.starts.partition_point(|start| *start <= place) {
-            0 => &[],
-            after => &self.signatures[after - 1],
-        }
+        let after = self.starts.partition_point(|start| *start <= place);
+        let Some(segment) = after.checked_sub(1) else {
+            return &[];
+        };
+        let begin = segment.checked_sub(1).map_or(0, |it| self.ends[it]);
+        &self.signatures[begin as usize..self.ends[segment] as usize]
     }
 }
 
@@ -106,6 +131,26 @@ impl<K: Copy + Ord> Segments<K> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn wide_ranges_over_many_narrow_ones_take_no_room_by_their_product() {
+        let mut builder = AddressIndexBuilder::default();
+        let (narrow, wide) = (5_000u32, 1_000u32);
+        for signature in 0..narrow + wide {
+            let range = match signature < narrow {
+                true => (signature * 10, signature * 10 + 5),
+                false => (0, u32::MAX),
+            };
+            let test = AddressTest::Ranges(vec![range], Vec::new());
+            builder.add(signature, [&test, &AddressTest::Any], false);
+        }
+        let index = builder.build();
+        assert!(index.ends[0][0].signatures.len() <= narrow as usize);
+        let mut found = Vec::new();
+        let end = IpAddr::V4(42.into());
+        index.find(end, end, |signature| found.push(signature));
+        assert_eq!(found.len(), wide as usize + 1);
+    }
 
     proptest! {
         #[test]

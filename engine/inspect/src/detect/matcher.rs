@@ -175,11 +175,15 @@ impl Matcher {
         /// Tells matchers apart, so that flows notice a reload.
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         signatures.sort_by_cached_key(evaluation_order);
-        let mut compiler = Compiler::new(variables, filters);
+        let mut compiler = Compiler::new(variables, filters, signatures.len());
         for (index, signature) in (0u32..).zip(&signatures) {
             compiler.add(index, signature);
         }
-        compiler.finish(NEXT_ID.fetch_add(1, Ordering::Relaxed), signatures)
+        let matcher = compiler.finish(NEXT_ID.fetch_add(1, Ordering::Relaxed), &signatures);
+        Self {
+            signatures,
+            ..matcher
+        }
     }
 
     /// What the flowbits that are set in a flow are called.
@@ -290,12 +294,12 @@ fn evaluation_order(signature: &Signature) -> (Action, [u8; 6], u8) {
     )
 }
 
-struct Compiler<'v> {
-    variables: &'v Variables,
+struct Compiler<'s> {
+    variables: &'s Variables,
     filters: bool,
     compiled: Vec<Compiled>,
-    addresses: Interned<Group<AddressRange>, AddressTest>,
-    ports: Interned<Group<PortRange>, PortTest>,
+    addresses: Interned<'s, Group<AddressRange>, AddressTest>,
+    ports: Interned<'s, Group<PortRange>, PortTest>,
     packets: [[LaneBuilder; 2]; 3],
     streams: [LaneBuilder; 2],
     addresses_only: AddressIndexBuilder,
@@ -308,12 +312,12 @@ struct Compiler<'v> {
 }
 
 /// Tests made of groups, each group resolved once.
-struct Interned<G, T> {
+struct Interned<'s, G, T> {
     values: Vec<T>,
-    index: HashMap<G, u32>,
+    index: HashMap<&'s G, u32>,
 }
 
-impl<G: Clone + Eq + std::hash::Hash, T> Interned<G, T> {
+impl<'s, G: Eq + std::hash::Hash, T> Interned<'s, G, T> {
     fn new() -> Self {
         Self {
             values: Vec::new(),
@@ -321,23 +325,23 @@ impl<G: Clone + Eq + std::hash::Hash, T> Interned<G, T> {
         }
     }
 
-    fn get(&mut self, group: &G, make: impl FnOnce(&G) -> T) -> u32 {
+    fn get(&mut self, group: &'s G, make: impl FnOnce(&G) -> T) -> u32 {
         if let Some(known) = self.index.get(group) {
             return *known;
         }
         let index = self.values.len() as u32;
         self.values.push(make(group));
-        self.index.insert(group.clone(), index);
+        self.index.insert(group, index);
         index
     }
 }
 
-impl<'v> Compiler<'v> {
-    fn new(variables: &'v Variables, filters: bool) -> Self {
+impl<'s> Compiler<'s> {
+    fn new(variables: &'s Variables, filters: bool, signatures: usize) -> Self {
         Self {
             variables,
             filters,
-            compiled: Vec::new(),
+            compiled: Vec::with_capacity(signatures),
             addresses: Interned::new(),
             ports: Interned::new(),
             packets: Default::default(),
@@ -352,7 +356,7 @@ impl<'v> Compiler<'v> {
         }
     }
 
-    fn add(&mut self, index: u32, signature: &Signature) {
+    fn add(&mut self, index: u32, signature: &'s Signature) {
         let header = &signature.header;
         let variables = self.variables;
         let address = |group: &_| resolve(group, variables);
@@ -522,7 +526,7 @@ impl<'v> Compiler<'v> {
             .collect()
     }
 
-    fn finish(mut self, id: u64, signatures: Vec<Signature>) -> Matcher {
+    fn finish(mut self, id: u64, signatures: &[Signature]) -> Matcher {
         let slots: Vec<Slot> = self
             .slots
             .into_iter()
@@ -547,7 +551,7 @@ impl<'v> Compiler<'v> {
         Matcher {
             id,
             flowbit_names: names.cloned().collect(),
-            signatures,
+            signatures: Vec::new(),
             compiled: self.compiled,
             addresses: self.addresses.values,
             ports: self.ports.values,

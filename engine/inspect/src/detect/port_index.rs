@@ -5,6 +5,9 @@ use super::address_index::Segments;
 /// Signatures that ask for more ports than this are looked at for every port.
 const MANY_PORTS: usize = 1 << 14;
 
+/// How many segments one range may lie over; a signature with a wider one is looked at for every port too.
+const MAX_SPAN: usize = 1 << 10;
+
 /// Signatures by the ports at one of their ends.
 #[derive(Debug, Default)]
 pub(super) struct PortIndex {
@@ -42,12 +45,13 @@ impl PortIndexBuilder {
     }
 
     pub(super) fn build(self) -> PortIndex {
-        PortIndex {
-            ends: self
-                .ends
-                .map(|entries| Segments::new(&entries, |last| last.checked_add(1))),
-            others: self.others,
-        }
+        let mut others = self.others;
+        let ends = self.ends.map(|entries| {
+            Segments::new(&entries, |last| last.checked_add(1), MAX_SPAN, &mut others)
+        });
+        others.sort_unstable();
+        others.dedup();
+        PortIndex { ends, others }
     }
 }
 
