@@ -75,6 +75,8 @@ def update(**given: Any) -> None:
         offline=given["offline"],
         filters={kind: path for kind in FILTERS if (path := given["config_dir"] / f"{kind}.conf").is_file()},
     )
+    if not given["as_json"]:
+        click.echo("suricata-update fetches and merges the rules; large sets take a minute", err=True)
     live = manager.live() if manager else _file_live(given["output"])
     files = live.files if live else ()
     fetched = fetch(sources, given["data_dir"])
@@ -165,9 +167,11 @@ def _some(word: str, lines: list[str]) -> None:
 
 
 def _line(change: RuleChange) -> str:
-    revs = (change.old_rev, change.new_rev)
-    rev = f"rev {revs[0]} to {revs[1]}" if None not in revs else f"rev {change.new_rev or change.old_rev}"
-    return f"sid {change.sid} {rev}  {change.msg}"
+    old, new = change.old_rev, change.new_rev
+    rev = f"rev {old} to {new}" if None not in (old, new) and old != new else f"rev {new or old}"
+    actions = (change.old_action, change.new_action)
+    action = f", {actions[0]} to {actions[1]}" if None not in actions and actions[0] != actions[1] else ""
+    return f"sid {change.sid} {rev}{action}  {change.msg}"
 
 
 def _refusal(rule: RefusedRule) -> str:

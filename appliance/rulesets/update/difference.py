@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from appliance.rulesets.check import CheckReport, RefusedRule, Signature
+from appliance.rulesets.check import CheckReport, RefusedRule
 
 Key = tuple[int, int]
 Files = Sequence[tuple[str, bytes]]
@@ -11,13 +11,15 @@ Files = Sequence[tuple[str, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class RuleChange:
-    """One signature that is not as it was; the revs are None where there is none."""
+    """One signature that is not as it was; what was old or is new of it is None where there is none."""
 
     gid: int
     sid: int
     msg: str
     old_rev: int | None
     new_rev: int | None
+    old_action: str | None = None
+    new_action: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +46,56 @@ def compare(
     live_sids = {sid for _gid, sid in before}
     lost = {sid for _gid, sid in before.keys() - after.keys()}
     return Difference(
-        added=tuple(_change(None, after[key][0]) for key in sorted(after.keys() - before.keys())),
-        removed=tuple(_change(before[key][0], None) for key in sorted(before.keys() - after.keys())),
+        added=tuple(_change(None, after[key]) for key in sorted(after.keys() - before.keys())),
+        removed=tuple(_change(before[key], None) for key in sorted(before.keys() - after.keys())),
         changed=tuple(
-            _change(before[key][0], after[key][0])
+            _change(before[key], after[key])
             for key in sorted(before.keys() & after.keys())
-            if before[key][1] != after[key][1]
+            if before[key].text != after[key].text
         ),
         newly_refused=tuple(rule for rule in refused if rule.sid in live_sids and rule.sid in lost),
     )
 
 
-def _change(old: Signature | None, new: Signature | None) -> RuleChange:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is compared of a signature, and shown; the whole ones of two large rule sets are not held."""
+
+    gid: int
+    sid: int
+    rev: int
+    action: str
+    msg: str
+    text: bytes
+    """The rule, spaces at the ends left out."""
+
+
+def _change(old: _Known | None, new: _Known | None) -> RuleChange:
     known = new or old
     assert known is not None
     return RuleChange(
-        known.gid, known.sid, known.msg, None if old is None else old.rev, None if new is None else new.rev
+        known.gid,
+        known.sid,
+        known.msg,
+        None if old is None else old.rev,
+        None if new is None else new.rev,
+        None if old is None else old.action,
+        None if new is None else new.action,
     )
 
 
-def _by_key(report: CheckReport, files: Files) -> Mapping[Key, tuple[Signature, bytes]]:
-    """Return each signature with its text, spaces at the ends left out."""
+def _by_key(report: CheckReport, files: Files) -> Mapping[Key, _Known]:
     lines = {name: text.split(b"\n") for name, text in files}
-    return {(s.gid, s.sid): (s, _text(lines[s.file], s.line)) for s in report.signatures}
+    return {
+        (s.gid, s.sid): _Known(s.gid, s.sid, s.rev, s.action, s.msg, _text(lines[s.file], s.line))
+        for s in report.signatures
+    }
 
 
 def _text(lines: Sequence[bytes], first: int) -> bytes:
     whole = b""
-    for line in lines[first - 1 :]:
-        stripped = line.strip()
+    for at in range(first - 1, len(lines)):
+        stripped = lines[at].strip()
         if not stripped.endswith(b"\\"):
             return whole + stripped
         whole += stripped[:-1]

@@ -203,3 +203,10 @@ def test_a_rule_set_does_not_differ_from_itself() -> None:
     files = (("a.rules", f"{ONE.format(rev=1)}\n{TWO}".encode()),)
     whole = (check_files(files), files)
     assert compare(whole, whole, ()).is_empty
+
+
+def test_says_how_a_rule_changed_that_kept_its_rev() -> None:
+    old = (("a.rules", TWO.encode()),)
+    new = (("a.rules", TWO.replace("alert", "drop", 1).encode()),)
+    (change,) = compare((check_files(old), old), (check_files(new), new), ()).changed
+    assert (change.old_action, change.new_action) == ("alert", "drop")
