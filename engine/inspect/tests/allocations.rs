@@ -109,10 +109,7 @@ fn cost_of_holes(config: StreamConfig, segments: u32) -> (u64, u64) {
     see(Direction::ToClient, &frame(0x12, u32::MAX, b""));
     let odd = (0..segments).map(|n| 2 * n + 1);
     let even = (0..segments).map(|n| 2 * n);
-    let frames: Vec<_> = odd
-        .chain(even)
-        .map(|at| frame(0x10, at, b"x"))
-        .collect();
+    let frames: Vec<_> = odd.chain(even).map(|at| frame(0x10, at, b"x")).collect();
     let before = ALLOCATED_BYTES.with(Cell::get);
     let count = allocations(|| {
         frames
