@@ -7,7 +7,8 @@ use crate::rule::pcre;
 static EXPRESSIONS: [&str; 4] = ["\"/a.b/\"", "\"/b+a/R\"", "\"/^ab/\"", "\"/(?<=b)aa/\""];
 
 fn expression(text: &str) -> Test {
-    Test::Pcre(pcre::parse(text.as_bytes()).expect(text).pcre)
+    let parsed = pcre::parse(text.as_bytes(), &Default::default());
+    Test::Pcre(parsed.expect(text).pcre)
 }
 
 prop_compose! {
