@@ -16,6 +16,7 @@ use crate::rule::content::Content;
 use crate::rule::dataset::ReputationTest;
 use crate::rule::pcre::{Pcre, Variable};
 
+use super::asn1;
 use super::learned::Learned;
 
 /// Steps one evaluation may take; Suricata's `inspection-recursion-limit`.
@@ -445,6 +446,13 @@ impl<'a> Run<'a, '_> {
             }
             Test::Reputation(test) => self.has_reputation(test).then_some(place),
             Test::Base64(base64) => self.base64(base64, place).then_some(place),
+            Test::Asn1(asn1) => {
+                let base = if asn1.relative { place.end as i64 } else { 0 };
+                let from = usize::try_from(base.saturating_add(asn1.offset)).ok()?;
+                let bytes = self.subject.bytes.get(from..)?;
+                self.searched = self.searched.saturating_add(bytes.len());
+                asn1::holds(asn1, bytes).then_some(place)
+            }
             Test::Content(_) | Test::Pcre(_) => None,
         }
     }
@@ -484,13 +492,18 @@ impl<'a> Run<'a, '_> {
             }
         };
         let value = match field.bitmask {
-            Some(mask) => (value & mask) >> mask.trailing_zeros(),
+            Some(mask) => (value & mask)
+                .checked_shr(mask.trailing_zeros())
+                .unwrap_or(0),
             None => value,
         };
         Some((value, start + taken))
     }
 
     fn byte_test(&self, test: &ByteTest, place: Place) -> bool {
+        if is_empty(&test.field) {
+            return false;
+        }
         let Some((found, _)) = self.read(&test.field, place) else {
             return false;
         };
@@ -534,6 +547,9 @@ impl<'a> Run<'a, '_> {
     }
 
     fn byte_extract(&mut self, extract: &ByteExtract, place: Place) -> Option<Place> {
+        if is_empty(&extract.field) {
+            return None;
+        }
         let (value, after) = self.read(&extract.field, place)?;
         let value = value.checked_mul(extract.multiplier)?;
         let value = value.checked_next_multiple_of(extract.align.max(1))?;
@@ -589,6 +605,7 @@ pub(super) fn depends_on_place(rest: &[Test]) -> bool {
             Test::ByteExtract(extract) => (extract.field.relative, true),
             Test::ByteMath(math) => (math.field.relative, true),
             Test::Base64(base64) => (base64.relative, false),
+            Test::Asn1(asn1) => (asn1.relative, false),
         };
         if relative {
             return true;
@@ -598,6 +615,11 @@ pub(super) fn depends_on_place(rest: &[Test]) -> bool {
         }
     }
     false
+}
+
+/// Whether a field has no bytes, and is not digits of any number.
+fn is_empty(field: &ByteField) -> bool {
+    field.count == Number::Fixed(0) && field.text_base.is_none()
 }
 
 /// The number at the start of `text`, as C's `strtoull` reads it, and how many bytes it takes.

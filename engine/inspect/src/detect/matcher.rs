@@ -659,6 +659,6 @@ fn sees_end(test: &Test) -> bool {
         Test::IsDataAt { negated, .. } => *negated,
         Test::ByteJump(jump) => jump.from == crate::rule::buffer::JumpFrom::End,
         Test::Size(_) | Test::Base64(_) | Test::Dataset(_) | Test::Reputation(_) => true,
-        Test::ByteTest(_) | Test::ByteExtract(_) | Test::ByteMath(_) => false,
+        Test::ByteTest(_) | Test::ByteExtract(_) | Test::ByteMath(_) | Test::Asn1(_) => false,
     }
 }

@@ -10,6 +10,7 @@
 //! evaluating; `chain` verifies their conditions exactly.
 mod address;
 mod address_index;
+mod asn1;
 mod bounded;
 mod chain;
 mod effort;

@@ -424,6 +424,23 @@ fn a_body_past_its_depth_is_judged_by_what_is_kept() {
 }
 
 #[test]
+fn a_variable_of_one_buffer_is_used_in_another_that_comes_later() {
+    let mut scene = Scene::http(
+        r#"
+        alert http any any -> any any (http.uri; content:"id="; byte_extract:2,0,id,relative; http.request_body; content:"id="; byte_test:2,=,id,0,relative; sid:1;)
+        alert http any any -> any any (http.uri; content:"id="; byte_extract:2,0,id,relative; http.request_body; content:"id="; byte_test:2,!=,id,0,relative; sid:2;)
+        "#,
+    );
+    let mut tx = request("POST", "/?id=ab", &[], b"id=");
+    tx.request.progress = Progress::Body;
+    assert_eq!(scene.transaction(UP, &mut tx), NONE);
+    tx.request.body.file.bytes.extend(b"ab");
+    tx.request.body.file.seen += 2;
+    tx.request.progress = Progress::Complete;
+    assert_eq!(scene.transaction(UP, &mut tx), [1]);
+}
+
+#[test]
 fn offline_a_growing_body_waits_for_its_minimal_size_or_end() {
     let mut scene =
         Scene::http(r#"alert http any any -> any any (http.request_body; content:"evil"; sid:1;)"#);

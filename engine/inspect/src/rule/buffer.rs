@@ -159,6 +159,8 @@ pub enum Test {
     Reputation(ReputationTest),
     /// Base64 is decoded from here, and what comes out is inspected.
     Base64(Base64),
+    /// ASN.1's objects are looked at from here.
+    Asn1(Asn1),
 }
 
 /// How a number stands in a buffer.
@@ -279,6 +281,21 @@ pub struct ByteMath {
     pub value: Number,
     /// Which variable the outcome fills.
     pub variable: u8,
+}
+
+/// `asn1`: one of its conditions holds for one of the objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asn1 {
+    /// It is longer than this.
+    pub oversize_bytes: Option<u32>,
+    /// A bit string leaves more bits unused than it has.
+    pub bitstring_overflow: bool,
+    /// A real number in decimal is too long for any receiver.
+    pub double_overflow: bool,
+    /// Where the first object begins.
+    pub offset: i64,
+    /// Counted from the last match.
+    pub relative: bool,
 }
 
 /// `base64_decode` and the conditions of its `base64_data`.

@@ -41,6 +41,8 @@ pub struct Content {
     pub within: Option<Number>,
     /// At the buffer's first byte.
     pub startswith: bool,
+    /// `rawbytes`, which changes nothing.
+    pub rawbytes: bool,
     /// Its last byte is the buffer's.
     pub endswith: bool,
     /// Whether the prefilter looks for it.
@@ -58,6 +60,7 @@ impl Content {
             distance: None,
             within: None,
             startswith: false,
+            rawbytes: false,
             endswith: false,
             fast_pattern: FastPattern::Unsaid,
         }

@@ -25,6 +25,8 @@ pub enum Kind {
     Sha256,
     /// IPv4 addresses.
     Ip4,
+    /// IPv6 addresses, IPv4's as those that stand for them.
+    Ip6,
     /// Addresses of either family.
     Ip,
 }
@@ -37,6 +39,7 @@ impl Kind {
             "md5" => Self::Md5,
             "sha256" => Self::Sha256,
             "ipv4" => Self::Ip4,
+            "ipv6" => Self::Ip6,
             "ip" => Self::Ip,
             _ => return None,
         })
@@ -49,6 +52,7 @@ impl Kind {
             Self::Md5 => bytes.len() == 16,
             Self::Sha256 => bytes.len() == 32,
             Self::Ip4 => bytes.len() == 4,
+            Self::Ip6 => bytes.len() == 16,
             Self::Ip => matches!(bytes.len(), 4 | 16),
         };
         if self == Self::Ip && bytes.len() == 16 {
@@ -68,6 +72,14 @@ impl Kind {
             Self::Ip4 => {
                 let address: Ipv4Addr = std::str::from_utf8(text).ok()?.parse().ok()?;
                 Some(address.octets().to_vec())
+            }
+            Self::Ip6 => {
+                let address: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
+                let octets = match address {
+                    IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+                    IpAddr::V6(v6) => v6.octets(),
+                };
+                Some(octets.to_vec())
             }
             Self::Ip => {
                 let address: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;

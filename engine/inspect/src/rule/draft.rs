@@ -48,6 +48,12 @@ enum Named {
 }
 
 impl Named {
+    /// That of an inspection; `None`: payload.
+    fn of(inspection: &Inspection) -> Option<Self> {
+        let packet = || inspection.packet.map(Self::Packet);
+        inspection.buffer.map(Self::Transaction).or_else(packet)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Transaction(buffer) => buffer.name,
@@ -130,7 +136,7 @@ pub struct Draft<'a> {
     /// The rule's file.
     pub file: &'a str,
     pub load: &'a Load<'a>,
-    variables: Vec<(String, usize)>,
+    variables: Vec<String>,
     active: Active,
     last_content: Option<Place>,
 }
@@ -264,12 +270,30 @@ impl<'a> Draft<'a> {
     /// Errors: the sticky buffer that is left has no condition.
     pub fn leave(&self) -> Result<(), Reason> {
         match self.active {
-            Active::Named(buffer, _) => Err(Reason::Conflict(format!(
-                "sticky buffer '{}' has no condition",
-                buffer.name()
-            ))),
+            Active::Named(buffer, ref transforms)
+                if !transforms.is_empty() || !self.has_conditions_on(buffer) =>
+            {
+                Err(Reason::Conflict(format!(
+                    "sticky buffer '{}' has no condition",
+                    buffer.name()
+                )))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Errors: the sticky buffer that the rule ends with has no condition anywhere in it.
+    pub fn end(&self) -> Result<(), Reason> {
+        match self.active {
+            Active::Named(buffer, _) if self.has_conditions_on(buffer) => Ok(()),
+            _ => self.leave(),
+        }
+    }
+
+    fn has_conditions_on(&self, buffer: Named) -> bool {
+        self.inspections
+            .iter()
+            .any(|it| Named::of(it) == Some(buffer) && !it.tests.is_empty())
     }
 
     /// Whether `buffer` is the active sticky buffer, as it is.
@@ -286,8 +310,16 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Adds a transform to the sticky buffer just entered.
+    /// Adds a transform to the active sticky buffer; one that has conditions is entered anew for it.
+    ///
+    /// Errors: there is none, or its conditions are about what transforms left.
     pub fn transform(&mut self, keyword: &str, transform: Transform) -> Result<(), Reason> {
+        if let Active::Buffer(at) = self.active {
+            let inspection = &self.inspections[at];
+            if let (Some(named), true) = (Named::of(inspection), inspection.transforms.is_empty()) {
+                self.active = Active::Named(named, Vec::new());
+            }
+        }
         match &mut self.active {
             Active::Named(_, transforms) => {
                 transforms.push(transform);
@@ -297,6 +329,15 @@ impl<'a> Draft<'a> {
                 "transform '{keyword}' must follow its sticky buffer directly"
             ))),
         }
+    }
+
+    /// Whether payload has a content or expression, from whose place a relative condition may count.
+    pub fn has_payload_match(&self) -> bool {
+        let mut payload = self.inspections.iter().filter(|it| it.is_payload());
+        payload.any(|it| {
+            let mut tests = it.tests.iter();
+            tests.any(|test| matches!(test, Test::Content(_) | Test::Pcre(_)))
+        })
     }
 
     /// Whether a sticky buffer is active.
@@ -417,41 +458,26 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Declares a variable that is filled in the active buffer.
+    /// Declares a variable; where two have one name, the first is the one that is used.
     pub fn declare(&mut self, keyword: &str, name: &str) -> Result<u8, Reason> {
-        let inspection = self.active_inspection();
         if self.variables.len() >= MAX_VARIABLES {
             return Err(Reason::bad_value(
                 keyword,
                 format!("more than {MAX_VARIABLES} variables"),
             ));
         }
-        if self.variables.iter().any(|(known, _)| known == name) {
-            return Err(Reason::bad_value(
-                keyword,
-                format!("variable '{name}' is filled twice"),
-            ));
-        }
-        self.variables.push((name.into(), inspection));
+        self.variables.push(name.into());
         Ok(self.variables.len() as u8 - 1)
     }
 
-    /// A number, or a variable that was filled in the same buffer as where it is used.
-    pub fn number(&mut self, keyword: &str, text: &[u8]) -> Result<Number, Reason> {
+    /// A number, or a variable that something before fills, in whatever buffer.
+    pub fn number(&self, keyword: &str, text: &[u8]) -> Result<Number, Reason> {
         if let Some(number) = super::number::signed(text) {
             return Ok(Number::Fixed(number));
         }
         let name = super::lexer::printable(text.trim_ascii());
-        let inspection = match (keyword, self.last_content) {
-            ("offset" | "depth" | "distance" | "within", Some(place)) => place.inspection,
-            _ => self.active_inspection(),
-        };
-        match self.variables.iter().position(|(known, _)| *known == name) {
-            Some(at) if self.variables[at].1 == inspection => Ok(Number::Variable(at as u8)),
-            Some(_) => Err(Reason::unsupported_form(
-                keyword,
-                "a variable from another buffer",
-            )),
+        match self.variables.iter().position(|known| *known == name) {
+            Some(at) => Ok(Number::Variable(at as u8)),
             None => Err(Reason::bad_value(
                 keyword,
                 format!("'{name}' is not a number or variable"),

@@ -83,8 +83,10 @@ pub fn parse(value: &[u8], shared: &Shared) -> Result<Parsed, Reason> {
     };
     let value = super::lexer::unquote(value, false).ok_or_else(|| bad("quotes don't pair"))?;
     let value = value.trim_ascii();
+    // Perl's `m` may stand before it.
     let inner = value
-        .strip_prefix(b"/")
+        .strip_prefix(b"m/")
+        .or_else(|| value.strip_prefix(b"/"))
         .ok_or_else(|| bad("not of the form /expression/flags"))?;
     let end = inner
         .iter()
@@ -102,7 +104,7 @@ pub fn parse(value: &[u8], shared: &Shared) -> Result<Parsed, Reason> {
 
 /// The captures that are kept: groups named `flow_x` or `pkt_x`, and those that `flow:x, pkt:y` names in order.
 ///
-/// Errors: the list cannot be read, or names more than there are groups.
+/// Errors: the list cannot be read.
 fn captures(regex: &Regex, listed: Option<&[u8]>) -> Result<Vec<(usize, Variable)>, Reason> {
     let groups = regex.capture_names();
     let named = groups.iter().enumerate().filter_map(|(group, name)| {
@@ -121,10 +123,10 @@ fn captures(regex: &Regex, listed: Option<&[u8]>) -> Result<Vec<(usize, Variable
             .ok_or_else(|| bad("a capture is neither flow:name nor pkt:name"))?;
         let variable = variable(life.trim(), name.trim())
             .ok_or_else(|| bad("a capture is neither flow:name nor pkt:name"))?;
-        if group >= groups.len() {
-            return Err(bad("more capture names than groups"));
+        // A name without a group is never filled.
+        if group < groups.len() {
+            kept.push((group, variable));
         }
-        kept.push((group, variable));
     }
     Ok(kept)
 }
@@ -162,10 +164,7 @@ fn compile(
             b'B' => {}
             b'U' | b'I' | b'P' | b'H' | b'D' | b'M' | b'C' | b'S' | b'Y' | b'V' | b'W' | b'Z'
             | b'Q' => {
-                if buffer_flag
-                    .replace(*flag)
-                    .is_some_and(|before| before != *flag)
-                {
+                if buffer_flag.replace(*flag).is_some() {
                     return Err(Reason::Conflict("pcre: flags name two buffers".into()));
                 }
             }

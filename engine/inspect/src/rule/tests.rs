@@ -298,3 +298,41 @@ fn what_a_reason_quotes_is_short_and_nothing_that_a_terminal_obeys() {
         assert!(said.chars().count() <= 400, "{said}");
     }
 }
+
+/// Before each rule stands whether Suricata 7.0.10 loads it.
+#[test]
+fn rules_are_loaded_or_refused_as_suricata_does() {
+    let differs = |row: &&str| {
+        let (verdict, rule) = row.split_at(2);
+        let (loaded, _) = check_text(rule);
+        loaded.is_empty() != (verdict == "- ")
+    };
+    let differing: Vec<_> = include_str!("verdicts.rules")
+        .lines()
+        .filter(differs)
+        .collect();
+    assert!(differing.is_empty(), "{differing:#?}");
+}
+
+#[test]
+fn variables_and_transforms_reach_across_buffers() {
+    for options in [
+        "http.cookie; content:\"a\"; byte_extract:1,0,x,relative; http.uri; byte_test:1,=,x,0; sid:1;",
+        "http.host; content:\"a\"; dotprefix; content:\".a\"; sid:1;",
+        "http.host; content:\"a\"; dotprefix; sid:1;",
+        "http.host; to_uppercase; content:\"A\"; sid:1;",
+        "http.uri; content:\"a\"; http.uri; sid:1;",
+        "file_data; content:\"a\"; pcre:\"/^b/QR\"; sid:1;",
+    ] {
+        let (loaded, refused) = check_text(&format!("alert http any any -> any any ({options})"));
+        assert_eq!((loaded.len(), refused.len()), (1, 0), "{options}");
+    }
+    for options in [
+        "http.host; dotprefix; content:\".a\"; to_uppercase; content:\".A\"; sid:1;",
+        "http.host; content:\"a\"; dotprefix; http.uri; content:\"p\"; sid:1;",
+        "http.uri; content:\"a\"; pcre:\"/^b/QR\"; sid:1;",
+    ] {
+        let (loaded, refused) = check_text(&format!("alert http any any -> any any ({options})"));
+        assert_eq!((loaded.len(), refused.len()), (0, 1), "{options}");
+    }
+}

@@ -5,7 +5,7 @@ use crate::event::default_priority;
 use crate::wire::proto;
 use crate::Direction;
 
-use super::buffer::{Buffer, Inspection, Test};
+use super::buffer::{Buffer, Inspection, Number, Test};
 use super::condition::{Operand, PacketTest};
 use super::content::{Content, FastPattern};
 use super::draft::Draft;
@@ -16,7 +16,7 @@ use super::{Protocol, Reason, Variables};
 
 /// The signature that `draft` describes.
 pub fn finish(mut draft: Draft<'_>, line: u32, variables: &Variables) -> Result<Signature, Reason> {
-    draft.leave()?;
+    draft.end()?;
     let sid = draft.sid.ok_or(Reason::MissingSid)?;
     draft
         .inspections
@@ -122,30 +122,59 @@ fn disregard_case(draft: &mut Draft) {
 
 /// Contents that could never match in their buffer, or not together with its `bsize`.
 fn check_contents(draft: &Draft) -> Result<(), Reason> {
-    for (buffer, content) in contents(draft) {
-        if let Some(buffer) = buffer {
+    for inspection in &draft.inspections {
+        // What transforms leave is no longer what the buffer holds.
+        let Some(buffer) = inspection
+            .buffer
+            .filter(|_| inspection.transforms.is_empty())
+        else {
+            continue;
+        };
+        for content in inspection.contents() {
             (buffer.validate)(content)
                 .map_err(|why| Reason::Conflict(format!("{}: {why}", buffer.name)))?;
         }
     }
-    for inspection in draft.inspections.iter().filter(|it| !it.is_payload()) {
-        let most = inspection.tests.iter().find_map(|test| match test {
-            Test::Size(Range::Is(size) | Range::Within(_, size)) => Some(*size),
-            _ => None,
-        });
-        let longest = inspection.tests.iter().filter_map(|test| match test {
-            Test::Content(content) if !content.negated => Some(content.needle.len() as u64),
-            _ => None,
-        });
-        if let (Some(most), Some(longest)) = (most, longest.max()) {
-            if longest > most {
-                return Err(Reason::Conflict(format!(
-                    "a content of {longest} bytes never fits into a buffer of {most}"
-                )));
-            }
+    for inspection in &draft.inspections {
+        let of_packet = draft.dsize.filter(|_| inspection.is_payload());
+        let of_packet = of_packet.map(Test::Size);
+        let room = inspection
+            .tests
+            .iter()
+            .chain(&of_packet)
+            .find_map(|test| match test {
+                Test::Size(Range::Is(size)) => Some(*size),
+                // `<5` has room for five in Suricata's reckoning.
+                Test::Size(Range::Within(_, size)) => Some(size.saturating_add(1)),
+                _ => None,
+            });
+        let needed = needed_bytes(inspection);
+        if room.is_some_and(|room| needed > room) {
+            return Err(Reason::Conflict(format!(
+                "contents of {needed} bytes never fit into the size that is asked for"
+            )));
         }
     }
     Ok(())
+}
+
+/// How long a buffer must be for its contents to be found where they may lie.
+fn needed_bytes(inspection: &Inspection) -> u64 {
+    let fixed = |number: Option<Number>| match number {
+        Some(Number::Fixed(number)) => u64::try_from(number).unwrap_or(0),
+        _ => 0,
+    };
+    let (mut end, mut furthest) = (0u64, 0);
+    for content in inspection.contents().filter(|it| !it.negated) {
+        let from = if content.is_relative() {
+            end.saturating_add(fixed(content.distance))
+        } else {
+            fixed(content.offset)
+        };
+        end = from.saturating_add(content.needle.len() as u64);
+        furthest = end.max(furthest);
+    }
+    furthest
 }
 
 fn check_fast_pattern(draft: &Draft) -> Result<(), Reason> {

@@ -36,7 +36,15 @@ fn app_layer_protocol(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<
             "'app-layer-protocol' beside another protocol".into(),
         ));
     }
-    draft.app_tests.push(AppTest { apps, negated });
+    let test = AppTest { apps, negated };
+    // Several may be excluded, but only one asked for.
+    let one_is_asked_for = !negated || draft.app_tests.iter().any(|it| !it.negated);
+    if one_is_asked_for && !draft.app_tests.is_empty() {
+        return Err(Reason::Conflict(
+            "more than one 'app-layer-protocol'".into(),
+        ));
+    }
+    draft.app_tests.push(test);
     Ok(())
 }
 

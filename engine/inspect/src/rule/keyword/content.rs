@@ -61,14 +61,19 @@ fn nocase(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
     })
 }
 
-/// Nothing is decoded in place here, so every content sees raw bytes.
+/// Nothing is decoded in place here, so every content sees raw bytes; that it is said twice is an error all the same.
 fn rawbytes(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
     if draft.in_buffer() {
         return Err(Reason::Conflict(
             "'rawbytes' cannot follow a sticky buffer".into(),
         ));
     }
-    draft.modify(keyword, |_| Ok(()))
+    draft.modify(keyword, |content| {
+        match std::mem::replace(&mut content.rawbytes, true) {
+            false => Ok(()),
+            true => Err(Reason::Conflict("two 'rawbytes' on one content".into())),
+        }
+    })
 }
 
 fn startswith(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
@@ -86,9 +91,7 @@ fn startswith(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
 
 fn endswith(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
     draft.modify(keyword, |content| {
-        if std::mem::replace(&mut content.endswith, true) {
-            return Err(Reason::Conflict("two 'endswith' on one content".into()));
-        }
+        content.endswith = true;
         Ok(())
     })
 }
@@ -186,7 +189,10 @@ fn fast_pattern(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Re
         _ => {
             let (offset, length) = split_once(value, b",")
                 .ok_or_else(|| Reason::bad_value(keyword, "neither 'only' nor offset,length"))?;
-            FastPattern::Part(decimal(keyword, offset)?, decimal(keyword, length)?)
+            match (decimal(keyword, offset)?, decimal(keyword, length)?) {
+                (0, 0) => FastPattern::This,
+                (offset, length) => FastPattern::Part(offset, length),
+            }
         }
     };
     draft.modify(keyword, |content| {
@@ -195,7 +201,7 @@ fn fast_pattern(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Re
         }
         if let FastPattern::Part(offset, length) = chosen {
             let end = offset.checked_add(length);
-            if length == 0 || end.is_none_or(|end| end > content.needle.len()) {
+            if end.is_none_or(|end| end > content.needle.len()) {
                 return Err(Reason::bad_value(keyword, "not within the content"));
             }
         }
@@ -207,25 +213,24 @@ fn fast_pattern(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Re
 fn isdataat(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = unquote(value, false).unwrap_or(value);
     let (negated, value) = match value.strip_prefix(b"!") {
+        Some([b' ', ..]) => return Err(Reason::bad_value(keyword, "a space behind '!'")),
         Some(rest) => (true, rest),
         None => (false, value),
     };
     let mut parts = value.split(|byte| *byte == b',');
     let at = draft.number(keyword, parts.next().unwrap_or_default())?;
     let at = checked(keyword, at, 0, MAX_OFFSET)?;
-    let mut relative = false;
-    for part in parts {
-        match part.trim_ascii() {
-            b"relative" => relative = true,
-            b"rawbytes" => {}
-            _ => {
-                return Err(Reason::bad_value(
-                    keyword,
-                    "neither 'relative' nor 'rawbytes'",
-                ))
-            }
+    let options: Vec<&[u8]> = parts.map(<[u8]>::trim_ascii).collect();
+    let relative = match options[..] {
+        [] => false,
+        [b"relative"] | [b"relative", b"rawbytes"] => true,
+        _ => {
+            return Err(Reason::bad_value(
+                keyword,
+                "only 'relative' follows, and 'rawbytes' that",
+            ))
         }
-    }
+    };
     let test = Test::IsDataAt {
         at,
         relative,

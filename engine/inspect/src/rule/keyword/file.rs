@@ -43,7 +43,7 @@ pub(super) const CARRIERS: AppSet = AppSet::of(&[
 ]);
 
 /// Decoded bytes of each file, behind those that could not be decoded.
-static FILE_DATA: Buffer = per_file("file.data", |view, direction, index, _| {
+pub(super) static FILE_DATA: Buffer = per_file("file.data", |view, direction, index, _| {
     let files = view.files(direction);
     match index.checked_sub(1) {
         None => match view.undecoded(direction) {

@@ -20,7 +20,7 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     flag(&["noalert"], noalert),
     flag(&["alert"], alert),
     flag(&["bypass"], bypass),
-    flag(&["prefilter"], |_, _| Ok(())),
+    flag(&["prefilter"], prefilter),
     value(&["threshold"], threshold),
     value(&["detection_filter"], detection_filter),
 ];
@@ -32,6 +32,9 @@ fn msg(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = unquote(value, true).ok_or_else(|| Reason::bad_value(keyword, "not in quotes"))?;
     if draft.msg.is_some() {
         return Err(Reason::Conflict("two 'msg'".into()));
+    }
+    if value.is_empty() {
+        return Err(Reason::bad_value(keyword, "is empty"));
     }
     let (mut plain, mut escaped) = (Vec::with_capacity(value.len()), false);
     for byte in value {
@@ -55,7 +58,7 @@ fn msg(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
 fn sid(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let sid: u32 = decimal(keyword, unquote(value, false).unwrap_or(value))?;
     match (sid, draft.sid.replace(sid)) {
-        (0, _) => Err(Reason::bad_value(keyword, "must not be 0")),
+        (0 | u32::MAX, _) => Err(Reason::bad_value(keyword, "is out of bounds")),
         (_, Some(_)) => Err(Reason::Conflict("two 'sid'".into())),
         (_, None) => Ok(()),
     }
@@ -69,7 +72,7 @@ fn gid(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
 fn rev(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let rev = decimal(keyword, unquote(value, false).unwrap_or(value))?;
     match (rev, draft.rev.replace(rev)) {
-        (0, _) => Err(Reason::bad_value(keyword, "must not be 0")),
+        (0 | u32::MAX, _) => Err(Reason::bad_value(keyword, "is out of bounds")),
         (_, Some(_)) => Err(Reason::Conflict("two 'rev'".into())),
         (_, None) => Ok(()),
     }
@@ -145,6 +148,14 @@ fn alert(draft: &mut Draft, _keyword: &str) -> Result<(), Reason> {
     Ok(())
 }
 
+/// What comes first is decided here, so the wish changes nothing; but there must be something to wish it for.
+fn prefilter(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
+    if draft.inspections.is_empty() && draft.packet_tests.is_empty() && draft.dsize.is_none() {
+        return Err(Reason::NothingToModify(keyword.into()));
+    }
+    Ok(())
+}
+
 /// The flow is not looked at any more, once the signature matched.
 fn bypass(draft: &mut Draft, _keyword: &str) -> Result<(), Reason> {
     draft.bypass = true;
@@ -153,8 +164,16 @@ fn bypass(draft: &mut Draft, _keyword: &str) -> Result<(), Reason> {
 
 /// `version >= 7.0.3 < 8 | >= 9, keyword NAME, feature NAME`.
 fn requires(_draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
-    for requirement in text(keyword, value)?.split(',') {
-        let requirement = requirement.trim();
+    let requirements = text(keyword, value)?.split(',').map(str::trim);
+    if requirements
+        .clone()
+        .filter(|it| it.starts_with("version"))
+        .count()
+        > 1
+    {
+        return Err(Reason::bad_value(keyword, "two versions"));
+    }
+    for requirement in requirements {
         let (kind, rest) = requirement.split_once(' ').unwrap_or((requirement, ""));
         let met = match kind {
             "version" => version_fits(rest)
@@ -238,7 +257,7 @@ fn set_threshold(
         let (name, word) = part.trim().split_once(' ').ok_or_else(|| bad(part))?;
         let word = word.trim();
         match name {
-            "type" => kind = Some(named_kind(word).ok_or_else(|| bad(part))?),
+            "type" if kind.is_none() => kind = Some(named_kind(word).ok_or_else(|| bad(part))?),
             "track" => {
                 track = Some(match word {
                     "by_src" => Track::Source,

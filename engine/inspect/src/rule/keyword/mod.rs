@@ -144,7 +144,6 @@ const fn optional(names: &'static [&'static str], read: Read) -> Keyword {
 
 /// Keywords of Suricata 7 that are not evaluated here.
 const UNSUPPORTED: &[&str] = &[
-    "asn1",
     "cip_service",
     "config",
     "detection_filter_by",

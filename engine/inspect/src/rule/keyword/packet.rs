@@ -315,7 +315,7 @@ fn flags(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let holds = |packet: &PacketView<'_>, _: Option<&FlowView>, operand: &Operand| {
         packet
             .tcp
-            .is_some_and(|tcp| compare_bits(tcp.flags, operand))
+            .is_some_and(|tcp| may_be_asked(tcp.flags, operand) && compare_bits(tcp.flags, operand))
     };
     add(
         draft,
@@ -324,6 +324,19 @@ fn flags(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
         Operand::Bits(modifier, bits, ignored),
     );
     Ok(())
+}
+
+/// FIN, SYN and RST, and CWR, ECE and URG: who names one of three, negated or not, is asked about packets with one of
+/// the same three only, as in Suricata.
+const FLAG_GROUPS: [u8; 2] = [0x01 | 0x02 | 0x04, 0x80 | 0x40 | 0x20];
+
+fn may_be_asked(flags: u8, operand: &Operand) -> bool {
+    let Operand::Bits(_, named, _) = operand else {
+        return false;
+    };
+    FLAG_GROUPS
+        .iter()
+        .all(|group| named & group == 0 || flags & group != 0)
 }
 
 fn fragbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {

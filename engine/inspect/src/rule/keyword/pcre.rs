@@ -3,16 +3,24 @@ use super::super::buffer::{Buffer, Test};
 use super::super::draft::Draft;
 use super::super::pcre;
 use super::super::Reason;
-use super::{http, value, Keyword};
+use super::{file, http, value, Keyword};
 
 pub(super) const KEYWORDS: &[Keyword] = &[value(&["pcre"], parse)];
 
 fn parse(draft: &mut Draft, _keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let parsed = pcre::parse(value, &draft.load.shared)?;
+    let relative = parsed.pcre.relative;
     let test = Test::Pcre(parsed.pcre);
     match parsed.buffer_flag.and_then(buffer) {
+        None if relative && !draft.in_buffer() && !draft.has_payload_match() => {
+            Err(Reason::NothingToModify("pcre with flag R".into()))
+        }
         None => draft.push(test),
         Some(buffer) if draft.is_in(buffer) => draft.push(test),
+        // To this flag a response's body and a file's bytes are one.
+        Some(_) if parsed.buffer_flag == Some(b'Q') && draft.is_in(&file::FILE_DATA) => {
+            draft.push(test)
+        }
         Some(_) if draft.in_buffer() => Err(Reason::Conflict(
             "pcre: a flag that names a buffer cannot follow a sticky buffer".into(),
         )),
