@@ -107,7 +107,7 @@ fn main() -> io::Result<()> {
     for line in io::stdin().lock().lines() {
         let line = line?;
         match line.split_once(' ') {
-            Some(("mark", mark)) => marks.swap(mark.parse().map_err(io::Error::other)?),
+            Some(("mark", mark)) => drop(marks.swap(mark.parse().map_err(io::Error::other)?)),
             _ => say(&serde_json::to_string(&runtime.stats())?)?,
         }
     }
