@@ -17,6 +17,17 @@ pub enum Detection {
     Unknown,
 }
 
+/// How a direction's first bytes stand to the protocol that the other one told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// They are its, or may become so.
+    Same,
+    /// They are another one's.
+    Other,
+    /// They are nothing known.
+    Nothing,
+}
+
 /// One flow's detection; small, and done after the first bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Detector {
@@ -77,6 +88,30 @@ impl Detector {
             Detection::Unknown
         } else {
             Detection::NeedMore
+        }
+    }
+
+    /// How the first bytes of `direction` stand to `proto`, by what Suricata would tell from them alone.
+    ///
+    /// We take a greeting that names FTP or SMTP for what it says, and any word before an HTTP version for a method;
+    /// Suricata knows fewer of them.
+    pub fn compare(&self, proto: AppProto, direction: Direction, prefix: &[u8]) -> Beginning {
+        let greeting = match (proto, direction) {
+            (AppProto::Ftp, Direction::ToClient) => Some(&b"220 ("[..]),
+            (AppProto::Smtp, Direction::ToClient) => return Beginning::Nothing,
+            (AppProto::Http, Direction::ToServer) if !names_known_method(prefix) => {
+                return Beginning::Nothing
+            }
+            _ => None,
+        };
+        let guess = match greeting {
+            Some(word) => first_of(&[(proto, starts_with(prefix, word))]),
+            None => self.guess(direction, prefix),
+        };
+        match guess {
+            Guess::Found(found) if found != proto => Beginning::Other,
+            Guess::Found(_) | Guess::Open => Beginning::Same,
+            Guess::Nothing => Beginning::Nothing,
         }
     }
 
@@ -304,6 +339,13 @@ fn is_http_request(bytes: &[u8]) -> Option<bool> {
         }
         None => None,
     }
+}
+
+/// Whether a request begins with a method of a standard, as far as it is there.
+fn names_known_method(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii_start();
+    let end = text.iter().position(u8::is_ascii_whitespace);
+    end.is_none_or(|end| http::is_known_method(&text[..end]))
 }
 
 fn is_http_response(bytes: &[u8]) -> Option<bool> {

@@ -43,7 +43,7 @@ mod sides;
 mod single;
 mod transaction;
 
-pub use detect::{Detection, Detector};
+pub use detect::{Beginning, Detection, Detector};
 pub use file::{File, FileSettings, FileState, HashKinds, Hashes};
 pub use parser::{parser_for, Carrier, Expected, Parser, Settings};
 pub use proto::{AppProto, AppSet};

@@ -665,7 +665,8 @@ fn app_fits(signature: &Signature, context: &Context<'_>) -> bool {
                 Some(app) => test.apps.contains(app),
                 None => test.apps.is_empty(),
             };
-            flow.app_done && spoken != test.negated
+            let asked = flow.app_done && (!test.once || flow.app_news);
+            asked && spoken != test.negated
         })
 }
 

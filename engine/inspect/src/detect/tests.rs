@@ -95,6 +95,7 @@ impl Scene {
             events: PacketEvents::NONE,
             undecoded: false,
             in_stream: false,
+            stream_news: false,
             pseudo: false,
             closing: false,
             wire: None,
@@ -581,6 +582,7 @@ fn a_rule_on_a_protocol_needs_that_protocol() {
         alert http any any -> any any (content:"x"; sid:1;)
         alert tcp any any -> any any (app-layer-protocol:!http; content:"x"; sid:2;)
         alert tcp any any -> any any (app-layer-protocol:http; sid:3;)
+        alert tcp any any -> any any (flow:established; app-layer-protocol:http; prefilter; sid:4;)
         "#,
     );
     assert_eq!(scene.stream(UP, 0, b"x", 0), NONE);
@@ -589,9 +591,24 @@ fn a_rule_on_a_protocol_needs_that_protocol() {
     scene.flow.app = Some(AppProto::Http);
     assert_eq!(scene.stream(UP, 0, b"x", 0), [1]);
     scene.flow.app_news = true;
-    assert_eq!(scene.packet(UP, b""), [3]);
+    assert_eq!(scene.packet(UP, b""), [3, 4]);
     scene.flow.app_news = false;
     assert_eq!(scene.packet(UP, b""), NONE);
+}
+
+#[test]
+fn a_packet_with_news_of_its_stream_is_not_one_without_payload() {
+    let mut scene = Scene::new("alert tcp any any -> any any (dsize:0; sid:1;)");
+    for (stream_news, found) in [(false, 1), (true, 0)] {
+        let packet = PacketView {
+            stream_news,
+            ..scene.packet_view(UP, b"")
+        };
+        let hits = scene.inspect(&packet, |matcher, context, flow, scratch| {
+            matcher.packet(context, flow, scratch)
+        });
+        assert_eq!(found, hits.len());
+    }
 }
 
 #[test]

@@ -97,6 +97,9 @@ pub struct PacketView<'a> {
     pub undecoded: bool,
     /// The payload went into a TCP stream, so that signatures on the stream see it there.
     pub in_stream: bool,
+    /// Bytes of its direction were shown to signatures on the stream since the packet before it: as Suricata, which
+    /// shows them now, such a packet does not count as one without payload.
+    pub stream_news: bool,
     /// Not a packet from the wire: packet-only signatures pass it by.
     pub pseudo: bool,
     /// The flow ends with something in this direction that no packet has shown: signatures that ask for a protocol

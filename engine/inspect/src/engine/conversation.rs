@@ -9,9 +9,10 @@ use crate::detect::{FlowState, Home, MAX_SIDES};
 use crate::flow::Endpoint;
 use crate::policy::Policy;
 use crate::stream::{self, StreamConfig, TcpSession};
-use crate::wire::Packet;
+use crate::wire::{Packet, PacketEvents};
 use crate::Direction;
 
+use super::beginnings::Beginnings;
 use super::expected::Announced;
 use super::Arrival;
 
@@ -89,6 +90,8 @@ pub struct TcpLayer {
     pub app: AppState,
     /// What was spoken until the peers switched: the connection's name while nobody knows what follows.
     left: Option<AppProto>,
+    /// What either direction's first bytes say of what is spoken, while that is still to be compared.
+    beginnings: Option<Box<Beginnings>>,
     /// Its frames, where signatures ask for some; `None` before its first bytes are read.
     pub frames: Option<Option<Box<Frames>>>,
     /// Bytes that each direction lost before the protocol was known, and that its parser is still to be told of.
@@ -101,6 +104,8 @@ pub struct TcpLayer {
     pub tails: [Vec<u8>; 2],
     /// How many bytes wait, by direction.
     pub waiting: [usize; 2],
+    /// Whether bytes of a direction were shown since its last packet.
+    pub shown_since: [bool; 2],
     /// Whether the application was told that a direction ended.
     pub closed: [bool; 2],
     /// Whether a direction's first bytes came since it is known what is spoken, or that nothing known is.
@@ -246,12 +251,14 @@ impl TcpLayer {
             detector: Detector::default(),
             app: AppState::Detecting,
             left: None,
+            beginnings: None,
             frames: None,
             lost: [0; 2],
             hint: None,
             streamed: [0; 2],
             tails: Default::default(),
             waiting: [0; 2],
+            shown_since: [false; 2],
             closed: [false; 2],
             told: [false; 2],
             due: [false; 2],
@@ -283,10 +290,18 @@ impl TcpLayer {
     }
 
     /// Learns the protocol from what `direction` has brought, if it is not known yet or given up for another.
-    pub fn detect_app(&mut self, direction: Direction, ends: Ends, settings: &app::Settings) {
+    ///
+    /// Returns what is odd about how the connection began, once.
+    pub fn detect_app(
+        &mut self,
+        direction: Direction,
+        ends: Ends,
+        settings: &app::Settings,
+    ) -> PacketEvents {
         let proto = self.app.proto();
         if let Some(parser) = self.app.parser_mut().filter(|it| it.has_switched()) {
             self.left = proto;
+            self.beginnings = None;
             self.app = match parser.successor() {
                 Some((proto, parser)) => AppState::Parsed(proto, parser),
                 None => AppState::Detecting,
@@ -295,22 +310,41 @@ impl TcpLayer {
             self.detector = Detector::default();
         }
         if !matches!(self.app, AppState::Detecting) {
-            return;
+            return self.compare_beginnings();
         }
         self.detector.meet(ends.server.port);
         let bytes = self.session.readable(direction);
         // What lies behind a hole is no beginning: only the other direction can still tell.
         let last = self.ended(direction) || self.gap(direction).is_some();
         self.app = match self.detector.probe_tcp(direction, bytes, last) {
-            Detection::NeedMore => return,
+            Detection::NeedMore => return PacketEvents::NONE,
             Detection::Unknown => match self.hint.take() {
                 Some((proto, note)) => {
                     AppState::found(proto, Carrier::Stream, &note, ends, settings)
                 }
                 None => AppState::Other(None),
             },
-            Detection::Found(proto) => AppState::found(proto, Carrier::Stream, &[], ends, settings),
+            Detection::Found(proto) => {
+                self.beginnings = Some(Box::new(Beginnings::of(proto, self.left)));
+                AppState::found(proto, Carrier::Stream, &[], ends, settings)
+            }
         };
+        self.compare_beginnings()
+    }
+
+    /// Compares what both directions began with, once both have.
+    fn compare_beginnings(&mut self) -> PacketEvents {
+        let Some(beginnings) = &mut self.beginnings else {
+            return PacketEvents::NONE;
+        };
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            beginnings.hear(&self.detector, direction, self.session.readable(direction));
+        }
+        let found = beginnings.odd();
+        if beginnings.are_heard() {
+            self.beginnings = None;
+        }
+        found
     }
 
     /// Makes all that is held readable and both directions ended: the flow is over.
@@ -383,9 +417,13 @@ impl TcpLayer {
             && !self.session.readable(direction).is_empty()
     }
 
-    /// How far each direction's sequence numbers have come: the bytes in order, gaps included, and the SYN.
+    /// How far each direction's sequence numbers have come: the bytes in order, gaps included, and the SYN; of a
+    /// capture's connection acknowledged or not.
     pub fn stream_bytes(&self) -> [u64; 2] {
         [Direction::ToServer, Direction::ToClient].map(|direction| {
+            if !self.inline {
+                return u64::from(self.session.sent(direction));
+            }
             let opened = u64::from(self.session.expected_seq(direction).is_some());
             self.session.offset(direction) + self.session.readable(direction).len() as u64 + opened
         })

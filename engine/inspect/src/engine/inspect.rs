@@ -182,15 +182,19 @@ impl Desk {
         }
         // Nothing can be told from what is encrypted but by accident: Suricata, too, looks at its headers only.
         let hidden = streamed.hidden || flow.data.is_encrypted();
-        let mut view = PacketView {
-            in_stream: self.is_shown_as_stream(flow, &view, &streamed),
-            payload: match &streamed.rewritten {
-                _ if hidden => &[],
-                Some(rewritten) => rewritten,
-                None => view.payload,
-            },
-            ..view
-        };
+        let mut view =
+            PacketView {
+                stream_news: flow.data.tcp.as_deref_mut().is_some_and(|tcp| {
+                    std::mem::take(&mut tcp.shown_since[lookup.direction as usize])
+                }),
+                in_stream: self.is_shown_as_stream(flow, &view, &streamed),
+                payload: match &streamed.rewritten {
+                    _ if hidden => &[],
+                    Some(rewritten) => rewritten,
+                    None => view.payload,
+                },
+                ..view
+            };
         view.events.extend(streamed.found);
         let scene = Scene {
             view: &view,
@@ -373,9 +377,12 @@ impl Desk {
     ) -> Judgement {
         let direction = scene.view.direction;
         // What the packet acknowledged tells what is spoken, before any signature is asked.
-        self.tell_protocol(flow, direction, scene);
-        self.tell_protocol(flow, direction.reverse(), scene);
-        let mut judgement = self.round(flow, scene, sink);
+        let mut found = self.tell_protocol(flow, direction, scene);
+        found.extend(self.tell_protocol(flow, direction.reverse(), scene));
+        let mut judgement = match found.is_empty() {
+            true => self.round(flow, scene, sink),
+            false => self.odd_round(flow, scene, found, sink),
+        };
         let further: [(Direction, fn(&TcpLayer, Direction) -> bool); 2] = [
             (direction, TcpLayer::awaits_switch),
             (direction.reverse(), TcpLayer::has_news),
@@ -396,6 +403,27 @@ impl Desk {
             judgement.reset |= other.reset;
         }
         judgement
+    }
+
+    /// The evaluation of a packet with which something odd about how its connection began was found.
+    fn odd_round(
+        &mut self,
+        flow: &mut Flow<Conversation>,
+        scene: &Scene<'_>,
+        found: PacketEvents,
+        sink: &mut dyn EventSink,
+    ) -> Judgement {
+        for event in found.iter() {
+            let name = event.name();
+            self.report_anomaly(scene, &flow.data, AnomalyKind::Applayer, name, None, sink);
+        }
+        let mut view = *scene.view;
+        view.events.extend(found);
+        let scene = Scene {
+            view: &view,
+            ..*scene
+        };
+        self.round(flow, &scene, sink)
     }
 
     /// One direction's evaluation: packet (unless pseudo), stream, transactions; then verdict and alerts.
@@ -496,13 +524,14 @@ impl Desk {
         judgement
     }
 
-    /// Learns what the flow speaks, where that is not known yet.
+    /// Learns what the flow speaks, where that is not known yet; returns what is odd about how it began.
     fn tell_protocol(
         &mut self,
         flow: &mut Flow<Conversation>,
         direction: Direction,
         scene: &Scene<'_>,
-    ) {
+    ) -> PacketEvents {
+        let mut found = PacketEvents::NONE;
         let begins = flow
             .data
             .tcp
@@ -522,12 +551,13 @@ impl Desk {
             if let Some(announced) = announced {
                 layer.announce(announced, ends, settings);
             }
-            layer.detect_app(direction, ends, settings);
+            found = layer.detect_app(direction, ends, settings);
         }
         let layer = flow.data.udp.as_deref_mut();
         if let Some(layer) = layer.filter(|_| direction == scene.view.direction) {
             layer.detect_app(direction, scene.view.payload, ends, settings);
         }
+        found
     }
 
     /// Reports and forgets the transactions that are complete.

@@ -5,6 +5,7 @@
 //! ```
 //! The same code serves the live path and offline replay; [`Settings::inline`] is the difference: inline, bytes
 //! are judged when they arrive and may be held back, offline they are judged when they were acknowledged.
+mod beginnings;
 mod conversation;
 mod counters;
 mod expected;

@@ -136,6 +136,7 @@ impl Reader<'_> {
             }
         }
         layer.waiting[side] = if waits { due } else { 0 };
+        layer.shown_since[side] |= !waits && self.context.packet.pseudo;
         tail.shrink_to(2 * STREAM_TAIL_BYTES);
     }
 

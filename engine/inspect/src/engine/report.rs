@@ -474,10 +474,10 @@ impl Desk {
         if !self.settings.records.anomaly {
             return;
         }
-        let layer = if kind == AnomalyKind::Applayer {
-            "proto_parser"
-        } else {
-            ""
+        let layer = match kind {
+            AnomalyKind::Applayer if name.starts_with("applayer_") => "proto_detect",
+            AnomalyKind::Applayer => "proto_parser",
+            _ => "",
         };
         let anomaly = Kind::Anomaly(Anomaly {
             kind,

@@ -394,7 +394,9 @@ impl Serialize for AnomalyOf<'_> {
         let applayer = self.anomaly.kind == AnomalyKind::Applayer;
         entry(&mut map, "app_proto", self.app_proto.filter(|_| applayer))?;
         map.serialize_entry("type", kind)?;
-        if applayer && self.app_proto.is_some_and(|app| CAPITALS.contains(&app)) {
+        let beginning = self.anomaly.event.starts_with("applayer_");
+        let loud = beginning || self.app_proto.is_some_and(|app| CAPITALS.contains(&app));
+        if applayer && loud {
             map.serialize_entry("event", &UpperCase(self.anomaly.event))?;
         } else {
             map.serialize_entry("event", self.anomaly.event)?;

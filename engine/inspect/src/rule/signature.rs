@@ -289,6 +289,8 @@ pub struct AppTest {
     pub apps: AppSet,
     /// It must not be that.
     pub negated: bool,
+    /// Asked only when it has been told, as `prefilter` beside it wants: see [`crate::detect::FlowView::app_news`].
+    pub once: bool,
 }
 
 /// What is asked of, or done to, one of the flow's integers; done in order, each only if all before it held.

@@ -210,6 +210,11 @@ impl TcpSession {
         self.half(direction).expected_seq()
     }
 
+    /// How far the sequence numbers of `direction` have come, acknowledged or not, the SYN's included; of a capture.
+    pub fn sent(&self, direction: Direction) -> u32 {
+        self.tracker.sent(direction)
+    }
+
     /// Whether bytes of `direction` are held past a hole.
     pub fn has_hole(&self, direction: Direction) -> bool {
         self.half(direction).has_hole()

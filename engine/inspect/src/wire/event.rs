@@ -1,7 +1,8 @@
 //! Decoder and stream events: what is odd about a packet, under the names that rules and records use.
 //!
 //! A packet carries the set of its events ([`PacketEvents`], four words): the decoders, the defragmenter and
-//! the TCP session add to it, `decode-event`, `stream-event` and `engine-event` test it, anomaly records list it.
+//! the TCP session add to it, and so does who tells what a connection speaks (`applayer_…`); `decode-event`,
+//! `stream-event`, `engine-event` and `app-layer-event:applayer_…` test it, anomaly records list it.
 
 use std::fmt;
 
@@ -27,6 +28,10 @@ macro_rules! packet_events {
 }
 
 packet_events! {
+    ApplayerDetectProtocolOnlyOneDirection => "applayer_detect_protocol_only_one_direction";
+    ApplayerMismatchProtocolBothDirections => "applayer_mismatch_protocol_both_directions";
+    ApplayerNoTlsAfterStarttls => "applayer_no_tls_after_starttls";
+    ApplayerUnexpectedProtocol => "applayer_unexpected_protocol";
     AfpacketTruncPkt => "decoder.afpacket.trunc_pkt";
     ChdlcPktTooSmall => "decoder.chdlc.pkt_too_small";
     DcePktTooSmall => "decoder.dce.pkt_too_small";
@@ -231,6 +236,11 @@ impl PacketEvent {
     /// The event of this whole name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|event| event.name() == name)
+    }
+
+    /// Whether it is about what a connection speaks.
+    pub fn is_applayer(self) -> bool {
+        self.name().starts_with("applayer_")
     }
 
     /// Whether it is about a TCP stream, not about one packet's headers.

@@ -4,7 +4,7 @@ use super::super::draft::Draft;
 use super::super::lexer::unquote;
 use super::super::signature::AppTest;
 use super::super::Reason;
-use super::{text, value, Keyword};
+use super::{event, text, value, Keyword};
 use crate::app::http::HttpEvent;
 use crate::app::{
     dns, ftp, http2, ike, krb5, mqtt, nfs, quic, rfb, smb, smtp, ssh, tls, AppProto, AppSet,
@@ -36,7 +36,11 @@ fn app_layer_protocol(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<
             "'app-layer-protocol' beside another protocol".into(),
         ));
     }
-    let test = AppTest { apps, negated };
+    let test = AppTest {
+        apps,
+        negated,
+        once: false,
+    };
     // Several may be excluded, but only one asked for.
     let one_is_asked_for = !negated || draft.app_tests.iter().any(|it| !it.negated);
     if one_is_asked_for && !draft.app_tests.is_empty() {
@@ -105,6 +109,10 @@ fn listed(names: &[&'static str], name: &str) -> Option<&'static str> {
 
 fn app_layer_event(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = text(keyword, unquote(value, false).unwrap_or(value))?;
+    if let Some(event) = event::applayer(value) {
+        event::ask_for(draft, event);
+        return Ok(());
+    }
     let unsupported = || Reason::unsupported_form(keyword, format!("'{value}'"));
     let (protocol, name) = value.split_once('.').ok_or_else(unsupported)?;
     let (_, app, find) = EVENTS

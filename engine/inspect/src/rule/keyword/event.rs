@@ -1,4 +1,5 @@
-//! `decode-event`, `stream-event` and `engine-event`: what is odd about a packet.
+//! `decode-event`, `stream-event` and `engine-event`: what is odd about a packet. `app-layer-event` asks here for what
+//! is odd about how its connection began.
 use super::super::condition::{Operand, PacketTest};
 use super::super::draft::Draft;
 use super::super::lexer::unquote;
@@ -36,8 +37,19 @@ fn add(draft: &mut Draft, keyword: &str, family: &str, value: &[u8]) -> Result<(
     let former = FORMER_NAMES.iter().find(|(former, _)| *former == name);
     let event = former
         .map(|(_, event)| *event)
-        .or_else(|| PacketEvent::from_name(&name))
+        .or_else(|| PacketEvent::from_name(&name).filter(|event| !event.is_applayer()))
         .ok_or_else(|| Reason::bad_value(keyword, format!("'{value}' is no event")))?;
+    ask_for(draft, event);
+    Ok(())
+}
+
+/// The event that `app-layer-event` calls `applayer_…`, which belongs to no protocol.
+pub(super) fn applayer(name: &str) -> Option<PacketEvent> {
+    PacketEvent::from_name(&name.to_ascii_lowercase()).filter(|event| event.is_applayer())
+}
+
+/// Adds the condition that a packet carries `event`.
+pub(super) fn ask_for(draft: &mut Draft, event: PacketEvent) {
     draft.needs_packet = true;
     draft.packet_tests.push(PacketTest {
         keyword: "engine-event",
@@ -48,5 +60,4 @@ fn add(draft: &mut Draft, keyword: &str, family: &str, value: &[u8]) -> Result<(
         },
         operand: Operand::Event(event),
     });
-    Ok(())
 }

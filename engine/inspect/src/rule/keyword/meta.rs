@@ -148,8 +148,13 @@ fn alert(draft: &mut Draft, _keyword: &str) -> Result<(), Reason> {
     Ok(())
 }
 
-/// What comes first is decided here, so the wish changes nothing; but there must be something to wish it for.
+/// What comes first is decided here, so the wish changes nothing but when `app-layer-protocol` is asked; but there must
+/// be something to wish it for.
 fn prefilter(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
+    if let (None, [.., test]) = (draft.inspections.last(), &mut draft.app_tests[..]) {
+        test.once = draft.packet_tests.is_empty();
+        return Ok(());
+    }
     if draft.inspections.is_empty() && draft.packet_tests.is_empty() && draft.dsize.is_none() {
         return Err(Reason::NothingToModify(keyword.into()));
     }

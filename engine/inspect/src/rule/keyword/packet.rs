@@ -246,7 +246,12 @@ fn dsize(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     if draft.dsize.replace(range).is_some() {
         return Err(Reason::Conflict("two 'dsize'".into()));
     }
-    let holds = field_test!(|packet| Some(packet.payload.len() as u64));
+    let holds: fn(&PacketView<'_>, Option<&FlowView>, &Operand) -> bool = match range
+        == Range::Is(0)
+    {
+        true => field_test!(|packet| (!packet.stream_news).then_some(packet.payload.len() as u64)),
+        false => field_test!(|packet| Some(packet.payload.len() as u64)),
+    };
     add(draft, "dsize", holds, Operand::Range(range));
     Ok(())
 }

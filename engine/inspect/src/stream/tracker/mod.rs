@@ -207,6 +207,15 @@ impl Tracker {
         side.opened.then(|| side.isn.wrapping_add(1))
     }
 
+    /// How far the sequence numbers of `direction` have come, the SYN's included; 0 before it is known.
+    pub fn sent(&self, direction: Direction) -> u32 {
+        let side = &self.sides[direction as usize];
+        match side.opened {
+            true => side.next_seq.wrapping_sub(side.isn),
+            false => 0,
+        }
+    }
+
     /// How many bytes the receiver of `direction` takes beyond what it acknowledged.
     pub fn window(&self, direction: Direction) -> u32 {
         self.sides[direction as usize].window
