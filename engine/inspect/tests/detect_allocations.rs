@@ -88,6 +88,7 @@ fn evaluation_allocates_nothing_once_warm() {
         events: PacketEvents::NONE,
         undecoded: false,
         in_stream: false,
+        stream_news: false,
         pseudo: false,
         closing: false,
         wire: None,
