@@ -242,7 +242,18 @@ impl Matcher {
             };
         }
         let slots = &compiled.slots[scene.direction as usize];
-        for (at, inspection) in signature.inspections.iter().enumerate() {
+        // What is settled costs one look, what grows one a packet: a request line that does not fit spares its body.
+        // Joined buffers are read in the order of the signature, which fills variables before it uses them.
+        let settled = |at: usize| {
+            let slot = self.slots.get(slots[at] as usize);
+            compiled.joined || slot.is_none_or(|slot| scene.is_settled(slot))
+        };
+        let count = signature.inspections.len();
+        let settled_first = (0..count)
+            .filter(|at| settled(*at))
+            .chain((0..count).filter(|at| !settled(*at)));
+        for at in settled_first {
+            let inspection = &signature.inspections[at];
             let bit = 1u64 << at;
             if waiting.held & bit != 0 || inspection.packet.is_some() {
                 continue;
