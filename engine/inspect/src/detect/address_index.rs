@@ -116,6 +116,21 @@ impl<K: Copy + Ord> Segments<K> {
         }
     }
 
+    /// How many signatures the segments hold together.
+    pub(super) fn len(&self) -> usize {
+        self.signatures.len()
+    }
+
+    /// Where each segment begins, and its signatures.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, &[u32])> {
+        let mut begin = 0;
+        self.starts.iter().zip(&self.ends).map(move |(start, end)| {
+            let signatures = &self.signatures[begin..*end as usize];
+            begin = *end as usize;
+            (*start, signatures)
+        })
+    }
+
     /// The signatures of the segment that a place is in.
     pub(super) fn at(&self, place: K) -> &[u32] {
         let after = self.starts.partition_point(|start| *start <= place);

@@ -8,7 +8,8 @@ use crate::Direction;
 
 use super::chain::{self, Subject, Work};
 use super::hosts::Ends;
-use super::matcher::{Class, Compiled, Lane};
+use super::lane::Lane;
+use super::matcher::{Class, Compiled};
 use super::scratch::Scratch;
 use super::state::{Found, Scanning};
 use super::tag::{self, TagState};
@@ -220,9 +221,10 @@ impl Matcher {
     ) {
         let candidates = &mut scratch.candidates;
         let ports = (context.packet.src_port, context.packet.dst_port);
-        lane.always.find(ports, |it| candidates.add(it));
-        lane.patterned
-            .scan(bytes, 0, base, |signature, _| candidates.add(signature));
+        lane.unpatterned(ports, |it| candidates.add(it));
+        lane.scan(ports, bytes, 0, base, |signature, _| {
+            candidates.add(signature)
+        });
     }
 
     /// Adds the signatures whose pattern is in the window, of which only what is new is looked through: those
@@ -240,11 +242,15 @@ impl Matcher {
         let seen = stream.offset + stream.seen_before.min(stream.bytes.len()) as u64;
         let scanned = flow.streams[at].scanned.min(seen);
         let again = scanned.saturating_sub(stream.offset) as usize;
-        let from = again.saturating_sub(lane.patterned.overlap());
-        lane.patterned
-            .scan(stream.bytes, from, stream.offset, |signature, place| {
-                candidates.add_at(signature, place)
-            });
+        let from = again.saturating_sub(lane.overlap());
+        let ports = (context.packet.src_port, context.packet.dst_port);
+        lane.scan(
+            ports,
+            stream.bytes,
+            from,
+            stream.offset,
+            |signature, place| candidates.add_at(signature, place),
+        );
         let mut open = std::mem::take(&mut flow.streams[at].open);
         for known in open.iter().filter(|it| it.place >= stream.offset) {
             candidates.add_at(known.signature, known.place);
@@ -266,8 +272,7 @@ impl Matcher {
             scanned: stream.offset + stream.bytes.len() as u64,
             open,
         };
-        let ports = (context.packet.src_port, context.packet.dst_port);
-        lane.always.find(ports, |it| candidates.add(it));
+        lane.unpatterned(ports, |it| candidates.add(it));
     }
 
     /// Adds the signatures that are evaluated once a flow and direction, when it is time.

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::app::{AppProto, HashKinds};
 use crate::rule::buffer::{Buffer, Inspection, Test};
-use crate::rule::content::{Content, FastPattern};
+use crate::rule::content::FastPattern;
 use crate::rule::group::Group;
 use crate::rule::pcre::Life;
 use crate::rule::threshold::Whose;
@@ -18,7 +18,7 @@ use crate::Direction;
 
 use super::address::{resolve, AddressTest, HomeLists, PortTest};
 use super::address_index::{AddressIndex, AddressIndexBuilder};
-use super::port_index::{PortIndex, PortIndexBuilder};
+use super::lane::{Lane, LaneBuilder};
 use super::prefilter::{Builder, Pattern, Prefilter};
 use super::state::FlowState;
 
@@ -48,41 +48,6 @@ impl Class {
             Self::Tcp => carries(6),
             Self::Udp => carries(17),
             Self::Other => [0, 1, 58, 132].into_iter().any(carries),
-        }
-    }
-}
-
-/// Signatures that look at one place: those with a pattern in it, and those without, in order.
-#[derive(Debug, Default)]
-pub(super) struct Lane {
-    pub(super) patterned: Prefilter,
-    pub(super) always: PortIndex,
-}
-
-#[derive(Default)]
-struct LaneBuilder {
-    patterned: Builder,
-    always: PortIndexBuilder,
-}
-
-impl LaneBuilder {
-    /// `ports`: those without which it cannot match, see [`PortIndexBuilder::add`].
-    fn add(
-        &mut self,
-        pattern: Option<&Pattern<'_>>,
-        ports: Option<[&PortTest; 2]>,
-        signature: u32,
-    ) {
-        match pattern {
-            Some(pattern) => self.patterned.add(pattern, signature),
-            None => self.always.add(signature, ports),
-        }
-    }
-
-    fn build(self) -> Lane {
-        Lane {
-            patterned: self.patterned.build(),
-            always: self.always.build(),
         }
     }
 }
@@ -300,8 +265,8 @@ struct Compiler<'s> {
     compiled: Vec<Compiled>,
     addresses: Interned<'s, Group<AddressRange>, AddressTest>,
     ports: Interned<'s, Group<PortRange>, PortTest>,
-    packets: [[LaneBuilder; 2]; 3],
-    streams: [LaneBuilder; 2],
+    packets: [[LaneBuilder<'s>; 2]; 3],
+    streams: [LaneBuilder<'s>; 2],
     addresses_only: AddressIndexBuilder,
     events_only: Vec<u32>,
     app_only: Vec<u32>,
@@ -420,7 +385,7 @@ impl<'s> Compiler<'s> {
         index: u32,
         signature: &Signature,
         payload: PayloadScene,
-        pattern: Option<&Pattern<'_>>,
+        pattern: Option<&Pattern<'s>>,
         ports: [u32; 2],
     ) {
         let ports = ports.map(|at| &self.ports.values[at as usize]);
@@ -449,19 +414,15 @@ impl<'s> Compiler<'s> {
     fn add_transaction(
         &mut self,
         index: u32,
-        signature: &Signature,
-        chosen: Option<&Chosen<'_>>,
+        signature: &'s Signature,
+        chosen: Option<&Chosen<'s>>,
     ) -> bool {
         let payload = signature.inspections.iter().find(|it| it.is_payload());
         let pattern = chosen.filter(|chosen| chosen.buffer.is_some());
         for direction in directions(signature) {
             if let Some(payload) = payload {
-                let pattern = payload
-                    .tests
-                    .iter()
-                    .filter_map(content)
-                    .filter(|it| !it.negated);
-                let pattern = pattern.map(Pattern::of).max_by_key(Pattern::rarity);
+                let patterns = Pattern::all_of(&payload.tests).map(|(_, pattern)| pattern);
+                let pattern = patterns.max_by_key(Pattern::rarity);
                 let pattern = pattern.filter(|_| self.filters);
                 // Its transaction may be looked at where the header fits the other way round.
                 self.streams[direction as usize].add(pattern.as_ref(), None, index);
@@ -619,36 +580,22 @@ struct Chosen<'a> {
 
 /// The content that `fast_pattern` names, or else the rarest; in transactions, one of their buffers.
 fn fast_pattern(signature: &Signature) -> Option<Chosen<'_>> {
-    let candidates = || {
-        signature.inspections.iter().flat_map(|inspection| {
-            let contents = inspection.tests.iter().filter_map(content);
-            contents
-                .filter(|it| !it.negated)
-                .map(move |it| (inspection, it))
-        })
-    };
-    let in_place = |inspection: &Inspection| match signature.scene {
+    let in_place = |inspection: &&Inspection| match signature.scene {
         Scene::Transaction => inspection.buffer.is_some(),
         _ => inspection.is_payload(),
     };
-    let (inspection, content) = candidates()
-        .find(|(inspection, it)| it.fast_pattern != FastPattern::Unsaid && in_place(inspection))
-        .or_else(|| {
-            let eligible = candidates().filter(|(inspection, _)| in_place(inspection));
-            eligible.max_by_key(|(_, it)| Pattern::of(it).rarity())
-        })?;
+    let candidates = || {
+        let inspections = signature.inspections.iter().filter(in_place);
+        inspections.flat_map(|it| Pattern::all_of(&it.tests).map(move |found| (it, found)))
+    };
+    let (inspection, (_, pattern)) = candidates()
+        .find(|(_, (content, _))| content.fast_pattern != FastPattern::Unsaid)
+        .or_else(|| candidates().max_by_key(|(_, (_, pattern))| pattern.rarity()))?;
     Some(Chosen {
         buffer: inspection.buffer,
         transforms: &inspection.transforms,
-        pattern: Pattern::of(content),
+        pattern,
     })
-}
-
-fn content(test: &Test) -> Option<&Content> {
-    match test {
-        Test::Content(content) => Some(content),
-        _ => None,
-    }
 }
 
 /// Whether a condition's outcome may change when bytes follow.

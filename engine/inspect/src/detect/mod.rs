@@ -17,6 +17,7 @@ mod effort;
 mod evaluate;
 mod growing;
 mod hosts;
+mod lane;
 mod learned;
 mod matcher;
 mod port_index;

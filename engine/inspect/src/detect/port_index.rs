@@ -17,6 +17,13 @@ pub(super) struct PortIndex {
     others: Vec<u32>,
 }
 
+/// The end (0: source) at which few ports are asked for, and which; of two, the one with fewer.
+pub(super) fn narrow_end(ports: [&PortTest; 2]) -> Option<(usize, &PortTest)> {
+    let ends = ports.into_iter().enumerate();
+    let few = ends.filter(|(_, test)| test.count() <= MANY_PORTS);
+    few.min_by_key(|(_, test)| test.count())
+}
+
 #[derive(Debug, Default)]
 pub(super) struct PortIndexBuilder {
     ends: [Vec<(u16, u16, u32)>; 2],
@@ -27,14 +34,7 @@ impl PortIndexBuilder {
     /// Adds a signature with what it asks of source and destination port; `None` where the packets that it
     /// looks at may have none, or it looks both ways.
     pub(super) fn add(&mut self, signature: u32, ports: Option<[&PortTest; 2]>) {
-        let fewest = ports.and_then(|ports| {
-            let few = ports
-                .into_iter()
-                .enumerate()
-                .filter(|(_, test)| test.count() <= MANY_PORTS);
-            few.min_by_key(|(_, test)| test.count())
-        });
-        match fewest {
+        match ports.and_then(narrow_end) {
             Some((end, test)) => {
                 let ranges = test.ranges().iter();
                 self.ends[end].extend(ranges.map(|(first, last)| (*first, *last, signature)));

@@ -3,7 +3,9 @@ use std::collections::HashMap;
 
 use crate::rule::content::commonness;
 
-/// Length of a gram, in bytes. Patterns that are not longer are known by two of their bytes, or their only one.
+use super::short::Short;
+
+/// Length of a gram, in bytes. Patterns that are not longer have none: see [`super::short`].
 pub const GRAM: usize = 4;
 /// A longer pattern has two grams, one at each of two offsets that follow each other: whichever place it stands
 /// at, one of them is at an even offset, so that only these are asked about.
@@ -22,7 +24,7 @@ const REST_BYTES: usize = STEP + STEP_BYTES;
 /// The grams of some patterns.
 #[derive(Debug)]
 pub struct Grams {
-    long: Long,
+    long: Option<Long>,
     short: Option<Short>,
 }
 
@@ -86,40 +88,20 @@ struct Entry {
     before: u8,
 }
 
-/// Those of shorter patterns: by the rarest two bytes that follow each other.
-#[derive(Debug)]
-struct Short {
-    /// By the two bytes at an offset, the first one lower.
-    bitmap: Box<[u32; 1 << 11]>,
-    /// Where the entries of each first byte begin; one more at the end.
-    starts: Vec<u32>,
-    entries: Vec<Pair>,
-}
-
-/// Two bytes of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Pair {
-    first: u8,
-    /// `None`: the text has one byte.
-    second: Option<u8>,
-    text: u32,
-    /// How many bytes of the text stand before them.
-    before: u8,
-}
-
 /// Collects grams.
 #[derive(Debug, Default)]
-pub struct Builder {
+pub struct Builder<'t> {
     entries: Vec<Entry>,
     /// How many patterns have each gram.
     shared: HashMap<u32, u32>,
-    /// Shorter patterns.
-    pairs: Vec<Pair>,
+    /// Shorter patterns, with whether the case of their letters does not count.
+    short: Vec<(&'t [u8], bool, u32)>,
 }
 
-impl Builder {
-    /// Adds a text by the grams that are rarest in traffic and among the grams of other texts.
-    pub fn add(&mut self, bytes: &[u8], text: u32) {
+impl<'t> Builder<'t> {
+    /// Adds a text by the grams that are rarest in traffic and among the grams of other texts. `nocase`: the case
+    /// of its letters does not count.
+    pub fn add(&mut self, bytes: &'t [u8], nocase: bool, text: u32) {
         let price = |gram: u32| {
             // Folded, zero is a blank: as common.
             let bytes = gram.to_le_bytes();
@@ -131,7 +113,7 @@ impl Builder {
         let windows = bytes.windows(GRAM + STRIDE - 1).map(grams).enumerate();
         let best = windows.min_by_key(|(_, [even, odd])| price(*even) + price(*odd));
         let Some((before, grams)) = best else {
-            self.add_short(bytes, text);
+            self.short.push((bytes, nocase, text));
             return;
         };
         for (before, gram) in (before as u8..).zip(grams) {
@@ -140,29 +122,11 @@ impl Builder {
         }
     }
 
-    fn add_short(&mut self, bytes: &[u8], text: u32) {
-        let common = |pair: &[u8]| pair.iter().map(|it| commonness(*it)).sum::<u8>();
-        let rarest = bytes.windows(2).enumerate();
-        let (before, seconds) = match rarest.min_by_key(|(_, pair)| common(pair)) {
-            Some((before, pair)) => (before, cases(pair[1]).map(Some)),
-            None => (0, [None; 2]),
-        };
-        let firsts = bytes.get(before).map(|first| cases(*first));
-        for first in firsts.into_iter().flatten() {
-            self.pairs.extend(seconds.map(|second| Pair {
-                first,
-                second,
-                text,
-                before: before as u8,
-            }));
-        }
-    }
-
     /// The finished grams.
     pub fn build(self) -> Grams {
         Grams {
-            long: Long::new(self.entries, self.shared.len()),
-            short: (!self.pairs.is_empty()).then(|| Short::new(self.pairs)),
+            long: (!self.entries.is_empty()).then(|| Long::new(self.entries, self.shared.len())),
+            short: (!self.short.is_empty()).then(|| Short::new(&self.short)),
         }
     }
 }
@@ -209,51 +173,29 @@ impl Long {
     }
 }
 
-impl Short {
-    fn new(mut entries: Vec<Pair>) -> Self {
-        let mut bitmap = Box::new([0; 1 << 11]);
-        entries.sort_unstable();
-        entries.dedup();
-        for pair in &entries {
-            let seconds = pair.second.map_or(0..=u8::MAX, |second| second..=second);
-            for second in seconds {
-                let pair = u16::from_le_bytes([pair.first, second]);
-                bitmap[usize::from(pair >> 5)] |= 1 << (pair & 31);
-            }
-        }
-        let start = |byte| entries.partition_point(|pair| u32::from(pair.first) < byte);
-        Self {
-            bitmap,
-            starts: (0..=256).map(|byte| start(byte) as u32).collect(),
-            entries,
-        }
-    }
-
-    /// Whether some text may have the gram's first two bytes; the answer is the lowest bit.
-    fn asks(&self, gram: u32) -> u32 {
-        let pair = gram as u16;
-        self.bitmap[usize::from(pair >> 5)] >> (pair & 31)
-    }
-
-    /// The texts that have the gram's first two bytes.
-    fn entries_of(&self, gram: u32) -> impl Iterator<Item = &Pair> {
-        let [first, second, ..] = gram.to_le_bytes();
-        let first = usize::from(first);
-        let entries = self.starts[first] as usize..self.starts[first + 1] as usize;
-        let entries = self.entries[entries].iter();
-        entries.filter(move |pair| pair.second.is_none_or(|it| it == second))
-    }
-}
-
-/// A byte, lower-case and upper-case.
-fn cases(byte: u8) -> [u8; 2] {
-    [byte.to_ascii_lowercase(), byte.to_ascii_uppercase()]
-}
-
 impl Grams {
-    /// Calls `see` with each text whose gram is there and that would begin at or past `from`, and where; such a
-    /// text may reach past the end.
+    /// Calls `see` with each text whose gram is there, or that may begin there, at or past `from`, and where; such
+    /// a text may reach past the end.
     pub fn scan(&self, bytes: &[u8], from: usize, mut see: impl FnMut(u32, usize)) {
+        if let Some(long) = &self.long {
+            long.scan(bytes, from, &mut see);
+        }
+        if let Some(short) = &self.short {
+            short.scan(bytes, from, see);
+        }
+    }
+
+    /// The most texts that one offset is compared with.
+    #[cfg(test)]
+    pub fn most_shared(&self) -> usize {
+        let long = self.long.iter();
+        let spans = long.flat_map(|long| long.starts.windows(2).map(|ends| ends[1] - ends[0]));
+        spans.max().unwrap_or(0) as usize
+    }
+}
+
+impl Long {
+    fn scan(&self, bytes: &[u8], from: usize, mut see: impl FnMut(u32, usize)) {
         let new = bytes.get(from..).unwrap_or_default();
         let mut next = 0;
         while let Some((found, words)) = self.find(&new[next..]) {
@@ -269,7 +211,7 @@ impl Grams {
         if let Some(start) = padded.get_mut(..rest.len()) {
             start.copy_from_slice(rest);
         }
-        for at in (0..rest.len()).step_by(STEP) {
+        for at in (0..rest.len().saturating_sub(GRAM - 1)).step_by(STEP) {
             let words = words_of(&padded[at..]);
             self.look(words, rest.len() - at, next + at, |text, start| {
                 see(text, from + start)
@@ -282,20 +224,10 @@ impl Grams {
         let gram = |at: usize| (words[at / (STEP / 2)] >> (8 * (at % (STEP / 2)))) as u32;
         for at in (0..STEP.min((held + 1).saturating_sub(GRAM))).step_by(STRIDE) {
             let gram = gram(at) | FOLD;
-            let entries = self.long.entries_of(gram).iter();
+            let entries = self.entries_of(gram).iter();
             for entry in entries.filter(|entry| entry.gram == gram) {
                 if let Some(start) = (passed + at).checked_sub(entry.before.into()) {
                     see(entry.text, start);
-                }
-            }
-        }
-        let Some(short) = &self.short else {
-            return;
-        };
-        for at in (0..STEP.min(held)).filter(|at| short.asks(gram(*at)) & 1 != 0) {
-            for pair in short.entries_of(gram(at)) {
-                if let Some(start) = (passed + at).checked_sub(pair.before.into()) {
-                    see(pair.text, start);
                 }
             }
         }
@@ -303,27 +235,11 @@ impl Grams {
 
     /// The first offset, a multiple of [`STEP`], behind which some text may have its gram within a step.
     fn find(&self, bytes: &[u8]) -> Option<(usize, [u64; 2])> {
-        match (&self.long.bitmap, &self.short) {
-            (Bitmap::Small(words), None) => find(bytes, |gram| asks(words, gram), |_| 0),
-            (Bitmap::Middle(words), None) => find(bytes, |gram| asks(words, gram), |_| 0),
-            (Bitmap::Large(words), None) => find(bytes, |gram| asks(words, gram), |_| 0),
-            (Bitmap::Small(words), Some(short)) => {
-                find(bytes, |gram| asks(words, gram), |gram| short.asks(gram))
-            }
-            (Bitmap::Middle(words), Some(short)) => {
-                find(bytes, |gram| asks(words, gram), |gram| short.asks(gram))
-            }
-            (Bitmap::Large(words), Some(short)) => {
-                find(bytes, |gram| asks(words, gram), |gram| short.asks(gram))
-            }
+        match &self.bitmap {
+            Bitmap::Small(words) => find(bytes, |gram| asks(words, gram)),
+            Bitmap::Middle(words) => find(bytes, |gram| asks(words, gram)),
+            Bitmap::Large(words) => find(bytes, |gram| asks(words, gram)),
         }
-    }
-
-    /// The most texts that one offset is compared with.
-    #[cfg(test)]
-    pub fn most_shared(&self) -> usize {
-        let spans = self.long.starts.windows(2).map(|ends| ends[1] - ends[0]);
-        spans.max().unwrap_or(0) as usize
     }
 }
 
@@ -362,13 +278,8 @@ fn asks<const WORDS: usize>(bitmap: &[u32; WORDS], gram: u32) -> u32 {
     bitmap[hash / 32 % WORDS] >> (hash % 32)
 }
 
-/// The first whole step in which `long` says yes to a gram at an even offset, or `short` at any, in the lowest bit:
-/// its offset and words.
-fn find(
-    bytes: &[u8],
-    long: impl Fn(u32) -> u32,
-    short: impl Fn(u32) -> u32,
-) -> Option<(usize, [u64; 2])> {
+/// The first whole step in which the lowest bit of `asks` says yes to a gram at an even offset: its offset and words.
+fn find(bytes: &[u8], asks: impl Fn(u32) -> u32) -> Option<(usize, [u64; 2])> {
     let mut at = 0;
     while let Some(step) = bytes
         .get(at..)
@@ -377,10 +288,7 @@ fn find(
         let words = words_of(step);
         let mut asked = 0;
         for word in words {
-            asked |= long(word as u32) | long((word >> 16) as u32);
-            for at in 0..STEP / 2 {
-                asked |= short((word >> (8 * at)) as u32);
-            }
+            asked |= asks(word as u32) | asks((word >> 16) as u32);
         }
         if asked & 1 != 0 {
             return Some((at, words));

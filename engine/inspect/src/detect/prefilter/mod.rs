@@ -6,19 +6,24 @@
 //! gram, which [`Builder`] keeps few. Patterns that can stand at one offset only are not looked for elsewhere.
 mod anchored;
 mod grams;
+mod reach;
+mod short;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 
-use crate::rule::buffer::Number;
+use crate::rule::buffer::Test;
 use crate::rule::content::{commonness, Content, FastPattern};
 
 use anchored::Anchored;
 use grams::{Grams, GRAM};
+use reach::{reaches, Reach};
 
 /// Longest piece of a content that is looked for; the whole content is verified afterwards.
 const MAX_PIECE: usize = 24;
+/// Signatures on raw payload mostly say how a message begins: no more of it is looked through for these.
+const NEAR: u64 = 256;
 /// Pieces of one content that are weighed against each other.
 const MAX_PIECES: usize = 1024;
 
@@ -30,34 +35,14 @@ pub struct Pattern<'a> {
     reach: Reach,
 }
 
-/// The offsets that a pattern's first byte may have, and that its last must lie before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Reach {
-    from: u32,
-    to: u32,
-}
-
-impl Reach {
-    const ANYWHERE: Self = Self {
-        from: 0,
-        to: u32::MAX,
-    };
-
-    fn holds(self, start: u64, length: usize) -> bool {
-        let bounded = self.to != u32::MAX;
-        start >= self.from.into() && !(bounded && start + length as u64 > self.to.into())
-    }
-
-    /// Where a pattern of this length must begin, if there is one such offset.
-    fn only_place(self, length: usize) -> Option<u32> {
-        let only = u64::from(self.from) + length as u64 == u64::from(self.to);
-        (only && self.to != u32::MAX).then_some(self.from)
-    }
-}
-
 impl<'a> Pattern<'a> {
-    /// The rarest piece of `content`, or the part of it that `fast_pattern` names.
-    pub fn of(content: &'a Content) -> Self {
+    /// A pattern for each positive content of a chain of conditions: its rarest piece, or the part of it that
+    /// `fast_pattern` names.
+    pub fn all_of(tests: &'a [Test]) -> impl Iterator<Item = (&'a Content, Self)> {
+        reaches(tests).map(|(content, reach)| (content, Self::of(content, reach)))
+    }
+
+    fn of(content: &'a Content, reach: Reach) -> Self {
         let whole = content.needle.bytes();
         let (skipped, bytes) = match content.fast_pattern {
             FastPattern::Part(offset, length) => match whole.get(offset..offset + length) {
@@ -71,7 +56,7 @@ impl<'a> Pattern<'a> {
         Self {
             bytes: piece,
             nocase: content.needle.nocase(),
-            reach: reach(content, before, whole.len() - before - piece.len()),
+            reach: reach.of_part(before, whole.len() - before - piece.len()),
         }
     }
 
@@ -84,34 +69,8 @@ impl<'a> Pattern<'a> {
         };
         let rarity: u32 = self.bytes.iter().map(score).sum();
         let long_enough = self.bytes.len() >= GRAM;
-        let placed = self.reach.to != u32::MAX;
+        let placed = self.reach.is_bounded();
         rarity + if long_enough { 12 } else { 0 } + if placed { 8 } else { 0 }
-    }
-}
-
-/// Where a piece may lie whose content has `before` bytes before it and `after` behind it.
-fn reach(content: &Content, before: usize, after: usize) -> Reach {
-    let fixed = |number: Option<Number>| match number {
-        None => Some(0),
-        Some(Number::Fixed(value)) => Some(value),
-        Some(Number::Variable(_)) => None,
-    };
-    let (Some(offset), Some(depth)) = (fixed(content.offset), fixed(content.depth)) else {
-        return Reach::ANYWHERE;
-    };
-    if content.is_relative() {
-        return Reach::ANYWHERE;
-    }
-    let depth = match (content.startswith, content.depth) {
-        (true, _) => Some(content.needle.len() as i64),
-        (false, given) => given.map(|_| depth),
-    };
-    let narrow = |value: i64| u32::try_from(value.max(0)).unwrap_or(u32::MAX);
-    Reach {
-        from: narrow(offset.saturating_add(before as i64)),
-        to: depth.map_or(u32::MAX, |depth| {
-            narrow(offset.saturating_add(depth).saturating_sub(after as i64))
-        }),
     }
 }
 
@@ -122,10 +81,23 @@ pub struct Prefilter {
     anchored: Option<Anchored>,
     /// The others.
     grams: Option<Grams>,
+    /// Those of them that can stand past [`NEAR`], where there are others.
+    far: Far,
     texts: Vec<Text>,
     bytes: Vec<u8>,
     wanted: Vec<Wanted>,
     longest: usize,
+}
+
+/// What is looked for past [`NEAR`].
+#[derive(Debug, Default)]
+enum Far {
+    /// Whatever is looked for before.
+    #[default]
+    Same,
+    /// Some of it.
+    Fewer(Grams),
+    Nothing,
 }
 
 #[derive(Debug)]
@@ -174,11 +146,21 @@ impl Builder {
         patterns.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let mut made = Prefilter::default();
         let mut grams = grams::Builder::default();
+        let (mut far, mut near) = (grams::Builder::default(), 0);
         let mut anchors = Vec::new();
         for (text, ((place, bytes, nocase), wanted)) in (0u32..).zip(&patterns) {
             match place {
                 Some(place) => anchors.push((*place, &**bytes, text)),
-                None => grams.add(bytes, text),
+                None => {
+                    grams.add(bytes, *nocase, text);
+                    match wanted
+                        .iter()
+                        .all(|wanted| u64::from(wanted.reach.to) <= NEAR)
+                    {
+                        true => near += 1,
+                        false => far.add(bytes, *nocase, text),
+                    }
+                }
             }
             made.texts.push(Text {
                 start: made.bytes.len() as u32,
@@ -190,8 +172,13 @@ impl Builder {
             made.bytes.extend_from_slice(bytes);
             made.wanted.extend(wanted);
         }
-        let unanchored = patterns.len() > anchors.len();
-        made.grams = unanchored.then(|| grams.build());
+        let unanchored = patterns.len() - anchors.len();
+        made.grams = (unanchored > 0).then(|| grams.build());
+        made.far = match near {
+            0 => Far::Same,
+            _ if near == unanchored => Far::Nothing,
+            _ => Far::Fewer(far.build()),
+        };
         made.anchored = (!anchors.is_empty()).then(|| Anchored::new(anchors.into_iter()));
         made.texts.shrink_to_fit();
         made.bytes.shrink_to_fit();
@@ -211,10 +198,21 @@ impl Prefilter {
                 self.compare(bytes, text, start, base, &mut see);
             });
         }
-        if let Some(grams) = &self.grams {
-            grams.scan(bytes, from, |text, start| {
-                self.compare(bytes, text, start, base, &mut see);
-            });
+        let Some(grams) = &self.grams else {
+            return;
+        };
+        let see = &mut |text, start| self.compare(bytes, text, start, base, &mut see);
+        if matches!(self.far, Far::Same) {
+            return grams.scan(bytes, from, see);
+        }
+        let near = NEAR.saturating_sub(base).min(bytes.len() as u64) as usize;
+        if from < near {
+            grams.scan(&bytes[..near], from, &mut *see);
+        }
+        if let Far::Fewer(far) = &self.far {
+            if near < bytes.len() {
+                far.scan(bytes, from.max(near.saturating_sub(self.overlap())), see);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::rule::buffer::Number;
 
 fn content(bytes: &[u8], nocase: bool) -> Content {
     let mut content = Content::new(bytes.to_vec(), false);
@@ -11,11 +12,15 @@ fn content(bytes: &[u8], nocase: bool) -> Content {
     content
 }
 
+fn pattern(content: &Content) -> Pattern<'_> {
+    Pattern::of(content, reach::reach(content, None))
+}
+
 /// Every (signature, offset) at which the piece that is looked for stands where its content allows.
 fn searched(contents: &[Content], text: &[u8], from: usize, base: u64) -> Vec<(u32, u64)> {
     let mut found = Vec::new();
     for (signature, content) in (0u32..).zip(contents) {
-        let pattern = Pattern::of(content);
+        let pattern = pattern(content);
         for (start, window) in text.windows(pattern.bytes.len()).enumerate().skip(from) {
             let same = match pattern.nocase {
                 true => window.eq_ignore_ascii_case(pattern.bytes),
@@ -33,13 +38,14 @@ fn searched(contents: &[Content], text: &[u8], from: usize, base: u64) -> Vec<(u
 fn scanned(contents: &[Content], text: &[u8], from: usize, base: u64) -> Vec<(u32, u64)> {
     let mut builder = Builder::default();
     for (signature, content) in (0..).zip(contents) {
-        builder.add(&Pattern::of(content), signature);
+        builder.add(&pattern(content), signature);
     }
     let mut found = Vec::new();
     builder.build().scan(text, from, base, |signature, place| {
         found.push((signature, place))
     });
     found.sort_unstable();
+    found.dedup();
     found
 }
 
@@ -72,6 +78,7 @@ proptest! {
         let text = text.as_bytes();
         let mut expected = searched(&contents, text, from, base);
         expected.sort_unstable();
+        expected.dedup();
         prop_assert_eq!(scanned(&contents, text, from, base), expected);
     }
 
@@ -84,7 +91,7 @@ proptest! {
         let text = text.as_bytes();
         let mut builder = Builder::default();
         for (signature, content) in (0..).zip(&contents) {
-            builder.add(&Pattern::of(content), signature);
+            builder.add(&pattern(content), signature);
         }
         let prefilter = builder.build();
         let mut found = Vec::new();
@@ -127,10 +134,35 @@ proptest! {
 
 #[test]
 fn patterns_that_share_most_of_their_bytes_are_told_apart_by_the_rest() {
+    let texts: Vec<_> = (0..1000u32)
+        .map(|number| format!("/wp-content/plugins/{number:04}"))
+        .collect();
     let mut builder = grams::Builder::default();
-    for number in 0..1000u32 {
-        let text = format!("/wp-content/plugins/{number:04}");
-        builder.add(&text.as_bytes()[..MAX_PIECE], number);
+    for (number, text) in (0..).zip(&texts) {
+        builder.add(&text.as_bytes()[..MAX_PIECE], false, number);
     }
     assert!(builder.build().most_shared() <= 60);
+}
+
+#[test]
+fn a_content_behind_another_is_looked_for_where_it_can_follow() {
+    let content = |bytes: &[u8], relative| {
+        let mut content = content(bytes, false);
+        content.distance = Some(Number::Fixed(3)).filter(|_| relative);
+        content.within = Some(Number::Fixed(5)).filter(|_| relative);
+        Test::Content(content)
+    };
+    let mut first = content(b"\0", false);
+    if let Test::Content(content) = &mut first {
+        content.depth = Some(Number::Fixed(1));
+    }
+    let tests = [
+        first,
+        content(b"\xffSMB\xa0", true),
+        content(b"later", true),
+    ];
+    let reaches: Vec<_> = reaches(&tests)
+        .map(|(_, reach)| (reach.from, reach.to))
+        .collect();
+    assert_eq!(reaches, [(0, 1), (4, 9), (12, 17)]);
 }

@@ -1,0 +1,9 @@
+//! Searches with the processor's vector instructions, where it has them.
+//!
+//! The `inspect` crate holds no unsafe code; what it needs of the kind is here: one call into a function that is
+//! compiled for AVX2, made after the processor was asked.
+#![deny(unsafe_code)]
+
+mod starts;
+
+pub use starts::{Starts, BLOCK, DEPTH};

@@ -1,0 +1,239 @@
+//! Where in a text one of a few short patterns may begin.
+//!
+//! Each of the first [`DEPTH`] bytes of a pattern allows some low and some high half-bytes at its position. A bit
+//! a group of patterns, eight groups to a byte, the table of a half-byte says which groups allow it; a text's
+//! offset is worth a look if some group allows all the half-bytes there. With AVX2 a table is one register and
+//! [`BLOCK`] offsets are looked at together (the idea of Hyperscan's Teddy; Wang et al., NSDI 2019).
+
+/// How many bytes of a pattern are looked at.
+pub const DEPTH: usize = 4;
+/// How many offsets are looked at together.
+pub const BLOCK: usize = 32;
+/// How many bytes those take.
+const WINDOW: usize = BLOCK + DEPTH - 1;
+const GROUPS: usize = 8;
+
+/// Tells offsets where none of the patterns begins from those where one may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Starts {
+    /// By position in a pattern and low half of a byte: the groups that allow it.
+    low: [[u8; 16]; DEPTH],
+    /// By the high half.
+    high: [[u8; 16]; DEPTH],
+}
+
+impl Starts {
+    /// Of patterns, each with whether the case of its letters does not count. An empty pattern begins everywhere.
+    pub fn new<'a>(patterns: impl Iterator<Item = (&'a [u8], bool)>) -> Self {
+        let mut patterns: Vec<_> = patterns.collect();
+        // Alike patterns in one group: it then allows little else.
+        patterns.sort_unstable();
+        patterns.sort_by_key(|(bytes, _)| bytes.len().min(DEPTH));
+        let mut made = Self {
+            low: [[0; 16]; DEPTH],
+            high: [[0; 16]; DEPTH],
+        };
+        let each = patterns.len().div_ceil(GROUPS).max(1);
+        for (group, patterns) in patterns.chunks(each).enumerate() {
+            for (bytes, nocase) in patterns {
+                made.allow(bytes, *nocase, 1 << group);
+            }
+        }
+        made
+    }
+
+    fn allow(&mut self, pattern: &[u8], nocase: bool, group: u8) {
+        for (at, (low, high)) in self.low.iter_mut().zip(&mut self.high).enumerate() {
+            let Some(byte) = pattern.get(at).copied() else {
+                low.iter_mut()
+                    .chain(high)
+                    .for_each(|groups| *groups |= group);
+                continue;
+            };
+            let (lower, upper) = match nocase {
+                true => (byte.to_ascii_lowercase(), byte.to_ascii_uppercase()),
+                false => (byte, byte),
+            };
+            for byte in [lower, upper] {
+                low[usize::from(byte & 15)] |= group;
+                high[usize::from(byte >> 4)] |= group;
+            }
+        }
+    }
+
+    /// The first block of offsets, a multiple of [`BLOCK`] behind `from`, in which a pattern may begin: where it
+    /// starts, and a bit for each such offset. Bytes behind the text are taken for zeros.
+    pub fn find(&self, text: &[u8], from: usize) -> Option<(usize, u32)> {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, which is all that the function asks for.
+            #[allow(unsafe_code)]
+            return unsafe { avx2::find(self, text, from) };
+        }
+        search(text, from, |window| self.block(window))
+    }
+
+    /// A bit for each offset of a window at which a pattern may begin.
+    fn block(&self, window: &[u8; WINDOW]) -> u32 {
+        (0..BLOCK).fold(0, |found, at| {
+            let bytes = window[at..at + DEPTH].iter();
+            let tables = self.low.iter().zip(&self.high);
+            let groups = bytes
+                .zip(tables)
+                .fold(u8::MAX, |groups, (byte, (low, high))| {
+                    groups & low[usize::from(byte & 15)] & high[usize::from(byte >> 4)]
+                });
+            found | u32::from(groups != 0) << at
+        })
+    }
+}
+
+/// Goes through a text by blocks, the last of them filled up with zeros.
+#[inline(always)]
+fn search(text: &[u8], from: usize, block: impl Fn(&[u8; WINDOW]) -> u32) -> Option<(usize, u32)> {
+    let mut at = from;
+    while let Some(window) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        let found = block(window);
+        if found != 0 {
+            return Some((at, found));
+        }
+        at += BLOCK;
+    }
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let mut window = [0; WINDOW];
+        let held = rest.len().min(WINDOW);
+        window[..held].copy_from_slice(&rest[..held]);
+        let beyond = BLOCK.saturating_sub(rest.len());
+        let found = block(&window) & u32::MAX.checked_shr(beyond as u32).unwrap_or(0);
+        if found != 0 {
+            return Some((at, found));
+        }
+        at += BLOCK;
+    }
+    None
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use std::arch::x86_64::*;
+
+    use super::{search, Starts, DEPTH, WINDOW};
+
+    #[target_feature(enable = "avx2")]
+    pub fn find(starts: &Starts, text: &[u8], from: usize) -> Option<(usize, u32)> {
+        let low: [__m256i; DEPTH] = std::array::from_fn(|at| table(&starts.low[at]));
+        let high: [__m256i; DEPTH] = std::array::from_fn(|at| table(&starts.high[at]));
+        search(text, from, |window| block(&low, &high, window))
+    }
+
+    /// A table in both halves of a register: each half is looked up in its own.
+    #[target_feature(enable = "avx2")]
+    fn table(groups: &[u8; 16]) -> __m256i {
+        let [low, high] = [0, 8].map(|at| {
+            let word = groups[at..].first_chunk().copied();
+            i64::from_le_bytes(word.unwrap_or_default())
+        });
+        _mm256_setr_epi64x(low, high, low, high)
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn block(low: &[__m256i; DEPTH], high: &[__m256i; DEPTH], window: &[u8; WINDOW]) -> u32 {
+        let half = _mm256_set1_epi8(15);
+        let mut groups = _mm256_set1_epi8(-1);
+        for at in 0..DEPTH {
+            let bytes = load(window, at);
+            let lows = _mm256_and_si256(bytes, half);
+            let highs = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), half);
+            let allowed = _mm256_and_si256(
+                _mm256_shuffle_epi8(low[at], lows),
+                _mm256_shuffle_epi8(high[at], highs),
+            );
+            groups = _mm256_and_si256(groups, allowed);
+        }
+        let none = _mm256_cmpeq_epi8(groups, _mm256_setzero_si256());
+        !(_mm256_movemask_epi8(none) as u32)
+    }
+
+    /// The window's bytes from an offset; compiled to one load.
+    #[target_feature(enable = "avx2")]
+    fn load(window: &[u8; WINDOW], from: usize) -> __m256i {
+        let word = |at: usize| {
+            let bytes = window[from + at..].first_chunk().copied();
+            i64::from_le_bytes(bytes.unwrap_or_default())
+        };
+        _mm256_setr_epi64x(word(0), word(8), word(16), word(24))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn patterns() -> impl Strategy<Value = Vec<(Vec<u8>, bool)>> {
+        let text = prop_oneof![
+            "[aAbB\\x00]{1,6}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 1..5)
+        ];
+        prop::collection::vec((text, any::<bool>()), 0..20)
+    }
+
+    /// All offsets that are worth a look.
+    fn found(starts: &Starts, text: &[u8], from: usize) -> Vec<usize> {
+        let mut all = Vec::new();
+        let mut at = from;
+        while let Some((block, bits)) = starts.find(text, at) {
+            all.extend(
+                (0..BLOCK)
+                    .filter(|bit| bits >> bit & 1 != 0)
+                    .map(|bit| block + bit),
+            );
+            at = block + BLOCK;
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn no_beginning_of_a_pattern_is_missed(
+            patterns in patterns(),
+            text in prop_oneof![
+                "[aAbB\\x00]{0,100}".prop_map(String::into_bytes),
+                prop::collection::vec(any::<u8>(), 0..100),
+            ],
+            from in 0..120usize,
+        ) {
+            let starts = Starts::new(patterns.iter().map(|(bytes, nocase)| (bytes.as_slice(), *nocase)));
+            let found = found(&starts, &text, from);
+            for (at, rest) in (0..text.len()).map(|at| (at, &text[at..])).skip(from) {
+                let begins = patterns.iter().any(|(bytes, nocase)| {
+                    rest.get(..bytes.len()).is_some_and(|start| match nocase {
+                        true => start.eq_ignore_ascii_case(bytes),
+                        false => start == bytes,
+                    })
+                });
+                prop_assert!(!begins || found.contains(&at), "offset {at}");
+            }
+            prop_assert!(found.iter().all(|at| *at >= from && *at < text.len()));
+        }
+
+        #[test]
+        fn the_processors_instructions_tell_the_same_as_none(
+            patterns in patterns(),
+            text in prop::collection::vec(any::<u8>(), 0..200),
+            from in 0..40usize,
+        ) {
+            let starts = Starts::new(patterns.iter().map(|(bytes, nocase)| (bytes.as_slice(), *nocase)));
+            let plain = search(&text, from, |window| starts.block(window));
+            prop_assert_eq!(starts.find(&text, from), plain);
+        }
+    }
+
+    #[test]
+    fn a_few_patterns_leave_most_offsets_out() {
+        let starts =
+            Starts::new([(&b"\x7fELF"[..], false), (b"PE\0\0", false), (b"cmd", true)].into_iter());
+        let text = b"the quick brown fox jumps over the lazy dog and CMD comes last";
+        assert_eq!(found(&starts, text, 0), [48]);
+    }
+}
