@@ -64,6 +64,8 @@ class Rules:
         """
     def refused(self) -> list[Refusal]:
         """Return what was refused and why."""
+    def compile(self) -> None:
+        """Compile the signatures, which `replay` otherwise does before its first capture."""
     def replay(
         self, captures: Sequence[tuple[str, str]], *, ips: bool, payload: bool = False, packet: bool = False
     ) -> list[tuple[str, int]]:

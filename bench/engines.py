@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 import yaml
+
+from bench.clocks import cpu_s
 
 SURICATA_YAML = Path("/etc/suricata/suricata.yaml")
 # Suricata writes several record types under one setting's name; all others are called alike.
@@ -21,15 +24,31 @@ SETTINGS: dict[str, dict[str, object]] = {
     "anomaly": {"enabled": True, "types": {"decode": True, "stream": True, "applayer": True}},
     "drop": {"alerts": True, "flows": "all"},
 }
+BODY_DEPTH = "1mb"
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What one run took: seconds on the clock and of processor, and the most memory it held."""
+    """What one run took: seconds on the clock and of processor, and the most memory it held.
+
+    ready_wall_s, ready_cpu_s: how much of that until the rules were loaded.
+    """
 
     wall_s: float
     cpu_s: float
     peak_mib: float
+    ready_wall_s: float
+    ready_cpu_s: float
+
+    @property
+    def inspecting_wall_s(self) -> float:
+        """From the loaded rules to the end."""
+        return self.wall_s - self.ready_wall_s
+
+    @property
+    def inspecting_cpu_s(self) -> float:
+        """Processor time from the loaded rules to the end."""
+        return self.cpu_s - self.ready_cpu_s
 
 
 class Engine(Protocol):
@@ -45,19 +64,25 @@ class Engine(Protocol):
     def command(self, rules: Path, capture: Path, out: Path) -> list[str]:
         """Return the command that inspects `capture` and leaves `out`/eve.json."""
 
+    @property
+    def ready(self) -> bytes:
+        """What it prints, within a line, once its rules are loaded and it begins to inspect."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sekisho:
     """This checkout's own."""
 
-    program: Path
+    program: tuple[str, ...]
     name: str = "sekisho"
+    ready: bytes = b"signatures are ready"
 
     def missing(self) -> str:
-        return "" if self.program.exists() else f"{self.program} is not built"
+        ran = subprocess.run([*self.program, "--version"], capture_output=True, text=True, check=False)
+        return "" if ran.returncode == 0 else f"{' '.join(self.program)} does not run: {ran.stderr[-300:]}"
 
     def command(self, rules: Path, capture: Path, out: Path) -> list[str]:
-        return [str(self.program), "replay", "--rules", str(rules), "--pcap", str(capture), "--out", str(out)]
+        return [*self.program, "replay", "--rules", str(rules), "--pcap", str(capture), "--out", str(out)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +91,7 @@ class Suricata:
 
     config: Path
     name: str = "suricata"
+    ready: bytes = b"ngine started"
 
     def missing(self) -> str:
         if shutil.which("suricata") is None or not SURICATA_YAML.exists():
@@ -79,10 +105,11 @@ class Suricata:
         ]
 
 
-def configure_suricata(records: set[str], out: Path) -> None:
+def configure_suricata(records: set[str], out: Path, home_net: str | None = None) -> None:
     """Write Debian's configuration with one output: EVE with the `records` (event types) that are wanted.
 
-    Statistics go too: `sekisho replay` keeps none.
+    Statistics go too: `sekisho replay` keeps none. home_net: for the inline path, the protected guests;
+    bodies are then inspected as far as Sekisho inspects them.
     """
     config = yaml.safe_load(SURICATA_YAML.read_text())
     names = sorted(SETTING_OF.get(record, record) for record in records)
@@ -90,6 +117,10 @@ def configure_suricata(records: set[str], out: Path) -> None:
     eve = {"enabled": True, "filetype": "regular", "filename": "eve.json", "types": types}
     config["outputs"] = [{"eve-log": eve}]
     config["stats"] = {"enabled": "stats" in records}
+    if home_net is not None:
+        config["vars"]["address-groups"]["HOME_NET"] = home_net
+        bodies = config["app-layer"]["protocols"]["http"]["libhtp"]["default-config"]
+        bodies["request-body-limit"] = bodies["response-body-limit"] = BODY_DEPTH
     out.write_text("%YAML 1.1\n---\n" + yaml.safe_dump(config))
 
 
@@ -98,16 +129,22 @@ def run(engine: Engine, rules: Path, capture: Path, out: Path) -> Spent:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     command = engine.command(rules, capture, out)
-    said = out / "said.txt"
-    flags = os.O_WRONLY | os.O_CREAT
-    actions = [(os.POSIX_SPAWN_OPEN, 1, said, flags, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)]
     began = time.monotonic()
-    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
-    _, status, usage = os.wait4(pid, 0)
-    wall_s = time.monotonic() - began
-    if status != 0:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{said.read_text(errors='replace')[-2000:]}")
-    return Spent(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        said, ready_wall_s, ready_cpu_s = [], None, 0.0
+        for line in process.stdout:
+            said.append(line)
+            if engine.ready in line and ready_wall_s is None:
+                ready_wall_s, ready_cpu_s = time.monotonic() - began, cpu_s(process.pid)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_s = time.monotonic() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0 or ready_wall_s is None:
+        last = b"".join(said).decode(errors="replace")[-2000:]
+        raise RuntimeError(f"{' '.join(command)} failed:\n{last}")
+    cpu_in_all_s = usage.ru_utime + usage.ru_stime
+    return Spent(wall_s, cpu_in_all_s, usage.ru_maxrss / 1024, ready_wall_s, ready_cpu_s)
 
 
 def records(out: Path) -> Counter[str]:

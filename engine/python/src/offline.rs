@@ -89,6 +89,13 @@ impl Rules {
         refused.iter().cloned().map(Into::into).collect()
     }
 
+    /// Compiles the signatures, which `replay` otherwise does before its first capture.
+    fn compile(&self, py: Python<'_>) {
+        py.allow_threads(|| {
+            self.policy();
+        });
+    }
+
     /// Inspects each (capture path, eve.json path) with fresh state; returns what became of each.
     #[pyo3(signature = (captures, *, ips, payload = false, packet = false))]
     fn replay(
