@@ -1,7 +1,7 @@
 # Every target works on a fresh Debian 12 as root with git and make: it installs what it needs through `deps`.
 # NO_INSTALL=1 only prints what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test preflight build run stop test test-rust test-python bench lint licences fuzz evasions clean
+.PHONY: help deps deps-test deps-bench preflight build run stop test test-rust test-python bench lint licences fuzz evasions clean
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
@@ -14,6 +14,9 @@ deps: ## Install Debian packages, Rust, the virtual environment (NO_INSTALL=1: o
 
 deps-test:
 	@tools/deps test
+
+deps-bench:
+	@tools/deps bench
 
 preflight: ## Name what this machine lacks: root, kernel modules, ports, memory, disk
 	@tools/preflight
@@ -36,7 +39,7 @@ test-rust: deps
 test-python: build
 	@$(PY) -m pytest
 
-bench: build ## Measure beside Suricata; table and rows in bench/results/ (CORPORA=FOLDER, BENCH='--rounds 9')
+bench: deps-bench build ## Measure beside Suricata; tables, rows and plots in bench/results/ (CORPORA=FOLDER, BENCH='--only inline')
 	@$(PY) -m bench $(BENCH)
 
 lint: build ## Format check, clippy, ruff, mypy

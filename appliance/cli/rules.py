@@ -95,8 +95,9 @@ def replay(
     state, the rules being compiled once, and its events go to OUT/PATH/eve.json, PATH being the capture's
     below the directory.
 
-    Signatures that do not load, and captures that cannot be read to their end, are named on standard error,
-    as is the moment when the signatures are ready; the rest is inspected. Exit status: 0 unless rules cannot be read, or no capture can.
+    Signatures that do not load, and captures that cannot be read to their end, are named on standard error;
+    the rest is inspected. A line there says when the signatures are ready. Exit status: 0 unless rules
+    cannot be read, or no capture can.
     """
     from appliance import _engine
 

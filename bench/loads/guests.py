@@ -1,14 +1,16 @@
 """The same traffic among more and more guests, each with a different selection of signatures."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 from appliance.model.faults import SystemFault
+from bench.clocks import cpu_s
 from bench.goals import Goal
 from bench.inline import generators
-from bench.inline.accounting import Moment, peak_mib
+from bench.inline.accounting import peak_mib
 from bench.inline.cores import Cores
-from bench.inline.generators import exchanging
+from bench.inline.generators import Generator, exchanging
 from bench.inline.paths import Setting, sekisho
 from bench.inline.programs import ProgramFailed
 from bench.inline.segment import Segment, segment_of
@@ -21,6 +23,7 @@ RATE = 2000.0
 """Requests a second in all, far from what anybody could not bear."""
 LOAD = "requests to ever more guests"
 CPU, MIB = "ms of processor time per 1,000 requests", "MiB at most"
+CONTROL_CPU = "ms of them control's, which counts for each guest"
 FAULTS = (ProgramFailed, SystemFault, RuntimeError, OSError)
 
 
@@ -51,12 +54,17 @@ def measure(
     drawn = read_rules(rules)
     work.chmod(0o755)
     rows: list[Row] = []
-    with segment_of("sekisho-bench-f", FEW) as few, segment_of("sekisho-bench-m", MANY) as many:
+    with contextlib.ExitStack() as stack:
+        both = []
+        for prefix, size in (("sekisho-bench-f", FEW), ("sekisho-bench-m", MANY)):
+            segment = stack.enter_context(segment_of(prefix, size))
+            both.append(stack.enter_context(exchanging(segment, cores, examples, work)))
         for number in range(rounds):
-            for segment in (few, many) if number % 2 == 0 else (many, few):
+            for generator in both if number % 2 == 0 else both[::-1]:
+                segment = generator.segment
                 setting = Setting(segment, cores, examples, work, frozenset())
                 try:
-                    rows += _one(setting, drawn, seconds, number)
+                    rows += _one(generator, setting, drawn, seconds, number)
                 except FAULTS as fault:
                     rows += [
                         Row(path_of(segment.size), LOAD, "", None, unit, number, str(fault)[:300])
@@ -67,20 +75,18 @@ def measure(
     return rows
 
 
-def _one(setting: Setting, rules: list[Drawn], seconds: int, number: int) -> list[Row]:
+def _one(generator: Generator, setting: Setting, rules: list[Drawn], seconds: int, number: int) -> list[Row]:
     segment = setting.segment
     text = "\n".join(rule.text for rule in rules)
-    with (
-        exchanging(segment, setting.cores, setting.examples, setting.work) as generator,
-        sekisho(setting, text, _selections(segment, rules)) as standing,
-    ):
-        before = Moment.now(segment, standing.pids)
+    with sekisho(setting, text, _selections(segment, rules)) as standing:
+        before = [cpu_s(pid) for pid in standing.pids]
         generator.latency("tcp", RATE, seconds)
-        cost = before.until(Moment.now(segment, standing.pids))
-        ms = cost.inspector_cpu_s * 1e3 / (RATE * seconds / 1e3)
+        control_s, inspector_s = (cpu_s(pid) - was for pid, was in zip(standing.pids, before, strict=True))
+        thousands = RATE * seconds / 1e3
         name = path_of(segment.size)
         return [
-            Row(name, LOAD, "", ms, CPU, number),
+            Row(name, LOAD, "", control_s * 1e3 / thousands, CONTROL_CPU, number),
+            Row(name, LOAD, "", (control_s + inspector_s) * 1e3 / thousands, CPU, number),
             Row(name, LOAD, "", peak_mib(standing.pids), MIB, number),
         ]
 
