@@ -78,7 +78,7 @@ class Sekisho:
     ready: bytes = b"signatures are ready"
 
     def missing(self) -> str:
-        ran = subprocess.run([*self.program, "--version"], capture_output=True, text=True, check=False)
+        ran = subprocess.run([*self.program, "--help"], capture_output=True, text=True, check=False)
         return "" if ran.returncode == 0 else f"{' '.join(self.program)} does not run: {ran.stderr[-300:]}"
 
     def command(self, rules: Path, capture: Path, out: Path) -> list[str]:
