@@ -33,8 +33,8 @@ GROUP = "nogroup"
 
 def prepare(
     directory: Path, segment: Segment, rules: str, sids: Mapping[str, tuple[int, ...] | None], queues: int
-) -> tuple[Path, PolicyDocument]:
-    """Write configuration, guests, identity, rule set and signed policy; return configuration and policy.
+) -> Path:
+    """Write configuration, guests, identity, rule set and signed policy; return the configuration.
 
     sids: which signatures each guest holds, in prevent mode; None: all of them. Raises OSError.
     """
@@ -65,7 +65,7 @@ def prepare(
         "inspector": {"queues": queues},
     }
     config.write_text(yaml.safe_dump(settings))
-    return config, document
+    return config
 
 
 def _sign(state: Path, document: PolicyDocument) -> None:

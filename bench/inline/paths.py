@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance.model.policy import PolicyDocument
 from bench import engines
 from bench.inline import appliance_state, steering
 from bench.inline.cores import Cores, pinned
@@ -64,16 +63,15 @@ def missing(path: str) -> str:
 
 def stand(path: str, setting: Setting, selection: Selection) -> AbstractContextManager[Standing]:
     """Set a path up until the block ends. Raises ProgramFailed, SystemFault, OSError."""
-    match path:
-        case "sekisho":
-            sids = {server.name: None for server in setting.segment.servers}
-            return sekisho(setting, "\n".join(selection.rules), sids)
-        case "suricata":
-            return _suricata(setting, selection)
-        case "no queue":
-            return contextlib.nullcontext(Standing())
-        case _:
-            return _accept_all(setting, replies=path == ACCEPT_ALL or selection.needs_replies)
+    if path == NO_QUEUE:
+        return contextlib.nullcontext(Standing())
+    if path == SEKISHO:
+        return sekisho(
+            setting, "\n".join(selection.rules), {server.name: None for server in setting.segment.servers}
+        )
+    if path == SURICATA:
+        return _suricata(setting, selection)
+    return _accept_all(setting, replies=path == ACCEPT_ALL or selection.needs_replies)
 
 
 @contextlib.contextmanager
@@ -132,8 +130,7 @@ def sekisho(setting: Setting, rules: str, sids: Mapping[str, tuple[int, ...] | N
     directory = setting.work / "appliance"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
-    # The inspector, which is not root, reaches what it is given through this folder.
-    config, policy = appliance_state.prepare(directory, segment, rules, sids, setting.cores.queues)
+    config = appliance_state.prepare(directory, segment, rules, sids, setting.cores.queues)
     command = [sys.executable, "-m", "appliance.cli", "run", "--config", str(config)]
     log = setting.work / "sekisho.log"
     status = directory / "state" / "status.json"
@@ -145,7 +142,7 @@ def sekisho(setting: Setting, rules: str, sids: Mapping[str, tuple[int, ...] | N
     ) as process:
         await_it(process, "sekisho run", lambda: _is_up(status, process.pid), log)
         inspector = int(_read(status)["inspector"]["pid"])
-        yield Standing([process.pid, inspector], lambda: _uninspected(status, policy, segment))
+        yield Standing([process.pid, inspector], lambda: _uninspected(status, segment))
 
 
 def _is_up(status: Path, pid: int) -> bool:
@@ -163,7 +160,7 @@ def _read(status: Path) -> dict[str, Any]:
     return said
 
 
-def _uninspected(status: Path, policy: PolicyDocument, segment: Segment) -> dict[str, int]:
+def _uninspected(status: Path, segment: Segment) -> dict[str, int]:
     """Return the servers' bytes by reason once the appliance has counted all that passed before this call."""
     settled = time.time() + COUNTED_EVERY_S
     deadline = time.monotonic() + STATUS_TIMEOUT_S

@@ -1,6 +1,7 @@
 """Guests as network namespaces on one bridge in a namespace of its own."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -125,9 +126,9 @@ class Segment:
 
 
 @contextlib.contextmanager
-def segment_of(prefix: str, size: int = 2) -> Iterator[Segment]:
-    """Yield a segment that is up, and remove it afterwards. Raises OSError, NetlinkError."""
-    segment = Segment(prefix, size)
+def segment_of(size: int = 2) -> Iterator[Segment]:
+    """Yield a segment that is up, under names of its own, and remove it. Raises OSError, NetlinkError."""
+    segment = Segment(f"sekisho-bench-{os.getpid()}-{size}", size)
     try:
         _build(segment)
         yield segment

@@ -56,8 +56,8 @@ def measure(
     rows: list[Row] = []
     with contextlib.ExitStack() as stack:
         both = []
-        for prefix, size in (("sekisho-bench-f", FEW), ("sekisho-bench-m", MANY)):
-            segment = stack.enter_context(segment_of(prefix, size))
+        for size in (FEW, MANY):
+            segment = stack.enter_context(segment_of(size))
             both.append(stack.enter_context(exchanging(segment, cores, examples, work)))
         for number in range(rounds):
             for generator in both if number % 2 == 0 else both[::-1]:

@@ -257,7 +257,7 @@ def measure(corpora: Path, examples: Path, work: Path, plan: Plan, say: Say) -> 
     selections = select(read_rules(rules))
     # Servers and inspectors give up root and still have to reach what lies below.
     work.chmod(0o755)
-    with segment_of("sekisho-bench") as segment, serving(segment, plan.cores, examples, work) as generator:
+    with segment_of() as segment, serving(segment, plan.cores, examples, work) as generator:
         setting = Setting(segment, plan.cores, examples, work, RECORDS)
         bench = _Bench(plan, setting, generator, selections, say)
         for number in range(plan.rounds):
