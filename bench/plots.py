@@ -40,7 +40,7 @@ def script(rows: list[Row], chosen: list[tuple[str, str, str]], out: Path) -> st
         f"set terminal svg size {WIDTH_PX},{height} dynamic background 'white' font 'sans,11'",
         f"set output '{out}'",
         f"set multiplot layout {(len(chosen) + 2) // 3},3",
-        "set style fill solid 0.6; set boxwidth 0.7; unset key; set yrange [0:*]; set grid ytics",
+        "set style fill solid 0.6; unset key; set yrange [0:*]; set grid ytics",
         "set xtics rotate by -25 font ',9' nomirror",
     ]
     for load, rules, unit in chosen:
@@ -56,7 +56,6 @@ def script(rows: list[Row], chosen: list[tuple[str, str, str]], out: Path) -> st
         lines += [
             "EOD",
             f'set title "{heading}" font ",11"; set ylabel "{unit}"; set xrange [-0.6:{len(bars) - 0.4}]',
-            "plot $figures using 1:2:xtic(5) with boxes lc rgb '#4878a8',"
-            " $figures using 1:2:3:4 with errorbars lc rgb 'black' pt -1",
+            "plot $figures using 1:2:3:4:(0.7):xtic(5) with boxerrorbars lc rgb '#4878a8'",
         ]
     return "\n".join([*lines, "unset multiplot", ""])

@@ -65,7 +65,7 @@ LOADS = (
         "keep-alive", "HTTP keep-alive requests", RATE, ("b'", "c"), Generator.keep_alive,
         needed=True, counted=True,
     ),
-    Load("connections", "new connections", RATE, ("b",), Generator.connections, needed=True, counted=True),
+    Load("connections", "new connections", RATE, ("b",), Generator.connections, counted=True),
     Load("udp", "small UDP packets", RATE, ("b",), Generator.small_datagrams),
     Load("dns", "DNS queries", RATE, ("b",), Generator.dns_queries),
     Load(
