@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use inspect::detect::SharedState;
-use inspect::engine::{Arrival, Engine, FlowMark, GuestCounters, Outcome, Reason, Settings};
+use inspect::engine::{Arrival, Clear, Engine, FlowMark, GuestCounters, Outcome, Reason, Settings};
 use inspect::flow::FlowLimits;
 use inspect::policy::{Policy, Shield};
 use inspect::rule::Variables;
 use inspect::wire::decode_ip;
+use inspect::Direction;
 use nfqueue::{Decision, Handler, QueuedPacket};
 use serde::Serialize;
 
@@ -23,6 +24,24 @@ mod mark {
     pub const DROP: u32 = 0x0200_0000;
     /// Forget that the flow was dropped: this packet opens a new one.
     pub const FORGET: u32 = 0x0800_0000;
+
+    /// On the way here: the kernel saw the connection begin.
+    pub const PLACED: u32 = 0x0200_0000;
+    /// On the way here, if placed: the packet is the server's.
+    pub const FROM_SERVER: u32 = 0x0800_0000;
+    /// All that means something else, or nothing, on the way back.
+    pub const INBOUND: u32 = QUEUED | WORKER | PLACED | FROM_SERVER | ENCRYPTED;
+    const QUEUED: u32 = 0x0080_0000;
+    const WORKER: u32 = 0x0070_0000;
+
+    /// On the way back: nobody looks at what clients send any more.
+    pub const CLEAR_TO_SERVER: u32 = 0x0010_0000;
+    /// On the way back: nobody looks at what servers send any more.
+    pub const CLEAR_TO_CLIENT: u32 = 0x0020_0000;
+    /// On the way back: the policy's generation is odd.
+    pub const ODD: u32 = 0x0040_0000;
+    /// On the way back: what is cleared is encrypted.
+    pub const ENCRYPTED: u32 = 0x0400_0000;
 }
 
 /// A policy and what its workers share.
@@ -205,6 +224,7 @@ impl Handler for PacketHandler {
             source_mac: packet.src_mac,
             truncated: packet.truncated(),
             verify_checksum: packet.checksum_ready,
+            travels: travels(packet.mark),
             ..self.arrival(wall_ns)
         };
         let decoded = decode_ip(packet.payload);
@@ -216,7 +236,7 @@ impl Handler for PacketHandler {
                 resets.send(*port, frame);
             }
         }
-        decide(packet.mark, &outcome)
+        decide(packet.mark, &outcome, self.engine.policy().generation)
     }
 
     fn idle(&mut self, wall_ns: u64) {
@@ -233,13 +253,35 @@ impl Handler for PacketHandler {
 ///
 /// A flow that must stay dropped is accepted with the drop mark: a packet dropped here would reach no later hook,
 /// and only a later hook can write the mark to the connection and drop the packet.
-fn decide(mark: u32, outcome: &Outcome) -> Decision {
-    let mark = mark | mark::SEEN;
+fn decide(mark: u32, outcome: &Outcome, generation: u32) -> Decision {
+    let mark = mark & !mark::INBOUND | mark::SEEN;
     match (outcome.block, outcome.flow) {
         (true, FlowMark::Drop) => Decision::accept_with(mark | mark::DROP),
         (true, _) => Decision::DROP,
         (false, FlowMark::Forget) => Decision::accept_with(mark | mark::FORGET),
-        (false, _) => Decision::accept_with(mark),
+        (false, _) => Decision::accept_with(mark | cleared(outcome.clear, generation)),
+    }
+}
+
+/// What the kernel need not show of the flow, and under which policy: it forgets that when the policy changes.
+fn cleared(clear: Clear, generation: u32) -> u32 {
+    let [to_server, to_client] = clear.directions;
+    let bits = [
+        (to_server, mark::CLEAR_TO_SERVER),
+        (to_client, mark::CLEAR_TO_CLIENT),
+        (to_server && to_client && clear.encrypted, mark::ENCRYPTED),
+        (generation & 1 == 1, mark::ODD),
+    ];
+    let set = bits.into_iter().filter(|(set, _)| *set);
+    set.fold(0, |bits, (_, bit)| bits | bit)
+}
+
+/// Which way the packet travels in its connection, where the kernel saw that begin.
+fn travels(mark: u32) -> Option<Direction> {
+    match (mark & mark::PLACED, mark & mark::FROM_SERVER) {
+        (0, _) => None,
+        (_, 0) => Some(Direction::ToServer),
+        _ => Some(Direction::ToClient),
     }
 }
 

@@ -1,8 +1,12 @@
 //! `Inspector` and `Spool`: the live engine.
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use inspect::policy::{Document, Policy};
 use live::privilege::Unprivileged;
 use live::{InspectorSettings, Severity};
 use nfqueue::{QueuedPacket, Verdict};
@@ -123,6 +127,25 @@ impl Inspector {
     fn stop(&self, py: Python<'_>) {
         py.allow_threads(|| self.write().stop());
     }
+}
+
+/// Tells, of each guest of the engine.json at that path, what must be looked at, as JSON; paths in it are relative
+/// to `base`. Raises PolicyError.
+#[pyfunction]
+pub fn steering(py: Python<'_>, document: &str, base: PathBuf) -> PyResult<String> {
+    let refused = |error: inspect::policy::PolicyError| PolicyError::new_err(error.to_string());
+    let needs = py.allow_threads(|| {
+        let document = Document::parse(document.as_bytes())?;
+        Policy::steering(&document, &|path| {
+            Ok(Box::new(BufReader::new(File::open(base.join(path))?)))
+        })
+    });
+    let by_guest: BTreeMap<_, _> = needs
+        .map_err(refused)?
+        .into_iter()
+        .map(|(guest, needs)| (guest, needs.export()))
+        .collect();
+    serde_json::to_string(&by_guest).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 /// Appends events to one writer's lanes of the spool.

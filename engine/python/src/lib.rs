@@ -21,6 +21,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<offline::Rules>()?;
     module.add_class::<inspector::Inspector>()?;
     module.add_class::<inspector::Spool>()?;
+    module.add_function(wrap_pyfunction!(inspector::steering, module)?)?;
     module.add("PolicyError", module.py().get_type::<PolicyError>())?;
     Ok(())
 }

@@ -88,6 +88,25 @@ pub trait Parser: Debug + Send {
         false
     }
 
+    /// Both ends encrypt, so that nothing of what follows can be looked into.
+    fn is_sealed(&self) -> bool {
+        self.is_encrypted()
+    }
+
+    /// What the server sends must be shown even where nobody looks at it: what the client sends cannot be
+    /// understood without. Where it may say no it must bear with [`Parser::skip_answers`].
+    fn awaits_answers(&self) -> bool {
+        true
+    }
+
+    /// Says that what the server sends is not shown (`true`), or shown again.
+    fn skip_answers(&mut self, _skipped: bool) {}
+
+    /// Where it has switched, its peers may not have: what then is told to be no protocol is this one still.
+    fn may_go_on(&self) -> bool {
+        false
+    }
+
     /// A connection that the peers agreed to open beside this one; each is returned once.
     fn take_expected(&mut self) -> Option<Expected> {
         None

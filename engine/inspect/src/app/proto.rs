@@ -167,6 +167,11 @@ impl AppSet {
         Self(self.0 & other.0)
     }
 
+    /// What is in either.
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The protocols in it.
     pub fn iter(self) -> impl Iterator<Item = AppProto> {
         AppProto::ALL

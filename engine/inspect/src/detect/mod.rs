@@ -8,7 +8,7 @@
 //!
 //! A prefilter per place (payload by protocol and direction, stream, each buffer) finds the signatures worth
 //! evaluating; `chain` verifies their conditions exactly.
-mod address;
+pub(crate) mod address;
 mod address_index;
 mod asn1;
 mod bounded;

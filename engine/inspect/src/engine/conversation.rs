@@ -49,6 +49,10 @@ pub struct Conversation {
     pub was_established: bool,
     /// TCP flags that were seen, by direction.
     pub tcp_flags: [u8; 2],
+    /// The kernel said which end is which.
+    pub placed: bool,
+    /// What is spoken was not asked for: no signature of its guests could look at it.
+    pub untold: bool,
     /// Every further packet is dropped.
     pub dropped: bool,
     /// A drop was reported.
@@ -302,6 +306,9 @@ impl TcpLayer {
         if let Some(parser) = self.app.parser_mut().filter(|it| it.has_switched()) {
             self.left = proto;
             self.beginnings = None;
+            if let Some(proto) = proto.filter(|_| parser.may_go_on()) {
+                self.hint = Some((proto, Vec::new()));
+            }
             self.app = match parser.successor() {
                 Some((proto, parser)) => AppState::Parsed(proto, parser),
                 None => AppState::Detecting,
@@ -367,6 +374,15 @@ impl TcpLayer {
         let held = self.session.readable(direction).len();
         self.session.consume(direction, held);
         held as u64 + self.session.skip_gap(direction)
+    }
+
+    /// Goes on behind bytes of `direction` that were let through without being shown.
+    pub fn resume(&mut self, direction: Direction, bytes: u64) {
+        let side = direction as usize;
+        self.lost[side] += bytes;
+        self.tails[side].clear();
+        self.waiting[side] = 0;
+        self.streamed[side] = self.session.offset(direction);
     }
 
     /// Whether nothing more will come in `direction`.
@@ -466,6 +482,8 @@ impl Conversation {
             link_bytes: [0; 2],
             was_established: false,
             tcp_flags: [0; 2],
+            placed: false,
+            untold: false,
             dropped: false,
             drop_reported: false,
             alerted: false,
@@ -530,6 +548,10 @@ impl Conversation {
         }
         // Signature numbers belong to a policy: what was remembered under the old one means nothing now.
         self.detect = FlowState::default();
+        if let Some(layer) = self.tcp.as_deref_mut().filter(|_| self.untold) {
+            layer.app = AppState::Detecting;
+        }
+        self.untold = false;
         if let Some(parser) = self.app_mut().and_then(AppState::parser_mut) {
             let transactions = parser.transactions_mut();
             for id in transactions.ids() {

@@ -18,7 +18,7 @@ use super::reader::Reader;
 use super::report::{summary_of, Scene};
 use super::reset::Stand;
 use super::views::{flow_view, packet_view, parties, pseudo_view};
-use super::{Arrival, Desk, EventSink, FlowMark, Outcome};
+use super::{Arrival, Clear, Desk, EventSink, FlowMark, Outcome};
 
 /// How often a flow's memory is counted.
 const ACCOUNT_EVERY_PACKETS: u64 = 16;
@@ -82,7 +82,10 @@ impl Desk {
                 lookup.direction,
                 lookup.created,
             );
-            if lookup.created && flow.data.udp.is_some() && begins_with_answer(packet) {
+            let answers = flow.data.udp.is_some() && begins_with_answer(packet)
+                || flow.midstream && arrival.travels.is_some_and(|way| way != lookup.direction);
+            flow.data.placed |= arrival.travels.is_some();
+            if lookup.created && answers {
                 flow.reverse();
                 flow.data.reverse(&self.policy);
                 lookup.direction = lookup.direction.reverse();
@@ -161,6 +164,7 @@ impl Desk {
                 sink,
             ));
         }
+        let before = self.steer(flow);
         let mut streamed = Streamed::default();
         if !lookup.related {
             if let Transport::Tcp(tcp) = &packet.transport {
@@ -181,7 +185,8 @@ impl Desk {
             flow.data.was_established = tcp.session.is_established();
         }
         // Nothing can be told from what is encrypted but by accident: Suricata, too, looks at its headers only.
-        let hidden = streamed.hidden || flow.data.is_encrypted();
+        let unseen = before.directions[lookup.direction as usize];
+        let hidden = streamed.hidden || unseen || flow.data.is_encrypted();
         let mut view =
             PacketView {
                 stream_news: flow.data.tcp.as_deref_mut().is_some_and(|tcp| {
@@ -203,6 +208,9 @@ impl Desk {
         let judgement = self.rounds(flow, &scene, sink);
         let mut outcome = self.conclude(&scene, &mut flow.data, packet, streamed.stand, judgement);
         outcome.block |= streamed.dropped;
+        if !lookup.related {
+            outcome.clear = self.steer(flow);
+        }
         Step::Done(outcome)
     }
 
@@ -240,7 +248,7 @@ impl Desk {
         Outcome {
             block: true,
             flow: FlowMark::Drop,
-            frames: Vec::new(),
+            ..Outcome::default()
         }
     }
 
@@ -280,12 +288,19 @@ impl Desk {
             .expected_seq(direction)
             .map(|receiver_expects| Stand {
                 receiver_expects,
-                sender_expects: layer.session.expected_seq(direction.reverse()),
+                // What it was sent unseen it acknowledges itself.
+                sender_expects: match layer.session.was_unseen(direction.reverse()) {
+                    true => Some(tcp.ack()),
+                    false => layer.session.expected_seq(direction.reverse()),
+                },
             });
         let outcome =
             layer
                 .session
                 .on_segment(direction, tcp, scene.view.payload, scene.arrival.now_ns);
+        if outcome.unseen_bytes > 0 {
+            layer.resume(direction, outcome.unseen_bytes);
+        }
         if !outcome.found.is_empty() {
             for event in outcome.found.iter().filter(|event| is_reported(*event)) {
                 let (kind, name) = (AnomalyKind::Stream, event.name());
@@ -632,6 +647,7 @@ impl Desk {
             block: true,
             flow,
             frames,
+            clear: Clear::default(),
         }
     }
 
@@ -762,6 +778,10 @@ fn settle(flows: &mut Flows, lookup: &Lookup) {
         stream::TcpState::Closed => FlowPhase::Closed,
         stream::TcpState::Established | stream::TcpState::Closing => FlowPhase::Established,
         _ => FlowPhase::New,
+    };
+    let phase = match tcp.session.may_be_over() {
+        true => FlowPhase::Closed,
+        false => phase,
     };
     // Walking all transactions costs: the bound is kept well enough by looking now and then.
     let due = flow.packets.iter().sum::<u64>() % ACCOUNT_EVERY_PACKETS == 0;

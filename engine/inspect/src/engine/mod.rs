@@ -16,6 +16,7 @@ mod lone;
 mod reader;
 mod report;
 mod reset;
+mod steer;
 mod tally;
 mod views;
 
@@ -29,6 +30,7 @@ use crate::flow::{FlowLimits, FlowTable};
 use crate::policy::Policy;
 use crate::stream::{Mode, StreamConfig};
 use crate::wire::{DefragLimits, DefragPolicy, Defragmenter, Packet, Reassembly, Tunnel};
+use crate::Direction;
 use conversation::Conversation;
 
 pub use counters::{Counters, GuestCounters, Reason};
@@ -112,6 +114,8 @@ pub struct Arrival {
     pub frame_bytes: u32,
     /// The copy is shorter than the packet.
     pub truncated: bool,
+    /// Which way it travels in its connection, where the kernel saw that begin.
+    pub travels: Option<Direction>,
     /// It was put together from fragments; the engine sets this itself.
     pub defragmented: bool,
     /// The packet around it; the engine sets this itself.
@@ -141,6 +145,17 @@ pub struct Outcome {
     pub flow: FlowMark,
     /// Frames to be sent: (interface index of the port, frame).
     pub frames: Vec<(u32, Vec<u8>)>,
+    /// What of its flow need not be shown any more under this policy.
+    pub clear: Clear,
+}
+
+/// What of a flow need not be shown any more: the last packet's answer counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clear {
+    /// By direction: only SYN, FIN and RST are shown.
+    pub directions: [bool; 2],
+    /// Because it is encrypted.
+    pub encrypted: bool,
 }
 
 impl Outcome {
@@ -150,6 +165,7 @@ impl Outcome {
             self.flow = other.flow;
         }
         self.frames.extend(other.frames);
+        self.clear = Clear::default();
     }
 }
 

@@ -74,6 +74,18 @@ impl Records {
         payload: false,
         packet: false,
     };
+    /// Whether some tell of whole flows, so that all of them must be shown.
+    pub fn are_of_flows(&self) -> bool {
+        let Self {
+            app,
+            files,
+            flow,
+            anomaly,
+            ..
+        } = *self;
+        !app.is_empty() || files || flow || anomaly
+    }
+
     /// The live path: what a peer could provoke without end is counted instead of written.
     pub const LIVE: Self = Self {
         drop: true,

@@ -2,6 +2,7 @@
 //!
 //! One matcher is shared by all guests; a guest's assignment is a set of signature indices over it.
 mod document;
+mod needs;
 mod shield;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use crate::detect::{Matcher, SignatureSet};
 use crate::rule::{self, Attachments, Reading, Refusal, Signature, Variables};
 
 pub use document::{Document, Failure, GuestDocument, Mode, OnDrop, OpenOrClosed, PortDocument};
+pub use needs::{Needs, Role, Sought};
 pub use shield::Shield;
 
 /// A compiled policy; immutable, swapped whole.
@@ -25,6 +27,7 @@ pub struct Policy {
     /// All signatures of all rule sets.
     pub matcher: Matcher,
     shields: Vec<Shield>,
+    needs: Vec<Needs>,
     ports: HashMap<u32, Port>,
     /// Rules that did not load; the policy runs without them and says so.
     pub refused: Vec<Refusal>,
@@ -126,30 +129,10 @@ impl Policy {
     /// Compiles `document` with the rule files it lists, one read after the other, and the files that those name.
     pub fn compile_from(document: &Document, open: Open<'_>) -> Result<Self, PolicyError> {
         let variables = document.variables()?;
-        let paths = document.rule_files().collect();
-        let listed = Listed { paths, open };
-        let mut signatures = Vec::new();
-        let mut refused = Vec::new();
-        for rule_set in &document.rule_sets {
-            let mut reading = Reading::new(&variables, &listed);
-            for path in &rule_set.files {
-                let text = open(path).map_err(|error| PolicyError::Unreadable {
-                    path: path.clone(),
-                    error,
-                })?;
-                reading.read(path, text);
-            }
-            let (loaded, not) = reading.finish();
-            signatures.extend(loaded);
-            refused.extend(not);
-        }
+        let (signatures, refused) = read(document, &variables, open)?;
         let matcher = Matcher::compile(signatures, &variables);
-        let sets = members(document, matcher.signatures());
-        let shields = document
-            .guests
-            .iter()
-            .map(|guest| Shield::build(guest, document, matcher.signatures(), &sets))
-            .collect::<Result<Vec<_>, _>>()?;
+        let shields = shields(document, matcher.signatures())?;
+        let needs = sought_by(&shields, matcher.signatures(), &variables);
         let ports = document
             .ports
             .iter()
@@ -177,6 +160,7 @@ impl Policy {
             generation: document.generation,
             matcher,
             shields,
+            needs,
             ports,
             refused,
         })
@@ -189,6 +173,7 @@ impl Policy {
             generation: 0,
             matcher: Matcher::compile(signatures, variables),
             shields: vec![Shield::offline()],
+            needs: Vec::new(),
             ports: HashMap::new(),
             refused: Vec::new(),
         }
@@ -207,10 +192,81 @@ impl Policy {
         &self.shields
     }
 
+    /// What must be looked at for the guest of that shield; `None` offline, where everything is.
+    pub fn needs(&self, shield: u32) -> Option<&Needs> {
+        self.needs.get(shield as usize)
+    }
+
+    /// What each guest of `document` needs looked at, by name, without compiling anything.
+    pub fn steering(
+        document: &Document,
+        open: Open<'_>,
+    ) -> Result<Vec<(String, Needs)>, PolicyError> {
+        let variables = document.variables()?;
+        let (signatures, _) = read(document, &variables, open)?;
+        let shields = shields(document, &signatures)?;
+        let needs = sought_by(&shields, &signatures, &variables);
+        let names = shields.into_iter().map(|shield| shield.guest);
+        Ok(names.zip(needs).collect())
+    }
+
     /// The port with that interface index, if a guest ends there.
     pub fn port(&self, ifindex: u32) -> Option<&Port> {
         self.ports.get(&ifindex)
     }
+}
+
+/// Reads the document's rule sets.
+fn read(
+    document: &Document,
+    variables: &Variables,
+    open: Open<'_>,
+) -> Result<(Vec<Signature>, Vec<Refusal>), PolicyError> {
+    let paths = document.rule_files().collect();
+    let listed = Listed { paths, open };
+    let mut signatures = Vec::new();
+    let mut refused = Vec::new();
+    for rule_set in &document.rule_sets {
+        let mut reading = Reading::new(variables, &listed);
+        for path in &rule_set.files {
+            let text = open(path).map_err(|error| PolicyError::Unreadable {
+                path: path.clone(),
+                error,
+            })?;
+            reading.read(path, text);
+        }
+        let (loaded, not) = reading.finish();
+        signatures.extend(loaded);
+        refused.extend(not);
+    }
+    Ok((signatures, refused))
+}
+
+fn shields(document: &Document, signatures: &[Signature]) -> Result<Vec<Shield>, PolicyError> {
+    let sets = members(document, signatures);
+    let guests = document.guests.iter();
+    guests
+        .map(|guest| Shield::build(guest, document, signatures, &sets))
+        .collect()
+}
+
+/// What each shield's signatures look at; one signature's part is worked out once for all of them.
+fn sought_by(shields: &[Shield], signatures: &[Signature], variables: &Variables) -> Vec<Needs> {
+    let mut needs: Vec<Needs> = shields.iter().map(|_| Needs::default()).collect();
+    for (index, signature) in (0u32..).zip(signatures) {
+        let mut holders = shields.iter().zip(&mut needs);
+        let mut holders = holders
+            .by_ref()
+            .filter(|(it, _)| it.assigned.contains(index));
+        let Some((_, first)) = holders.next() else {
+            continue;
+        };
+        let sought = Sought::by(signature, variables);
+        first.add(&sought);
+        holders.for_each(|(_, other)| other.add(&sought));
+    }
+    needs.iter_mut().for_each(Needs::settle);
+    needs
 }
 
 /// For each rule set of the document, which signatures came from it.

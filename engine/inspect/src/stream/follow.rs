@@ -169,7 +169,7 @@ impl TcpSession {
         let limits = self.config.limits;
         let window = self.tracker.window(direction);
         let half = self.half_mut(direction);
-        half.advertise(u64::from(window));
+        half.advertise(u64::from(window), 0);
         let end = offset + payload.len() as i64;
         let mut taken = payload;
         let rewritten = half.overwritten(offset, payload);
@@ -189,7 +189,7 @@ impl TcpSession {
                 outcome.events.push(StreamEvent::MemoryLimit);
                 outcome.verdict = Verdict::Undecided(Undecided::PastHistory);
             }
-            Admission::Differs | Admission::OutOfWindow => {}
+            Admission::Differs | Admission::OutOfWindow | Admission::Unseen => {}
         }
         outcome.rewritten = rewritten;
     }

@@ -11,6 +11,8 @@ use crate::pieces::Pieces;
 pub(super) const WINDOW_SLACK: u64 = 65_536;
 /// The window assumed before the receiver has advertised one.
 const INITIAL_WINDOW: u64 = 65_535;
+/// The largest window there is (RFC 7323, 2.3).
+const MAX_WINDOW: u32 = 1 << 30;
 /// Freed space at the front of `bytes` under this is not worth a move.
 const COMPACT_MIN_BYTES: usize = 4096;
 
@@ -27,6 +29,8 @@ pub(super) struct Half {
     pub acked: u64,
     /// The largest window that the receiver advertised, scaled.
     window: u64,
+    /// How far what it advertises is shifted.
+    window_shift: u8,
     /// Bytes in order, from offset `start`: history that was read, then what is readable.
     bytes: Vec<u8>,
     start: u64,
@@ -34,6 +38,8 @@ pub(super) struct Half {
     pending: Pieces,
     /// Everything before this is released whether it was acknowledged or not.
     forced: u64,
+    /// Bytes before this were let through unseen.
+    unseen_before: u64,
 }
 
 /// What an inline half says to bytes.
@@ -45,6 +51,8 @@ pub(super) enum Admission {
     Differs,
     /// They (partly) lie before what is kept for comparing.
     PastHistory,
+    /// They (partly) lie among those that were let through unseen; the rest was taken.
+    Unseen,
     /// They lie past the receiver's window.
     OutOfWindow,
     /// A pending bound.
@@ -80,14 +88,17 @@ impl Half {
         Some(self.next() as i64 + i64::from(seq.wrapping_sub(expected) as i32))
     }
 
-    /// Past this no honest byte or acknowledgment lies.
+    /// Past this no honest byte or acknowledgment lies. Segments that only open the window further are not seen
+    /// live: the largest that can be advertised counts.
     pub fn edge(&self) -> u64 {
-        self.next().max(self.acked) + self.window.max(INITIAL_WINDOW) + WINDOW_SLACK
+        let largest = INITIAL_WINDOW << self.window_shift;
+        self.next().max(self.acked) + self.window.max(largest) + WINDOW_SLACK
     }
 
-    /// Takes note of a window that the receiver advertises.
-    pub fn advertise(&mut self, window: u64) {
+    /// Takes note of a window that the receiver advertises, scaled, and by how much.
+    pub fn advertise(&mut self, window: u64, shift: u8) {
         self.window = self.window.max(window);
+        self.window_shift = self.window_shift.max(shift);
     }
 
     /// Past the last byte held, holes notwithstanding.
@@ -118,6 +129,14 @@ impl Half {
         // What lies before offset 0 the receiver has, or never will take: its window starts at the SYN's end.
         let before = offset.min(0).unsigned_abs().min(data.len() as u64) as usize;
         let (offset, data) = (offset.max(0) as u64, &data[before..]);
+        if offset < self.unseen_before {
+            let unseen = (self.unseen_before - offset).min(data.len() as u64) as usize;
+            let rest = self.admit(self.unseen_before as i64, &data[unseen..], limits);
+            return match rest {
+                Admission::Taken { .. } => Admission::Unseen,
+                other => other,
+            };
+        }
         let (end, next) = (offset + data.len() as u64, self.next());
         if end > self.edge() {
             return Admission::OutOfWindow;
@@ -166,6 +185,26 @@ impl Half {
         Admission::Taken {
             retransmission: offset < next,
         }
+    }
+
+    /// Goes on at `seq`, past bytes that were let through unseen; returns how many, `None` where `seq` lies before
+    /// what is expected: a segment that is sent again.
+    pub fn step_to(&mut self, seq: u32) -> Option<u64> {
+        let expected = self.base?.wrapping_add(self.next() as u32);
+        let ahead = seq.wrapping_sub(expected);
+        // More than half of all numbers may have gone by; what is sent again lies at most a window behind.
+        if ahead > u32::MAX - MAX_WINDOW {
+            return None;
+        }
+        if ahead > 0 {
+            self.start = self.next() + u64::from(ahead);
+            self.read = self.start;
+            self.bytes.clear();
+            self.pending = Pieces::default();
+            self.acked = self.acked.max(self.start);
+            self.unseen_before = self.start;
+        }
+        Some(u64::from(ahead))
     }
 
     /// Whether nothing was taken yet.

@@ -18,6 +18,8 @@ pub struct SegmentOutcome {
     pub belongs: bool,
     /// What the payload is to be overwritten with, byte by byte.
     pub rewritten: Option<Vec<u8>>,
+    /// How many bytes before it passed without being shown, see [`TcpSession::look_away`](super::TcpSession).
+    pub unseen_bytes: u64,
 }
 
 impl SegmentOutcome {
@@ -28,6 +30,7 @@ impl SegmentOutcome {
             found: PacketEvents::NONE,
             belongs: false,
             rewritten: None,
+            unseen_bytes: 0,
         }
     }
 }

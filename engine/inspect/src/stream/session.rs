@@ -71,6 +71,22 @@ pub struct TcpSession {
     pub(super) untracked: bool,
     /// A SYN with another sequence number, until it is answered or the session ends.
     remembered: Option<OtherSyn>,
+    /// Whether each direction's bytes are shown.
+    sight: [Sight; 2],
+    /// A RST came in a direction whose bytes are not shown: nobody can say whether it counts.
+    doubted: bool,
+}
+
+/// Whether a direction's bytes are shown, inline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sight {
+    /// They are.
+    #[default]
+    Shown,
+    /// They may pass without being shown; SYN, FIN and RST come in any case.
+    Unseen,
+    /// They are from its next segment on.
+    Resuming,
 }
 
 /// A SYN that is not this connection's.
@@ -94,6 +110,8 @@ impl TcpSession {
             reset: false,
             untracked: false,
             remembered: None,
+            sight: Default::default(),
+            doubted: false,
         }
     }
 
@@ -114,11 +132,18 @@ impl TcpSession {
         }
         let known = self.state;
         let mut outcome = SegmentOutcome::accept();
+        match self.sight[direction as usize] {
+            Sight::Unseen if known != TcpState::None && !tcp.has(flags::SYN) => {
+                return self.on_unseen(direction, tcp, payload)
+            }
+            Sight::Resuming => self.resume(direction, tcp, payload, &mut outcome),
+            Sight::Shown | Sight::Unseen => {}
+        }
         let tracked = self
             .tracker
             .on_segment(direction, tcp, payload.len(), time_s);
         outcome.found = tracked.events;
-        if !payload.is_empty() && is_thrown_away(tracked.events) {
+        if !payload.is_empty() && self.is_thrown_away(direction, tracked.events) {
             outcome.verdict = Verdict::Drop(DropReason::NotBelieved);
             return outcome;
         }
@@ -285,7 +310,7 @@ impl TcpSession {
             outcome.events.push(StreamEvent::DataOnSyn);
         }
         self.half_mut(direction.reverse())
-            .advertise(u64::from(tcp.window()));
+            .advertise(u64::from(tcp.window()), 0);
         self.take(direction, first, tcp, payload, outcome)
     }
 
@@ -521,6 +546,10 @@ impl TcpSession {
                 Verdict::Drop(DropReason::PendingLimit),
                 StreamEvent::MemoryLimit,
             ),
+            Admission::Unseen => (
+                Verdict::Undecided(Undecided::Midstream),
+                StreamEvent::Retransmission,
+            ),
             Admission::PastHistory => (
                 Verdict::Undecided(Undecided::PastHistory),
                 StreamEvent::MemoryLimit,
@@ -534,21 +563,98 @@ impl TcpSession {
         verdict
     }
 
+    /// Whether a receiver throws the segment's bytes away for its acknowledgment or its timestamp (RFC 9293,
+    /// 3.10.7.4; RFC 7323, 5.3), so that they must not count as delivered. What is said of bytes that were not shown
+    /// cannot be told.
+    fn is_thrown_away(&self, direction: Direction, found: PacketEvents) -> bool {
+        let acknowledges_shown = !self.was_unseen(direction.reverse());
+        acknowledges_shown && found.contains(PacketEvent::StreamEstInvalidAck)
+            || found.contains(PacketEvent::StreamPktInvalidTimestamp)
+    }
+
+    /// A segment of a direction whose bytes are not shown: it moves the connection on, and brings nothing.
+    fn on_unseen(&mut self, direction: Direction, tcp: &Tcp<'_>, payload: &[u8]) -> SegmentOutcome {
+        let mut outcome = SegmentOutcome::accept();
+        if tcp.has(flags::RST) {
+            self.doubted = true;
+            return outcome;
+        }
+        let end = tcp.seq().wrapping_add(payload.len() as u32);
+        let half = self.half_mut(direction);
+        half.base.get_or_insert(end);
+        if half.fin.is_none() && half.step_to(end).is_some() && tcp.has(flags::FIN) {
+            half.fin = Some(half.next());
+        }
+        if self.state == TcpState::New && self.half(direction.reverse()).base.is_some() {
+            self.state = TcpState::Established;
+        }
+        self.established = self.state >= TcpState::Established;
+        self.acknowledge(direction, tcp, &mut outcome);
+        self.advance_state();
+        outcome
+    }
+
+    /// Goes on with the first segment that is shown again.
+    fn resume(
+        &mut self,
+        direction: Direction,
+        tcp: &Tcp<'_>,
+        payload: &[u8],
+        outcome: &mut SegmentOutcome,
+    ) {
+        let brings = !payload.is_empty() || tcp.has(flags::FIN);
+        if tcp.flags() & (flags::SYN | flags::RST) != 0 || !brings {
+            return;
+        }
+        if let Some(unseen) = self.half_mut(direction).step_to(tcp.seq()) {
+            self.tracker.step_to(direction, tcp.seq());
+            self.sight[direction as usize] = Sight::Shown;
+            outcome.unseen_bytes = unseen;
+        }
+    }
+
+    /// From now on the bytes of `direction` may pass without being shown (inline only).
+    pub fn look_away(&mut self, direction: Direction) {
+        self.sight[direction as usize] = Sight::Unseen;
+    }
+
+    /// From its next segment on the bytes of `direction` are shown again.
+    pub fn look_again(&mut self, direction: Direction) {
+        if self.sight[direction as usize] == Sight::Unseen {
+            self.sight[direction as usize] = Sight::Resuming;
+        }
+    }
+
+    /// Whether bytes of `direction` may have passed that were not shown, up to now.
+    pub fn was_unseen(&self, direction: Direction) -> bool {
+        self.sight[direction as usize] != Sight::Shown
+    }
+
+    /// Whether a reset may have ended the connection: it came where its number could not be checked.
+    pub fn may_be_over(&self) -> bool {
+        self.doubted
+    }
+
     /// Takes note of what the sender of a segment acknowledges, and of its window.
     fn acknowledge(&mut self, direction: Direction, tcp: &Tcp<'_>, outcome: &mut SegmentOutcome) {
         if !tcp.has(flags::ACK) {
             return;
         }
-        let window = u64::from(tcp.window()) << self.window_shift(direction, tcp);
+        let shift = self.window_shift(direction, tcp);
+        let window = u64::from(tcp.window()) << shift;
+        let unseen = self.was_unseen(direction.reverse());
         let half = self.half_mut(direction.reverse());
         let Some(acked) = half.offset_of(tcp.ack()) else {
             return;
         };
         if acked > half.edge() as i64 || acked < -1 {
+            if unseen {
+                return half.advertise(window, shift);
+            }
             outcome.events.push(StreamEvent::InvalidAck);
             return;
         }
-        half.advertise(window);
+        half.advertise(window, shift);
         // The FIN takes one number after the last byte.
         let acked = acked.max(0) as u64;
         let acked = if half.fin.is_some_and(|fin| acked == fin + 1) {
@@ -596,11 +702,4 @@ impl TcpSession {
             _ => self.state.max(TcpState::Closing),
         };
     }
-}
-
-/// Whether a receiver throws the segment's bytes away for its acknowledgment or its timestamp (RFC 9293, 3.10.7.4;
-/// RFC 7323, 5.3), so that they must not count as delivered.
-fn is_thrown_away(found: PacketEvents) -> bool {
-    found.contains(PacketEvent::StreamEstInvalidAck)
-        || found.contains(PacketEvent::StreamPktInvalidTimestamp)
 }

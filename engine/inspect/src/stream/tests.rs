@@ -27,6 +27,7 @@ impl Talk {
             found: PacketEvents::NONE,
             belongs: false,
             rewritten: None,
+            unseen_bytes: 0,
         };
         Self {
             session: TcpSession::new(config),
@@ -1123,4 +1124,97 @@ proptest! {
             prop_assert!(talk.session.memory_bytes() < 40_000, "{}", talk.session.memory_bytes());
         }
     }
+}
+
+/// A connection of which what the server sends is not shown.
+fn one_sided() -> Talk {
+    let mut talk = Talk::inline();
+    talk.session.look_away(ToClient);
+    talk
+}
+
+#[test]
+fn goes_on_though_what_is_acknowledged_was_not_shown() {
+    let mut talk = one_sided();
+    for (offset, acked) in [(0, 100_000), (4, 5_000_000), (8, 1 << 30)] {
+        talk.acked[1] = acked;
+        assert_eq!(talk.data(offset, b"word"), Verdict::Accept);
+    }
+    assert_eq!(talk.session.readable(ToServer), b"wordwordword");
+}
+
+#[test]
+fn a_connection_ends_by_a_fin_behind_bytes_that_were_not_shown() {
+    let mut talk = one_sided();
+    assert_eq!(
+        talk.send(ToClient, flags::ACK | flags::FIN, 900_000, b"last"),
+        Verdict::Accept
+    );
+    assert!(talk.session.readable(ToClient).is_empty());
+    assert!(talk.session.ended(ToClient));
+    talk.acked[1] = 900_005;
+    assert_eq!(
+        talk.send(ToServer, flags::ACK | flags::FIN, 0, b""),
+        Verdict::Accept
+    );
+    assert_eq!(talk.session.state(), TcpState::Closed);
+}
+
+#[test]
+fn a_reset_that_cannot_be_checked_hides_nothing_behind_it() {
+    let mut talk = one_sided();
+    assert_eq!(
+        talk.send(ToClient, flags::RST, 123_456, b""),
+        Verdict::Accept
+    );
+    assert!(talk.session.may_be_over());
+    assert_eq!(talk.data(0, b"exploit"), Verdict::Accept);
+    assert_eq!(talk.session.readable(ToServer), b"exploit");
+}
+
+#[test]
+fn looks_again_from_the_next_segment_on() {
+    // Past half of all sequence numbers, too.
+    for passed in [0, 1, 70_000, 5 << 29] {
+        let mut talk = one_sided();
+        talk.session.look_again(ToClient);
+        assert_eq!(
+            talk.send(ToClient, flags::ACK, passed, b"shown"),
+            Verdict::Accept
+        );
+        assert_eq!(talk.last.unseen_bytes, passed as u64);
+        assert_eq!(talk.session.readable(ToClient), b"shown");
+        assert!(!talk.session.was_unseen(ToClient));
+        talk.acked[1] = passed + 5;
+        assert_eq!(talk.data(0, b"exploit"), Verdict::Accept, "{passed}");
+        assert_eq!(talk.session.readable(ToServer), b"exploit");
+    }
+}
+
+#[test]
+fn what_is_sent_again_of_what_was_not_shown_is_for_the_failure_policy() {
+    let mut talk = one_sided();
+    talk.session.look_again(ToClient);
+    talk.send(ToClient, flags::ACK, 5000, b"shown");
+    let again = talk.send(ToClient, flags::ACK, 4000, b"earlier");
+    assert_eq!(again, Verdict::Undecided(Undecided::Midstream));
+    let across = talk.send(ToClient, flags::ACK, 4998, b"??shown and more");
+    assert_eq!(across, Verdict::Undecided(Undecided::Midstream));
+    assert_eq!(talk.session.readable(ToClient), b"shown and more");
+    assert_eq!(
+        talk.send(ToClient, flags::ACK, 5000, b"other"),
+        Verdict::Drop(DropReason::Differs)
+    );
+}
+
+#[test]
+fn needs_no_acknowledgment_to_take_a_whole_window() {
+    let mut talk = Talk::new(StreamConfig::inline());
+    let scale = [3, 3, 10, 0];
+    talk.send_with(ToServer, flags::SYN, -1, b"", &scale);
+    talk.send_with(ToClient, flags::SYN | flags::ACK, -1, b"", &scale);
+    talk.send(ToClient, flags::ACK, 0, b"banner");
+    assert_eq!(talk.session.state(), TcpState::Established);
+    // A hole, and behind it more than the window that was advertised first.
+    assert_eq!(talk.data(900_000, b"ahead"), Verdict::Accept);
 }

@@ -43,7 +43,7 @@ pub use packet::{
 };
 pub use quoted::{decode_quoted, Quoted};
 pub use tcp::{flags, Tcp, TcpOptions};
-pub use tunnel::{inner_packet, Inner, Tunnel};
+pub use tunnel::{inner_packet, Inner, Tunnel, UDP_PORTS as TUNNEL_UDP_PORTS};
 pub use udp::Udp;
 
 /// IP protocol numbers.

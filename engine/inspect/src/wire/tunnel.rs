@@ -12,6 +12,9 @@ const TEREDO_PORT: u16 = 3544;
 const VXLAN_PORT: u16 = 4789;
 const GENEVE_PORT: u16 = 6081;
 
+/// UDP ports behind which packets of other transports may travel.
+pub const UDP_PORTS: [u16; 3] = [TEREDO_PORT, GENEVE_PORT, VXLAN_PORT];
+
 /// How an inner packet is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tunnel {

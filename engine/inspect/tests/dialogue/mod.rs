@@ -118,6 +118,11 @@ impl Dialogue {
         outcome
     }
 
+    /// Bytes from the server that the kernel lets through without showing them; the client acknowledges them.
+    pub fn pass_from_server(&mut self, bytes: &[u8]) {
+        self.server_seq += bytes.len() as u32;
+    }
+
     /// Bytes `ahead` of the next expected ones.
     pub fn client_ahead(&mut self, ahead: u32, bytes: &[u8]) -> Outcome {
         self.raw(true, self.client_seq + ahead, self.server_seq, 0x18, bytes)

@@ -3,7 +3,7 @@
 use super::request::RequestReader;
 use super::response::{Effect, ResponseReader};
 use super::store::Store;
-use super::transaction::Transaction;
+use super::transaction::{Progress, Transaction};
 use crate::app::{http2, AppProto, FileSettings, Parser, Touched, Transaction as _, Transactions};
 use crate::Direction;
 
@@ -65,6 +65,10 @@ pub struct Connection {
     successor: Option<http2::Connection>,
     /// Bytes behind the response that switched, of those that came with it.
     unread: usize,
+    /// The server's bytes are not shown.
+    skips_answers: bool,
+    /// Some were not shown: which response answers which request cannot be told any more.
+    skipped_answers: bool,
 }
 
 impl Connection {
@@ -83,13 +87,20 @@ impl Connection {
             switched: false,
             successor: None,
             unread: 0,
+            skips_answers: false,
+            skipped_answers: false,
         }
     }
 
     /// Reads the next bytes of one direction, in whatever pieces they come.
     pub fn feed(&mut self, direction: Direction, bytes: &[u8]) -> Touched {
         match direction {
-            Direction::ToServer => self.requests.feed(bytes, &mut self.store, &self.settings),
+            Direction::ToServer => {
+                self.requests.feed(bytes, &mut self.store, &self.settings);
+                if self.skips_answers {
+                    self.answer_unseen();
+                }
+            }
             Direction::ToClient => {
                 let mut input = bytes;
                 while let Some(effect) =
@@ -102,6 +113,39 @@ impl Connection {
             }
         }
         self.store.take_touched()
+    }
+
+    /// Takes the responses for given, but those that may change the protocol.
+    fn answer_unseen(&mut self) {
+        for transaction in &mut self.store.open {
+            let Transaction {
+                request, response, ..
+            } = transaction;
+            if request.progress == Progress::Complete && !request.may_switch() {
+                response.progress = Progress::Complete;
+            }
+        }
+    }
+
+    /// Whether a request is open whose response may change the protocol.
+    pub fn awaits_switch(&self) -> bool {
+        self.store.open.iter().any(|it| it.request.may_switch())
+    }
+
+    /// Says that responses are not shown (`true`), or again; then reading goes on where a segment begins like one.
+    pub fn skip_answers(&mut self, skipped: bool) {
+        if self.skips_answers == skipped {
+            return;
+        }
+        self.skips_answers = skipped;
+        self.skipped_answers = true;
+        if skipped {
+            self.answer_unseen();
+        } else {
+            let open = self.store.open.front();
+            let next = open.map_or(self.store.next_id(), |it| it.head.id);
+            self.responses = ResponseReader::lost(&self.settings, next);
+        }
     }
 
     fn apply(&mut self, effect: Effect) {
@@ -262,6 +306,19 @@ impl Parser for Connection {
 
     fn unread(&self) -> usize {
         self.unread
+    }
+
+    /// Once one was awaited all are read: a client that tunnels or upgrades goes on doing so.
+    fn awaits_answers(&self) -> bool {
+        self.awaits_switch() || self.skipped_answers && !self.skips_answers
+    }
+
+    fn skip_answers(&mut self, skipped: bool) {
+        Connection::skip_answers(self, skipped);
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.skipped_answers
     }
 
     fn heap_bytes(&self) -> usize {

@@ -78,6 +78,15 @@ impl ResponseReader {
         }
     }
 
+    /// Behind responses that nobody saw; the next one that is recognised answers the request `next`.
+    pub(super) fn lost(settings: &Settings, next: u64) -> Self {
+        Self {
+            state: State::Lost,
+            next,
+            ..Self::new(settings)
+        }
+    }
+
     /// Reads on until `input` is empty or something happens that concerns the other direction.
     pub(super) fn feed(
         &mut self,

@@ -110,6 +110,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether its response may turn the connection into something else (RFC 9110, 7.8 and 9.3.6).
+    pub(super) fn may_switch(&self) -> bool {
+        self.method.eq_ignore_ascii_case(b"CONNECT") || self.headers.all("upgrade").next().is_some()
+    }
+
     /// Whether the client offers to go on in HTTP/2. Source: RFC 7540, 3.2.
     pub(super) fn asks_for_http2(&self) -> bool {
         let words = self.headers.all("upgrade");

@@ -491,6 +491,10 @@ impl Parser for Connection {
         self.halves.iter().any(|half| half.encrypted)
     }
 
+    fn is_sealed(&self) -> bool {
+        self.halves.iter().all(|half| half.encrypted)
+    }
+
     fn heap_bytes(&self) -> usize {
         let messages = self.halves.iter().map(|half| half.message.capacity());
         size_of::<Self>() + messages.sum::<usize>() + self.single.heap_bytes()

@@ -228,6 +228,13 @@ impl Tracker {
             && (direction == Direction::ToClient || self.sides[0].isn != tcp.seq())
     }
 
+    /// Goes on at `seq` in `direction`, past bytes that were not shown.
+    pub fn step_to(&mut self, direction: Direction, seq: u32) {
+        let side = &mut self.sides[direction as usize];
+        (side.next_seq, side.last_ack) = (seq, seq);
+        side.move_window();
+    }
+
     /// Takes one segment with `payload_bytes` bytes of payload, seen at `time_s` (seconds).
     pub fn on_segment(
         &mut self,
