@@ -100,6 +100,14 @@ class Inspector:
     def stop(self) -> None:
         """Unbind the queues and join the workers."""
 
+def steering(document: str, base: str) -> str:
+    """Return, as JSON, what must be looked at for each guest of an engine policy (its JSON).
+
+    `{guest: {"tcp": {"to_server": {"server": {"own": [[first, last], …], "peer": […]}, "client": {…}},
+    "to_client": {…}}, "udp": {…}, "empty_segments": false}}`; paths in it are relative to base.
+    Raises PolicyError.
+    """
+
 class Spool:
     """Appends events to one lane of the on-disk spool (for the control process's own events)."""
 

@@ -40,6 +40,7 @@ from appliance.reporting.delivery import Delivery
 from appliance.reporting.identity import Identity, enrol, load_identity
 from appliance.reporting.journal import Journal
 from appliance.reporting.spool import SpoolReader
+from appliance.rulesets import NeedsReader
 from appliance.rulesets.store import RuleSetStore
 from appliance.steering import Backend, Counters, Queues, choose_backend
 
@@ -447,7 +448,12 @@ def run(config: Config, *, keep_rules: bool) -> None:
             inventory=inventory,
             journal=Journal(config.spool_dir, config.spool.max_bytes),
             reader=SpoolReader(config.spool_dir),
-            applier=Applier(Generations(config.state / "live"), RuleSetShelf(store, config.state), network),
+            applier=Applier(
+                Generations(config.state / "live"),
+                RuleSetShelf(store, config.state),
+                network,
+                NeedsReader(config.state),
+            ),
             run_as=run_as,
         )
         asyncio.run(control.run(keep_rules=keep_rules))

@@ -1,7 +1,7 @@
 """Makes a policy live: rule sets, inspector, kernel, in an order that never leaves half of one.
 
-    collect the rule sets → write the generation → the inspector compiles and swaps → the kernel's rules
-    switch in one transaction → `current` names the generation
+    collect the rule sets → tell what they look at → write the generation → the inspector compiles and swaps →
+    the kernel's rules switch in one transaction → `current` names the generation
 
 A refusal before the inspector swapped leaves everything as it was. If the kernel refuses after that, the
 inspector is given the former generation back.
@@ -22,6 +22,7 @@ from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
 from appliance.model.policy import PolicyDocument
 from appliance.reporting.client import SignedPolicy
+from appliance.rulesets import NeedsReader
 
 
 class Loader(Protocol):
@@ -49,6 +50,7 @@ class Applier:
     generations: Generations
     shelf: RuleSetShelf
     network: Network
+    needs: NeedsReader
     _last: int = 0
 
     async def apply(
@@ -69,12 +71,13 @@ class Applier:
         # Never a number twice, not even a refused one's: the engine tells policies apart by it.
         generation = self._last = max(self.generations.next_number(), self._last + 1)
         engine_policy = render_engine_policy(document, inventory, links, rule_sets, generation)
+        needs = await asyncio.to_thread(self.needs.read, engine_policy)
         path = await asyncio.to_thread(self.generations.write, generation, signed, engine_policy)
         try:
             if inspector is not None:
                 await inspector.load(path)
             try:
-                await asyncio.to_thread(self.network.apply, document, inventory, links)
+                await asyncio.to_thread(self.network.apply, document, inventory, links, needs, generation)
             except (PolicyError, SystemFault):
                 await self._give_back(inspector, former)
                 raise

@@ -4,7 +4,7 @@ Blocking; control calls it from a thread.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from appliance import steering
 from appliance.hypervisor import read_links
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
+from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
 from appliance.steering import Counters, Queues
 
@@ -30,9 +31,24 @@ class Network:
         self._numbers = {port.tap: port.number for port in links.ports}
         return links
 
-    def apply(self, document: PolicyDocument, inventory: GuestInventory, links: Links) -> None:
+    def apply(
+        self,
+        document: PolicyDocument,
+        inventory: GuestInventory,
+        links: Links,
+        needs: Mapping[str, Needs],
+        generation: int,
+    ) -> None:
         """Make the policy's rules live, whole. Raises PolicyError too; what was live stays."""
-        steering.apply(document, inventory, links, queues=self.queues, netns=self.netns)
+        steering.apply(
+            document,
+            inventory,
+            links,
+            queues=self.queues,
+            netns=self.netns,
+            needs=needs,
+            generation=generation,
+        )
 
     def counters(self, document: PolicyDocument, inventory: GuestInventory) -> Counters:
         """Return what was counted."""

@@ -1,10 +1,12 @@
 """Rule sets on the appliance and the manager: what loads, what a selection picks, where they are kept."""
 
 from appliance.rulesets.check import CheckReport, RefusedRule, Signature, check_files
+from appliance.rulesets.needs import NeedsReader
 from appliance.rulesets.selection import SelectionError, can_block, compile_filter, select
 
 __all__ = [
     "CheckReport",
+    "NeedsReader",
     "RefusedRule",
     "SelectionError",
     "Signature",

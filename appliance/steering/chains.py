@@ -2,16 +2,26 @@
 
     zones     a segment's connections are its own: equal addresses on two segments never meet
     firewall  counts, then the guests' own chains (appliance.firewall)
-    steer     queue or not, and to which worker: queueing is the default for a guest with signatures
-    after     what came back from the inspector: drops are made to stick, what it never saw is counted
+    steer     queue or not, and to which worker
+    after     what came back from the inspector: drops are made to stick, what need not be looked at any more
+              is remembered, what it never saw is counted
 
 A flow that was dropped stays dropped by a bit of its conntrack mark, not by the inspector's memory,
 so that it ends even when the inspector dies right after. The one packet that passes that bit is a SYN
 without ACK: it may open a new connection on the old addresses and ports, so the inspector judges it,
 and says with `FORGET_DROP` that the bit is to go.
+
+Steering accepts in the kernel only what it can read the ports of and finds in no set of what is looked at
+(appliance.steering.looks); all else of a guest with signatures is queued: fragments, broken headers, other
+protocols. Conntrack's original direction is that of whoever was seen first, which after an expiry, a flush or
+a reset can be the server. So directions count only for an entry that a SYN made (`PLACED`); without that bit
+both are queued. SYN, FIN and RST of a connection that is looked at at all are queued in both directions.
+
+What the inspector clears is remembered with the generation of its policy, and counts only under that one: a
+new policy looks again at all connections. Every answer states anew what is cleared, and a SYN clears nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from appliance.firewall import nft
@@ -31,15 +41,29 @@ from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
 from appliance.model.marks import (
     ALL,
+    ANSWER,
+    ANSWER_CLEAR_TO_CLIENT,
+    ANSWER_CLEAR_TO_SERVER,
+    ANSWER_ENCRYPTED,
+    ANSWER_ODD,
     BYPASS,
     CONNTRACK_BYPASS_ORIGINATOR,
     CONNTRACK_BYPASS_RESPONDER,
+    CONNTRACK_CLEAR_TO_CLIENT,
+    CONNTRACK_CLEAR_TO_SERVER,
+    CONNTRACK_CLEARED,
     CONNTRACK_DROP,
+    CONNTRACK_ENCRYPTED,
+    CONNTRACK_GENERATION,
+    CONNTRACK_GENERATION_SHIFT,
+    CONNTRACK_PLACED,
     FORGET_DROP,
+    FROM_SERVER,
     IN_PORT,
     OUT_PORT,
     OUT_PORT_SHIFT,
     PACKET_MASK,
+    PLACED,
     QUEUED,
     SEEN,
     WORKER_SHIFT,
@@ -47,7 +71,9 @@ from appliance.model.marks import (
 from appliance.model.marks import (
     DROP as DROP_FLOW,
 )
+from appliance.model.needs import EVERYTHING, NOTHING, Needs
 from appliance.model.policy import GuestPolicy, Mode, PolicyDocument
+from appliance.steering.looks import Way, look_sets, lookups
 
 ZONES_PRIORITY = -300
 """Before conntrack looks the connection up at -200."""
@@ -55,10 +81,18 @@ FIREWALL_PRIORITY = -160
 """Before iptables' mangle table at -150, where our NFQUEUE rules are."""
 AFTER_PRIORITY = -140
 
-REASONS = ("steered", "bypass", "inspector-down")
+REASONS = ("steered", "bypass", "encrypted", "inspector-down")
 """Why this table lets bytes pass uninspected. `inspector-down` holds what was queued and came back
 unseen: nobody listened, or the queue was full; the kernel does not say which."""
-PLAIN_SYN = nft.match(nft.masked(nft.payload("tcp", "flags"), 0x12), 0x02)
+TCP_FLAGS = nft.payload("tcp", "flags")
+PLAIN_SYN = nft.match(nft.masked(TCP_FLAGS, 0x12), 0x02)
+"""SYN without ACK, whatever else."""
+OPENING = nft.match(nft.masked(TCP_FLAGS, 0x17), 0x02)
+"""SYN without ACK, FIN or RST."""
+ORIGINAL = nft.match(nft.ct("direction"), "original")
+REPLY = nft.match(nft.ct("direction"), "reply")
+TCP_HEADERS = range(5, 16)
+"""Their lengths, in words of four bytes."""
 
 
 def is_inspected(policy: GuestPolicy) -> bool:
@@ -67,22 +101,35 @@ def is_inspected(policy: GuestPolicy) -> bool:
     return any(mode is not Mode.OFF for mode in modes)
 
 
-def inet_table(policy: PolicyDocument, inventory: GuestInventory, links: Links, workers: int) -> Table:
-    """Return the inet family's table. workers: 1…8. Raises PolicyError for a firewall rule that cannot be."""
+def inet_table(
+    policy: PolicyDocument,
+    inventory: GuestInventory,
+    links: Links,
+    workers: int,
+    needs: Mapping[str, Needs] | None = None,
+    generation: int = 0,
+) -> Table:
+    """Return the inet family's table. Raises PolicyError for a firewall rule that cannot be.
+
+    workers: 1…8. needs: what is looked at, by guest; of one that has signatures and is not named, everything.
+    generation: of the policy, as the inspector knows it.
+    """
+    needs = {port.guest: _needs_of(port.guest, policy, needs or {}) for port in links.ports}
     return Table(
         "inet",
         chains=(
             Chain("zones", tuple(_zone_rules(inventory, links)), nft.Hook("prerouting", ZONES_PRIORITY)),
             Chain("firewall", tuple(_firewall_rules()), nft.Hook("forward", FIREWALL_PRIORITY)),
             *firewall_chains(policy, inventory, links),
-            *_steer_chains(workers),
+            *steer_chains(workers, generation),
             *_worker_chains(workers),
-            *_after_chains(),
+            *_after_chains(generation),
         ),
         sets=(
             Set("bridges", "ifname", tuple(segment.bridge for segment in inventory.segments)),
             *firewall_sets(links),
             *_inspected_sets(policy, links),
+            *look_sets(needs, links),
             *_counter_maps(links),
         ),
         counters=(*_counters(links), *firewall_counters(policy, inventory)),
@@ -109,31 +156,52 @@ def _firewall_rules() -> Iterator[Rule]:
     yield from admission_rules()
 
 
-def _steer_chains(workers: int) -> Iterator[Chain]:
+def _needs_of(guest: str, policy: PolicyDocument, needs: Mapping[str, Needs]) -> Needs:
+    if not is_inspected(policy.guests.get(guest, policy.defaults)):
+        return NOTHING
+    return needs.get(guest, EVERYTHING)
+
+
+def steer_chains(workers: int, generation: int) -> Iterator[Chain]:
+    """Yield the chains from `steer` on; they are the same in every family that has conntrack."""
+    is_tcp = nft.match(nft.meta("l4proto"), "tcp")
     yield Chain(
         "steer",
         (
             (nft.bits_set(MARK, BYPASS), nft.goto("pass_bypass")),
-            (
-                nft.bits_set(CONNTRACK_MARK, CONNTRACK_DROP),
-                nft.match(nft.meta("l4proto"), "tcp"),
-                PLAIN_SYN,
-                nft.goto("queue"),
-            ),
+            (nft.bits_set(CONNTRACK_MARK, CONNTRACK_DROP), is_tcp, PLAIN_SYN, nft.goto("queue")),
             (nft.bits_set(CONNTRACK_MARK, CONNTRACK_DROP), nft.goto("dropped")),
             # both headers must say multicast: a unicast packet in a broadcast frame is an attack's carrier
             (
                 nft.match(nft.meta("pkttype"), {"set": ["broadcast", "multicast"]}),
                 nft.jump("multicast"),
             ),
-            (nft.match(nft.ct("direction"), "reply"), nft.goto("steer_reply")),
-            *_queue_if_inspected(CONNTRACK_BYPASS_ORIGINATOR, CONNTRACK_BYPASS_RESPONDER),
+            # a header that cannot be read, as a later fragment's, matches neither
+            (is_tcp, nft.match(nft.payload("tcp", "doff"), TCP_HEADERS[0], ">="), nft.goto("steer_tcp")),
+            (
+                nft.match(nft.meta("l4proto"), "udp"),
+                nft.match(nft.payload("udp", "length"), 8, ">="),
+                nft.goto("steer_any"),
+            ),
+            (nft.goto("steer_rest"),),
         ),
     )
-    yield Chain(
-        "steer_reply",
-        tuple(_queue_if_inspected(CONNTRACK_BYPASS_RESPONDER, CONNTRACK_BYPASS_ORIGINATOR)),
-    )
+    yield Chain("steer_tcp", tuple(_tcp_rules()))
+    yield Chain("steer_any", ((REPLY, nft.goto("look_any_reply")), (nft.goto("look_any_original"),)))
+    yield Chain("steer_rest", ((REPLY, nft.goto("rest_reply")), (nft.goto("rest_original"),)))
+    yield from _look_chains("look_to_server", "to_server", generation)
+    yield from _look_chains("look_to_client", "to_client", generation)
+    for direction in ("original", "reply"):
+        yield from _look_chains(f"look_any_{direction}", "any", generation, reply=direction == "reply")
+        yield from _end_chains(
+            f"rest_{direction}",
+            [nft.match(FROM_PORT, "@inspected_from")],
+            [nft.match(TO_PORT, "@inspected_to")],
+            "queue",
+            reply=direction == "reply",
+        )
+    yield Chain("queue_data", tuple(_bare_rules()))
+    yield Chain("bare", tuple(_bare_segment_rules()))
     yield Chain(
         "multicast",
         (
@@ -147,26 +215,126 @@ def _steer_chains(workers: int) -> Iterator[Chain]:
         ),
     )
     yield Chain("queue", tuple(_worker_rules(workers)))
-    for reason in REASONS[:2]:
+    yield Chain(
+        "pass_cleared",
+        (
+            (nft.bits_set(CONNTRACK_MARK, CONNTRACK_ENCRYPTED), nft.goto("pass_encrypted")),
+            (nft.goto("pass_steered"),),
+        ),
+    )
+    for reason in REASONS[:-1]:
         yield Chain(f"pass_{reason}", (*_count_both_ends(reason), *_leave()))
 
 
-def _queue_if_inspected(sender_bypass: int, receiver_bypass: int) -> Iterator[Rule]:
-    """Queue if either end has signatures and has not said bypass for this connection.
+def _tcp_rules() -> Iterator[Rule]:
+    """Which way a segment travels: known only in a connection that a SYN was seen to begin."""
+    syn, ends = 0x02, 0x07  # FIN, SYN, RST
+    yield nft.bits_set(TCP_FLAGS, syn), nft.set_bits(CONNTRACK_MARK, keep=ALL ^ CONNTRACK_CLEARED, to=0)
+    yield (
+        OPENING,
+        nft.match(nft.ct("state"), "new"),
+        ORIGINAL,
+        nft.set_bits(CONNTRACK_MARK, keep=ALL, to=CONNTRACK_PLACED),
+    )
+    # the other end opens: whoever was first is not the client, or not any more
+    yield PLAIN_SYN, REPLY, nft.set_bits(CONNTRACK_MARK, keep=ALL ^ CONNTRACK_PLACED, to=0)
+    yield nft.bits_set(TCP_FLAGS, ends), nft.goto("steer_any")
+    placed = nft.bits_set(CONNTRACK_MARK, CONNTRACK_PLACED)
+    yield placed, ORIGINAL, nft.goto("look_to_server")
+    yield placed, REPLY, nft.goto("look_to_client")
+    yield (nft.goto("steer_any"),)
 
-    One end's bypass never blinds the other: the connection passes uninspected only if no end is left.
+
+def _look_chains(name: str, way: Way, generation: int, *, reply: bool | None = None) -> Iterator[Chain]:
+    """Queue what one of the two ends looks at, unless the inspector cleared it."""
+    clears = {
+        "to_server": CONNTRACK_CLEAR_TO_SERVER,
+        "to_client": CONNTRACK_CLEAR_TO_CLIENT,
+    }
+    first: list[Rule] = []
+    if way in clears:
+        mask, value = clears[way] | CONNTRACK_GENERATION, clears[way] | _in_conntrack(generation)
+        first = [(nft.match(nft.masked(CONNTRACK_MARK, mask), value), nft.goto("pass_cleared"))]
+    yield from _end_chains(
+        name,
+        [*lookups(way, "from")],
+        [*lookups(way, "to")],
+        "queue" if way == "any" else "queue_data",
+        reply=way == "to_client" if reply is None else reply,
+        first=first,
+    )
+
+
+def _end_chains(
+    name: str,
+    sender_looks: list[nft.Statement],
+    receiver_looks: list[nft.Statement],
+    queue: str,
+    *,
+    reply: bool,
+    first: list[Rule] | None = None,
+) -> Iterator[Chain]:
+    """Queue if either end looks and has not said bypass for this connection.
+
+    One end's bypass never blinds the other: the connection passes uninspected only if no end is left. A
+    packet without a connection has no such bits, and is looked at for both.
     """
-    inspected_sender = nft.match(FROM_PORT, "@inspected_from")
-    inspected_receiver = nft.match(TO_PORT, "@inspected_to")
-    yield inspected_sender, nft.bits_clear(CONNTRACK_MARK, sender_bypass), nft.goto("queue")
-    yield inspected_receiver, nft.bits_clear(CONNTRACK_MARK, receiver_bypass), nft.goto("queue")
-    both = CONNTRACK_BYPASS_ORIGINATOR | CONNTRACK_BYPASS_RESPONDER
-    yield nft.bits_set(CONNTRACK_MARK, both), nft.goto("pass_bypass")
-    yield (nft.goto("pass_steered"),)
+    ends = (CONNTRACK_BYPASS_ORIGINATOR, CONNTRACK_BYPASS_RESPONDER)
+    sender_bypass, receiver_bypass = reversed(ends) if reply else ends
+    senders = [(look, nft.goto(queue)) for look in sender_looks]
+    receivers = [(look, nft.goto(queue)) for look in receiver_looks]
+    yield Chain(
+        name,
+        (
+            *(first or ()),
+            (nft.bits_set(CONNTRACK_MARK, sender_bypass), nft.goto(f"{name}_receiver")),
+            (nft.bits_set(CONNTRACK_MARK, receiver_bypass), nft.goto(f"{name}_sender")),
+            *senders,
+            *receivers,
+            (nft.goto("pass_steered"),),
+        ),
+    )
+    yield Chain(
+        f"{name}_receiver",
+        (
+            (nft.bits_set(CONNTRACK_MARK, receiver_bypass), nft.goto("pass_bypass")),
+            *receivers,
+            (nft.goto("pass_bypass"),),
+        ),
+    )
+    yield Chain(f"{name}_sender", (*senders, (nft.goto("pass_bypass"),)))
+
+
+def _bare_rules() -> Iterator[Rule]:
+    """Acknowledgments without payload stay in the kernel where no signature looks at such segments."""
+    # ACK alone, ECN's flags aside
+    yield nft.match(nft.masked(TCP_FLAGS, 0x3F), 0x10), nft.jump("bare")
+    yield (nft.goto("queue"),)
+
+
+def _bare_segment_rules() -> Iterator[Rule]:
+    yield nft.match(FROM_PORT, "@bare_from"), nft.RETURN
+    yield nft.match(TO_PORT, "@bare_to"), nft.RETURN
+    for words in TCP_HEADERS:
+        header = nft.match(nft.payload("tcp", "doff"), words)
+        # the receiver goes by these lengths, whatever the frame holds behind them
+        no_options = nft.match(nft.payload("ip", "hdrlength"), 5)
+        length = nft.match(nft.payload("ip", "length"), 20 + 4 * words)
+        yield length, header, no_options, nft.goto("pass_steered")
+        no_extensions = nft.match(nft.payload("ip6", "nexthdr"), "tcp")
+        length = nft.match(nft.payload("ip6", "length"), 4 * words)
+        yield length, header, no_extensions, nft.goto("pass_steered")
+
+
+def _in_conntrack(generation: int) -> int:
+    return generation << CONNTRACK_GENERATION_SHIFT & CONNTRACK_GENERATION
 
 
 def _worker_rules(workers: int) -> Iterator[Rule]:
     """A hash that is equal for both directions and takes in the ports picks the worker."""
+    placed = nft.bits_set(CONNTRACK_MARK, CONNTRACK_PLACED)
+    yield placed, nft.set_bits(MARK, keep=ALL, to=PLACED)
+    yield placed, REPLY, nft.set_bits(MARK, keep=ALL, to=FROM_SERVER)
     if workers > 1:
         verdicts: list[tuple[Any, nft.Statement]] = [
             (number, nft.goto(f"worker_{number}")) for number in range(workers)
@@ -183,29 +351,65 @@ def _worker_chains(workers: int) -> Iterator[Chain]:
         )
 
 
-def _after_chains() -> Iterator[Chain]:
+def _after_chains(generation: int) -> Iterator[Chain]:
+    seen = nft.bits_set(MARK, SEEN)
+    answers = [(mark, nft.goto(name)) for mark, name, _ in _answers(generation)]
     yield Chain(
         "after",
         (
             (nft.unequal(nft.meta("iifname"), "@bridges"), ACCEPT),
-            (nft.bits_set(MARK, FORGET_DROP), nft.set_bits(CONNTRACK_MARK, keep=ALL ^ CONNTRACK_DROP, to=0)),
+            (nft.match(nft.masked(MARK, QUEUED | SEEN), QUEUED), nft.goto("pass_inspector-down")),
+            # what was not queued; its bits may say something else
+            (nft.bits_clear(MARK, SEEN), *_leaving()),
+            (
+                seen,
+                nft.bits_set(MARK, FORGET_DROP),
+                nft.set_bits(CONNTRACK_MARK, keep=ALL ^ CONNTRACK_DROP, to=0),
+            ),
             (
                 nft.bits_set(MARK, DROP_FLOW),
                 nft.set_bits(CONNTRACK_MARK, keep=ALL, to=CONNTRACK_DROP),
                 nft.goto("dropped"),
             ),
-            (nft.match(nft.masked(MARK, QUEUED | SEEN), QUEUED), nft.goto("pass_inspector-down")),
+            (nft.dispatch(nft.masked(MARK, ANSWER), answers),),
+            # nothing is cleared, or by another policy than this one
+            (
+                nft.bits_set(CONNTRACK_MARK, CONNTRACK_CLEARED),
+                nft.set_bits(CONNTRACK_MARK, keep=ALL ^ CONNTRACK_CLEARED, to=0),
+            ),
             *_leave(),
         ),
         nft.Hook("forward", AFTER_PRIORITY),
     )
+    for _, name, remembered in _answers(generation):
+        kept = nft.masked(CONNTRACK_MARK, ALL ^ CONNTRACK_CLEARED)
+        remember = {"mangle": {"key": CONNTRACK_MARK, "value": {"|": [kept, remembered]}}}
+        yield Chain(name, ((remember,), *_leave()))
     yield Chain("dropped", (*_count_both_ends("dropped"), (DROP,)))
     yield Chain("pass_inspector-down", (*_count_both_ends("inspector-down"), *_leave()))
 
 
+def _answers(generation: int) -> Iterator[tuple[int, str, int]]:
+    """Yield what an answer may clear: its bits, a chain's name, what is remembered of it."""
+    odd = ANSWER_ODD if generation % 2 else 0
+    to_server, to_client = CONNTRACK_CLEAR_TO_SERVER, CONNTRACK_CLEAR_TO_CLIENT
+    both = ANSWER_CLEAR_TO_SERVER | ANSWER_CLEAR_TO_CLIENT
+    for bits, name, remembered in (
+        (ANSWER_CLEAR_TO_SERVER, "to_server", to_server),
+        (ANSWER_CLEAR_TO_CLIENT, "to_client", to_client),
+        (both, "both", to_server | to_client),
+        (both | ANSWER_ENCRYPTED, "encrypted", to_server | to_client | CONNTRACK_ENCRYPTED),
+    ):
+        yield bits | odd, f"clear_{name}", remembered | _in_conntrack(generation)
+
+
 def _leave() -> Iterator[Rule]:
     """Take our bits off again: the host's own rules and routing may read the mark."""
-    yield nft.set_bits(MARK, keep=ALL ^ PACKET_MASK, to=0), ACCEPT
+    yield _leaving()
+
+
+def _leaving() -> Rule:
+    return nft.set_bits(MARK, keep=ALL ^ PACKET_MASK, to=0), ACCEPT
 
 
 # Counters.

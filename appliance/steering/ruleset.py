@@ -1,5 +1,6 @@
 """The whole of what the kernel is told, as one value; and how it gets there and away again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from appliance.firewall import nft
@@ -9,6 +10,7 @@ from appliance.firewall.nft import KernelState
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
+from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
 from appliance.netns import exists, run_in
 from appliance.steering.backend import Backend, choose_backend, look_through_tags, switch_bridges
@@ -45,15 +47,19 @@ def render(
     links: Links,
     state: KernelState,
     queues: Queues | None = None,
+    needs: Mapping[str, Needs] | None = None,
+    generation: int = 0,
 ) -> Ruleset:
     """Return the ruleset for a policy; the same input gives the same text.
 
+    needs: what is looked at, by guest; of one that has signatures and is not named, everything.
+    generation: of the policy as the inspector knows it: what it clears counts under that one only.
     Raises PolicyError for a firewall rule or address pair that cannot be, naming guest and rule.
     """
     queues = queues or Queues()
     tables = (
         bridge_table(policy, inventory, links),
-        inet_table(policy, inventory, links, queues.workers),
+        inet_table(policy, inventory, links, queues.workers, needs, generation),
     )
     v4, v6 = (queue_rules(inventory, queues.first, queues.workers, jumps) for jumps in state.jumps)
     bridges = tuple(segment.bridge for segment in inventory.segments)
@@ -88,12 +94,14 @@ def apply(
     *,
     queues: Queues | None = None,
     netns: str | None = None,
+    needs: Mapping[str, Needs] | None = None,
+    generation: int = 0,
 ) -> Ruleset:
     """Render for what the kernel holds now, load, and return what was loaded.
 
     Raises PolicyError or SystemFault; what was live stays.
     """
-    ruleset = render(policy, inventory, links, read_state(netns), queues)
+    ruleset = render(policy, inventory, links, read_state(netns), queues, needs, generation)
     load(ruleset, netns)
     return ruleset
 

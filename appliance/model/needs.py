@@ -1,0 +1,53 @@
+"""What must be looked at for a guest, as the engine tells it from the guest's signatures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+PortRange = tuple[int, int]
+EVERY_PORT: PortRange = (0, 65535)
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Connections of which the guest's own port, or its peer's, lies in one of the ranges (disjoint)."""
+
+    own: tuple[PortRange, ...] = ()
+    peer: tuple[PortRange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """By which end of a connection the guest is."""
+
+    server: Ends = field(default=Ends())
+    client: Ends = field(default=Ends())
+
+
+@dataclass(frozen=True, slots=True)
+class Directions:
+    """By which way bytes travel."""
+
+    to_server: Roles = field(default=Roles())
+    to_client: Roles = field(default=Roles())
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """One guest's. empty_segments: TCP segments without payload are looked at too."""
+
+    tcp: Directions = field(default=Directions())
+    udp: Directions = field(default=Directions())
+    empty_segments: bool = False
+
+
+_EVERY = Ends(own=(EVERY_PORT,))
+_BOTH = Roles(_EVERY, _EVERY)
+NOTHING = Needs()
+EVERYTHING = Needs(Directions(_BOTH, _BOTH), Directions(_BOTH, _BOTH), empty_segments=True)
+
+
+def needs_of(text: str) -> Mapping[str, Needs]:
+    """Return each guest's needs from what the engine says. Raises ValueError if that is not of this form."""
+    return msgspec.json.decode(text, type=dict[str, Needs])
