@@ -1,7 +1,7 @@
 # Every target works on a fresh Debian 12 as root with git and make: it installs what it needs through `deps`.
 # NO_INSTALL=1 only prints what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-bench preflight build run stop test test-rust test-python bench lint licences fuzz evasions clean
+.PHONY: help deps deps-test deps-bench preflight build run stop test test-rust test-python bench lint licences fuzz evasions captures clean
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
@@ -54,6 +54,9 @@ fuzz: deps-test ## Fuzz every parser for FUZZ_SECONDS each (60); FUZZ_TARGETS='a
 
 evasions: deps-test build ## Play every permutation of the network evasions against a Linux guest (as root)
 	@SEKISHO_EVASIONS=all $(PY) -m pytest -q tests/netns/evasion
+
+captures: deps-test build ## Speak every captured attack again between live guests, with steering on (as root)
+	@SEKISHO_CAPTURES=all $(PY) -m pytest -s -q tests/netns/test_steering_captures.py
 
 clean: ## Remove what was built
 	rm -rf engine/target engine/fuzz/target $(VENV) appliance/_engine*.so

@@ -1,9 +1,9 @@
 """A stand-in for the inspector in a process of its own: takes packets from queues and marks them.
 
-`python -m tests.netns.consumer QUEUES [--drop-flow TEXT] [--forget-syn] [--ignore TEXT]` prints one JSON
-line a packet, after one line `ready` that says the queues are bound. A packet whose bytes hold the text
-of --drop-flow gets the mark that drops its flow, one that holds --ignore's is accepted without `seen`,
-as a queue that failed open would.
+`python -m tests.netns.consumer QUEUES [--drop-flow TEXT] [--forget-syn] [--ignore TEXT] [--answer BITS]`
+prints one JSON line a packet, after one line `ready` that says the queues are bound. A packet whose bytes
+hold the text of --drop-flow gets the mark that drops its flow, one that holds --ignore's is accepted without
+`seen`, as a queue that failed open would. --answer's bits are set in every other answer.
 """
 
 import argparse
@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--drop-flow", default="")
     parser.add_argument("--ignore", default="")
     parser.add_argument("--forget-syn", action="store_true")
+    parser.add_argument("--answer", type=partial(int, base=0), default=0)
     arguments = parser.parse_args()
     selector = selectors.DefaultSelector()
     queues = []
@@ -44,7 +45,7 @@ def judge(arguments: argparse.Namespace, queue: int, packet: Packet) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
     if not (arguments.ignore and arguments.ignore.encode() in data):
-        verdict = mark & ~PACKET_MASK | mark & 0x000FFFFF | SEEN
+        verdict = mark & ~PACKET_MASK | mark & 0x000FFFFF | SEEN | arguments.answer
         if arguments.drop_flow and arguments.drop_flow.encode() in data:
             verdict |= DROP
         if arguments.forget_syn and is_plain_syn(data):

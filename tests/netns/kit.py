@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from appliance import lab, steering
 from appliance.hypervisor import load_guests, read_links
 from appliance.lab.wire import Exchange, exchange
 from appliance.model.guest import GuestInventory
+from appliance.model.needs import Needs
 from appliance.model.policy import Assignment, Firewall, Guard, GuestPolicy, Mode, PolicyDocument
 from appliance.netns import command_in, run_in
 
@@ -58,7 +59,15 @@ class Bench:
     def netns(self) -> str:
         return self.settings.bridge_netns
 
-    def apply(self, document: PolicyDocument, workers: int = 1, *, closed: bool = False) -> None:
+    def apply(
+        self,
+        document: PolicyDocument,
+        workers: int = 1,
+        *,
+        closed: bool = False,
+        needs: Mapping[str, Needs] | None = None,
+        generation: int = 0,
+    ) -> None:
         self.live = document
         inventory = self.inventory
         if closed:
@@ -67,7 +76,13 @@ class Bench:
             inventory = replace(inventory, segments=(replace(segment, failure=failure),))
         links = read_links(inventory, self.netns)
         steering.apply(
-            document, inventory, links, queues=steering.Queues(FIRST_QUEUE, workers), netns=self.netns
+            document,
+            inventory,
+            links,
+            queues=steering.Queues(FIRST_QUEUE, workers),
+            netns=self.netns,
+            needs=needs,
+            generation=generation,
         )
 
     def get(

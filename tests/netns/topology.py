@@ -65,21 +65,26 @@ class QueuedBridge:
 
     def kernel_counters(self) -> dict[str, int]:
         """Return what the kernel counts for the queue; empty when nobody has bound it."""
-        names = (
-            "queue",
-            "port_id",
-            "waiting",
-            "copy_mode",
-            "copy_range",
-            "dropped",
-            "user_dropped",
-            "last_id",
-        )
-        for line in run_in(self.netns, ["cat", "/proc/net/netfilter/nfnetlink_queue"]).splitlines():
-            row = dict(zip(names, map(int, line.split()), strict=False))
-            if row["queue"] == self.queue:
-                return row
-        return {}
+        return kernel_counters_of(self.netns, self.queue)
+
+
+def kernel_counters_of(netns_name: str, queue: int) -> dict[str, int]:
+    """Return what the kernel counts for a queue of the namespace; empty when nobody has bound it."""
+    names = (
+        "queue",
+        "port_id",
+        "waiting",
+        "copy_mode",
+        "copy_range",
+        "dropped",
+        "user_dropped",
+        "last_id",
+    )
+    for line in run_in(netns_name, ["cat", "/proc/net/netfilter/nfnetlink_queue"]).splitlines():
+        row = dict(zip(names, map(int, line.split()), strict=False))
+        if row["queue"] == queue:
+            return row
+    return {}
 
 
 @contextlib.contextmanager
