@@ -176,7 +176,10 @@ def steer_chains(workers: int, generation: int) -> Iterator[Chain]:
                 nft.match(nft.meta("pkttype"), {"set": ["broadcast", "multicast"]}),
                 nft.jump("multicast"),
             ),
-            # a header that cannot be read, as a later fragment's, matches neither
+            # only the first fragment shows ports, and its receiver need not believe them
+            (nft.bits_set(nft.payload("ip", "frag-off"), 0x3FFF), nft.goto("steer_rest")),
+            (nft.match({"exthdr": {"name": "frag"}}, True), nft.goto("steer_rest")),
+            # a header that cannot be read matches neither
             (is_tcp, nft.match(nft.payload("tcp", "doff"), TCP_HEADERS[0], ">="), nft.goto("steer_tcp")),
             (
                 nft.match(nft.meta("l4proto"), "udp"),

@@ -156,16 +156,20 @@ def candidates() -> Iterator[tuple[str, Path]]:
                 del by_kind[kind]
 
 
-def rules(sids: set[int]) -> str:
-    """Return those rules of ET Open, and the ones that set the flowbits they read."""
+def read_rules() -> dict[int, str]:
+    """Return ET Open's rules by sid."""
     lines = (CORPORA / "rules/et-open.rules").read_text(errors="replace").splitlines()
-    by_sid = {int(found[1]): line for line in lines if (found := re.search(r"\bsid: ?(\d+)", line))}
-    chosen = {sid: by_sid[sid] for sid in sids if sid in by_sid}
-    read = {bit for line in chosen.values() for bit in re.findall(r"flowbits:\s*isset,\s*([\w.]+)", line)}
+    return {int(found[1]): line for line in lines if (found := re.search(r"\bsid: ?(\d+)", line))}
+
+
+def chosen(by_sid: dict[int, str], sids: frozenset[int]) -> str:
+    """Return these rules, and the ones that set the flowbits they read."""
+    picked = {sid: by_sid[sid] for sid in sids if sid in by_sid}
+    read = {bit for line in picked.values() for bit in re.findall(r"flowbits:\s*isset,\s*([\w.]+)", line)}
     for sid, line in by_sid.items():
         if read & set(re.findall(r"flowbits:\s*set,\s*([\w.]+)", line)):
-            chosen[sid] = line
-    return "\n".join(chosen[sid] for sid in sorted(chosen)) + "\n"
+            picked[sid] = line
+    return "\n".join(picked[sid] for sid in sorted(picked)) + "\n"
 
 
 @pytest.fixture
@@ -177,17 +181,17 @@ def engine(bench: Bench, tmp_path: Path) -> Iterator[Live]:
 def test_attacks_spoken_live_raise_what_replay_finds_in_them(
     engine: Live, bench: Bench, tmp_path: Path
 ) -> None:
-    wanted = {row["pcap"]: set(row["sids"]) for row in listed("exploits")}
-    text = rules({sid for sids in wanted.values() for sid in sids})
-    file = tmp_path / "some.rules"
-    file.write_text(text)
-    offline = _engine.Rules([str(file)], home_net=lab.WEB.ipv4, external_net=f"!{lab.WEB.ipv4}")
-    engine.push(text, Mode.DETECT)
+    wanted = {row["pcap"]: frozenset(row["sids"]) for row in listed("exploits")}
+    emerging = read_rules()
     differences, played, raised = {}, 0, 0
     for number, (name, path) in enumerate(candidates()):
         connections = dialogues(path)
         if not connections or any(len(each.turns) > MAX_TURNS for each in connections):
             continue
+        text = chosen(emerging, wanted[name])
+        file = tmp_path / f"{number}.rules"
+        file.write_text(text)
+        offline = _engine.Rules([str(file)], home_net=lab.WEB.ipv4, external_net=f"!{lab.WEB.ipv4}")
         capture, eve = tmp_path / f"{number}.pcap", tmp_path / f"{number}.json"
         write(connections, capture)
         ((error, _),) = offline.replay([(str(capture), str(eve))], ips=True)
@@ -195,6 +199,7 @@ def test_attacks_spoken_live_raise_what_replay_finds_in_them(
         expected = set(count_alerts(eve))
         if not expected and not EVERYTHING:
             continue
+        engine.push(text, Mode.DETECT)
         before = len(engine.alerts())
         for dialogue in connections:
             play(bench, dialogue)

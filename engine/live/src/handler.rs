@@ -307,3 +307,73 @@ fn seed() -> [u64; 2] {
         RandomState::new().hash_one(1u8),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark_of(outcome: &Outcome, generation: u32) -> Option<u32> {
+        // A foreign bit, both ports, and everything that is set on the way here.
+        decide(0x1abc_dabc | mark::INBOUND, outcome, generation).mark
+    }
+
+    fn clearing(directions: [bool; 2], encrypted: bool) -> Outcome {
+        let clear = Clear {
+            directions,
+            encrypted,
+        };
+        Outcome {
+            clear,
+            ..Outcome::default()
+        }
+    }
+
+    #[test]
+    fn an_answer_replaces_what_the_mark_said_on_the_way_here() {
+        let ports = 0x100c_dabc | mark::SEEN;
+        assert_eq!(mark_of(&Outcome::default(), 2), Some(ports));
+        assert_eq!(mark_of(&Outcome::default(), 3), Some(ports | mark::ODD));
+    }
+
+    #[test]
+    fn what_is_cleared_is_said_with_the_policy_it_is_cleared_by() {
+        let ports = 0x100c_dabc | mark::SEEN;
+        let (to_server, to_client) = (mark::CLEAR_TO_SERVER, mark::CLEAR_TO_CLIENT);
+        for (outcome, bits) in [
+            (clearing([false, true], false), to_client),
+            (clearing([true, false], false), to_server),
+            (
+                clearing([true, true], true),
+                to_server | to_client | mark::ENCRYPTED,
+            ),
+            (clearing([false, true], true), to_client),
+        ] {
+            assert_eq!(mark_of(&outcome, 4), Some(ports | bits));
+            assert_eq!(mark_of(&outcome, 5), Some(ports | bits | mark::ODD));
+        }
+    }
+
+    #[test]
+    fn a_blocked_packet_clears_nothing() {
+        let outcome = Outcome {
+            block: true,
+            flow: FlowMark::Drop,
+            ..clearing([true, true], true)
+        };
+        assert_eq!(
+            mark_of(&outcome, 4),
+            Some(0x100c_dabc | mark::SEEN | mark::DROP)
+        );
+    }
+
+    #[test]
+    fn a_packet_says_which_way_it_travels_only_if_its_connection_was_seen_to_begin() {
+        assert_eq!(travels(0), None);
+        assert_eq!(travels(mark::FROM_SERVER), None);
+        assert_eq!(travels(mark::PLACED), Some(Direction::ToServer));
+        assert_eq!(
+            travels(mark::PLACED | mark::FROM_SERVER),
+            Some(Direction::ToClient)
+        );
+    }
+}

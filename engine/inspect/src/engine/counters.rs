@@ -15,15 +15,18 @@ pub enum Reason {
     Midstream,
     /// The copy was shorter than the packet.
     Truncated,
+    /// It came though nobody looks at what travels that way.
+    Steered,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::PastDepth,
         Self::Encrypted,
         Self::Midstream,
         Self::Truncated,
+        Self::Steered,
     ];
 
     /// The word in status, events and metrics.
@@ -33,6 +36,7 @@ impl Reason {
             Self::Encrypted => "encrypted",
             Self::Midstream => "midstream",
             Self::Truncated => "truncated",
+            Self::Steered => "steered",
         }
     }
 }

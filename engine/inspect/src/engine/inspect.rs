@@ -139,7 +139,7 @@ impl Desk {
         packet: &Packet<'_>,
         sink: &mut dyn EventSink,
     ) -> Step {
-        self.count_bytes(flow, arrival, packet);
+        self.count_bytes(flow, arrival, packet, lookup.direction);
         if !flow.data.dropped && flow.data.is_passed() {
             return Step::Done(Outcome::default());
         }
@@ -283,16 +283,18 @@ impl Desk {
         let Some(layer) = flow.data.tcp.as_deref_mut() else {
             return SegmentStep::Accepted(Streamed::default());
         };
-        let stand = layer
-            .session
-            .expected_seq(direction)
+        // What was not shown, a segment tells itself: where its sender stands, and what it has received.
+        let tells = tcp.has(flags::ACK) && !tcp.has(flags::SYN);
+        let other = direction.reverse();
+        let shown = !layer.session.was_unseen(other);
+        let received = layer.session.expected_seq(other).filter(|_| shown);
+        let sender_expects = received.or(tells.then(|| tcp.ack()));
+        let expected = layer.session.expected_seq(direction);
+        let stand = expected
+            .or(tells.then(|| tcp.seq()))
             .map(|receiver_expects| Stand {
                 receiver_expects,
-                // What it was sent unseen it acknowledges itself.
-                sender_expects: match layer.session.was_unseen(direction.reverse()) {
-                    true => Some(tcp.ack()),
-                    false => layer.session.expected_seq(direction.reverse()),
-                },
+                sender_expects,
             });
         let outcome =
             layer

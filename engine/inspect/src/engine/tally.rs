@@ -1,6 +1,7 @@
 //! Counts, for every guest of a flow, what passed, what was not looked at and what was blocked.
 use crate::flow::Flow;
 use crate::wire::Packet;
+use crate::Direction;
 
 use super::conversation::Conversation;
 use super::{Arrival, Desk, Reason};
@@ -11,17 +12,18 @@ impl Desk {
         flow: &Flow<Conversation>,
         arrival: &Arrival,
         packet: &Packet<'_>,
+        direction: Direction,
     ) {
         let bytes = packet.ip_bytes().len() as u64;
-        let encrypted = flow
-            .data
-            .tcp
-            .as_ref()
-            .is_some_and(|tcp| tcp.app.is_encrypted());
+        let tcp = flow.data.tcp.as_deref();
+        let encrypted = tcp.is_some_and(|tcp| tcp.app.is_encrypted());
+        let unseen = tcp.is_some_and(|tcp| tcp.session.looks_away(direction));
         let reason = if arrival.truncated {
             Some(Reason::Truncated)
         } else if encrypted {
             Some(Reason::Encrypted)
+        } else if unseen && !packet.payload.is_empty() {
+            Some(Reason::Steered)
         } else if flow.midstream && self.settings.inline {
             Some(Reason::Midstream)
         } else {

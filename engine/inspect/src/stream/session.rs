@@ -625,6 +625,11 @@ impl TcpSession {
         }
     }
 
+    /// Whether bytes of `direction` are not shown now.
+    pub fn looks_away(&self, direction: Direction) -> bool {
+        self.sight[direction as usize] == Sight::Unseen
+    }
+
     /// Whether bytes of `direction` may have passed that were not shown, up to now.
     pub fn was_unseen(&self, direction: Direction) -> bool {
         self.sight[direction as usize] != Sight::Shown

@@ -13,6 +13,7 @@ import pytest
 from appliance.firewall.nft import KernelState, TableState, removal
 from appliance.model.guest import FailurePolicy, Guest, GuestInventory, Segment, Vnic
 from appliance.model.links import BridgeLink, Links, Port
+from appliance.model.needs import Directions, Ends, Needs, Roles
 from appliance.model.policy import (
     AddressPair,
     Assignment,
@@ -38,6 +39,13 @@ LINKS = Links(
     (Port("web0", 1, "web", "lab", 3, 1500), Port("client0", 2, "client", "lab", 4, 1500)),
 )
 PREVENT = (Assignment("shipped", Mode.PREVENT),)
+SOME = Needs(
+    tcp=Directions(
+        to_server=Roles(server=Ends(own=((80, 80), (8000, 8080))), client=Ends(peer=((25, 25),))),
+        to_client=Roles(client=Ends(peer=((25, 26),))),
+    ),
+    udp=Directions(to_server=Roles(server=Ends(own=((53, 53),)))),
+)
 
 
 def rendered(policy: PolicyDocument, **more: object) -> Ruleset:
@@ -47,6 +55,11 @@ def rendered(policy: PolicyDocument, **more: object) -> Ruleset:
 CASES = {
     "nothing-assigned": rendered(PolicyDocument(1)),
     "one-protected": rendered(PolicyDocument(1, guests={"web": GuestPolicy(assignments=PREVENT)})),
+    "looked-at": rendered(
+        PolicyDocument(1, guests={"web": GuestPolicy(assignments=PREVENT)}),
+        needs={"web": SOME, "client": SOME},
+        generation=515,
+    ),
     "three-workers": rendered(
         PolicyDocument(1, defaults=GuestPolicy(assignments=PREVENT)), queues=Queues(first=40, workers=3)
     ),

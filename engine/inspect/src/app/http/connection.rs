@@ -142,8 +142,9 @@ impl Connection {
         if skipped {
             self.answer_unseen();
         } else {
-            let open = self.store.open.front();
-            let next = open.map_or(self.store.next_id(), |it| it.head.id);
+            let mut open = self.store.open.iter();
+            let unanswered = open.find(|it| it.response.progress != Progress::Complete);
+            let next = unanswered.map_or(self.store.next_id(), |it| it.head.id);
             self.responses = ResponseReader::lost(&self.settings, next);
         }
     }
