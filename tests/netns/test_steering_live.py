@@ -116,7 +116,7 @@ def test_the_exploit_pipelined_behind_a_body_past_its_depth_is_stopped(
         assert is_stopped(connection, b"x" * MIB + EVIL)
     assert b"GET /evil HTTP/1.1" not in web.lines
     guest = engine.stats()["engine"]["guests"]["web"]
-    assert guest["uninspected"]["past-depth"] > BIG_MIB // 2 * MIB
+    assert guest["uninspected"]["past-depth"] > MIB
 
 
 def test_the_exploit_that_drips_in_is_stopped(engine: Live, bench: Bench, web: Web) -> None:
