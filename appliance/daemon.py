@@ -3,6 +3,7 @@
     boot      guests → last policy from disk → kernel rules → inspector → its queues
     follow    long poll → verify → apply (appliance.control.applying) → report at once
     supervise the inspector died → start it again → load the live policy
+    guard     the same for the watchdog, which kills an inspector that hangs (appliance.watchdog)
     watch     guests come and go, guests.yaml changes → the same policy is applied anew
     report    events from the spool, status every few seconds and at each change
 
@@ -16,6 +17,7 @@ import logging
 import os
 import pwd
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -31,10 +33,12 @@ from appliance.control.network import Network, notices
 from appliance.control.policies import RuleSetShelf
 from appliance.control.protocol import InspectorSettings
 from appliance.control.status import status_body, write_status
+from appliance.control.watchdog_process import WatchdogProcess, heart_sockets
 from appliance.hypervisor import load_guests
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.policy import PolicyDocument
+from appliance.ready import tell_ready
 from appliance.reporting.client import ManagerClient, SignedPolicy
 from appliance.reporting.delivery import Delivery
 from appliance.reporting.identity import Identity, enrol, load_identity
@@ -43,6 +47,7 @@ from appliance.reporting.spool import SpoolReader
 from appliance.rulesets import NeedsReader
 from appliance.rulesets.store import RuleSetStore
 from appliance.steering import Backend, Counters, Queues, choose_backend
+from appliance.watchdog import Report, WatchdogSettings
 
 log = logging.getLogger("sekisho")
 
@@ -76,9 +81,13 @@ class Control:
     live: Live | None = None
     inspector: InspectorProcess | None = None
     restarts: int = 0
+    watchdog: WatchdogProcess | None = None
+    watchdog_restarts: int = 0
+    failing: bool = False
     error: str | None = None
     accounts: InspectorAccounts = field(default_factory=InspectorAccounts)
     counters: Counters = field(default_factory=Counters)
+    _heart: tuple[socket.socket, socket.socket] = field(default_factory=heart_sockets)
     _engine: dict[str, Any] = field(default_factory=dict)
     _bypass: list[dict[str, Any]] = field(default_factory=list)
     _switch: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -90,7 +99,7 @@ class Control:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await self._boot()
-        duties = [self._supervise, self._watch, self._count, self._report]
+        duties = [self._guard, self._supervise, self._watch, self._count, self._report]
         if self.config.manager is not None:
             duties.append(self._talk)
         try:
@@ -248,6 +257,7 @@ class Control:
                 self.inspector = process
             self.journal.note("inspector-up", "the inspector is up", 4, pid=process.process.pid)
             self._changed.set()
+            tell_ready()
             status = await process.wait()
         except (PolicyError, SystemFault) as error:
             self._ended()
@@ -277,7 +287,72 @@ class Control:
             fail_open=all(s.failure.queue_full == "open" for s in self.inventory.segments),
             parent_pid=os.getpid(),
             run_as=self.run_as,
+            heart=self._heart[1].fileno(),
         )
+
+    # The watchdog.
+
+    async def _guard(self) -> None:
+        """Keep the watchdog running; while there is none, a hung inspector holds traffic up, and nothing else."""
+        pause_s = RESTART_FIRST_S
+        while True:
+            began = time.monotonic()
+            why = await self._run_watchdog()
+            self.watchdog_restarts += 1
+            self.journal.note(
+                "watchdog-down", f"the watchdog is down: {why}", 1, restarts=self.watchdog_restarts
+            )
+            self._changed.set()
+            if time.monotonic() - began > STEADY_AFTER_S:
+                pause_s = RESTART_FIRST_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RESTART_MAX_S)
+
+    async def _run_watchdog(self) -> str:
+        """Run it once and note what it does; return why it ended."""
+        inspector = self.inspector
+        settings = WatchdogSettings(
+            heart=self._heart[0].fileno(),
+            parent_pid=os.getpid(),
+            inspector=inspector.process.pid if inspector is not None else None,
+            workers=self.config.inspector.queues,
+        )
+        try:
+            self.watchdog = watchdog = await WatchdogProcess.start(settings, self.config.netns)
+        except OSError as error:
+            return str(error)
+        try:
+            while True:
+                self._note_watchdog(await watchdog.report())
+        except SystemFault as fault:
+            return str(fault)
+        finally:
+            self.watchdog, self.failing = None, False
+            await watchdog.end()
+            # It may have gone after it switched; nothing may be left to a watchdog that is not there.
+            await asyncio.to_thread(self.applier.network.restore)
+
+    def _note_watchdog(self, report: Report) -> None:
+        match report.did:
+            case "failing":
+                self.failing = True
+                silent = "" if report.silent_ms is None else f" for {report.silent_ms} ms"
+                self.journal.note(
+                    "failure-policy",
+                    f"the failure policy is in force: inspector {report.pid}: {report.why}{silent}",
+                    1,
+                    pid=report.pid,
+                    worker=report.worker,
+                    silent_ms=report.silent_ms,
+                )
+            case "restored":
+                self.failing = False
+                self.journal.note("inspection-restored", "the inspector decides again", 2, pid=report.pid)
+            case "fault":
+                self.journal.note("watchdog-fault", f"the watchdog could not switch: {report.why}", 1)
+            case _:
+                return
+        self._changed.set()
 
     # Guests.
 
@@ -373,6 +448,12 @@ class Control:
                 "pid": self.inspector.process.pid if self.inspector else None,
                 "restarts": self.restarts,
                 "stats": self._engine,
+                "failure_policy": self.failing,
+            },
+            watchdog={
+                "up": self.watchdog is not None,
+                "pid": self.watchdog.process.pid if self.watchdog else None,
+                "restarts": self.watchdog_restarts,
             },
             spool={
                 **self.reader.status(),

@@ -109,6 +109,7 @@ def main(arguments: list[str]) -> None:
                 "queues": settings.queues,
                 "spool_max_bytes": settings.spool_max_bytes,
                 "memory_max_bytes": settings.memory_max_bytes,
+                "heart": settings.heart,
             }
         ).decode(),
     )

@@ -82,8 +82,9 @@ def status(config_path: Path, as_json: bool) -> None:
 
 
 def _is_well(found: dict[str, Any]) -> bool:
-    inspector = found.get("inspector") or {}
-    return bool(found["running"] and inspector.get("up") and not found.get("error") and not found["bypass"])
+    inspector, watchdog = found.get("inspector") or {}, found.get("watchdog") or {}
+    well = inspector.get("up") and not inspector.get("failure_policy") and watchdog.get("up")
+    return bool(found["running"] and well and not found.get("error") and not found["bypass"])
 
 
 def _print(found: dict[str, Any], age_s: float) -> None:
@@ -100,6 +101,11 @@ def _print(found: dict[str, Any], age_s: float) -> None:
     inspector = found["inspector"]
     up = _green("up") if inspector["up"] and found["running"] else _red("down")
     click.echo(f"inspector  {up}, restarted {inspector['restarts']} times")
+    if inspector.get("failure_policy"):
+        click.echo(f"           {_red('it hangs or has ended: the failure policy decides')}")
+    watchdog = found.get("watchdog") or {"up": False, "restarts": 0}
+    up = _green("up") if watchdog["up"] and found["running"] else _red("down")
+    click.echo(f"watchdog   {up}, restarted {watchdog['restarts']} times")
     click.echo(f"policy     version {found['live_version']}")
     click.echo(f"manager    {found['manager']}")
     spool = found["spool"]

@@ -45,6 +45,7 @@ class InspectorProcess:
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
             cwd=state,
+            pass_fds=() if settings.heart is None else (settings.heart,),
             env={**os.environ, "PYTHONPATH": str(SOURCE_ROOT)},
         )
         try:

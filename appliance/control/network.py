@@ -3,6 +3,7 @@
 Blocking; control calls it from a thread.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 from appliance import steering
 from appliance.hypervisor import read_links
+from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
 from appliance.model.needs import Needs
@@ -61,6 +63,11 @@ class Network:
         for each in steering.bypassed(self.netns):
             ends[each.guest] = max(ends.get(each.guest, 0), each.remaining_s)
         return [{"guest": guest, "until_s": round(now + left)} for guest, left in sorted(ends.items())]
+
+    def restore(self) -> None:
+        """Let the inspector decide, whatever a watchdog left behind; without rules there is nothing to do."""
+        with contextlib.suppress(SystemFault):
+            steering.switch_to_failure_policy(self.netns, on=False)
 
     def remove(self, inventory: GuestInventory) -> None:
         """Take every rule of ours away."""

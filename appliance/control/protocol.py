@@ -28,6 +28,7 @@ class InspectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     Paths are relative to the state directory, which it is started in: whoever it becomes need not be able
     to reach that directory by name. fail_open: when a queue is full. run_as: uid and gid it becomes.
+    heart: descriptor of the socket on which its workers tell the watchdog that they live.
     """
 
     socket: str
@@ -40,6 +41,7 @@ class InspectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     fail_open: bool
     parent_pid: int
     run_as: tuple[int, int] | None = None
+    heart: int | None = None
 
 
 def decode_request(line: bytes) -> Request:

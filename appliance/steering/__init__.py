@@ -3,6 +3,7 @@
 from appliance.steering.backend import Backend, choose_backend
 from appliance.steering.bypass import Bypassed, bypass, bypassed
 from appliance.steering.counters import Counters, GuestCounters, RuleCount, Traffic, read_counters
+from appliance.steering.failure import switch_to_failure_policy
 from appliance.steering.ruleset import Queues, Ruleset, apply, load, read_state, render, teardown
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "read_counters",
     "read_state",
     "render",
+    "switch_to_failure_policy",
     "teardown",
 ]

@@ -1,8 +1,9 @@
-"""Which packets go to the inspector: the inet table's chains `zones`, `firewall`, `steer`, `after`.
+"""Which packets go to the inspector: the inet table's chains `zones`, `firewall`, `steer`, `failure`, `after`.
 
     zones     a segment's connections are its own: equal addresses on two segments never meet
     firewall  counts, then the guests' own chains (appliance.firewall)
     steer     queue or not, and to which worker
+    failure   what happens instead while the inspector hangs (appliance.steering.failure)
     after     what came back from the inspector: drops are made to stick, what need not be looked at any more
               is remembered, what it never saw is counted
 
@@ -73,6 +74,7 @@ from appliance.model.marks import (
 )
 from appliance.model.needs import EVERYTHING, NOTHING, Needs
 from appliance.model.policy import GuestPolicy, Mode, PolicyDocument
+from appliance.steering.failure import failure_chain, failure_sets
 from appliance.steering.looks import Way, look_sets, lookups
 
 ZONES_PRIORITY = -300
@@ -123,10 +125,12 @@ def inet_table(
             *firewall_chains(policy, inventory, links),
             *steer_chains(workers, generation),
             *_worker_chains(workers),
+            failure_chain(passed="pass_inspector-down", blocked="blocked"),
             *_after_chains(generation),
         ),
         sets=(
             Set("bridges", "ifname", tuple(segment.bridge for segment in inventory.segments)),
+            *failure_sets(inventory),
             *firewall_sets(links),
             *_inspected_sets(policy, links),
             *look_sets(needs, links),
@@ -389,6 +393,7 @@ def _after_chains(generation: int) -> Iterator[Chain]:
         remember = {"mangle": {"key": CONNTRACK_MARK, "value": {"|": [kept, remembered]}}}
         yield Chain(name, ((remember,), *_leave()))
     yield Chain("dropped", (*_count_both_ends("dropped"), (DROP,)))
+    yield Chain("blocked", (*_count_both_ends("blocked"), (DROP,)))
     yield Chain("pass_inspector-down", (*_count_both_ends("inspector-down"), *_leave()))
 
 
@@ -425,15 +430,17 @@ def _count_both_ends(what: str) -> Iterator[Rule]:
 
 
 def counter_of(what: str, guest: str) -> str:
-    """Return the counter for `total`, `dropped` or a reason of a guest."""
+    """Return the counter for `total`, `dropped`, `blocked` (while the inspector hangs) or a reason of a guest."""
     if what == "total":
         return f"total/{slug(guest)}"
     if what == "dropped":
         return f"dropped/{slug(guest)}/flow"
+    if what == "blocked":
+        return f"dropped/{slug(guest)}/inspector-down"
     return f"uninspected/{slug(guest)}/{what}"
 
 
-COUNTED = ("total", "dropped", *REASONS)
+COUNTED = ("total", "dropped", "blocked", *REASONS)
 
 
 def _counter_maps(links: Links) -> Iterator[Set]:

@@ -13,6 +13,8 @@ from appliance.model.guest import GuestInventory
 from appliance.model.policy import FirewallRule, PolicyDocument
 from appliance.steering.chains import REASONS, counter_of
 
+DROPPED = ("flow", "inspector-down", "ethertype")
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -37,7 +39,8 @@ class GuestCounters:
     """A guest's traffic with other ports of its bridge, both ways.
 
     uninspected: bytes that passed without the inspector, by reason (only those the kernel knows of).
-    dropped: `flow` (the inspector's drops) and `ethertype` (frames that nothing here can look into).
+    dropped: `flow` (the inspector's drops), `inspector-down` (by the failure policy, while the inspector hung)
+    and `ethertype` (frames that nothing here can look into).
     violations: frames the guard took exception to, by kind, whether dropped or only logged.
     """
 
@@ -68,7 +71,7 @@ def read_counters(policy: PolicyDocument, inventory: GuestInventory, netns: str 
             guest=guest.name,
             total=of(counter_of("total", guest.name)),
             uninspected={reason: of(counter_of(reason, guest.name)) for reason in (*REASONS, "ethertype")},
-            dropped={what: of(f"dropped/{slug(guest.name)}/{what}") for what in ("flow", "ethertype")},
+            dropped={what: of(f"dropped/{slug(guest.name)}/{what}") for what in DROPPED},
             violations={kind: of(f"guard/{slug(guest.name)}/{kind}") for kind in VIOLATIONS},
         )
         for guest in inventory.guests

@@ -14,8 +14,10 @@ from typing import Any
 
 import yaml
 
-from appliance import lab
+from appliance import lab, steering
+from appliance.hypervisor import load_guests
 from appliance.lab.wire import Outcome, exchange
+from appliance.model.policy import PolicyDocument
 from tests.manager_fixture import RunningManager
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +34,14 @@ def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = WAIT_S)
             return value
         time.sleep(0.05)
     raise AssertionError(f"not within {timeout_s:.0f} s: {what}; last: {value!r}")
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process and it has not ended; one that is stopped runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @dataclass(slots=True)
@@ -102,6 +112,22 @@ class Appliance:
             return {}
         return status
 
+    def inspector(self) -> int:
+        """Return the pid of the inspector that runs, waiting for one."""
+        return self._child("inspector")
+
+    def watchdog(self) -> int:
+        """Return the pid of the watchdog that runs, waiting for one."""
+        return self._child("watchdog")
+
+    def _child(self, which: str) -> int:
+        def running() -> int | None:
+            # What is written down may be a little old.
+            pid = self.status().get(which, {}).get("pid")
+            return pid if pid and runs(pid) else None
+
+        return int(wait_for(f"a running {which}", running))
+
     def is_up(self) -> bool:
         assert self.process is not None
         status = self.status()
@@ -113,6 +139,19 @@ class Appliance:
             [sys.executable, "-m", "appliance.cli", *arguments, "--config", str(self.config)],
             capture_output=True, text=True, timeout=WAIT_S, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
+
+    def noted(self, notice: str) -> list[dict[str, Any]]:
+        """Return control's own events of this name that are on disk, in order."""
+        segments = sorted((self.state / "spool").glob("control-*/*.eve"))
+        lines = [json.loads(line) for each in segments for line in each.read_text().splitlines()]
+        return [line for line in lines if line["sekisho"]["notice"] == notice]
+
+    def counters(self, guest: str) -> steering.GuestCounters:
+        """Return what the kernel counted for the guest."""
+        inventory = load_guests(self.settings.guests_yaml)
+        read = steering.read_counters(PolicyDocument(0), inventory, self.settings.bridge_netns)
+        (counters,) = [each for each in read.guests if each.guest == guest]
+        return counters
 
     # Through the manager.
 
@@ -154,6 +193,30 @@ class Appliance:
         request = f"GET {path} HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n".encode()
         netns = self.settings.guest_netns(lab.CLIENT)
         return exchange(netns, address, lab.RAW_PORT, request, segments, 2.0).outcome
+
+
+RULES = """\
+alert http any any -> $HOME_NET any (msg:"evil"; flow:to_server; http.uri; content:"/evil"; sid:1;)
+"""
+
+
+def ordinary_policy(appliance: Appliance, mode: str = "prevent") -> None:
+    """Let all guests block requests for /evil."""
+    appliance.push(RULES)
+    appliance.assign(mode)
+
+
+@contextlib.contextmanager
+def failure_policy(settings: lab.LabSettings, **failure: str) -> Iterator[None]:
+    """Give the lab's segment this failure policy for a while; to be set before the appliance starts."""
+    was = settings.guests_yaml.read_text()
+    inventory = yaml.safe_load(was)
+    inventory["segments"][0]["failure"] = failure
+    settings.guests_yaml.write_text(yaml.safe_dump(inventory))
+    try:
+        yield
+    finally:
+        settings.guests_yaml.write_text(was)
 
 
 @contextlib.contextmanager

@@ -102,7 +102,12 @@ fn main() -> io::Result<()> {
             mark: marks.reader(),
         }
     };
-    let runtime = bound.start(events, make, Arc::new(move |_: &QueuedPacket<'_>| on_panic))?;
+    let runtime = bound.start(
+        events,
+        &live::Heart::default(),
+        make,
+        Arc::new(move |_: &QueuedPacket<'_>| on_panic),
+    )?;
     say("ready")?;
     for line in io::stdin().lock().lines() {
         let line = line?;

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::counter::Counter;
 use crate::events::{EventSink, Severity};
+use crate::heart::{Heart, Pulse};
 use crate::notice;
 use crate::reset::{Bucket, ResetSender};
 use crate::stats::{Latency, WorkerStats};
@@ -25,6 +26,8 @@ pub struct WorkerContext {
     pub events: EventSink,
     /// Where its resets go; `None` when there is no socket for them.
     pub resets: Option<ResetSender>,
+    /// Where it says that it lives.
+    pub heart: Heart,
 }
 
 /// The failure policy for a packet whose inspection panicked: open or closed is for the packet's segment to say.
@@ -59,6 +62,7 @@ pub struct Guarded<H> {
     on_panic: Arc<OnPanic>,
     counters: Arc<WorkerCounters>,
     reports: Bucket,
+    pulse: Pulse,
 }
 
 impl<H: Handler> Guarded<H> {
@@ -71,6 +75,7 @@ impl<H: Handler> Guarded<H> {
     ) -> Self {
         let handler = make(context.clone());
         let reports = Bucket::new(REPORTED_PANICS_PER_SECOND, Instant::now());
+        let pulse = context.heart.pulse(context.worker);
         Self {
             handler,
             make,
@@ -78,6 +83,7 @@ impl<H: Handler> Guarded<H> {
             on_panic,
             counters,
             reports,
+            pulse,
         }
     }
 
@@ -109,6 +115,7 @@ impl<H: Handler> Guarded<H> {
 impl<H: Handler> Handler for Guarded<H> {
     fn packet(&mut self, packet: &QueuedPacket<'_>, now_ns: u64) -> Decision {
         let started = Instant::now();
+        self.pulse.at(started);
         let result = catch_unwind(AssertUnwindSafe(|| self.handler.packet(packet, now_ns)));
         self.counters.latency.record(started.elapsed());
         result.unwrap_or_else(|cause| {
@@ -118,6 +125,7 @@ impl<H: Handler> Handler for Guarded<H> {
     }
 
     fn idle(&mut self, now_ns: u64) {
+        self.pulse.at(Instant::now());
         if let Err(cause) = catch_unwind(AssertUnwindSafe(|| self.handler.idle(now_ns))) {
             self.recover(&*cause);
         }

@@ -16,8 +16,8 @@ use crate::handler::{fails_closed, Loaded, PacketHandler, Published};
 use crate::privilege::{self, Unprivileged};
 use crate::sys;
 use crate::{
-    EventSink, EventWriter, Guarded, OnPanic, PolicySlot, ResetSender, Runtime, RuntimeConfig,
-    Spool, WorkerContext, WorkerCounters,
+    EventSink, EventWriter, Guarded, Heart, OnPanic, PolicySlot, ResetSender, Runtime,
+    RuntimeConfig, Spool, WorkerContext, WorkerCounters,
 };
 
 /// Bytes of events that may wait for the spool's disk.
@@ -35,6 +35,9 @@ pub struct InspectorSettings {
     pub spool_max_bytes: u64,
     /// Bound of all flows' memory.
     pub memory_max_bytes: usize,
+    /// Descriptor of the datagram socket on which workers say that they live; see [`Heart`].
+    #[serde(default)]
+    pub heart: Option<i32>,
 }
 
 /// What became of a policy.
@@ -78,6 +81,7 @@ impl std::error::Error for LoadError {}
 /// The live inspector.
 pub struct Inspector {
     settings: InspectorSettings,
+    heart: Heart,
     slot: PolicySlot<Loaded>,
     /// Policies that were live, until no worker uses them: to free one takes longer than a packet may wait.
     former: Mutex<Vec<Arc<Loaded>>>,
@@ -101,8 +105,13 @@ impl Inspector {
     pub fn open(spool_dir: &Path, settings: InspectorSettings) -> io::Result<Self> {
         let spool = Spool::open(spool_dir, "inspector", settings.spool_max_bytes)?;
         let published = (0..settings.queues).map(|_| Mutex::default()).collect();
+        let heart = match settings.heart {
+            Some(descriptor) => Heart::of(descriptor, settings.queues as u8)?,
+            None => Heart::default(),
+        };
         Ok(Self {
             settings,
+            heart,
             slot: PolicySlot::new(Loaded::nothing()),
             former: Mutex::default(),
             spool: Some(spool),
@@ -162,9 +171,10 @@ impl Inspector {
             resets_per_second: RESETS_PER_SECOND,
             ..RuntimeConfig::new(first, self.settings.queues, fail_open)
         };
+        self.heart.announce();
         let bound = Runtime::bind(&config)?;
         let events = self.start_events(become_user)?;
-        self.runtime = Some(bound.start(events, self.maker(), self.on_panic())?);
+        self.runtime = Some(bound.start(events, &self.heart, self.maker(), self.on_panic())?);
         Ok(())
     }
 
@@ -184,6 +194,7 @@ impl Inspector {
                     worker,
                     events: events.clone(),
                     resets: Some(resets.clone()),
+                    heart: self.heart.clone(),
                 };
                 Mutex::new(Guarded::new(
                     context,
@@ -333,6 +344,7 @@ mod tests {
             queues: 1,
             spool_max_bytes: 1 << 20,
             memory_max_bytes: 1 << 20,
+            heart: None,
         };
         let inspector = Inspector::open(&dir.path().join("spool"), settings).unwrap();
         let path = dir.path().join("engine.json");

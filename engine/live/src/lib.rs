@@ -11,6 +11,7 @@ mod counter;
 mod events;
 mod guarded;
 mod handler;
+mod heart;
 mod inspector;
 mod notice;
 mod policy;
@@ -24,6 +25,7 @@ mod sys;
 
 pub use events::{EventSink, EventStats, EventWriter, Severity};
 pub use guarded::{Guarded, OnPanic, WorkerContext, WorkerCounters};
+pub use heart::Heart;
 pub use inspector::{Inspector, InspectorSettings, LoadError, LoadReport};
 pub use policy::{PolicyReader, PolicySlot};
 pub use reset::{ResetSender, ResetStats};

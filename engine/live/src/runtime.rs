@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::events::{EventSink, Severity};
 use crate::guarded::{message, Guarded, OnPanic, WorkerContext, WorkerCounters};
+use crate::heart::Heart;
 use crate::notice;
 use crate::reset::ResetSender;
 use crate::stats::{KernelView, QueueStats, Stats};
@@ -153,6 +154,7 @@ impl Bound {
     pub fn start<H: Handler + 'static>(
         self,
         events: EventSink,
+        heart: &Heart,
         make: impl Fn(WorkerContext) -> H + Send + Sync + 'static,
         on_panic: Arc<OnPanic>,
     ) -> io::Result<Runtime> {
@@ -169,6 +171,7 @@ impl Bound {
                 worker: index,
                 events: events.clone(),
                 resets: self.resets.clone(),
+                heart: heart.clone(),
             };
             let cpu = self.cpus.get(index).copied();
             let worker = Worker::start(

@@ -2,7 +2,17 @@
 
 use std::io;
 use std::mem::{size_of_val, zeroed};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Takes over a descriptor that this process was started with. Errors: it is not open.
+pub(crate) fn adopt(descriptor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    if unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and who started us says that it is ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
 
 /// Gives back to the system what the allocator holds and nobody uses; takes milliseconds.
 pub(crate) fn give_back_memory() {

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use live::{EventWriter, Guarded, PolicySlot, Severity, Spool, WorkerContext, WorkerCounters};
+use live::{
+    EventWriter, Guarded, Heart, PolicySlot, Severity, Spool, WorkerContext, WorkerCounters,
+};
 use nfqueue::{Decision, Handler, QueuedPacket};
 
 const SPOOL_BYTES: u64 = 64 << 20;
@@ -171,6 +173,7 @@ fn a_panic_is_answered_by_the_failure_policy_and_costs_only_the_handlers_state()
         worker: 3,
         events,
         resets: None,
+        heart: Heart::default(),
     };
     let mut worker = Guarded::new(
         context,

@@ -1,0 +1,52 @@
+"""The failure policy for an inspector that is there and does not answer: ready in the kernel, one switch away.
+
+A hung inspector keeps its queues, so the kernel would let packets wait for it for ever. The chain `failure`
+stands before the queue and holds what each segment's policy says; it does nothing while the set `hung` is empty.
+To switch is to put one element into that set: no rule is made when something is wrong, and a policy that is
+applied meanwhile leaves the switch as it is.
+"""
+
+import json
+from collections.abc import Iterator
+
+from appliance.firewall import nft
+from appliance.firewall.kernel import run_batch
+from appliance.firewall.nft import ACCEPT, TABLE, Chain, Set
+from appliance.firewall.rules import MARK
+from appliance.model.guest import GuestInventory
+from appliance.model.marks import QUEUED
+
+FAILURE_PRIORITY = -155
+"""After `firewall` at -160, which says what is queued, and before the NFQUEUE rules at -150."""
+WHERE = {"family": "inet", "table": TABLE, "name": "hung"}
+
+
+def failure_sets(inventory: GuestInventory) -> Iterator[Set]:
+    """Yield the switch, and the bridges that pass traffic while nothing inspects it."""
+    open_bridges = [s.bridge for s in inventory.segments if s.failure.inspector_down == "open"]
+    yield Set("hung", "mark", learned=True)
+    yield Set("open_bridges", "ifname", tuple(open_bridges))
+
+
+def failure_chain(passed: str, blocked: str) -> Chain:
+    """Return the chain; packets that would be queued go to the chains named while the switch is on."""
+    return Chain(
+        "failure",
+        (
+            (nft.unequal(nft.meta("iifname"), "@bridges"), ACCEPT),
+            # The set holds the bit QUEUED itself or nothing: the one comparison asks for both.
+            (nft.unequal(nft.masked(MARK, QUEUED), "@hung"), ACCEPT),
+            (nft.match(nft.meta("iifname"), "@open_bridges"), nft.goto(passed)),
+            (nft.goto(blocked),),
+        ),
+        nft.Hook("forward", FAILURE_PRIORITY),
+    )
+
+
+_ON = json.dumps({"nftables": [{"add": {"element": {**WHERE, "elem": [QUEUED]}}}]})
+_OFF = json.dumps({"nftables": [{"flush": {"set": WHERE}}]})
+
+
+def switch_to_failure_policy(netns: str | None, *, on: bool) -> None:
+    """Let the failure policy decide in the inspector's place, or the inspector again. Raises SystemFault."""
+    run_batch(netns, _ON if on else _OFF)

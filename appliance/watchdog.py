@@ -1,0 +1,252 @@
+"""The watchdog: `python -m appliance.watchdog SETTINGS`, SETTINGS being WatchdogSettings as JSON.
+
+Started by control in the bridge's network namespace, as a process of its own: it must decide while the
+inspector hangs, and while control is busy, hung or stopped.
+
+    starting  no worker has been heard, or not all of them twice: the kernel does what it does without listener
+    watching  every worker says every 100 ms that it lives
+    failing   one was silent too long, or the process ended: the failure policy decides instead of the queue,
+              then the process is killed, and control starts another; watching again once its workers all live
+
+First the switch, then the kill: to close a queue costs the packets in it, and a process can be beyond killing.
+Nothing waits for the watchdog: workers speak to a socket that may be full or closed, and when it starts, as when
+it ended, the switch is off.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass, field
+
+import msgspec
+
+from appliance.model.faults import SystemFault
+from appliance.process import die_with_parent
+from appliance.steering.failure import switch_to_failure_policy
+
+SILENT_MAX_S = 0.7
+"""A worker is given up after this long; with the look-round and the switch that stays within a second."""
+ROUND_S = 0.05
+LATE_S = 0.1
+"""A round that took this much longer than it should says that the machine is busy, not the worker."""
+ALIVE_EVERY_S = 1.0
+PAUSE_AFTER_FAULT_S = 0.2
+BEATS_OF_A_LIVING = 2
+"""The first is the announcement, before the queues are bound."""
+CREDENTIALS = struct.Struct("3i")
+
+
+class WatchdogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """heart: descriptor that workers are heard on. inspector, workers: the one that runs already, if any."""
+
+    heart: int
+    parent_pid: int
+    inspector: int | None = None
+    workers: int = 0
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What it tells control, one JSON object a line.
+
+    alive: nothing new. failing: the failure policy decides. restored: the inspector does again. fault: the
+    kernel refused. worker: None when the process ended. silent_ms: how long it had been.
+    """
+
+    did: str
+    pid: int | None = None
+    worker: int | None = None
+    silent_ms: int | None = None
+    why: str | None = None
+
+
+@dataclass(slots=True)
+class Worker:
+    """When it was heard last (monotonic seconds), and how often."""
+
+    heard_s: float
+    beats: int = 0
+
+
+@dataclass(slots=True)
+class Inspector:
+    """The process whose workers are heard; a later one takes its place."""
+
+    pid: int
+    pidfd: int
+    count: int = 0
+    killed: bool = False
+    workers: dict[int, Worker] = field(default_factory=dict)
+
+    def hear(self, worker: int, count: int, now_s: float) -> None:
+        """Take a sign of life; with count 0 it is the worker's farewell."""
+        if count == 0:
+            self.workers.pop(worker, None)
+            return
+        self.count = count
+        heard = self.workers.setdefault(worker, Worker(now_s))
+        heard.heard_s = now_s
+        heard.beats += 1
+
+    def lives(self) -> bool:
+        """Whether every worker has begun."""
+        begun = [each for each in self.workers.values() if each.beats >= BEATS_OF_A_LIVING]
+        return 0 < self.count == len(begun)
+
+    def silent(self, now_s: float) -> tuple[int, float] | None:
+        """Return the worker that was silent too long, and for how long (seconds), if any."""
+        if not self.workers:
+            return None
+        number, worker = min(self.workers.items(), key=lambda item: item[1].heard_s)
+        silent_s = now_s - worker.heard_s
+        return (number, silent_s) if silent_s > SILENT_MAX_S else None
+
+    def excuse(self, late_s: float) -> None:
+        """Do not count a time in which we did not run either."""
+        for worker in self.workers.values():
+            worker.heard_s += late_s
+
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return bool(select.select([self.pidfd], [], [], 0)[0])
+
+    def kill(self) -> None:
+        """End it at once; it may take its time, or be beyond it."""
+        self.killed = True
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+
+@dataclass(slots=True)
+class Watchdog:
+    """One run. Every step is called with the time, monotonic seconds."""
+
+    heart: socket.socket
+    inspector: Inspector | None = None
+    failing: bool = False
+    _told_s: float = 0.0
+
+    def run(self) -> None:
+        """Watch for ever."""
+        self._switch(on=False)
+        before_s = time.monotonic()
+        while True:
+            select.select([self.heart], [], [], ROUND_S)
+            now_s = time.monotonic()
+            late_s = now_s - before_s - ROUND_S
+            self.listen(now_s)
+            if self.inspector is not None:
+                if late_s > LATE_S:
+                    self.inspector.excuse(late_s)
+                self.judge(now_s)
+            if now_s - self._told_s >= ALIVE_EVERY_S:
+                self._tell(Report("alive"))
+                self._told_s = now_s
+            before_s = now_s
+
+    def listen(self, now_s: float) -> None:
+        """Take every sign of life that has arrived."""
+        for pid, worker, count in _heard(self.heart):
+            if self.inspector is None or self.inspector.pid != pid:
+                self.watch(pid)
+            if self.inspector is not None and self.inspector.pid == pid:
+                self.inspector.hear(worker, count, now_s)
+
+    def watch(self, pid: int) -> None:
+        """Watch this process from now on; one that ended meanwhile is not worth it."""
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            if self.inspector is not None:
+                os.close(self.inspector.pidfd)
+            self.inspector = Inspector(pid, descriptor)
+
+    def judge(self, now_s: float) -> None:
+        """Decide on the inspector that is watched."""
+        inspector = self.inspector
+        assert inspector is not None
+        if inspector.ended():
+            # Workers that said farewell ended as they were told to.
+            if inspector.workers and not self.failing:
+                self._fail(Report("failing", inspector.pid, why="it ended"))
+            os.close(inspector.pidfd)
+            self.inspector = None
+        elif inspector.killed:
+            return
+        elif (silent := inspector.silent(now_s)) is not None:
+            number, silent_s = silent
+            report = Report("failing", inspector.pid, number, round(silent_s * 1000), "a worker hangs")
+            self._fail(report)
+            # Whatever became of the switch: without listener the kernel knows what to do.
+            inspector.kill()
+        elif self.failing and inspector.lives() and self._switch(on=False):
+            self.failing = False
+            self._tell(Report("restored", inspector.pid))
+
+    def _fail(self, report: Report) -> None:
+        self.failing = self._switch(on=True) or self.failing
+        self._tell(report)
+
+    def _switch(self, *, on: bool) -> bool:
+        try:
+            switch_to_failure_policy(None, on=on)
+        except SystemFault as fault:
+            self._tell(Report("fault", why=str(fault)))
+            time.sleep(PAUSE_AFTER_FAULT_S)
+            return False
+        return True
+
+    def _tell(self, report: Report) -> None:
+        # Control may be hung itself, and its pipe full.
+        with contextlib.suppress(OSError):
+            os.write(sys.stdout.fileno(), msgspec.json.encode(report) + b"\n")
+
+
+def _heard(heart: socket.socket) -> list[tuple[int, int, int]]:
+    """Return (pid, worker, count of workers) of all that arrived; the pid is the kernel's word."""
+    heard = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            message, ancillary, _, _ = heart.recvmsg(16, socket.CMSG_SPACE(CREDENTIALS.size))
+            pid = _sender(ancillary)
+            if len(message) == 2 and pid:
+                heard.append((pid, message[0], message[1]))
+    return heard
+
+
+def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS) and len(data) >= CREDENTIALS.size:
+            pid: int = CREDENTIALS.unpack_from(data)[0]
+            return pid
+    return 0
+
+
+def main(arguments: list[str]) -> None:
+    """Run the watchdog until control ends it or ends."""
+    settings = msgspec.json.decode(arguments[0], type=WatchdogSettings)
+    die_with_parent(settings.parent_pid)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.set_blocking(sys.stdout.fileno(), False)
+    heart = socket.socket(fileno=settings.heart)
+    heart.setblocking(False)
+    _heard(heart)  # what was said while nobody listened is old
+    watchdog = Watchdog(heart)
+    if settings.inspector is not None:
+        _expect(watchdog, settings.inspector, settings.workers)
+    watchdog.run()
+
+
+def _expect(watchdog: Watchdog, pid: int, workers: int) -> None:
+    """Watch one that runs already: it may hang since before we began, and never be heard."""
+    watchdog.watch(pid)
+    if watchdog.inspector is not None:
+        for worker in range(workers):
+            watchdog.inspector.hear(worker, workers, time.monotonic())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
