@@ -293,7 +293,7 @@ class Control:
     # The watchdog.
 
     async def _guard(self) -> None:
-        """Keep the watchdog running; while there is none, a hung inspector holds traffic up, and nothing else."""
+        """Keep the watchdog running; without one a hung inspector holds traffic up, and nothing else does."""
         pause_s = RESTART_FIRST_S
         while True:
             began = time.monotonic()

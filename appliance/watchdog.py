@@ -3,14 +3,14 @@
 Started by control in the bridge's network namespace, as a process of its own: it must decide while the
 inspector hangs, and while control is busy, hung or stopped.
 
-    starting  no worker has been heard, or not all of them twice: the kernel does what it does without listener
+    starting  not all workers have been heard: the kernel does what it does without listener
     watching  every worker says every 100 ms that it lives
     failing   one was silent too long, or the process ended: the failure policy decides instead of the queue,
               then the process is killed, and control starts another; watching again once its workers all live
 
-First the switch, then the kill: to close a queue costs the packets in it, and a process can be beyond killing.
-Nothing waits for the watchdog: workers speak to a socket that may be full or closed, and when it starts, as when
-it ended, the switch is off.
+First the switch, then the kill: to close a queue costs the packets in it, and a process can be beyond
+killing. Nothing waits for the watchdog: workers speak to a socket that may be full or closed, and when it
+starts, as when it ended, the switch is off.
 """
 
 import contextlib

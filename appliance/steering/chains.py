@@ -1,4 +1,4 @@
-"""Which packets go to the inspector: the inet table's chains `zones`, `firewall`, `steer`, `failure`, `after`.
+"""Which packets go to the inspector: the inet table's chains `zones`, `firewall`, `steer` and so on.
 
     zones     a segment's connections are its own: equal addresses on two segments never meet
     firewall  counts, then the guests' own chains (appliance.firewall)
@@ -430,7 +430,7 @@ def _count_both_ends(what: str) -> Iterator[Rule]:
 
 
 def counter_of(what: str, guest: str) -> str:
-    """Return the counter for `total`, `dropped`, `blocked` (while the inspector hangs) or a reason of a guest."""
+    """Return the counter for `total`, `dropped`, `blocked` (by the failure policy) or a reason of a guest."""
     if what == "total":
         return f"total/{slug(guest)}"
     if what == "dropped":

@@ -39,8 +39,8 @@ class GuestCounters:
     """A guest's traffic with other ports of its bridge, both ways.
 
     uninspected: bytes that passed without the inspector, by reason (only those the kernel knows of).
-    dropped: `flow` (the inspector's drops), `inspector-down` (by the failure policy, while the inspector hung)
-    and `ethertype` (frames that nothing here can look into).
+    dropped: `flow` (the inspector's drops), `inspector-down` (by the failure policy, in its place) and
+    `ethertype` (frames that nothing here can look into).
     violations: frames the guard took exception to, by kind, whether dropped or only logged.
     """
 

@@ -1,9 +1,9 @@
-"""The failure policy for an inspector that is there and does not answer: ready in the kernel, one switch away.
+"""The failure policy for an inspector that is there and does not answer: in the kernel, one switch away.
 
 A hung inspector keeps its queues, so the kernel would let packets wait for it for ever. The chain `failure`
-stands before the queue and holds what each segment's policy says; it does nothing while the set `hung` is empty.
-To switch is to put one element into that set: no rule is made when something is wrong, and a policy that is
-applied meanwhile leaves the switch as it is.
+stands before the queue and holds what each segment's policy says; it does nothing while the set `hung` is
+empty. To switch is to put one element into that set: no rule is made when something is wrong, and a policy
+that is applied meanwhile leaves the switch as it is.
 """
 
 import json

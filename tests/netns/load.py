@@ -172,7 +172,7 @@ def _udp_socket(name: str) -> socket.socket:
 
 @contextmanager
 def under(*loads: Load) -> Iterator[None]:
-    """Run the block while the loads run, each of which has done something before; the first error fails it."""
+    """Run the block once each load has done something, while they go on; an error of theirs fails it."""
     for load in loads:
         load.start()
     try:
