@@ -4,12 +4,12 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from appliance import lab
+from appliance import lab, steering
 from appliance.lab.wire import Outcome
 from tests.manager_fixture import RunningManager, running_manager
 from tests.netns.control_fixture import (
@@ -53,9 +53,10 @@ def appliance(
         yield made
 
 
-def counted(appliance: Appliance, where: str, what: str) -> int:
-    """Return the bytes that the kernel counted for web."""
-    return getattr(appliance.counters("web"), where)[what].bytes
+def counted(appliance: Appliance, where: str) -> int:
+    """Return the bytes of web that the kernel counted while the inspector was down."""
+    counters: Mapping[str, steering.Traffic] = getattr(appliance.counters("web"), where)
+    return counters["inspector-down"].bytes
 
 
 PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
@@ -95,7 +96,7 @@ def test_stopped_inspector_is_decided_and_replaced_while_control_is_stopped_too(
         wait_for("the failure policy", lambda: appliance.send("/fine") is wanted)
         wait_for("the hung inspector's end", lambda: not runs(stopped))
         assert appliance.send("/fine") is wanted
-        assert counted(appliance, where, what) > before
+        assert counted(appliance, where) > before
     finally:
         os.kill(appliance.process.pid, signal.SIGCONT)
     wait_for("another inspector", lambda: appliance.send("/fine") is Outcome.ANSWERED)
@@ -138,7 +139,7 @@ def test_watchdog_that_is_gone_blocks_nothing_and_is_replaced(
     assert not runs(gone)
 
 
-def test_an_inspector_that_hung_while_there_was_no_watchdog_is_found_by_the_next(
+def test_an_inspector_that_hung_without_a_watchdog_is_found_by_the_next(
     appliance: Appliance,
 ) -> None:
     hung, gone = appliance.inspector(), appliance.watchdog()
