@@ -52,6 +52,7 @@ class Appliance:
     settings: lab.LabSettings
     manager: RunningManager | None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    name: str = NAME
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -71,24 +72,27 @@ class Appliance:
             **self.extra,
         }
         if self.manager is not None:
-            token = self.manager.operator.post("/tokens", json={"for_s": 600, "appliance": NAME}).json()[
+            token = self.manager.operator.post("/tokens", json={"for_s": 600, "appliance": self.name}).json()[
                 "token"
             ]
             config["manager"] = {
                 "url": self.manager.url,
                 "ca_fingerprint": self.manager.fingerprint,
-                "name": NAME,
+                "name": self.name,
                 "token": token,
             }
         self.config.write_text(yaml.safe_dump(config))
 
-    def start(self) -> None:
-        """Start it and wait until its inspector inspects."""
+    def start(self, *command: str, **environment: str) -> None:
+        """Start it and wait until its inspector inspects.
+
+        command: Python's arguments in place of the product's own module. environment: beside ours.
+        """
         with (self.directory / "appliance.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "appliance.cli", "run", "--config", str(self.config)],
+                [sys.executable, *(command or ("-m", "appliance.cli")), "run", "--config", str(self.config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             )  # fmt: skip
         wait_for(f"the appliance to run:\n{self.log()}", self.is_up)
 
@@ -158,7 +162,7 @@ class Appliance:
     def reported(self) -> dict[str, Any]:
         """Return what the manager knows of it, or nothing."""
         assert self.manager is not None
-        found = [a for a in self.manager.operator.get("/appliances").json() if a["name"] == NAME]
+        found = [a for a in self.manager.operator.get("/appliances").json() if a["name"] == self.name]
         return found[0] if found else {}
 
     def in_step(self) -> int:
@@ -174,7 +178,7 @@ class Appliance:
         """Let all guests run the rule set in this mode; return the version once it is live."""
         assert self.manager is not None
         body = {"assignments": [{"rule_set": rule_set, "mode": mode}]}
-        self.manager.operator.put(f"/appliances/{NAME}/defaults", json=body).raise_for_status()
+        self.manager.operator.put(f"/appliances/{self.name}/defaults", json=body).raise_for_status()
         return self.in_step()
 
     def push(self, text: str, rule_set: str = "lab") -> None:
@@ -221,11 +225,16 @@ def failure_policy(settings: lab.LabSettings, **failure: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def appliance_in(
-    directory: Path, settings: lab.LabSettings, manager: RunningManager | None, **extra: Any
+    directory: Path,
+    settings: lab.LabSettings,
+    manager: RunningManager | None,
+    *,
+    name: str = NAME,
+    **extra: Any,
 ) -> Iterator[Appliance]:
     """Give a configured appliance that is not started; at the end it is, by force if it must be, ended."""
     directory.mkdir(parents=True, exist_ok=True)
-    appliance = Appliance(directory, settings, manager, extra)
+    appliance = Appliance(directory, settings, manager, extra, name)
     appliance.configure()
     try:
         yield appliance

@@ -1,0 +1,112 @@
+"""The wall clock jumps a day forth and back under control, watchdog and inspector: nothing is timed by it.
+
+The jump is faked for these processes alone, by libfaketime, which leaves their monotonic clock as it is.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance import lab
+from appliance.lab.wire import connect
+from tests.manager_fixture import RunningManager, running_manager
+from tests.netns.control_fixture import (
+    Appliance,
+    appliance_in,
+    failure_policy,
+    ordinary_policy,
+    wait_for,
+)
+from tests.netns.load import KeepAlive, under
+
+pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
+
+LIBRARY = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
+pytestmark = pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed")
+
+
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
+    with running_manager(tmp_path_factory.mktemp("manager")) as running:
+        yield running
+
+
+class Clock:
+    """The wall clock of the processes that were started with `environment`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "offset"
+        self.environment = {
+            "LD_PRELOAD": str(LIBRARY),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        self.jump(0)
+
+    def jump(self, days: int) -> None:
+        """Be that many days off."""
+        beside = self.file.with_suffix(".new")
+        beside.write_text(f"{days:+d}d\n")
+        beside.chmod(0o644)
+        beside.rename(self.file)
+
+
+@contextlib.contextmanager
+def clock() -> Iterator[Clock]:
+    with tempfile.TemporaryDirectory() as directory:  # pytest's own the inspector could not read
+        Path(directory).chmod(0o755)
+        yield Clock(Path(directory))
+
+
+@pytest.mark.parametrize("failure", ["open", "closed"])
+def test_clock_that_jumps_ends_no_flow_and_no_protection(
+    failure: str, manager: RunningManager, running_lab: lab.LabSettings, tmp_path: Path
+) -> None:
+    with (
+        clock() as time,
+        failure_policy(running_lab, inspector_down=failure, midstream=failure),
+        appliance_in(tmp_path / failure, running_lab, manager) as appliance,
+    ):
+        appliance.start(**time.environment)
+        appliance.in_step()
+        ordinary_policy(appliance)
+        pid, watchdog = appliance.inspector(), appliance.watchdog()
+        with under(KeepAlive(running_lab)), idle_connection(running_lab) as idle:
+            for days in (1, -1, 400, 0):
+                time.jump(days)
+                wait_for("an alert at that time", lambda days=days: alerted_at(appliance, days))
+                inspected = engine(appliance)["packets"]
+                wait_for("more traffic", lambda n=inspected: engine(appliance)["packets"] > n + 100)
+            idle.sendall(b"GET /evil HTTP/1.1\r\nHost: web\r\n\r\n")
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                assert idle.recv(1000) == b""
+        assert (appliance.inspector(), appliance.watchdog()) == (pid, watchdog)
+        assert not appliance.noted("failure-policy")
+        # A flow that had been timed out would have come back as one whose beginning nobody saw.
+        assert not engine(appliance)["failures"].get("midstream")
+
+
+@contextlib.contextmanager
+def idle_connection(settings: lab.LabSettings) -> Iterator[Any]:
+    with connect(settings.guest_netns(lab.CLIENT), lab.WEB.ipv4, lab.RAW_PORT, 2.0) as connection:
+        connection.sendall(b"GET /fine HTTP/1.1\r\nHost: web\r\n\r\n")
+        assert connection.recv(1000)
+        yield connection
+
+
+def engine(appliance: Appliance) -> dict[str, Any]:
+    return dict(appliance.status()["inspector"]["stats"]["engine"])
+
+
+def alerted_at(appliance: Appliance, days: int) -> bool:
+    """Attack, and say whether an event on disk carries the day."""
+    assert appliance.send("/evil") is not lab.Outcome.ANSWERED
+    day = (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%d").encode()
+    lanes = (appliance.state / "spool").glob("inspector-*/*.eve")
+    return any(b'"timestamp":"' + day in path.read_bytes() for path in lanes)

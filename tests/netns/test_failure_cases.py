@@ -1,0 +1,376 @@
+"""Each thing that can go wrong, on both settings of the failure policy; test_watchdog.py has hangs."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyroute2 import netns
+
+from appliance import lab
+from appliance.lab.wire import Outcome, connect, exchange
+from appliance.netns import entered
+from tests.manager_fixture import RunningManager, running_manager
+from tests.netns.control_fixture import (
+    Appliance,
+    appliance_in,
+    failure_policy,
+    ordinary_policy,
+    wait_for,
+)
+from tests.netns.kit import send_frames
+from tests.netns.load import Bulk, KeepAlive, NewConnections, under
+
+pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
+
+EVERYTHING = ("inspector_down", "queue_full", "memory", "malformed", "midstream", "parser_error")
+SINK_PORT = 6100
+QUEUE_LENGTH = 1_024
+SMALLEST_MEMORY = 16 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
+    with running_manager(tmp_path_factory.mktemp("manager")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["open", "closed"])
+def failure(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def appliance(
+    failure: str,
+    manager: RunningManager,
+    running_lab: lab.LabSettings,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Appliance]:
+    extra = {"inspector": {"memory_max_bytes": SMALLEST_MEMORY}}
+    directory = tmp_path_factory.mktemp(failure)
+    with (
+        failure_policy(running_lab, **dict.fromkeys(EVERYTHING, failure)),
+        spool_of_its_own(directory / "state/spool"),
+        appliance_in(directory, running_lab, manager, **extra) as made,
+    ):
+        made.start()
+        made.in_step()
+        ordinary_policy(made)
+        yield made
+
+
+@contextlib.contextmanager
+def spool_of_its_own(spool: Path) -> Iterator[None]:
+    """Give the spool a disk of a few MiB that no other file is on."""
+    spool.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(spool)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(spool)], check=True)
+
+
+def engine(appliance: Appliance) -> dict[str, Any]:
+    counters: dict[str, Any] = appliance.status()["inspector"]["stats"].get("engine", {})
+    return counters
+
+
+def failures(appliance: Appliance, which: str) -> int:
+    return int(engine(appliance).get("failures", {}).get(which, 0))
+
+
+def guest(appliance: Appliance, name: str) -> str:
+    return appliance.settings.guest_netns(lab.WEB if name == "web" else lab.CLIENT)
+
+
+# The inspector is killed.
+
+
+def test_kill_under_load_breaks_nothing_when_open_and_passes_nothing_when_closed(
+    appliance: Appliance, failure: str
+) -> None:
+    settings = appliance.settings
+    # Closed for midstream as well, so flows that were under way end with their inspector: that is its price.
+    loads = [KeepAlive(settings), Bulk(settings)] if failure == "open" else []
+    with under(NewConnections(settings), *loads):
+        for number in range(3):
+            pid = appliance.inspector()
+            os.kill(pid, signal.SIGKILL)
+            if failure == "closed":
+                assert appliance.send(f"/evil?killed-{number}") is not Outcome.ANSWERED
+            wait_for("another inspector", lambda pid=pid: appliance.is_up() and appliance.inspector() != pid)
+    assert appliance.send("/evil") is not Outcome.ANSWERED
+    if failure == "closed":
+        assert not [each for each in lab.records(settings) if b"killed-" in each.request]
+    else:
+        assert appliance.counters("web").uninspected["inspector-down"].packets
+
+
+# A queue runs over.
+
+
+def test_packets_past_a_full_queue_follow_the_failure_policy(appliance: Appliance, failure: str) -> None:
+    assert appliance.process is not None
+    held = [appliance.process.pid, appliance.watchdog(), appliance.inspector()]
+    sent = 3 * QUEUE_LENGTH
+    with (
+        datagrams_at(appliance, SINK_PORT) as received,
+        datagram_socket(guest(appliance, "client")) as client,
+    ):
+        client.connect((lab.WEB.ipv4, SINK_PORT))
+        client.send(b"before")
+        wait_for("a datagram", lambda: received)
+        for pid in held:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for number in range(sent):
+                client.send(b"%d" % number)
+            if failure == "open":
+                wait_for("what does not fit", lambda: len(received) > sent - 2 * QUEUE_LENGTH)
+            assert len(received) <= (sent - QUEUE_LENGTH + 1 if failure == "open" else 1)
+        finally:
+            for pid in reversed(held):
+                os.kill(pid, signal.SIGCONT)
+        expected = sent + 1 if failure == "open" else QUEUE_LENGTH + 1
+        wait_for("what waited", lambda: len(received) >= expected)
+        client.send(b"after")
+        wait_for("a datagram after it", lambda: b"after" in received)
+        assert len(received) == expected + 1
+    assert appliance.send("/fine") is Outcome.ANSWERED
+    if failure == "closed":
+        wait_for("the loss to be shown", lambda: dropped_by_full_queue(appliance))
+
+
+def dropped_by_full_queue(appliance: Appliance) -> int:
+    queues = appliance.status()["inspector"]["stats"]["packets_from"]["runtime"]["queues"]
+    return sum(queue["kernel"]["dropped"] for queue in queues)
+
+
+@contextlib.contextmanager
+def datagrams_at(appliance: Appliance, port: int) -> Iterator[list[bytes]]:
+    """Collect what arrives at web's port."""
+    received: list[bytes] = []
+    over = threading.Event()
+    with datagram_socket(guest(appliance, "web")) as sink:
+        sink.bind((lab.WEB.ipv4, port))
+        sink.settimeout(0.2)
+
+        def collect() -> None:
+            while not over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    received.append(sink.recv(2048))
+
+        thread = threading.Thread(target=collect)
+        thread.start()
+        try:
+            yield received
+        finally:
+            over.set()
+            thread.join()
+
+
+def datagram_socket(name: str) -> socket.socket:
+    made: socket.socket = netns.create_socket(name, socket.AF_INET, socket.SOCK_DGRAM)
+    return made
+
+
+# Memory runs out.
+
+
+def test_flows_that_memory_had_no_room_for_follow_the_midstream_policy(
+    appliance: Appliance, failure: str
+) -> None:
+    before = failures(appliance, "midstream")
+    with sink_at(appliance, SINK_PORT), contextlib.ExitStack() as connections:
+
+        def connection() -> socket.socket:
+            return connections.enter_context(
+                connect(guest(appliance, "client"), lab.WEB.ipv4, SINK_PORT, 10.0)
+            )
+
+        first = connection()
+        first.sendall(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 100000000\r\n\r\n")
+        piece = b"x" * 60_000
+        for _ in range(600):
+            other = connection()
+            other.sendall(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 100000000\r\n\r\n" + piece)
+            assert other.recv(1) == b"k"
+        first.settimeout(2.0)
+        first.sendall(b"y" * 1000)
+        if failure == "open":
+            assert first.recv(1) == b"k"
+            assert appliance.send("/fine") is Outcome.ANSWERED
+        else:
+            with pytest.raises((TimeoutError, ConnectionError)):
+                assert first.recv(1) == b"k"
+    wait_for("the use of the failure policy", lambda: failures(appliance, "midstream") > before)
+    assert appliance.send("/evil") is not Outcome.ANSWERED
+
+
+@contextlib.contextmanager
+def sink_at(appliance: Appliance, port: int) -> Iterator[None]:
+    """Answer `k` for every 1,000 bytes read of a connection, to as many as there are."""
+    listener: socket.socket = netns.create_socket(guest(appliance, "web"), socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((lab.WEB.ipv4, port))
+    listener.listen(64)
+
+    def serve(peer: socket.socket) -> None:
+        with contextlib.suppress(OSError), peer:
+            while len(peer.recv(1000, socket.MSG_WAITALL)) == 1000:
+                peer.sendall(b"k")
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = listener.accept()
+                threading.Thread(target=serve, args=(peer,), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        listener.close()
+
+
+# Packets that cannot be read.
+
+
+def malformed_frame(number: int) -> bytes:
+    """Return a frame whose TCP header says that it is 16 bytes long, fewer than any is."""
+    from scapy.all import IP, TCP, Ether, Raw
+
+    frame: bytes = bytes(
+        Ether(src=lab.CLIENT.mac, dst=lab.WEB.mac)
+        / IP(src=lab.CLIENT.ipv4, dst=lab.WEB.ipv4, id=number)
+        / TCP(sport=40_000 + number, dport=80, flags="A", dataofs=4)
+        / Raw(b"malformed")
+    )
+    return frame
+
+
+@pytest.mark.parametrize("mode", ["detect", "prevent"])
+def test_malformed_packet_follows_the_failure_policy_and_reaches_no_guest_that_blocks(
+    appliance: Appliance, failure: str, mode: str
+) -> None:
+    appliance.assign(mode)
+    with frames_at(guest(appliance, "web")) as seen:
+        before = failures(appliance, "malformed")
+        for number in range(5):
+            send_frames(guest(appliance, "client"), [malformed_frame(number)])
+        wait_for("it to be counted", lambda: failures(appliance, "malformed") >= before + 5)
+        assert appliance.send("/fine?after-malformed") is Outcome.ANSWERED
+        wait_for("the request", lambda: any(b"after-malformed" in frame for frame in seen))
+        arrived = sum(b"malformed" in frame and b"after" not in frame for frame in seen)
+    assert arrived == (5 if failure == "open" and mode == "detect" else 0)
+
+
+@contextlib.contextmanager
+def frames_at(name: str) -> Iterator[list[bytes]]:
+    """Collect every frame that arrives at the guest."""
+    seen: list[bytes] = []
+    over = threading.Event()
+    with entered(name):
+        tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    with tap:
+        tap.bind(("eth0", 0))
+        tap.settimeout(0.2)
+
+        def collect() -> None:
+            while not over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    seen.append(tap.recv(65_535))
+
+        thread = threading.Thread(target=collect)
+        thread.start()
+        try:
+            yield seen
+        finally:
+            over.set()
+            thread.join()
+
+
+TWO_LENGTHS = (
+    b"POST /two HTTP/1.1\r\nHost: web\r\nContent-Length: 5\r\nContent-Length: 6\r\n"
+    b"Connection: close\r\n\r\nabcdef"
+)
+
+
+def test_what_a_parser_cannot_follow_reaches_no_guest_that_blocks_whatever_the_policy(
+    appliance: Appliance,
+) -> None:
+    appliance.assign("prevent")
+    before = failures(appliance, "parser_error")
+    client = guest(appliance, "client")
+    answer = exchange(client, lab.WEB.ipv4, lab.RAW_PORT, TWO_LENGTHS, (), 2.0)
+    assert answer.outcome is not Outcome.ANSWERED
+    wait_for("it to be counted", lambda: failures(appliance, "parser_error") > before)
+    appliance.assign("detect")
+    answer = exchange(client, lab.WEB.ipv4, lab.RAW_PORT, TWO_LENGTHS, (), 2.0)
+    assert answer.outcome is Outcome.ANSWERED
+    appliance.assign("prevent")
+
+
+# Disk and manager.
+
+
+def test_full_disk_under_the_spool_costs_events_and_nothing_else(
+    appliance: Appliance, manager: RunningManager
+) -> None:
+    appliance.assign("prevent")
+    pid = appliance.inspector()
+    filler = appliance.state / "spool/filler"
+    with filler.open("wb") as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+            file.flush()
+    try:
+        for number in range(20):
+            assert appliance.send(f"/evil?full-{number}") is not Outcome.ANSWERED
+            assert appliance.send(f"/fine?full-{number}") is Outcome.ANSWERED
+        assert appliance.inspector() == pid
+    finally:
+        filler.unlink()
+    assert appliance.send("/evil?room-again") is not Outcome.ANSWERED
+    wait_for("an event from after it", lambda: alerted(manager, "room-again"))
+    counted = appliance.status()["inspector"]["stats"]["packets_from"]["runtime"]["events"]
+    missing = [number for number in range(20) if not alerted(manager, f'full-{number}"')]
+    assert bool(missing) <= bool(sum(counted["lost"]) + sum(counted["spool"].get("lost", [0]))), counted
+
+
+def alerted(manager: RunningManager, word: str) -> bool:
+    events = manager.operator.get("/events", params={"sid": 1, "limit": 1000}).json()["events"]
+    return any(word.rstrip('"') == e["eve"].get("http", {}).get("url", "").partition("?")[2] for e in events)
+
+
+def test_without_its_manager_it_protects_and_loses_no_event(
+    appliance: Appliance, manager: RunningManager
+) -> None:
+    appliance.assign("prevent")
+    manager.stop()
+    try:
+        pid = appliance.inspector()
+        assert appliance.send("/evil?alone-1") is not Outcome.ANSWERED
+        assert appliance.send("/fine") is Outcome.ANSWERED
+        wait_for("the event on disk", lambda: b"alone-1" in spooled(appliance))
+        os.kill(pid, signal.SIGKILL)
+        wait_for("another inspector", lambda: appliance.is_up() and appliance.inspector() != pid)
+        assert appliance.send("/evil?alone-2") is not Outcome.ANSWERED
+        assert appliance.send("/fine") is Outcome.ANSWERED
+    finally:
+        manager.restart()
+    wait_for("both events", lambda: alerted(manager, "alone-1") and alerted(manager, "alone-2"))
+
+
+def spooled(appliance: Appliance) -> bytes:
+    return b"".join(path.read_bytes() for path in (appliance.state / "spool").glob("inspector-*/*.eve"))

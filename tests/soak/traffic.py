@@ -1,0 +1,84 @@
+"""Attacks, and traffic that expects to be cut off now and then; the rest is tests/netns/load.py."""
+
+import time
+from dataclasses import dataclass
+
+from appliance import lab
+from appliance.lab.wire import Outcome, connect, exchange
+from tests.netns.load import KeepAlive, Load
+
+ATTACK_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One attack that was made; times are monotonic seconds."""
+
+    name: str
+    began_s: float
+    ended_s: float
+    outcome: Outcome
+
+
+class Attacks(Load):
+    """One attack after the other: alone, after honest requests on the same connection, in small pieces."""
+
+    pace_s = 0.3
+
+    def __init__(self, settings: lab.LabSettings, side: str) -> None:
+        super().__init__(settings)
+        self.side = side
+        self.made: list[Attack] = []
+
+    def step(self) -> None:
+        name = f"{self.side}-{self.done}"
+        began_s = time.monotonic()
+        request = f"GET /evil?{name} HTTP/1.1\r\nHost: web\r\n\r\n".encode()
+        match self.done % 3:
+            case 0:
+                outcome = self._send(request, ())
+            case 1:
+                outcome = self._after_honest_ones(request)
+            case _:
+                outcome = self._send(request, (3, 4, 5, 6))
+        self.made.append(Attack(name, began_s, time.monotonic(), outcome))
+
+    def _send(self, request: bytes, sizes: tuple[int, ...]) -> Outcome:
+        return exchange(self.netns, lab.WEB.ipv4, lab.RAW_PORT, request, sizes, ATTACK_TIMEOUT_S).outcome
+
+    def _after_honest_ones(self, request: bytes) -> Outcome:
+        honest = b"GET /fine HTTP/1.1\r\nHost: web\r\n\r\n"
+        try:
+            with connect(self.netns, lab.WEB.ipv4, lab.RAW_PORT, ATTACK_TIMEOUT_S) as connection:
+                for each in (honest, honest, request):
+                    connection.sendall(each)
+                    answer = connection.recv(65_536)
+        except TimeoutError:
+            return Outcome.TIMEOUT
+        except OSError:
+            return Outcome.RESET
+        return Outcome.ANSWERED if answer else Outcome.CLOSED
+
+
+class Undaunted(Load):
+    """A keep-alive client that begins anew when it is cut off. cut: how often that was."""
+
+    pace_s = 0.01
+
+    def begin(self) -> None:
+        self.cut = 0
+        self.client: KeepAlive | None = None
+
+    def step(self) -> None:
+        try:
+            if self.client is None:
+                client = KeepAlive(self.settings)
+                client.begin()
+                client.connection.settimeout(ATTACK_TIMEOUT_S)
+                self.client = client
+            self.client.step()
+        except OSError:
+            self.cut += 1
+            if self.client is not None:
+                self.client.connection.close()
+            self.client = None
