@@ -1,10 +1,11 @@
 # Every target works on a fresh Debian 12 as root with git and make: it installs what it needs through `deps`.
 # NO_INSTALL=1 only prints what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-bench preflight build run stop test test-rust test-python bench lint licences fuzz evasions captures clean
+.PHONY: help deps deps-test deps-bench preflight build run stop test test-rust test-python bench soak lint licences fuzz evasions captures clean
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
+SOAK_S ?= 3600
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +42,9 @@ test-python: build
 
 bench: deps-bench build ## Measure beside Suricata; tables, rows and plots in bench/results/ (CORPORA=FOLDER, BENCH='--only inline')
 	@$(PY) -m bench $(BENCH)
+
+soak: deps-test build ## Traffic, attacks, reloads and kills at random for SOAK_S seconds (3600; 600 is the short form), as root
+	@$(PY) -m tests.soak --seconds $(SOAK_S) $(if $(SEED),--seed $(SEED))
 
 lint: build ## Format check, clippy, ruff, mypy
 	@cd engine && cargo fmt --check && cargo clippy --locked --workspace --all-targets -- -D warnings
