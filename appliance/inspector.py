@@ -21,7 +21,7 @@ from appliance import _engine
 from appliance.control.protocol import MAX_REQUEST_BYTES, Answer, InspectorSettings, Request, decode_request
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.packet_sources import Source, make_source
-from appliance.process import die_with_parent
+from appliance.process import be_first_to_go, die_with_parent
 
 log = logging.getLogger("sekisho.inspector")
 
@@ -99,6 +99,7 @@ def main(arguments: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
     settings = msgspec.json.decode(arguments[0], type=InspectorSettings)
     die_with_parent(settings.parent_pid)
+    be_first_to_go()
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     listener = _listen(Path(settings.socket))

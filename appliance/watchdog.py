@@ -38,6 +38,8 @@ ALIVE_EVERY_S = 1.0
 PAUSE_AFTER_FAULT_S = 0.2
 BEATS_OF_A_LIVING = 2
 """The first is the announcement, before the queues are bound."""
+MAX_HEARD = 1_000
+"""In one round: who speaks parses hostile bytes, and must not be able to talk us to death."""
 CREDENTIALS = struct.Struct("3i")
 
 
@@ -149,7 +151,7 @@ class Watchdog:
             before_s = now_s
 
     def listen(self, now_s: float) -> None:
-        """Take every sign of life that has arrived."""
+        """Take the signs of life that have arrived."""
         for pid, worker, count in _heard(self.heart):
             if self.inspector is None or self.inspector.pid != pid:
                 self.watch(pid)
@@ -206,10 +208,10 @@ class Watchdog:
 
 
 def _heard(heart: socket.socket) -> list[tuple[int, int, int]]:
-    """Return (pid, worker, count of workers) of all that arrived; the pid is the kernel's word."""
+    """Return (pid, worker, count of workers) of what arrived; the pid is the kernel's word."""
     heard = []
     with contextlib.suppress(BlockingIOError):
-        while True:
+        for _ in range(MAX_HEARD):
             message, ancillary, _, _ = heart.recvmsg(16, socket.CMSG_SPACE(CREDENTIALS.size))
             pid = _sender(ancillary)
             if len(message) == 2 and pid:

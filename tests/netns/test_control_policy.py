@@ -110,6 +110,15 @@ def test_inspector_has_no_rights_to_lose(appliance: Appliance) -> None:
     assert status["NoNewPrivs"].strip() == "1"
 
 
+def test_inspector_goes_before_control_when_memory_runs_out(appliance: Appliance) -> None:
+    assert appliance.process is not None
+    inspector, control = (
+        int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+        for pid in (inspector_pid(appliance), appliance.process.pid)
+    )
+    assert inspector > control
+
+
 def test_guests_pass_uninspected_while_bypassed_and_not_after(appliance: Appliance) -> None:
     appliance.assign("prevent")
     assert appliance.cli("bypass", "--guest", "web", "--for", "1h").returncode == 0

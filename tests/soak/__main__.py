@@ -102,7 +102,7 @@ def _last_look(sides: list[Side], manager: RunningManager) -> list[str]:
         wait_for(f"{load.state()}: to go on", lambda it=load, n=done: it.done > n or it.error)
     for load in (load for each in sides for load in (*each.loads, each.attacks)):
         load.end()
-    broken = [text for each in sides for text in (*each.violations(), *each.growth())]
+    broken = [text for each in sides for text in (*each.violations(), *each.growth(), *each.needless())]
     for each in sides:
         broken += _events_missing(each, manager)
     return broken

@@ -38,6 +38,8 @@ class Disturber(threading.Thread):
                 with self.side.lock:
                     self.side.disturbances.append(Disturbance(what, began_s, float("inf")))
                 disturb(self.side.appliance, what)
+                took_s = time.monotonic() - began_s
+                print(f"soak: {self.side.failure}: {what}: well again after {took_s:.1f} s", flush=True)
                 with self.side.lock:
                     self.side.disturbances[-1] = Disturbance(what, began_s, time.monotonic())
         except Exception as error:

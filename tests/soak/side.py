@@ -85,6 +85,14 @@ class Side:
             if late > early * GROWTH_MAX + GROWTH_SLACK_KIB:
                 yield f"{self.failure}: {name} grew from {early} to {late} KiB"
 
+    def needless(self) -> Iterator[str]:
+        """Yield whether the watchdog ended an inspector that nobody had stopped."""
+        log = (self.appliance.directory / "appliance.log").read_text(errors="replace")
+        found = log.count(": a worker hangs for ")
+        stopped = sum(each.what == "stop the inspector" for each in self.disturbances)
+        if found > stopped:
+            yield f"{self.failure}: {found} inspectors were found hanging, {stopped} were stopped"
+
     def was_calm(self, began_s: float, ended_s: float) -> bool:
         """Whether nothing was done to the appliance around this time."""
         with self.lock:

@@ -338,6 +338,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_packet_whose_inspection_panicked_follows_its_segments_failure_policy() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = InspectorSettings {
+            queues: 1,
+            spool_max_bytes: 1 << 20,
+            memory_max_bytes: 1 << 20,
+            heart: None,
+        };
+        let inspector = Inspector::open(&dir.path().join("spool"), settings).unwrap();
+        let path = dir.path().join("engine.json");
+        let decision = |setting: &str| {
+            let failure = json!({ "inspector_down": "open", "queue_full": "open", "memory": "open",
+                "malformed": "open", "midstream": "open", "parser_error": setting });
+            let document = json!({ "format": 1, "version": 1, "generation": 1, "rule_sets": [],
+                "ports": [{ "tap": "web0", "ifindex": 4, "number": 1, "guest": "web" }],
+                "guests": [{ "name": "web", "segment": "lab", "zone": 1, "addresses": ["10.99.0.10"],
+                    "on_drop": "reset", "assignments": [], "overrides": [] }],
+                "segments": [{ "name": "lab", "failure": failure }] });
+            std::fs::write(&path, document.to_string()).unwrap();
+            inspector.load(&path).unwrap();
+            let to_web = QueuedPacket {
+                in_dev: 9,
+                out_dev: 4,
+                ..QueuedPacket::of(b"")
+            };
+            (inspector.on_panic())(&to_web)
+        };
+        assert_eq!(decision("open"), Decision::ACCEPT);
+        assert_eq!(decision("closed"), Decision::DROP);
+    }
+
+    #[test]
     fn a_replaced_policy_is_freed_once_its_last_worker_has_left_it() {
         let dir = tempfile::tempdir().unwrap();
         let settings = InspectorSettings {
