@@ -58,8 +58,9 @@ RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 15.0
 ENROL_AGAIN_S = 60.0
 RESTART_FIRST_S = 0.1
-RESTART_MAX_S = 30.0
-STEADY_AFTER_S = 60.0
+RESTART_MAX_S = 2.0
+"""Every pause is a time without inspection, and on a closed segment without traffic."""
+STEADY_AFTER_S = 10.0
 INSPECTOR_SOCKET = "inspector.sock"
 SPOOL = "spool"
 NO_POLICY = PolicyDocument(version=0)

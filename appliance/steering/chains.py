@@ -373,11 +373,9 @@ def _after_chains(generation: int) -> Iterator[Chain]:
                 nft.bits_set(MARK, FORGET_DROP),
                 nft.set_bits(CONNTRACK_MARK, keep=ALL ^ CONNTRACK_DROP, to=0),
             ),
-            (
-                nft.bits_set(MARK, DROP_FLOW),
-                nft.set_bits(CONNTRACK_MARK, keep=ALL, to=CONNTRACK_DROP),
-                nft.goto("dropped"),
-            ),
+            # Two rules: the first does not come to its end for a packet without connection.
+            (nft.bits_set(MARK, DROP_FLOW), nft.set_bits(CONNTRACK_MARK, keep=ALL, to=CONNTRACK_DROP)),
+            (nft.bits_set(MARK, DROP_FLOW), nft.goto("dropped")),
             (nft.dispatch(nft.masked(MARK, ANSWER), answers),),
             # nothing is cleared, or by another policy than this one
             (

@@ -8,8 +8,9 @@ import time
 
 import pytest
 from pyroute2 import netns
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
+from scapy.packet import Raw
 
 from appliance import lab, steering
 from appliance.lab.wire import Outcome, connect
@@ -17,6 +18,7 @@ from appliance.model.faults import SystemFault
 from appliance.model.marks import IN_PORT, OUT_PORT, OUT_PORT_SHIFT, QUEUED, WORKER, WORKER_SHIFT
 from appliance.model.policy import Firewall, FirewallRule, GuestPolicy, PolicyDocument
 from appliance.netns import run_in
+from tests.netns.control_fixture import wait_for
 from tests.netns.kit import FIRST_QUEUE, PREVENT, Bench, policy, send_frames
 
 
@@ -49,6 +51,18 @@ def test_marks_name_both_ports_and_the_worker(bench: Bench) -> None:
     assert (request.mark & OUT_PORT) >> OUT_PORT_SHIFT == web
     assert request.mark & QUEUED
     assert (request.mark & WORKER) >> WORKER_SHIFT == request.queue - FIRST_QUEUE
+
+
+def test_what_conntrack_finds_no_connection_for_is_queued_and_can_be_dropped(bench: Bench) -> None:
+    bench.apply(policy())
+    header = TCP(sport=4000, dport=80, flags="A", dataofs=4)
+    packet = IP(src=lab.CLIENT.ipv4, dst=lab.WEB.ipv4) / header / Raw(b"broken header")
+    frame = bytes(Ether(src=lab.CLIENT.mac, dst=lab.WEB.mac) / packet)
+    with bench.consumer(1, "--drop-flow", "broken header") as seen:
+        send_frames(bench.guest(lab.CLIENT), [frame])
+        wait_for("the packet to be dropped", lambda: bench.counters().dropped["flow"].packets)
+    assert any(b"broken header" in packet.data for packet in seen)
+    assert bench.counters().uninspected["steered"].packets == 0
 
 
 def test_a_guest_without_signatures_is_not_queued(bench: Bench) -> None:
