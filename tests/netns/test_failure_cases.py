@@ -31,6 +31,7 @@ pytest.importorskip("appliance._engine", reason="the packet engine is not built"
 
 EVERYTHING = ("inspector_down", "queue_full", "memory", "malformed", "midstream", "parser_error")
 SINK_PORT = 6100
+SO_RCVBUFFORCE = 33
 QUEUE_LENGTH = 1_024
 SMALLEST_MEMORY = 16 * 1024 * 1024
 
@@ -160,6 +161,7 @@ def datagrams_at(appliance: Appliance, port: int) -> Iterator[list[bytes]]:
     over = threading.Event()
     with datagram_socket(guest(appliance, "web")) as sink:
         sink.bind((lab.WEB.ipv4, port))
+        sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
         sink.settimeout(0.2)
 
         def collect() -> None:
@@ -248,7 +250,9 @@ def sink_at(appliance: Appliance, port: int) -> Iterator[None]:
 
 def malformed_frame(number: int) -> bytes:
     """Return a frame whose TCP header says that it is 16 bytes long, fewer than any is."""
-    from scapy.all import IP, TCP, Ether, Raw
+    from scapy.layers.inet import IP, TCP
+    from scapy.layers.l2 import Ether
+    from scapy.packet import Raw
 
     frame: bytes = bytes(
         Ether(src=lab.CLIENT.mac, dst=lab.WEB.mac)

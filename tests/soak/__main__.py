@@ -114,14 +114,15 @@ def _events_missing(each: Side, manager: RunningManager) -> list[str]:
     Every attack made while nothing was done to the appliance was stopped and has its alert. A killed
     inspector may take the last 50 ms of its events along; nothing that was written is lost.
     """
-    calm = [it for it in each.attacks.made if each.was_calm(it.began_s, it.ended_s)]
-    through = sorted(it.name for it in calm if it.name in each.delivered)
-    wanted = {it.name for it in calm} - set(through)
+    calm = {it.name: it for it in each.attacks.made if it.sent and each.was_calm(it.began_s, it.ended_s)}
+    through = sorted(calm.keys() & each.delivered)
+    wanted = calm.keys() - through
     try:
         wait_for("all events to be delivered", lambda: wanted <= _alerted(manager, each.failure))
     except AssertionError:
         missing = sorted(wanted - _alerted(manager, each.failure))
-        return [f"{each.failure}: {len(missing)} of {len(wanted)} alerts are missing: {missing[:5]}"]
+        first = [calm[name] for name in missing[:5]]
+        return [f"{each.failure}: {len(missing)} of {len(wanted)} alerts are missing: {first}"]
     status = each.appliance.status()
     problems = []
     if through:

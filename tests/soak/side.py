@@ -16,6 +16,8 @@ from tests.netns.load import Bulk, Datagrams, KeepAlive, Load, NewConnections
 from tests.soak.traffic import Attacks, Undaunted
 
 FAILURES = ("inspector_down", "queue_full", "memory", "malformed", "midstream", "parser_error")
+MARGIN_S = 3.0
+"""What was sent in a quiet moment may be sent again by TCP in the next one."""
 GROWTH_MAX = 1.3
 GROWTH_SLACK_KIB = 32 * 1024
 
@@ -97,7 +99,9 @@ class Side:
         """Whether nothing was done to the appliance around this time."""
         with self.lock:
             done = list(self.disturbances)
-        return not any(began_s < each.ended_s + 1 and ended_s > each.began_s - 1 for each in done)
+        return not any(
+            began_s < each.ended_s + MARGIN_S and ended_s > each.began_s - MARGIN_S for each in done
+        )
 
 
 def _resident_kib(pid: int) -> int:

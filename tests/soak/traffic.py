@@ -12,12 +12,13 @@ ATTACK_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One attack that was made; times are monotonic seconds."""
+    """One attack; times are monotonic seconds. sent: not so if the network gave out before it came to that."""
 
     name: str
     began_s: float
     ended_s: float
     outcome: Outcome
+    sent: bool
 
 
 class Attacks(Load):
@@ -36,28 +37,30 @@ class Attacks(Load):
         request = f"GET /evil?{name} HTTP/1.1\r\nHost: web\r\n\r\n".encode()
         match self.done % 3:
             case 0:
-                outcome = self._send(request, ())
+                outcome, sent = self._send(request, ())
             case 1:
-                outcome = self._after_honest_ones(request)
+                outcome, sent = self._after_honest_ones(request)
             case _:
-                outcome = self._send(request, (3, 4, 5, 6))
-        self.made.append(Attack(name, began_s, time.monotonic(), outcome))
+                outcome, sent = self._send(request, (3, 4, 5, 6))
+        self.made.append(Attack(name, began_s, time.monotonic(), outcome, sent))
 
-    def _send(self, request: bytes, sizes: tuple[int, ...]) -> Outcome:
-        return exchange(self.netns, lab.WEB.ipv4, lab.RAW_PORT, request, sizes, ATTACK_TIMEOUT_S).outcome
+    def _send(self, request: bytes, sizes: tuple[int, ...]) -> tuple[Outcome, bool]:
+        made = exchange(self.netns, lab.WEB.ipv4, lab.RAW_PORT, request, sizes, ATTACK_TIMEOUT_S)
+        return made.outcome, made.port != 0
 
-    def _after_honest_ones(self, request: bytes) -> Outcome:
-        honest = b"GET /fine HTTP/1.1\r\nHost: web\r\n\r\n"
+    def _after_honest_ones(self, request: bytes) -> tuple[Outcome, bool]:
+        honest, sent = b"GET /fine HTTP/1.1\r\nHost: web\r\n\r\n", False
         try:
             with connect(self.netns, lab.WEB.ipv4, lab.RAW_PORT, ATTACK_TIMEOUT_S) as connection:
                 for each in (honest, honest, request):
                     connection.sendall(each)
+                    sent = each is request
                     answer = connection.recv(65_536)
         except TimeoutError:
-            return Outcome.TIMEOUT
+            return Outcome.TIMEOUT, sent
         except OSError:
-            return Outcome.RESET
-        return Outcome.ANSWERED if answer else Outcome.CLOSED
+            return Outcome.RESET, sent
+        return (Outcome.ANSWERED if answer else Outcome.CLOSED), sent
 
 
 class Undaunted(Load):
