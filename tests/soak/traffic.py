@@ -12,7 +12,7 @@ ATTACK_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One attack; times are monotonic seconds. sent: not so if the network gave out before it came to that."""
+    """One attack; times are monotonic seconds. sent: not so if the connection did not get that far."""
 
     name: str
     began_s: float
