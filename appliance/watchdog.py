@@ -31,13 +31,13 @@ from appliance.steering.failure import switch_to_failure_policy
 
 SILENT_MAX_S = 0.7
 """A worker is given up after this long; with the look-round and the switch that stays within a second."""
+STARTING_MAX_S = 3.0
+"""The same for one that has not begun yet: rights are given up and threads started, on a busy machine."""
 ROUND_S = 0.05
 LATE_S = 0.1
 """A round that took this much longer than it should says that the machine is busy, not the worker."""
 ALIVE_EVERY_S = 1.0
 PAUSE_AFTER_FAULT_S = 0.2
-BEATS_OF_A_LIVING = 2
-"""The first is the announcement, before the queues are bound."""
 MAX_HEARD = 1_000
 """In one round: who speaks parses hostile bytes, and must not be able to talk us to death."""
 CREDENTIALS = struct.Struct("3i")
@@ -73,6 +73,11 @@ class Worker:
     heard_s: float
     beats: int = 0
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was heard itself: the first sign is the announcement, before the queues are bound."""
+        return self.beats > 1
+
 
 @dataclass(slots=True)
 class Inspector:
@@ -96,16 +101,15 @@ class Inspector:
 
     def lives(self) -> bool:
         """Whether every worker has begun."""
-        begun = [each for each in self.workers.values() if each.beats >= BEATS_OF_A_LIVING]
-        return 0 < self.count == len(begun)
+        return 0 < self.count == sum(worker.has_begun for worker in self.workers.values())
 
     def silent(self, now_s: float) -> tuple[int, float] | None:
         """Return the worker that was silent too long, and for how long (seconds), if any."""
-        if not self.workers:
-            return None
-        number, worker = min(self.workers.items(), key=lambda item: item[1].heard_s)
-        silent_s = now_s - worker.heard_s
-        return (number, silent_s) if silent_s > SILENT_MAX_S else None
+        for number, worker in self.workers.items():
+            silent_s = now_s - worker.heard_s
+            if silent_s > (SILENT_MAX_S if worker.has_begun else STARTING_MAX_S):
+                return number, silent_s
+        return None
 
     def excuse(self, late_s: float) -> None:
         """Do not count a time in which we did not run either."""
@@ -246,7 +250,7 @@ def _expect(watchdog: Watchdog, pid: int, workers: int) -> None:
     """Watch one that runs already: it may hang since before we began, and never be heard."""
     watchdog.watch(pid)
     if watchdog.inspector is not None:
-        for worker in range(workers):
+        for worker in (*range(workers), *range(workers)):
             watchdog.inspector.hear(worker, workers, time.monotonic())
 
 

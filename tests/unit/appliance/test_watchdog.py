@@ -11,7 +11,7 @@ import pytest
 from appliance import watchdog
 from appliance.control.watchdog_process import heart_sockets
 from appliance.model.faults import SystemFault
-from appliance.watchdog import MAX_HEARD, SILENT_MAX_S, Inspector, Watchdog
+from appliance.watchdog import MAX_HEARD, SILENT_MAX_S, STARTING_MAX_S, Inspector, Watchdog
 
 LATE_S = SILENT_MAX_S + 0.01
 
@@ -73,6 +73,16 @@ def test_one_silent_worker_is_enough_and_the_switch_comes_before_the_kill(
     assert child.wait(10) == -signal.SIGKILL
     watching.judge(LATE_S)
     assert switch.put == [(True, True)], "once is enough"
+
+
+def test_worker_that_has_not_begun_is_given_more_time(watching: Watchdog, switch: Switch) -> None:
+    assert watching.inspector is not None
+    watching.inspector.workers.clear()
+    hear(watching, 0, 0.0)
+    watching.judge(LATE_S)
+    assert not switch.put
+    watching.judge(STARTING_MAX_S + 0.01)
+    assert switch.put == [(True, True)]
 
 
 def test_inspector_is_killed_though_the_kernel_refuses_the_switch(
