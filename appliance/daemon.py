@@ -235,6 +235,7 @@ class Control:
         while True:
             began = time.monotonic()
             why = await self._run_inspector()
+            tell_ready()  # if it never came up: the failure policy is for that, not a network that stays down
             self.restarts += 1
             self.journal.note("inspector-down", f"the inspector is down: {why}", 1, restarts=self.restarts)
             self._changed.set()
