@@ -14,6 +14,7 @@ from appliance.lab.wire import connect
 
 PATIENCE_S = 30.0
 """How long one answer may take: an established connection outlives a restart, however slowly."""
+IMPATIENCE_S = 2.0
 UDP_PORT = 6001
 DATAGRAM_BYTES = 400
 
@@ -95,6 +96,30 @@ class KeepAlive(Load):
         if not piece:
             raise ConnectionError("closed in the middle")
         return piece
+
+
+class Undaunted(Load):
+    """A keep-alive client that begins anew when it is cut off. cut: how often that was."""
+
+    pace_s = 0.01
+
+    def begin(self) -> None:
+        self.cut = 0
+        self.client: KeepAlive | None = None
+
+    def step(self) -> None:
+        try:
+            if self.client is None:
+                client = KeepAlive(self.settings)
+                client.begin()
+                client.connection.settimeout(IMPATIENCE_S)
+                self.client = client
+            self.client.step()
+        except OSError:
+            self.cut += 1
+            if self.client is not None:
+                self.client.connection.close()
+            self.client = None
 
 
 class Bulk(KeepAlive):

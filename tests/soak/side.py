@@ -12,8 +12,8 @@ from pathlib import Path
 from appliance import lab
 from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import Appliance, appliance_in, failure_policy, runs
-from tests.netns.load import Bulk, Datagrams, KeepAlive, Load, NewConnections
-from tests.soak.traffic import Attacks, Undaunted
+from tests.netns.load import Bulk, Datagrams, KeepAlive, Load, NewConnections, Undaunted
+from tests.soak.traffic import Attacks
 
 FAILURES = ("inspector_down", "queue_full", "memory", "malformed", "midstream", "parser_error")
 MARGIN_S = 3.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from appliance import lab
 from appliance.lab.wire import Outcome, connect, exchange
-from tests.netns.load import KeepAlive, Load
+from tests.netns.load import Load
 
 ATTACK_TIMEOUT_S = 2.0
 
@@ -61,27 +61,3 @@ class Attacks(Load):
         except OSError:
             return Outcome.RESET, sent
         return (Outcome.ANSWERED if answer else Outcome.CLOSED), sent
-
-
-class Undaunted(Load):
-    """A keep-alive client that begins anew when it is cut off. cut: how often that was."""
-
-    pace_s = 0.01
-
-    def begin(self) -> None:
-        self.cut = 0
-        self.client: KeepAlive | None = None
-
-    def step(self) -> None:
-        try:
-            if self.client is None:
-                client = KeepAlive(self.settings)
-                client.begin()
-                client.connection.settimeout(ATTACK_TIMEOUT_S)
-                self.client = client
-            self.client.step()
-        except OSError:
-            self.cut += 1
-            if self.client is not None:
-                self.client.connection.close()
-            self.client = None

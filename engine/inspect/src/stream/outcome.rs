@@ -75,7 +75,8 @@ pub enum Undecided {
     PastHistory,
     /// The consumer left more than [`Limits::unread_bytes`](super::Limits) unread.
     Unread,
-    /// The connection's handshake was not seen, and `midstream` is off.
+    /// The connection's handshake was not seen, and `midstream` is off or the bytes stand before those at which it
+    /// was taken up.
     Midstream,
 }
 

@@ -518,14 +518,14 @@ impl TcpSession {
             outcome.events.push(StreamEvent::OutOfWindow);
             return Verdict::Drop(DropReason::OutOfWindow);
         }
-        // Before a connection's first byte there is nothing to take, but before the byte at which it was taken up
-        // there may be bytes that its receiver still lacks.
-        let admission = match midstream && offset < 0 && !payload.is_empty() {
-            true => Admission::PastHistory,
-            false => half.admit(offset, payload, &limits),
-        };
+        let admission = half.admit(offset, payload, &limits);
         if fin && matches!(admission, Admission::Taken { .. }) {
             half.fin = Some(end.max(0) as u64);
+        }
+        // Before a connection's first byte there is nothing to take, but before the byte at which it was taken up
+        // there may be bytes that its receiver still lacks: those that an inspector took along when it ended.
+        if midstream && offset < 0 && matches!(admission, Admission::Taken { .. }) {
+            return Verdict::Undecided(Undecided::Midstream);
         }
         let (verdict, event) = match admission {
             Admission::Taken {

@@ -628,8 +628,15 @@ fn midstream_is_taken_up_or_left_to_the_caller() {
     assert_eq!(talk.session.readable(ToClient), b"ok");
     assert_eq!(
         talk.data(990, b"unseen"),
-        Verdict::Undecided(Undecided::PastHistory)
+        Verdict::Undecided(Undecided::Midstream)
     );
+    assert_eq!(
+        talk.data(998, b"..abcdef"),
+        Verdict::Undecided(Undecided::Midstream),
+        "sent again together with what follows"
+    );
+    assert_eq!(talk.readable(), b"abcdef");
+    assert_eq!(talk.data(1006, b"ghi"), Verdict::Accept);
 
     let mut talk = Talk::new(StreamConfig {
         midstream: false,
