@@ -1,10 +1,11 @@
 """The wall clock jumps a day forth and back under control, watchdog and inspector: nothing is timed by it.
 
-The jump is faked for these processes alone, by libfaketime, which leaves their monotonic clock as it is.
+The jump is for these processes alone: a library is put before the C library's own clock.
 """
 
 import contextlib
-import tempfile
+import struct
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,9 +27,6 @@ from tests.netns.load import KeepAlive, under
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
 
-LIBRARY = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
-pytestmark = pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed")
-
 
 @pytest.fixture(scope="module")
 def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
@@ -37,39 +35,27 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager
 
 
 class Clock:
-    """The wall clock of the processes that were started with `environment`."""
+    """The wall clock of the processes that are started with `environment`."""
 
     def __init__(self, directory: Path) -> None:
-        self.file = directory / "offset"
-        self.environment = {
-            "LD_PRELOAD": str(LIBRARY),
-            "FAKETIME_TIMESTAMP_FILE": str(self.file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        library, self.file = directory / "wall_clock.so", directory / "offset"
+        source = Path(__file__).with_name("wall_clock.c")
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
+        self.environment = {"LD_PRELOAD": str(library), "WALL_CLOCK": str(self.file)}
         self.jump(0)
 
     def jump(self, days: int) -> None:
-        """Be that many days off."""
-        beside = self.file.with_suffix(".new")
-        beside.write_text(f"{days:+d}d\n")
-        beside.chmod(0o644)
-        beside.rename(self.file)
-
-
-@contextlib.contextmanager
-def clock() -> Iterator[Clock]:
-    with tempfile.TemporaryDirectory() as directory:  # pytest's own the inspector could not read
-        Path(directory).chmod(0o755)
-        yield Clock(Path(directory))
+        """Be that many days off. In place: the processes have the file in their memory."""
+        with self.file.open("r+b" if self.file.exists() else "wb") as file:
+            file.write(struct.pack("q", days * 86_400 * 1_000_000_000))
 
 
 @pytest.mark.parametrize("failure", ["open", "closed"])
 def test_clock_that_jumps_ends_no_flow_and_no_protection(
     failure: str, manager: RunningManager, running_lab: lab.LabSettings, tmp_path: Path
 ) -> None:
+    time = Clock(tmp_path)
     with (
-        clock() as time,
         failure_policy(running_lab, inspector_down=failure, midstream=failure),
         appliance_in(tmp_path / failure, running_lab, manager) as appliance,
     ):

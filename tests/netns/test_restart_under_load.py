@@ -62,7 +62,7 @@ def test_connections_under_way_end_with_their_inspector_if_midstream_is_closed(
         connection.connection.settimeout(2.0)
         with pytest.raises((TimeoutError, ConnectionError)):
             connection.step()
-        wait_for("the use of the failure policy", lambda: engine(appliance)["failures"].get("midstream"))
+        wait_for("the use of the failure policy", lambda: engine(appliance).get("failures", {}).get("midstream"))
         assert appliance.send("/fine") is lab.Outcome.ANSWERED
 
 
