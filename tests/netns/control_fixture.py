@@ -172,7 +172,9 @@ class Appliance:
 
     def _if_in_step(self) -> dict[str, Any] | None:
         state = self.reported()
-        return state if state.get("in_step") else None
+        # What the manager knows may be of an earlier appliance of this name.
+        known, own = state.get("live_version"), self.status().get("live_version")
+        return state if state.get("in_step") and known == own else None
 
     def assign(self, mode: str, rule_set: str = "lab") -> int:
         """Let all guests run the rule set in this mode; return the version once it is live."""
