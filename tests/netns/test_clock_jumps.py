@@ -87,7 +87,8 @@ def idle_connection(settings: lab.LabSettings) -> Iterator[Any]:
 
 
 def engine(appliance: Appliance) -> dict[str, Any]:
-    return dict(appliance.status()["inspector"]["stats"]["engine"])
+    """Return the engine's counters, waiting for the first ones."""
+    return dict(wait_for("counters", lambda: appliance.status()["inspector"]["stats"].get("engine")))
 
 
 def alerted_at(appliance: Appliance, days: int) -> bool:

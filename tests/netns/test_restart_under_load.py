@@ -62,7 +62,9 @@ def test_connections_under_way_end_with_their_inspector_if_midstream_is_closed(
         connection.connection.settimeout(2.0)
         with pytest.raises((TimeoutError, ConnectionError)):
             connection.step()
-        wait_for("the use of the failure policy", lambda: engine(appliance).get("failures", {}).get("midstream"))
+        wait_for(
+            "the use of the failure policy", lambda: engine(appliance).get("failures", {}).get("midstream")
+        )
         assert appliance.send("/fine") is lab.Outcome.ANSWERED
 
 
@@ -83,7 +85,8 @@ def restart_again_and_again(appliance: Appliance, loads: Sequence[Load] = ()) ->
 
 
 def engine(appliance: Appliance) -> dict[str, Any]:
-    return dict(appliance.status()["inspector"]["stats"].get("engine", {}))
+    """Return the engine's counters, waiting for the first ones."""
+    return dict(wait_for("counters", lambda: appliance.status()["inspector"]["stats"].get("engine")))
 
 
 def midstream(appliance: Appliance) -> int:
