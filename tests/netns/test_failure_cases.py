@@ -25,7 +25,7 @@ from tests.netns.control_fixture import (
     wait_for,
 )
 from tests.netns.kit import send_frames
-from tests.netns.load import Bulk, KeepAlive, NewConnections, Undaunted, under
+from tests.netns.load import KeepAlive, NewConnections, Undaunted, under
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
 
@@ -99,7 +99,7 @@ def test_kill_under_load_breaks_nothing_when_open_and_passes_nothing_when_closed
 ) -> None:
     settings = appliance.settings
     # Closed for midstream as well, so flows that were under way end with their inspector: that is its price.
-    strict = (KeepAlive(settings), Bulk(settings), NewConnections(settings))
+    strict = (KeepAlive(settings), NewConnections(settings))
     with under(*(strict if failure == "open" else (Undaunted(settings),))):
         for number in range(3):
             pid = appliance.inspector()
