@@ -76,7 +76,7 @@ def held(thread: int) -> Iterator[None]:
 
 def threads(pid: int, name: str) -> list[int]:
     tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(task.name) for task in tasks if (task / "comm").read_text().startswith(name)]
+    return [int(task.name) for task in tasks if (task / "comm").read_text().strip() == name]
 
 
 def test_stopped_inspector_is_decided_and_replaced_while_control_is_stopped_too(
@@ -88,10 +88,8 @@ def test_stopped_inspector_is_decided_and_replaced_while_control_is_stopped_too(
     os.kill(appliance.process.pid, signal.SIGSTOP)
     try:
         os.kill(stopped, signal.SIGSTOP)
-        where, what = (
-            ("uninspected", "inspector-down") if failure == "open" else ("dropped", "inspector-down")
-        )
-        before = counted(appliance, where, what)
+        where = "uninspected" if failure == "open" else "dropped"
+        before = counted(appliance, where)
         wanted = Outcome.ANSWERED if failure == "open" else Outcome.TIMEOUT
         wait_for("the failure policy", lambda: appliance.send("/fine") is wanted)
         wait_for("the hung inspector's end", lambda: not runs(stopped))
@@ -108,7 +106,7 @@ def test_stopped_inspector_is_decided_and_replaced_while_control_is_stopped_too(
 def test_one_stuck_worker_is_noticed_while_all_else_goes_on(appliance: Appliance) -> None:
     pid = appliance.inspector()
     before = len(appliance.noted("failure-policy"))
-    with held(threads(pid, "queue-")[-1]):
+    with held(threads(pid, "queue-1")[0]):
         wait_for("the inspector's end", lambda: not runs(pid))
     (said,) = wait_for("the report", lambda: appliance.noted("failure-policy")[before:])
     assert said["sekisho"]["worker"] == 1
