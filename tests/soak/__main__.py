@@ -41,6 +41,8 @@ def main() -> int:
             for failure in ("open", "closed")
         ]
         broken = _soak(sides, manager, randomness, options.seconds)
+        for load in (load for each in sides for load in (*each.loads, each.attacks)):
+            load.end()  # before its namespace goes, or it would make another of the name
         for each in broken:
             print(f"soak: BROKEN: {each}", flush=True)
             if os.environ.get("SOAK_LOGS"):
