@@ -4,6 +4,7 @@
     follow    long poll → verify → apply (appliance.control.applying) → report at once
     supervise the inspector died → start it again → load the live policy
     guard     the same for the watchdog, which kills an inspector that hangs (appliance.watchdog)
+    stand     somebody else took our rules away → they are put back
     watch     guests come and go, guests.yaml changes → the same policy is applied anew
     report    events from the spool, status every few seconds and at each change
 
@@ -46,7 +47,7 @@ from appliance.reporting.journal import Journal
 from appliance.reporting.spool import SpoolReader
 from appliance.rulesets import NeedsReader
 from appliance.rulesets.store import RuleSetStore
-from appliance.steering import Backend, Counters, Queues, choose_backend
+from appliance.steering import Backend, Choice, Counters, Queues, choose_backend
 from appliance.watchdog import Report, WatchdogSettings
 
 log = logging.getLogger("sekisho")
@@ -54,6 +55,7 @@ log = logging.getLogger("sekisho")
 HEARTBEAT_S = 3.0
 COUNTERS_EVERY_S = 1.0
 WATCH_S = 1.0
+STAND_S = 0.5
 RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 15.0
 ENROL_AGAIN_S = 60.0
@@ -85,6 +87,7 @@ class Control:
     watchdog: WatchdogProcess | None = None
     watchdog_restarts: int = 0
     failing: bool = False
+    repairs: int = 0
     error: str | None = None
     accounts: InspectorAccounts = field(default_factory=InspectorAccounts)
     counters: Counters = field(default_factory=Counters)
@@ -100,7 +103,7 @@ class Control:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await self._boot()
-        duties = [self._guard, self._supervise, self._watch, self._count, self._report]
+        duties = [self._guard, self._supervise, self._stand, self._watch, self._count, self._report]
         if self.config.manager is not None:
             duties.append(self._talk)
         try:
@@ -316,6 +319,7 @@ class Control:
         settings = WatchdogSettings(
             heart=self._heart[0].fileno(),
             parent_pid=os.getpid(),
+            family=self.applier.network.choice.family,
             inspector=inspector.process.pid if inspector is not None else None,
             workers=self.config.inspector.queues,
         )
@@ -376,6 +380,39 @@ class Control:
                 log.info("guests or their ports changed; policy version %d applied anew", self._version)
             except (PolicyError, SystemFault, OSError) as error:
                 self._refused(self._version, str(error))
+
+    async def _stand(self) -> None:
+        """Put our rules back when somebody else took them away or changed them, by alarm or at a look."""
+        changed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        with self.applier.network.alarm() as alarm:
+            loop.add_reader(alarm, changed.set)
+            try:
+                while True:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(STAND_S):
+                            await changed.wait()
+                    alarm.hush()
+                    changed.clear()
+                    await self._put_back()
+            finally:
+                loop.remove_reader(alarm)
+
+    async def _put_back(self) -> None:
+        network = self.applier.network
+        async with self._switch:  # no change of our own is under way
+            if self.live is None:
+                return
+            changes = await asyncio.to_thread(network.changes_by_others)
+            if not changes:
+                return
+            what = "; ".join(changes)
+            self.repairs += 1
+            self.journal.note("rules-changed", f"somebody else changed our rules: {what}", 1, changes=changes)
+            live = self.live
+            await asyncio.to_thread(network.apply, live.document, live.inventory, live.links)
+        self.journal.note("rules-restored", "our rules are back as they were", 2, repairs=self.repairs)
+        self._changed.set()
 
     # Reports.
 
@@ -457,6 +494,11 @@ class Control:
                 "pid": self.watchdog.process.pid if self.watchdog else None,
                 "restarts": self.watchdog_restarts,
             },
+            steering={
+                "backend": self.applier.network.choice.backend.value,
+                "why": self.applier.network.choice.why,
+                "repairs": self.repairs,
+            },
             spool={
                 **self.reader.status(),
                 "delivered": delivery.delivered if delivery else 0,
@@ -514,18 +556,13 @@ class Control:
 def run(config: Config, *, keep_rules: bool) -> None:
     """Run the appliance until it is told to stop. Raises PolicyError, SystemFault, OSError at its start."""
     inventory = load_guests(Path(config.guests))
-    wanted = None if config.backend == "auto" else Backend(config.backend)
-    backend = choose_backend(config.netns, wanted)
-    if config.inspector.source == "netfilterqueue" and backend is Backend.NFT_BRIDGE:
-        raise PolicyError(
-            "inspector.source netfilterqueue does not work with the back end nft-bridge, which hides bytes "
-            "from it; set backend to br-netfilter or inspector.source to native"
-        )
+    choice = _choose_backend(config)
     run_as = _user(config.inspector.user)
     _prepare(config.state, run_as[1])
     with _only_one(config.state):
         store = RuleSetStore(config.state / "rule-sets")
-        network = Network(config.netns, Queues(config.inspector.first_queue, config.inspector.queues))
+        queues = Queues(config.inspector.first_queue, config.inspector.queues)
+        network = Network(config.netns, queues, choice)
         control = Control(
             config=config,
             inventory=inventory,
@@ -540,6 +577,19 @@ def run(config: Config, *, keep_rules: bool) -> None:
             run_as=run_as,
         )
         asyncio.run(control.run(keep_rules=keep_rules))
+
+
+def _choose_backend(config: Config) -> Choice:
+    """Return the back end, asking the kernel. Raises PolicyError, SystemFault."""
+    if config.inspector.source == "native":
+        return choose_backend(config.netns, None if config.backend == "auto" else Backend(config.backend))
+    if config.backend == "nft-bridge":
+        raise PolicyError(
+            "inspector.source netfilterqueue does not work with the back end nft-bridge, which hides bytes "
+            "from it; set backend to br-netfilter or inspector.source to native"
+        )
+    choice = choose_backend(config.netns, Backend.BR_NETFILTER)
+    return Choice(choice.backend, "inspector.source netfilterqueue works with no other")
 
 
 def _user(name: str) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from appliance.firewall.nft import Family
 from appliance.model.faults import SystemFault
 from appliance.process import die_with_parent
 from appliance.steering.failure import switch_to_failure_policy
@@ -44,10 +45,14 @@ CREDENTIALS = struct.Struct("3i")
 
 
 class WatchdogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """heart: descriptor that workers are heard on. inspector, workers: the one that runs already, if any."""
+    """heart: descriptor that workers are heard on. family: where the switch is, `inet` or `bridge`.
+
+    inspector, workers: the one that runs already, if any.
+    """
 
     heart: int
     parent_pid: int
+    family: Family
     inspector: int | None = None
     workers: int = 0
 
@@ -132,6 +137,7 @@ class Watchdog:
     """One run. Every step is called with the time, monotonic seconds."""
 
     heart: socket.socket
+    family: Family
     inspector: Inspector | None = None
     failing: bool = False
     _told_s: float = 0.0
@@ -198,7 +204,7 @@ class Watchdog:
 
     def _switch(self, *, on: bool) -> bool:
         try:
-            switch_to_failure_policy(None, on=on)
+            switch_to_failure_policy(None, self.family, on=on)
         except SystemFault as fault:
             self._tell(Report("fault", why=str(fault)))
             time.sleep(PAUSE_AFTER_FAULT_S)
@@ -240,7 +246,7 @@ def main(arguments: list[str]) -> None:
     heart = socket.socket(fileno=settings.heart)
     heart.setblocking(False)
     _heard(heart)  # what was said while nobody listened is old
-    watchdog = Watchdog(heart)
+    watchdog = Watchdog(heart, settings.family)
     if settings.inspector is not None:
         _expect(watchdog, settings.inspector, settings.workers)
     watchdog.run()

@@ -108,6 +108,9 @@ def _print(found: dict[str, Any], age_s: float) -> None:
     click.echo(f"watchdog   {up}, restarted {watchdog['restarts']} times")
     click.echo(f"policy     version {found['live_version']}")
     click.echo(f"manager    {found['manager']}")
+    if steering := found.get("steering"):
+        repairs = _red(f"; rules put back {steering['repairs']} times") if steering["repairs"] else ""
+        click.echo(f"steering   {steering['backend']}: {steering['why']}{repairs}")
     spool = found["spool"]
     lost = _red(f", {spool['lost']} events lost") if spool["lost"] else ""
     click.echo(f"spool      {in_bytes(spool['bytes'])}, {in_bytes(spool['waiting_bytes'])} of it wait{lost}")

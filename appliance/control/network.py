@@ -16,7 +16,15 @@ from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
 from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
-from appliance.steering import Counters, Queues
+from appliance.steering import Choice, Counters, Queues, Ruleset
+from appliance.steering.standing import (
+    Alarm,
+    Standing,
+    changes,
+    standing_switches,
+    standing_tables,
+)
+from appliance.steering.standing import generation as kernel_generation
 
 
 @dataclass(slots=True)
@@ -25,7 +33,12 @@ class Network:
 
     netns: str | None
     queues: Queues
+    choice: Choice
     _numbers: dict[str, int] = field(default_factory=dict)
+    _ruleset: Ruleset | None = None
+    _generation: int = 0
+    _tables: Standing = field(default_factory=dict)
+    _switches: Standing = field(default_factory=dict)
 
     def links(self, inventory: GuestInventory) -> Links:
         """Return which of the guests' ports are there; a port keeps its number while control runs."""
@@ -42,7 +55,7 @@ class Network:
         generation: int,
     ) -> None:
         """Make the policy's rules live, whole. Raises PolicyError too; what was live stays."""
-        steering.apply(
+        self._ruleset = steering.apply(
             document,
             inventory,
             links,
@@ -50,7 +63,26 @@ class Network:
             netns=self.netns,
             needs=needs,
             generation=generation,
+            backend=self.choice.backend,
         )
+        self._generation = kernel_generation(self.netns)
+        self._tables = standing_tables(self._ruleset, self.netns)
+        self._switches = standing_switches(self._ruleset, self.netns)
+
+    def alarm(self) -> Alarm:
+        """Return what says that somebody, perhaps we, changed the namespace's nftables."""
+        return Alarm(self.netns)
+
+    def changes_by_others(self) -> tuple[str, ...]:
+        """Return a sentence for everything of ours that does not stand as `apply` left it."""
+        if self._ruleset is None:
+            return ()
+        changed = changes(self._switches, standing_switches(self._ruleset, self.netns))
+        if (now := kernel_generation(self.netns)) != self._generation:
+            changed += changes(self._tables, standing_tables(self._ruleset, self.netns))
+        if not changed:
+            self._generation = now
+        return changed
 
     def counters(self, document: PolicyDocument, inventory: GuestInventory) -> Counters:
         """Return what was counted."""
@@ -67,7 +99,7 @@ class Network:
     def restore(self) -> None:
         """Let the inspector decide, whatever a watchdog left behind; without rules there is nothing to do."""
         with contextlib.suppress(SystemFault):
-            steering.switch_to_failure_policy(self.netns, on=False)
+            steering.switch_to_failure_policy(self.netns, self.choice.family, on=False)
 
     def remove(self, inventory: GuestInventory) -> None:
         """Take every rule of ours away."""

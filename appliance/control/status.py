@@ -23,12 +23,14 @@ def status_body(
     bypass: Sequence[Mapping[str, Any]],
     inspector: Mapping[str, Any],
     watchdog: Mapping[str, Any],
+    steering: Mapping[str, Any],
     spool: Mapping[str, int],
     manager: str,
     missing: Sequence[str],
 ) -> dict[str, Any]:
     """Return the body of `PUT /appliance/status`.
 
+    steering: the back end, why it is this one, and how often our rules had to be put back.
     manager: how it stands with it, in words. missing: what of the guests the kernel has not, a sentence each.
     """
     kernel = {guest.guest: guest for guest in counters.guests}
@@ -56,6 +58,7 @@ def status_body(
         "bypass": [dict(each) for each in bypass],
         "inspector": dict(inspector),
         "watchdog": dict(watchdog),
+        "steering": dict(steering),
         "spool": dict(spool),
         "manager": manager,
         "missing": list(missing),

@@ -359,14 +359,14 @@ def _unreadable_chains() -> Iterator[Chain]:
 def _port_chains(vnics: Sequence[GuardedVnic]) -> Iterator[Chain]:
     for each in vnics:
         name, number = slug(each.vnic.tap), each.port.number
-        yield Chain(f"in_{name}", ((nft.set_bits(MARK, keep=ALL, to=number),),))
-        yield Chain(f"out_{name}", ((nft.set_bits(MARK, keep=ALL, to=number << OUT_PORT_SHIFT),),))
+        yield Chain(f"port_in_{name}", ((nft.set_bits(MARK, keep=ALL, to=number),),))
+        yield Chain(f"port_out_{name}", ((nft.set_bits(MARK, keep=ALL, to=number << OUT_PORT_SHIFT),),))
 
 
 def _mark_sets(vnics: Sequence[GuardedVnic], members: Sequence[str]) -> Iterator[Set]:
     yield Set("members", "ifname", tuple(members))
     for way in ("in", "out"):
-        elements = [[_commented(each), nft.jump(f"{way}_{slug(each.vnic.tap)}")] for each in vnics]
+        elements = [[_commented(each), nft.jump(f"port_{way}_{slug(each.vnic.tap)}")] for each in vnics]
         yield Set(f"{way}_ports", "ifname", tuple(elements), maps_to="verdict")
     yield Set("bypassed", "ifname", flags=("timeout",), learned=True)
     dropped = [each.vnic.tap for each in vnics if each.guard.frames == "drop"]

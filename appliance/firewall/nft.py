@@ -82,13 +82,29 @@ class KernelState:
 def transaction(tables: tuple[Table, ...], state: KernelState) -> str:
     """Return the batch that turns what is loaded into tables, as `nft -j -f -` reads it."""
     commands = [command for table in tables for command in _replace(table, state.tables.get(table.family))]
+    wanted = {table.family for table in tables}
+    commands += [_delete_table(family) for family in state.tables if family not in wanted]
     return json.dumps({"nftables": [{"metainfo": {"json_schema_version": 1}}, *commands]})
 
 
 def removal(state: KernelState) -> str:
     """Return the batch that removes the tables that are loaded."""
-    commands = [{"delete": {"table": {"family": family, "name": TABLE}}} for family in state.tables]
+    commands = [_delete_table(family) for family in state.tables]
     return json.dumps({"nftables": [{"metainfo": {"json_schema_version": 1}}, *commands]})
+
+
+def joined(*tables: Table) -> Table:
+    """Return one table that holds what tables of one family hold; no two may use a name twice."""
+    family = {table.family for table in tables}
+    chains = tuple(chain for table in tables for chain in table.chains)
+    sets = tuple(each for table in tables for each in table.sets)
+    if len(family) != 1 or len({chain.name for chain in chains}) != len(chains):
+        raise ValueError("tables of several families, or with a chain's name in common")
+    return Table(family.pop(), chains, sets, tuple(name for table in tables for name in table.counters))
+
+
+def _delete_table(family: str) -> Command:
+    return {"delete": {"table": {"family": family, "name": TABLE}}}
 
 
 def _replace(table: Table, state: TableState | None) -> Iterator[Command]:
@@ -247,6 +263,11 @@ def jump(chain: str) -> Statement:
 def goto(chain: str) -> Statement:
     """Return the move to a chain; the caller's next rule does not follow."""
     return {"goto": {"target": chain}}
+
+
+def queue(number: int, *, bypass: bool) -> Statement:
+    """Return the verdict that queues the packet. bypass: while nobody listens it goes on instead."""
+    return {"queue": {"num": number, **({"flags": "bypass"} if bypass else {})}}
 
 
 ACCEPT: Statement = {"accept": None}

@@ -12,7 +12,7 @@ from appliance.lab.wire import connect
 from appliance.model.faults import SystemFault
 from appliance.netns import command_in
 
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 60.0
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -1,6 +1,6 @@
 """Which traffic the inspector gets to see, as a value and in the kernel."""
 
-from appliance.steering.backend import Backend, choose_backend
+from appliance.steering.backend import Backend, Choice, choose_backend
 from appliance.steering.bypass import Bypassed, bypass, bypassed
 from appliance.steering.counters import Counters, GuestCounters, RuleCount, Traffic, read_counters
 from appliance.steering.failure import switch_to_failure_policy
@@ -9,6 +9,7 @@ from appliance.steering.ruleset import Queues, Ruleset, apply, load, read_state,
 __all__ = [
     "Backend",
     "Bypassed",
+    "Choice",
     "Counters",
     "GuestCounters",
     "Queues",

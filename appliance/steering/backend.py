@@ -1,10 +1,12 @@
 """How packets get from the bridge to the inspector's queues, and whether this kernel can do it.
 
 `br-netfilter`: br_netfilter carries bridged packets through the inet hooks, iptables' NFQUEUE rules
-queue them; any kernel has it. `nft-bridge`: nftables' own `queue` in the bridge family.
+queue them; any kernel has it. `nft-bridge`: everything in the bridge family, with nftables' own `queue` and
+the bridge's own conntrack; distributions' kernels have it.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from appliance.firewall import nft
 from appliance.model.faults import SystemFault
 from appliance.netns import entered, run_in
+from appliance.steering.dialect import BRIDGE, INET
 
 SYSCTLS = Path("/proc/sys/net/bridge")
 VLAN_SYSCTL = SYSCTLS / "bridge-nf-filter-vlan-tagged"
@@ -29,19 +32,39 @@ class Backend(Enum):
     NFT_BRIDGE = "nft-bridge"
 
 
-def choose_backend(netns: str | None = None, wanted: Backend | None = None) -> Backend:
-    """Return the back end to use, found by asking the kernel. Raises SystemFault saying what lacks."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A back end, and in words why it is this one."""
+
+    backend: Backend
+    why: str
+
+    @property
+    def family(self) -> nft.Family:
+        """Where the back end's chains are."""
+        return (BRIDGE if self.backend is Backend.NFT_BRIDGE else INET).family
+
+
+def choose_backend(netns: str | None = None, wanted: Backend | None = None) -> Choice:
+    """Return the back end to use: the one wanted, else nft-bridge where the kernel has it, else br-netfilter.
+
+    Raises SystemFault saying what the kernel lacks.
+    """
+    if wanted is Backend.BR_NETFILTER:
+        load_br_netfilter(netns)
+        return Choice(wanted, "asked for")
+    lacking = _lacking_for_nft_bridge(netns)
+    if lacking is None:
+        able = "this kernel queues and tracks connections in the bridge family"
+        return Choice(Backend.NFT_BRIDGE, "asked for" if wanted else able)
     if wanted is Backend.NFT_BRIDGE:
-        able = "has" if _has_bridge_queue(netns) else "lacks"
-        raise SystemFault(
-            f"steering: the back end nft-bridge is not available in this version (this kernel {able} "
-            "nftables' queue for bridges); use br-netfilter"
-        )
-    _load_br_netfilter(netns)
-    return Backend.BR_NETFILTER
+        raise SystemFault(f"steering: nft-bridge needs a kernel that {lacking}. Use br-netfilter")
+    load_br_netfilter(netns)
+    return Choice(Backend.BR_NETFILTER, f"nft-bridge would need a kernel that {lacking}")
 
 
-def _load_br_netfilter(netns: str | None) -> None:
+def load_br_netfilter(netns: str | None) -> None:
+    """Make br_netfilter's hooks be there. Raises SystemFault."""
     if _has_br_netfilter(netns):
         return
     try:
@@ -61,15 +84,32 @@ def _has_br_netfilter(netns: str | None) -> bool:
     return True
 
 
-def _has_bridge_queue(netns: str | None) -> bool:
-    """Ask the kernel with a transaction that it checks and then forgets."""
-    chain = nft.Chain("probe", (({"queue": {"num": 0}},),), nft.Hook("forward", 0))
-    try:
-        check = nft.transaction((nft.Table("bridge", (chain,)),), nft.KernelState())
-        run_in(netns, ["nft", "--check", "-j", "-f", "-"], check.replace(nft.TABLE, "sekisho_probe"))
-    except SystemFault:
-        return False
-    return True
+_PROBES: dict[str, nft.Rule] = {
+    "queues bridged packets (nft_queue)": (nft.queue(0, bypass=True),),
+    "tracks bridged connections (nf_conntrack_bridge)": (
+        nft.match(nft.ct("state"), "established"),
+        nft.match(nft.ct("direction"), "reply"),
+        nft.set_bits(nft.ct("mark"), keep=0, to=1),
+    ),
+    "names a packet's bridge (nft_meta_bridge)": (nft.match(BRIDGE.bridge, "probe"),),
+    "hashes both directions alike (nft_hash)": (nft.dispatch({"symhash": {"mod": 2}}, [(0, nft.ACCEPT)]),),
+}
+"""What the chains of nft-bridge need of the kernel beyond what br-netfilter's need."""
+
+
+def _lacking_for_nft_bridge(netns: str | None) -> str | None:
+    """Return the first thing that the kernel lacks, or None.
+
+    Each is asked for with a transaction that the kernel checks, loading its modules, and then forgets.
+    """
+    for what, rule in _PROBES.items():
+        chain = nft.Chain("probe", (rule,), nft.Hook("forward", 0))
+        batch = nft.transaction((nft.Table("bridge", (chain,)),), nft.KernelState())
+        try:
+            run_in(netns, ["nft", "--check", "-j", "-f", "-"], batch.replace(nft.TABLE, "sekisho_probe"))
+        except SystemFault as fault:
+            return f"{what}: {fault}"
+    return None
 
 
 def look_through_tags(netns: str | None, *, on: bool) -> None:

@@ -1,4 +1,4 @@
-"""Which packets go to the inspector: the inet table's chains `zones`, `firewall`, `steer` and so on.
+"""Which packets go to the inspector: the chains `zones`, `firewall`, `steer` and so on.
 
     zones     a segment's connections are its own: equal addresses on two segments never meet
     firewall  counts, then the guests' own chains (appliance.firewall)
@@ -74,13 +74,14 @@ from appliance.model.marks import (
 )
 from appliance.model.needs import EVERYTHING, NOTHING, Needs
 from appliance.model.policy import GuestPolicy, Mode, PolicyDocument
+from appliance.steering.dialect import INET, Dialect
 from appliance.steering.failure import failure_chain, failure_sets
 from appliance.steering.looks import Way, look_sets, lookups
 
 ZONES_PRIORITY = -300
 """Before conntrack looks the connection up at -200."""
 FIREWALL_PRIORITY = -160
-"""Before iptables' mangle table at -150, where our NFQUEUE rules are."""
+"""Before -150, where packets are queued: by iptables' mangle table, or by the bridge family's `queues`."""
 AFTER_PRIORITY = -140
 
 REASONS = ("steered", "bypass", "encrypted", "inspector-down")
@@ -103,30 +104,32 @@ def is_inspected(policy: GuestPolicy) -> bool:
     return any(mode is not Mode.OFF for mode in modes)
 
 
-def inet_table(
+def steering_table(
     policy: PolicyDocument,
     inventory: GuestInventory,
     links: Links,
     workers: int,
     needs: Mapping[str, Needs] | None = None,
     generation: int = 0,
+    dialect: Dialect = INET,
 ) -> Table:
-    """Return the inet family's table. Raises PolicyError for a firewall rule that cannot be.
+    """Return the table of the dialect's family. Raises PolicyError for a firewall rule that cannot be.
 
     workers: 1…8. needs: what is looked at, by guest; of one that has signatures and is not named, everything.
     generation: of the policy, as the inspector knows it.
     """
     needs = {port.guest: _needs_of(port.guest, policy, needs or {}) for port in links.ports}
+    zones = tuple(_zone_rules(inventory, links, dialect))
     return Table(
-        "inet",
+        dialect.family,
         chains=(
-            Chain("zones", tuple(_zone_rules(inventory, links)), nft.Hook("prerouting", ZONES_PRIORITY)),
-            Chain("firewall", tuple(_firewall_rules()), nft.Hook("forward", FIREWALL_PRIORITY)),
+            Chain("zones", zones, nft.Hook("prerouting", ZONES_PRIORITY)),
+            Chain("firewall", tuple(_firewall_rules(dialect)), nft.Hook("forward", FIREWALL_PRIORITY)),
             *firewall_chains(policy, inventory, links),
             *steer_chains(workers, generation),
             *_worker_chains(workers),
-            failure_chain(passed="pass_inspector-down", blocked="blocked"),
-            *_after_chains(generation),
+            failure_chain(dialect, passed="pass_inspector-down", blocked="blocked"),
+            *_after_chains(generation, dialect),
         ),
         sets=(
             Set("bridges", "ifname", tuple(segment.bridge for segment in inventory.segments)),
@@ -140,21 +143,22 @@ def inet_table(
     )
 
 
-def _zone_rules(inventory: GuestInventory, links: Links) -> Iterator[Rule]:
+def _zone_rules(inventory: GuestInventory, links: Links, dialect: Dialect) -> Iterator[Rule]:
     """Frames to the bridge's own MAC leave the bridge for the host: they keep the host's zone, else
     the host's replies and its NAT would not find their connections."""
     zones = {segment.bridge: segment.zone for segment in inventory.segments}
     for bridge in links.bridges:
         yield (
-            nft.match(nft.meta("iifname"), bridge.name),
+            nft.match(dialect.bridge, bridge.name),
             nft.unequal(nft.payload("ether", "daddr"), bridge.mac),
             {"mangle": {"key": nft.ct("zone"), "value": zones[bridge.name]}},
         )
 
 
-def _firewall_rules() -> Iterator[Rule]:
+def _firewall_rules(dialect: Dialect) -> Iterator[Rule]:
     # others' packets may carry marks that look like ours
-    yield nft.unequal(nft.meta("iifname"), "@bridges"), ACCEPT
+    yield nft.unequal(dialect.bridge, "@bridges"), ACCEPT
+    yield from dialect.not_ip
     yield nft.match(nft.masked(MARK, IN_PORT | OUT_PORT), 0), ACCEPT
     yield from _count_both_ends("total")
     yield from admission_rules()
@@ -358,13 +362,13 @@ def _worker_chains(workers: int) -> Iterator[Chain]:
         )
 
 
-def _after_chains(generation: int) -> Iterator[Chain]:
+def _after_chains(generation: int, dialect: Dialect) -> Iterator[Chain]:
     seen = nft.bits_set(MARK, SEEN)
     answers = [(mark, nft.goto(name)) for mark, name, _ in _answers(generation)]
     yield Chain(
         "after",
         (
-            (nft.unequal(nft.meta("iifname"), "@bridges"), ACCEPT),
+            (nft.unequal(dialect.bridge, "@bridges"), ACCEPT),
             (nft.match(nft.masked(MARK, QUEUED | SEEN), QUEUED), nft.goto("pass_inspector-down")),
             # what was not queued; its bits may say something else
             (nft.bits_clear(MARK, SEEN), *_leaving()),

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 
 from appliance.firewall import nft
 from appliance.firewall.kernel import run_batch
-from appliance.firewall.nft import ACCEPT, TABLE, Chain, Set
+from appliance.firewall.nft import ACCEPT, TABLE, Chain, Family, Set
 from appliance.firewall.rules import MARK
 from appliance.model.guest import GuestInventory
 from appliance.model.marks import QUEUED
+from appliance.steering.dialect import Dialect
 
 FAILURE_PRIORITY = -155
 """After `firewall` at -160, which says what is queued, and before the NFQUEUE rules at -150."""
-WHERE = {"family": "inet", "table": TABLE, "name": "hung"}
 
 
 def failure_sets(inventory: GuestInventory) -> Iterator[Set]:
@@ -28,25 +28,26 @@ def failure_sets(inventory: GuestInventory) -> Iterator[Set]:
     yield Set("open_bridges", "ifname", tuple(open_bridges))
 
 
-def failure_chain(passed: str, blocked: str) -> Chain:
+def failure_chain(dialect: Dialect, passed: str, blocked: str) -> Chain:
     """Return the chain; packets that would be queued go to the chains named while the switch is on."""
     return Chain(
         "failure",
         (
-            (nft.unequal(nft.meta("iifname"), "@bridges"), ACCEPT),
+            (nft.unequal(dialect.bridge, "@bridges"), ACCEPT),
             # The set holds the bit QUEUED itself or nothing: the one comparison asks for both.
             (nft.unequal(nft.masked(MARK, QUEUED), "@hung"), ACCEPT),
-            (nft.match(nft.meta("iifname"), "@open_bridges"), nft.goto(passed)),
+            (nft.match(dialect.bridge, "@open_bridges"), nft.goto(passed)),
             (nft.goto(blocked),),
         ),
         nft.Hook("forward", FAILURE_PRIORITY),
     )
 
 
-_ON = json.dumps({"nftables": [{"add": {"element": {**WHERE, "elem": [QUEUED]}}}]})
-_OFF = json.dumps({"nftables": [{"flush": {"set": WHERE}}]})
+def switch_to_failure_policy(netns: str | None, family: Family, *, on: bool) -> None:
+    """Let the failure policy decide in the inspector's place, or the inspector again. Raises SystemFault.
 
-
-def switch_to_failure_policy(netns: str | None, *, on: bool) -> None:
-    """Let the failure policy decide in the inspector's place, or the inspector again. Raises SystemFault."""
-    run_batch(netns, _ON if on else _OFF)
+    family: where the chains are, the dialect's.
+    """
+    where = {"family": family, "table": TABLE, "name": "hung"}
+    switch = {"add": {"element": {**where, "elem": [QUEUED]}}} if on else {"flush": {"set": where}}
+    run_batch(netns, json.dumps({"nftables": [switch]}))

@@ -1,6 +1,7 @@
-"""The NFQUEUE rules: iptables' mangle table, one chain of ours and one jump to it.
+"""Marked packets into the inspector's queues: nftables' own `queue`, or iptables' NFQUEUE.
 
-Not every kernel has nftables' own `queue`; these are the only rules outside our tables. They are
+With nft-bridge a chain of the bridge family. Not every kernel has that; with br-netfilter iptables' mangle
+table holds one chain of ours and one jump to it, the only rules outside our tables. They are
 rendered as a value that `iptables-restore --noflush` and `ip6tables-restore --noflush` take whole:
 naming the chain empties it, so loading twice is loading once; the jump is added only if it is not
 there, and all jumps too many are taken away.
@@ -8,11 +9,39 @@ there, and all jumps too many are taken away.
 
 from collections.abc import Iterator
 
+from appliance.firewall import nft
+from appliance.firewall.nft import ACCEPT, Chain, Rule
+from appliance.firewall.rules import MARK
 from appliance.model.guest import GuestInventory
 from appliance.model.marks import MAX_WORKERS, QUEUED, WORKER, WORKER_SHIFT
+from appliance.steering.dialect import BRIDGE
 
 CHAIN = "SEKISHO"
 JUMP = f"FORWARD -j {CHAIN}"
+QUEUES_PRIORITY = -150
+"""iptables' mangle table's: between `firewall`, which marks, and `after`, which judges what came back."""
+
+
+def queue_chain(inventory: GuestInventory, first_queue: int, workers: int) -> Chain:
+    """Return the bridge family's chain that queues what is marked, and lets all else go on.
+
+    A segment whose failure policy passes traffic while the inspector is down says `bypass`. All queues must
+    be bound with segmentation offload on: the kernel cannot cut up a bridge's packets for a queue without.
+    """
+    _check(workers)
+    rules = tuple(_queue_statements(inventory, first_queue, workers))
+    return Chain("queues", rules, nft.Hook("forward", QUEUES_PRIORITY))
+
+
+def _queue_statements(inventory: GuestInventory, first_queue: int, workers: int) -> Iterator[Rule]:
+    yield nft.bits_clear(MARK, QUEUED), ACCEPT
+    for segment in inventory.segments:
+        for worker in range(workers):
+            yield (
+                nft.match(BRIDGE.bridge, segment.bridge),
+                nft.match(nft.masked(MARK, QUEUED | WORKER), QUEUED | worker << WORKER_SHIFT),
+                nft.queue(first_queue + worker, bypass=segment.failure.inspector_down == "open"),
+            )
 
 
 def queue_rules(inventory: GuestInventory, first_queue: int, workers: int, jumps: int) -> str:
@@ -21,8 +50,7 @@ def queue_rules(inventory: GuestInventory, first_queue: int, workers: int, jumps
     jumps: how often FORWARD calls our chain now. A segment whose failure policy passes traffic while the
     inspector is down gets `--queue-bypass`; the kernel drops the others' while nobody listens.
     """
-    if not 1 <= workers <= MAX_WORKERS:
-        raise ValueError(f"{workers} workers: between 1 and {MAX_WORKERS}")
+    _check(workers)
     lines = ["*mangle", f":{CHAIN} - [0:0]"]
     lines += [f"-D {JUMP}"] * (jumps - 1)
     lines += [] if jumps else [f"-I FORWARD 1 -j {CHAIN}"]
@@ -37,6 +65,11 @@ def _rules(inventory: GuestInventory, first_queue: int, workers: int) -> Iterato
             mark = f"{QUEUED | worker << WORKER_SHIFT:#010x}/{QUEUED | WORKER:#010x}"
             target = f"NFQUEUE --queue-num {first_queue + worker}{bypass}"
             yield f"-A {CHAIN} -i {segment.bridge} -m mark --mark {mark} -j {target}"
+
+
+def _check(workers: int) -> None:
+    if not 1 <= workers <= MAX_WORKERS:
+        raise ValueError(f"{workers} workers: between 1 and {MAX_WORKERS}")
 
 
 def queue_removal(jumps: int) -> str:

@@ -1,21 +1,28 @@
 """The whole of what the kernel is told, as one value; and how it gets there and away again."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from appliance.firewall import nft
 from appliance.firewall.guard import bridge_table
-from appliance.firewall.kernel import list_objects, read_tables, run_batch
-from appliance.firewall.nft import KernelState
+from appliance.firewall.kernel import FAMILIES, list_objects, read_tables, run_batch
+from appliance.firewall.nft import TABLE, KernelState, Table, joined, removal, transaction
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
 from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
 from appliance.netns import exists, run_in
-from appliance.steering.backend import Backend, choose_backend, look_through_tags, switch_bridges
-from appliance.steering.chains import inet_table
-from appliance.steering.queues import CHAIN, JUMP, queue_removal, queue_rules
+from appliance.steering.backend import (
+    Backend,
+    choose_backend,
+    load_br_netfilter,
+    look_through_tags,
+    switch_bridges,
+)
+from appliance.steering.chains import steering_table
+from appliance.steering.dialect import BRIDGE, INET
+from appliance.steering.queues import CHAIN, JUMP, queue_chain, queue_removal, queue_rules
 
 IPTABLES = ("iptables", "ip6tables")
 
@@ -33,12 +40,17 @@ class Queues:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """nft: a batch for `nft -j -f -`. iptables, ip6tables: input for their -restore --noflush."""
+    """nft: a batch for `nft -j -f -`. iptables, ip6tables: input for their -restore --noflush, if any.
+
+    learned: the sets whose elements are the kernel's or the operator's.
+    """
 
     nft: str
     iptables: str
     ip6tables: str
     bridges: tuple[str, ...]
+    backend: Backend = Backend.BR_NETFILTER
+    learned: tuple[str, ...] = ()
 
 
 def render(
@@ -49,6 +61,7 @@ def render(
     queues: Queues | None = None,
     needs: Mapping[str, Needs] | None = None,
     generation: int = 0,
+    backend: Backend = Backend.BR_NETFILTER,
 ) -> Ruleset:
     """Return the ruleset for a policy; the same input gives the same text.
 
@@ -57,13 +70,20 @@ def render(
     Raises PolicyError for a firewall rule or address pair that cannot be, naming guest and rule.
     """
     queues = queues or Queues()
-    tables = (
-        bridge_table(policy, inventory, links),
-        inet_table(policy, inventory, links, queues.workers, needs, generation),
-    )
-    v4, v6 = (queue_rules(inventory, queues.first, queues.workers, jumps) for jumps in state.jumps)
+    guard = bridge_table(policy, inventory, links)
     bridges = tuple(segment.bridge for segment in inventory.segments)
-    return Ruleset(nft.transaction(tables, state), v4, v6, bridges)
+    tables: tuple[Table, ...]
+    match backend:
+        case Backend.BR_NETFILTER:
+            tables = (guard, steering_table(policy, inventory, links, queues.workers, needs, generation, INET))
+            v4, v6 = (queue_rules(inventory, queues.first, queues.workers, jumps) for jumps in state.jumps)
+        case Backend.NFT_BRIDGE:
+            steering = steering_table(policy, inventory, links, queues.workers, needs, generation, BRIDGE)
+            queueing = Table("bridge", (queue_chain(inventory, queues.first, queues.workers),))
+            tables = (joined(guard, steering, queueing),)
+            v4, v6 = (queue_removal(jumps) if jumps else "" for jumps in state.jumps)
+    learned = tuple(each.name for table in tables for each in table.sets if each.learned)
+    return Ruleset(transaction(tables, state), v4, v6, bridges, backend, learned)
 
 
 def read_state(netns: str | None = None) -> KernelState:
@@ -72,19 +92,31 @@ def read_state(netns: str | None = None) -> KernelState:
     return KernelState(read_tables(netns), (v4, v6))
 
 
-def load(ruleset: Ruleset, netns: str | None = None, backend: Backend | None = None) -> None:
+def load(ruleset: Ruleset, netns: str | None = None) -> None:
     """Make the ruleset live.
 
-    A policy change is the one nft batch: a packet sees the old policy or the new one. The queue rules
-    go first, as without marks they match nothing; the bridges are switched on last, so that no packet
-    reaches chains that are not there. Raises SystemFault; the live policy stays then.
+    A policy change is the one nft batch: a packet sees the old policy or the new one. With br-netfilter the
+    queue rules go first, as without marks they match nothing, and the bridges are switched on last, so that
+    no packet reaches chains that are not there; with nft-bridge both are taken away after it, in case they
+    were there. Raises SystemFault; the live policy stays then.
     """
-    choose_backend(netns, backend)
-    run_in(netns, ["iptables-restore", "--noflush"], ruleset.iptables)
-    run_in(netns, ["ip6tables-restore", "--noflush"], ruleset.ip6tables)
-    run_batch(netns, ruleset.nft)
-    look_through_tags(netns, on=True)
-    switch_bridges(ruleset.bridges, netns, on=True)
+    match ruleset.backend:
+        case Backend.BR_NETFILTER:
+            load_br_netfilter(netns)
+            _restore(ruleset, netns)
+            run_batch(netns, ruleset.nft)
+            look_through_tags(netns, on=True)
+            switch_bridges(ruleset.bridges, netns, on=True)
+        case Backend.NFT_BRIDGE:
+            run_batch(netns, ruleset.nft)
+            switch_bridges(ruleset.bridges, netns, on=False)
+            _restore(ruleset, netns)
+
+
+def _restore(ruleset: Ruleset, netns: str | None) -> None:
+    for program, text in zip(IPTABLES, (ruleset.iptables, ruleset.ip6tables), strict=True):
+        if text:
+            run_in(netns, [f"{program}-restore", "--noflush"], text)
 
 
 def apply(
@@ -96,12 +128,16 @@ def apply(
     netns: str | None = None,
     needs: Mapping[str, Needs] | None = None,
     generation: int = 0,
+    backend: Backend | None = None,
 ) -> Ruleset:
     """Render for what the kernel holds now, load, and return what was loaded.
 
-    Raises PolicyError or SystemFault; what was live stays.
+    backend: None for the one that this kernel does best. Raises PolicyError or SystemFault; what was live
+    stays.
     """
-    ruleset = render(policy, inventory, links, read_state(netns), queues, needs, generation)
+    backend = backend or choose_backend(netns).backend
+    state = read_state(netns)
+    ruleset = render(policy, inventory, links, state, queues, needs, generation, backend)
     load(ruleset, netns)
     return ruleset
 
@@ -120,22 +156,27 @@ def teardown(netns: str | None = None, bridges: tuple[str, ...] = ()) -> None:
             run_in(netns, [f"{program}-restore", "--noflush"], queue_removal(jumps))
     if state.tables:
         look_through_tags(netns, on=False)
-        run_batch(netns, nft.removal(state))
+        run_batch(netns, removal(state))
 
 
 def _loaded_bridges(netns: str | None) -> tuple[str, ...]:
-    for entry in list_objects(netns, "set", "inet", nft.TABLE, "bridges"):
-        if "set" in entry:
-            return tuple(entry["set"].get("elem", ()))
+    for family in FAMILIES:
+        for entry in list_objects(netns, "set", family, TABLE, "bridges"):
+            if "set" in entry:
+                return tuple(entry["set"].get("elem", ()))
     return ()
 
 
 def _count_jumps(netns: str | None, program: str) -> int:
+    if shutil.which(program) is None:  # nft-bridge does without
+        return 0
     rules = run_in(netns, [program, "-t", "mangle", "-S", "FORWARD"])
     return rules.splitlines().count(f"-A {JUMP}")
 
 
 def _has_chain(netns: str | None, program: str) -> bool:
+    if shutil.which(program) is None:
+        return False
     try:
         run_in(netns, [program, "-t", "mangle", "-S", CHAIN])
     except SystemFault:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from appliance.netns import command_in, run_in
 
 FIRST_QUEUE = 20
 PREVENT = (Assignment("any", Mode.PREVENT),)
+BACKEND = steering.Backend(name) if (name := os.environ.get("SEKISHO_TEST_BACKEND")) else None
+"""The back end that tests run with; None: the one that this kernel's is."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -83,6 +86,7 @@ class Bench:
             netns=self.netns,
             needs=needs,
             generation=generation,
+            backend=BACKEND,
         )
 
     def get(

@@ -229,6 +229,14 @@ def test_only_what_both_headers_call_multicast_passes_unqueued(bench: Bench) -> 
     assert counters.uninspected["inspector-down"].packets == 0
 
 
-def test_nft_bridge_is_refused_with_the_reason(bench: Bench) -> None:
-    with pytest.raises(SystemFault, match="nft-bridge is not available"):
-        steering.choose_backend(bench.netns, steering.Backend.NFT_BRIDGE)
+def test_the_kernel_says_which_back_end_it_can_do(bench: Bench) -> None:
+    choice = steering.choose_backend(bench.netns)
+    assert choice.why.startswith(
+        "this kernel queues"
+        if choice.backend is steering.Backend.NFT_BRIDGE
+        else "nft-bridge would need a kernel"
+    )
+    if choice.backend is steering.Backend.BR_NETFILTER:
+        with pytest.raises(SystemFault, match="nft-bridge needs a kernel that"):
+            steering.choose_backend(bench.netns, steering.Backend.NFT_BRIDGE)
+    assert steering.choose_backend(bench.netns, steering.Backend.BR_NETFILTER).why == "asked for"

@@ -30,7 +30,7 @@ class Switch:
         self.child, self.refusing = child, False
         self.put: list[tuple[bool, bool]] = []
 
-    def __call__(self, _netns: str | None, *, on: bool) -> None:
+    def __call__(self, _netns: str | None, _family: str, *, on: bool) -> None:
         """Remember it, and whether the inspector ran yet."""
         self.put.append((on, self.child.poll() is None))
         if self.refusing:
@@ -49,7 +49,7 @@ def switch(child: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch) ->
 def watching(child: "subprocess.Popen[bytes]") -> Watchdog:
     """Watches the child, two workers of which were heard twice at second 0."""
     heard, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    made = Watchdog(heard)
+    made = Watchdog(heard, "inet")
     made.watch(child.pid)
     for _ in range(2):
         for worker in range(2):
@@ -135,7 +135,7 @@ def test_signs_of_life_carry_the_pid_that_the_kernel_saw() -> None:
     with heard, spoken:
         for message in (bytes((1, 2)), b"x", b"too long"):
             spoken.send(message)
-        dog = Watchdog(heard)
+        dog = Watchdog(heard, "inet")
         dog.listen(0.0)
     assert isinstance(dog.inspector, Inspector)
     assert dog.inspector.pid == os.getpid()

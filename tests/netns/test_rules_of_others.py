@@ -1,0 +1,160 @@
+"""Somebody else's firewall takes our rules away: it is noticed, told and put right, and theirs stay."""
+
+import json
+import select
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance import lab, steering
+from appliance.control.network import Network
+from appliance.hypervisor import load_guests
+from appliance.netns import run_in
+from tests.netns.control_fixture import Appliance, appliance_in, wait_for
+from tests.netns.kit import BACKEND, Bench, policy
+
+pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
+
+Meddle = Callable[[str], None]
+FIREWALLD = "flush ruleset\ntable inet firewalld {\nchain c {\ntype filter hook forward priority 10\n}\n}\n"
+
+
+def flush(netns: str) -> None:
+    run_in(netns, ["nft", "flush", "ruleset"])
+
+
+def reload_another_firewall(netns: str) -> None:
+    run_in(netns, ["nft", "-f", "-"], FIREWALLD)
+
+
+def flush_a_chain(netns: str) -> None:
+    run_in(netns, ["nft", "flush", "chain", "bridge", "sekisho", "guard"])
+
+
+def empty_a_set(netns: str) -> None:
+    run_in(netns, ["nft", "flush", "set", "bridge", "sekisho", "members"])
+
+
+def add_a_rule(netns: str) -> None:
+    run_in(netns, ["nft", "insert", "rule", "bridge", "sekisho", "marks", "accept"])
+
+
+def restore_iptables(netns: str) -> None:
+    run_in(netns, ["iptables-restore"], "*mangle\nCOMMIT\n")
+
+
+def delete_the_jump(netns: str) -> None:
+    run_in(netns, ["ip6tables", "-t", "mangle", "-D", "FORWARD", "-j", "SEKISHO"])
+
+
+def switch_br_netfilter_off(netns: str) -> None:
+    bridge = f"/sys/class/net/{lab.LabSettings.bridge}/bridge/nf_call_iptables"
+    mounted = f"mount -t sysfs sysfs /sys && echo 0 > {bridge}"
+    run_in(netns, ["unshare", "--mount", "sh", "-c", mounted])
+
+
+ANYWHERE: list[Meddle] = [flush, reload_another_firewall, flush_a_chain, empty_a_set, add_a_rule]
+BR_NETFILTER: list[Meddle] = [restore_iptables, delete_the_jump, switch_br_netfilter_off]
+
+
+@pytest.fixture
+def appliance(running_lab: lab.LabSettings, tmp_path: Path) -> Iterator[Appliance]:
+    chosen = {"backend": BACKEND.value} if BACKEND else {}
+    with appliance_in(tmp_path / "appliance", running_lab, None, **chosen) as made:
+        made.start()
+        yield made
+
+
+def notices(appliance: Appliance, name: str) -> list[dict[str, str]]:
+    lanes = (appliance.state / "spool").glob("control-*/*.eve")
+    events = [json.loads(line) for lane in lanes for line in lane.read_text().splitlines()]
+    return [event["engine"] for event in events if event["sekisho"]["notice"] == name]
+
+
+def rules(netns: str) -> list[str]:
+    """Our rules as they stand, without counters."""
+    families = ("bridge", "inet")
+    ours = [line for line in run_in(netns, ["nft", "list", "tables"]).splitlines() if "sekisho" in line]
+    tables = [
+        run_in(netns, ["nft", "-s", "list", "table", family, "sekisho"])
+        for family in families
+        if f"table {family} sekisho" in ours
+    ]
+    return tables + [run_in(netns, [program, "-t", "mangle", "-S"]) for program in ("iptables", "ip6tables")]
+
+
+def test_an_appliance_puts_its_rules_back_and_says_so(appliance: Appliance) -> None:
+    netns = appliance.settings.bridge_netns
+    before = run_in(netns, ["nft", "list", "tables"]).splitlines()
+    run_in(netns, ["nft", "-f", "-"], FIREWALLD)
+    wait_for("its event", lambda: notices(appliance, "rules-restored"))
+    (told,) = notices(appliance, "rules-changed")
+    assert "table bridge sekisho was taken away" in told["message"]
+    after = run_in(netns, ["nft", "list", "tables"]).splitlines()
+    assert {*before, "table inet firewalld"} == set(after)
+    run_in(netns, ["nft", "delete", "table", "inet", "firewalld"])
+    wait_for("its status", lambda: appliance.status()["steering"]["repairs"] == 1)
+    assert "rules put back 1 times" in appliance.cli("status").stdout
+    assert not notices(appliance, "control-error")
+
+
+def test_status_says_which_back_end_and_why(appliance: Appliance) -> None:
+    said = appliance.cli("status").stdout
+    (line,) = [line for line in said.splitlines() if line.startswith("steering")]
+    choice = steering.choose_backend(appliance.settings.bridge_netns, BACKEND)
+    assert line == f"steering   {choice.backend.value}: {choice.why}"
+
+
+@pytest.fixture
+def network(bench: Bench) -> Network:
+    """The appliance's network with a policy that is live."""
+    network = Network(bench.netns, steering.Queues(), steering.choose_backend(bench.netns, BACKEND))
+    inventory = load_guests(bench.settings.guests_yaml)
+    network.apply(policy(), inventory, network.links(inventory))
+    return network
+
+
+def meddlings(network: Network) -> list[Meddle]:
+    on_br_netfilter = network.choice.backend is steering.Backend.BR_NETFILTER
+    return [*ANYWHERE, *(BR_NETFILTER if on_br_netfilter else [])]
+
+
+def test_every_way_to_take_rules_away_is_seen_and_put_right(bench: Bench, network: Network) -> None:
+    inventory = load_guests(bench.settings.guests_yaml)
+    for meddle in meddlings(network):
+        assert network.changes_by_others() == (), meddle.__name__
+        before = rules(bench.netns)
+        meddle(bench.netns)
+        assert network.changes_by_others(), meddle.__name__
+        network.apply(policy(), inventory, network.links(inventory))
+        run_in(bench.netns, ["sh", "-c", "nft delete table inet firewalld 2>&1 || true"])
+        assert rules(bench.netns) == before, meddle.__name__
+
+
+def test_what_others_do_to_their_own_rules_is_none_of_ours(bench: Bench, network: Network) -> None:
+    run_in(bench.netns, ["nft", "add", "table", "inet", "stranger"])
+    run_in(bench.netns, ["iptables", "-t", "mangle", "-I", "FORWARD", "-s", "192.0.2.1", "-j", "ACCEPT"])
+    steering.bypass("web", 60, bench.netns)
+    bench.get()
+    assert network.changes_by_others() == ()
+    run_in(bench.netns, ["iptables", "-t", "mangle", "-D", "FORWARD", "-s", "192.0.2.1", "-j", "ACCEPT"])
+    run_in(bench.netns, ["nft", "delete", "table", "inet", "stranger"])
+
+
+def test_a_change_rings_and_silence_does_not(bench: Bench, network: Network) -> None:
+    with network.alarm() as alarm:
+        assert not rings(alarm.fileno(), 0)
+        run_in(bench.netns, ["nft", "add", "table", "inet", "stranger"])
+        assert rings(alarm.fileno(), 20_000)
+        alarm.hush()
+        assert not rings(alarm.fileno(), 0)
+        run_in(bench.netns, ["iptables", "-t", "mangle", "-F", "FORWARD"])
+        assert rings(alarm.fileno(), 20_000)
+    run_in(bench.netns, ["nft", "delete", "table", "inet", "stranger"])
+
+
+def rings(descriptor: int, timeout_ms: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(timeout_ms))
