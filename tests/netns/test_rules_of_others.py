@@ -11,6 +11,7 @@ from appliance import lab, steering
 from appliance.control.network import Network
 from appliance.hypervisor import load_guests
 from appliance.netns import run_in
+from appliance.steering.backend import switch_bridges
 from tests.netns.control_fixture import Appliance, appliance_in, wait_for
 from tests.netns.kit import BACKEND, Bench, policy
 
@@ -49,9 +50,8 @@ def delete_the_jump(netns: str) -> None:
 
 
 def switch_br_netfilter_off(netns: str) -> None:
-    bridge = f"/sys/class/net/{lab.LabSettings.bridge}/bridge/nf_call_iptables"
-    mounted = f"mount -t sysfs sysfs /sys && echo 0 > {bridge}"
-    run_in(netns, ["unshare", "--mount", "sh", "-c", mounted])
+    bridges = run_in(netns, ["ip", "-o", "link", "show", "type", "bridge"]).splitlines()
+    switch_bridges([line.split(":")[1].strip() for line in bridges], netns, on=False)
 
 
 ANYWHERE: list[Meddle] = [flush, reload_another_firewall, flush_a_chain, empty_a_set, add_a_rule]

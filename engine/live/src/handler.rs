@@ -9,7 +9,7 @@ use inspect::engine::{Arrival, Clear, Engine, FlowMark, GuestCounters, Outcome, 
 use inspect::flow::FlowLimits;
 use inspect::policy::{Policy, Shield};
 use inspect::rule::Variables;
-use inspect::wire::decode_ip;
+use inspect::wire::{decode_ip, Packet};
 use inspect::Direction;
 use nfqueue::{Decision, Handler, QueuedPacket};
 use serde::Serialize;
@@ -218,16 +218,16 @@ impl PacketHandler {
 impl Handler for PacketHandler {
     fn packet(&mut self, packet: &QueuedPacket<'_>, wall_ns: u64) -> Decision {
         self.follow_policy();
+        let decoded = decode_ip(packet.payload);
         let arrival = Arrival {
             in_port: packet.in_dev,
             out_port: packet.out_dev,
             source_mac: packet.src_mac,
-            truncated: packet.truncated(),
+            truncated: packet.truncated() || is_bundle(packet, &decoded),
             verify_checksum: packet.checksum_ready,
             travels: travels(packet.mark),
             ..self.arrival(wall_ns)
         };
-        let decoded = decode_ip(packet.payload);
         let outcome = self
             .engine
             .packet(&arrival, decoded, &mut Sink(&self.events));
@@ -247,6 +247,14 @@ impl Handler for PacketHandler {
             *published.lock().unwrap_or_else(PoisonError::into_inner) = Published::of(&self.engine);
         }
     }
+}
+
+/// Whether it is several datagrams in one, which the kernel would cut up later: UDP segmentation offload.
+///
+/// A queue does not tell where one ends and the next begins, so all but the first are hidden from us; and a queue
+/// that asks the kernel to cut them up first gets nothing usable in the bridge family.
+fn is_bundle(packet: &QueuedPacket<'_>, decoded: &Packet<'_>) -> bool {
+    packet.gso && decoded.tcp().is_none()
 }
 
 /// The engine's answer as the kernel understands it.
