@@ -1,7 +1,7 @@
 # Every target works on a fresh Debian 12 as root with git and make: it installs what it needs through `deps`.
 # NO_INSTALL=1 only prints what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-bench preflight build run stop test test-rust test-python bench soak lint licences fuzz evasions captures clean
+.PHONY: help deps deps-test deps-bench preflight build run stop test test-rust test-python test-vm bench soak lint licences fuzz evasions captures clean
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
@@ -39,6 +39,10 @@ test-rust: deps
 
 test-python: build
 	@$(PY) -m pytest
+
+test-vm: build ## Run the namespace tests with nft-bridge in an emulated machine with Debian's kernel (many minutes)
+	@tools/deps vm && $(PY) -m tests.vm.image
+	@SEKISHO_TEST_VM=1 $(PY) -m pytest -v tests/vm
 
 bench: deps-bench build ## Measure beside Suricata; tables, rows and plots in bench/results/ (CORPORA=FOLDER, BENCH='--only inline')
 	@$(PY) -m bench $(BENCH)

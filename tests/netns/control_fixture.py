@@ -21,7 +21,7 @@ from appliance.model.policy import PolicyDocument
 from tests.manager_fixture import RunningManager
 
 ROOT = Path(__file__).resolve().parents[2]
-WAIT_S = 60.0
+WAIT_S = 60.0 * float(os.environ.get("SEKISHO_TEST_PATIENCE", "1"))
 NAME = "lab"
 
 

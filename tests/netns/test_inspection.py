@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -20,13 +22,21 @@ pytest.importorskip("appliance._engine", reason="the packet engine is not built"
 RULES = """\
 alert http any any -> $HOME_NET any (msg:"evil"; flow:to_server; http.uri; content:"/evil"; sid:1;)
 alert udp any any -> $HOME_NET 9999 (msg:"evil datagram"; content:"across-the-boundary"; sid:2;)
+alert udp any any -> $HOME_NET 9997 (msg:"second datagram"; content:"second"; startswith; sid:4;)
 reject udp any any -> $HOME_NET 9998 (msg:"refused datagram"; content:"knock"; sid:3;)
 """
 EVIL = b"GET /evil HTTP/1.1\r\nHost: web\r\n\r\n"
 FINE = b"GET /fine HTTP/1.1\r\nHost: web\r\n\r\n"
 UDP_PORT = 9999
 REFUSED_PORT = 9998
+BUNDLE_PORT = 9997
+UPLOAD_PORT = 9996
 FRAGMENT_PAYLOAD = 1480
+UDP_SEGMENT = 103
+"""include/uapi/linux/udp.h; Python has no name for it."""
+UPLOAD_BYTES = 32 << 20
+UPLOAD_S = 60.0
+"""A collapsed queue (1 to 2 Mbit/s) would need two to four minutes."""
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +159,44 @@ def test_datagram_whose_match_lies_across_two_fragments_is_stopped(
             while True:
                 received.append(web.recv(65536))
         assert across not in received
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_second_datagram_of_a_segmentation_offload_hides_nothing(
+    appliance: Appliance, version: int
+) -> None:
+    """UDP_SEGMENT lets one send become many datagrams, which the kernel cuts up behind the queue."""
+    bundle = b"first ".ljust(100, b".") + b"second".ljust(100, b".")
+    with receiver(appliance, version, BUNDLE_PORT) as web, sender(appliance, version, BUNDLE_PORT) as client:
+        client.send(b"alone")
+        assert web.recv(65536) == b"alone"
+        client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 100)
+        client.send(bundle)
+        received = []
+        with contextlib.suppress(TimeoutError):
+            while True:
+                received.append(web.recv(65536))
+    assert not [datagram for datagram in received if datagram.startswith(b"second")]
+
+
+def test_a_long_upload_does_not_collapse(appliance: Appliance) -> None:
+    """Without segmentation offload on the queue a bridge's upload does, while small requests pass."""
+    listener = netns.create_socket(appliance.settings.guest_netns(lab.WEB))
+    with contextlib.closing(listener):
+        listener.bind((lab.WEB.ipv4, UPLOAD_PORT))
+        listener.listen()
+        client = connect(appliance.settings.guest_netns(lab.CLIENT), lab.WEB.ipv4, UPLOAD_PORT, UPLOAD_S)
+        server, _ = listener.accept()
+        with contextlib.closing(client), contextlib.closing(server):
+            server.settimeout(UPLOAD_S)
+            began = time.monotonic()
+            sending = threading.Thread(target=client.sendall, args=(bytes(UPLOAD_BYTES),), daemon=True)
+            sending.start()
+            received = 0
+            while received < UPLOAD_BYTES and time.monotonic() < began + UPLOAD_S:
+                received += len(server.recv(1 << 20))
+            print(f"{received * 8 / (time.monotonic() - began) / 1e6:.0f} Mbit/s")
+    assert received == UPLOAD_BYTES
 
 
 @pytest.mark.parametrize("version", [4, 6])

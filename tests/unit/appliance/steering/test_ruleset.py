@@ -25,7 +25,7 @@ from appliance.model.policy import (
     Override,
     PolicyDocument,
 )
-from appliance.steering import Queues, Ruleset, render
+from appliance.steering import Backend, Queues, Ruleset, render
 from appliance.steering.chains import is_inspected
 from appliance.steering.queues import queue_removal
 
@@ -80,6 +80,11 @@ CASES = {
                 )
             },
         )
+    ),
+    "nft-bridge": rendered(
+        PolicyDocument(1, guests={"web": GuestPolicy(assignments=PREVENT)}),
+        queues=Queues(first=40, workers=2),
+        backend=Backend.NFT_BRIDGE,
     ),
     "guard": rendered(
         PolicyDocument(
@@ -164,6 +169,26 @@ def test_fails_closed_without_queue_bypass() -> None:
     inventory = GuestInventory((closed,), (WEB, CLIENT))
     assert "--queue-bypass" not in render(PolicyDocument(1), inventory, LINKS, KernelState()).iptables
     assert "--queue-bypass" in CASES["one-protected"].iptables
+
+
+def test_nft_bridge_fails_closed_without_bypass() -> None:
+    closed = Segment("lab", "br0", failure=FailurePolicy(inspector_down="closed"))
+    inventory = GuestInventory((closed,), (WEB, CLIENT))
+    ruleset = render(PolicyDocument(1), inventory, LINKS, KernelState(), backend=Backend.NFT_BRIDGE)
+    assert '"queue"' in ruleset.nft
+    assert '"flags": "bypass"' not in ruleset.nft
+    assert '"flags": "bypass"' in CASES["nft-bridge"].nft
+
+
+def test_a_change_of_the_back_end_takes_the_other_ones_rules_away() -> None:
+    state = KernelState({"bridge": TableState(), "inet": TableState()}, jumps=(1, 1))
+    ruleset = render(PolicyDocument(1), INVENTORY, LINKS, state, backend=Backend.NFT_BRIDGE)
+    commands = json.loads(ruleset.nft)["nftables"]
+    assert {"delete": {"table": {"family": "inet", "name": "sekisho"}}} in commands
+    assert ruleset.iptables == queue_removal(1)
+    state = KernelState({"bridge": TableState(chains=frozenset({"guard", "queues"}))})
+    commands = json.loads(render(PolicyDocument(1), INVENTORY, LINKS, state).nft)["nftables"]
+    assert {"delete": {"chain": {"family": "bridge", "table": "sekisho", "name": "queues"}}} in commands
 
 
 def test_removal_names_everything() -> None:

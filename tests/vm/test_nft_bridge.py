@@ -1,0 +1,42 @@
+"""The back end nft-bridge, on the stock kernel that it is for.
+
+Development kernels lack what it needs, so the namespace tests are run once more, unchanged, inside a
+machine: guests as namespaces on a bridge, real packets through the bridge family's own queue.
+"""
+
+import pytest
+
+from tests.vm.machine import Machine
+
+PATIENCE = "5"
+"""How much longer than on hardware a test waits for what must happen."""
+
+
+def test_the_stock_kernel_is_probed_as_able(machine: Machine) -> None:
+    probe = "from appliance import steering; print(steering.choose_backend().backend.value)"
+    done = machine.python("-c", probe)
+    assert (done.status, done.output) == (0, "nft-bridge\n")
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "test_steering_queues.py",
+        "test_steering_host.py",
+        "test_guard_framing.py",
+        "test_firewall_rules.py",
+        "test_rules_of_others.py",
+        "test_inspection.py -k native",
+    ],
+)
+def test_namespace_tests_pass_with_nft_bridge(machine: Machine, tests: str) -> None:
+    file, *selection = tests.split()
+    done = machine.python(
+        "-m", "pytest", "-q", "-rA", "--tb=short", "-p", "no:cacheprovider",
+        f"tests/netns/{file}", *selection,
+        env={"SEKISHO_TEST_BACKEND": "nft-bridge", "SEKISHO_TEST_PATIENCE": PATIENCE},
+        timeout_s=1800,
+    )  # fmt: skip
+    print(done.output)
+    assert done.status == 0, done.output[-8000:]
+    assert " skipped" not in done.output.splitlines()[-1]
