@@ -183,6 +183,7 @@ def test_a_long_upload_does_not_collapse(appliance: Appliance) -> None:
     """Without segmentation offload on the queue a bridge's upload does, while small requests pass."""
     listener = netns.create_socket(appliance.settings.guest_netns(lab.WEB))
     with contextlib.closing(listener):
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((lab.WEB.ipv4, UPLOAD_PORT))
         listener.listen()
         client = connect(appliance.settings.guest_netns(lab.CLIENT), lab.WEB.ipv4, UPLOAD_PORT, UPLOAD_S)

@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SUITE = "bookworm"
 KERNEL = "linux-image-cloud-amd64"
 PACKAGES = (
-    "ca-certificates,conntrack,ethtool,iproute2,iptables,kmod,libnetfilter-queue1,libpcre2-8-0,nftables,"
-    "nginx-light,procps,python3,util-linux"
+    "ca-certificates,conntrack,ethtool,iproute2,iptables,kmod,libnetfilter-queue1,libpcre2-8-0,libpython3.11,"
+    "nftables,nginx-light,procps,python3,util-linux"
 )
 DISK = "800M"
 INIT = """#!/bin/sh
