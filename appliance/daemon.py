@@ -410,7 +410,9 @@ class Control:
             self.repairs += 1
             self.journal.note("rules-changed", f"somebody else changed our rules: {what}", 1, changes=changes)
             live = self.live
-            await asyncio.to_thread(network.apply, live.document, live.inventory, live.links)
+            await asyncio.to_thread(
+                network.apply, live.document, live.inventory, live.links, live.needs, live.generation
+            )
         self.journal.note("rules-restored", "our rules are back as they were", 2, repairs=self.repairs)
         self._changed.set()
 

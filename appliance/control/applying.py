@@ -9,6 +9,7 @@ inspector is given the former generation back.
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from appliance.control.policies import RuleSetShelf, RuleSetSource
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
+from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
 from appliance.reporting.client import SignedPolicy
 from appliance.rulesets import NeedsReader
@@ -39,6 +41,7 @@ class Live:
     signed: SignedPolicy | None
     inventory: GuestInventory
     links: Links
+    needs: Mapping[str, Needs]
     engine_policy: Path
     generation: int
 
@@ -86,7 +89,7 @@ class Applier:
             raise
         await asyncio.to_thread(self.generations.make_current, generation)
         await asyncio.to_thread(self.shelf.keep_only, document)
-        return Live(document, signed, inventory, links, path, generation)
+        return Live(document, signed, inventory, links, needs, path, generation)
 
     async def _give_back(self, inspector: Loader | None, former: Live | None) -> None:
         if inspector is None or former is None:

@@ -75,7 +75,10 @@ def render(
     tables: tuple[Table, ...]
     match backend:
         case Backend.BR_NETFILTER:
-            tables = (guard, steering_table(policy, inventory, links, queues.workers, needs, generation, INET))
+            tables = (
+                guard,
+                steering_table(policy, inventory, links, queues.workers, needs, generation, INET),
+            )
             v4, v6 = (queue_rules(inventory, queues.first, queues.workers, jumps) for jumps in state.jumps)
         case Backend.NFT_BRIDGE:
             steering = steering_table(policy, inventory, links, queues.workers, needs, generation, BRIDGE)

@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         assert_eq!(Value::read(&[b'l'; 60_000]), None);
-        assert_eq!(Value::read(b"llleee").is_some(), true);
+        assert!(Value::read(b"llleee").is_some());
     }
 
     proptest! {

@@ -28,6 +28,9 @@ const MAX_WAITING: u64 = 8;
 
 type Flows = FlowTable<Conversation>;
 
+/// Whether a direction is to be looked at too.
+type Asks = fn(&TcpLayer, Direction) -> bool;
+
 impl Desk {
     /// Which flows the packet can belong to: its segment's, offline its VLANs'; inside `tunnels` tunnels others
     /// than outside.
@@ -400,7 +403,7 @@ impl Desk {
             true => self.round(flow, scene, sink),
             false => self.odd_round(flow, scene, found, sink),
         };
-        let further: [(Direction, fn(&TcpLayer, Direction) -> bool); 2] = [
+        let further: [(Direction, Asks); 2] = [
             (direction, TcpLayer::awaits_switch),
             (direction.reverse(), TcpLayer::has_news),
         ];

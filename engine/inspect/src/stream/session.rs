@@ -442,10 +442,8 @@ impl TcpSession {
                 self.not_followed(outcome)
             };
         }
-        if self.state == TcpState::New {
-            if self.half(direction.reverse()).base.is_some() {
-                self.state = TcpState::Established;
-            }
+        if self.state == TcpState::New && self.half(direction.reverse()).base.is_some() {
+            self.state = TcpState::Established;
         }
         if self.reset && !payload.is_empty() {
             outcome.events.push(StreamEvent::DataAfterEnd);

@@ -372,7 +372,7 @@ impl Datagram {
         if self.fragments > limits.max_fragments {
             return Err(DefragEvent::TooManyFragments);
         }
-        if fragment.more && (data.is_empty() || ((strict || v6) && data.len() % 8 != 0)) {
+        if fragment.more && (data.is_empty() || ((strict || v6) && !data.len().is_multiple_of(8))) {
             return fault(DefragEvent::BadLength);
         }
         let last_known = self

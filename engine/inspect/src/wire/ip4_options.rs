@@ -20,7 +20,7 @@ const ROUTER_ALERT: u8 = 148;
 ///
 /// Errors: `Ipv4Option`, when one does not fit into the header.
 pub(super) fn check(options: &[u8], events: &mut PacketEvents) -> Layer {
-    if options.len() % 8 != 0 {
+    if !options.len().is_multiple_of(8) {
         events.insert(PacketEvent::Ipv4OptPadRequired);
     }
     let mut met = [0u64; 4];

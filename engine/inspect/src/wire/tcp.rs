@@ -224,7 +224,7 @@ fn option_fits(kind: u8, option: &[u8]) -> Option<bool> {
         2 => length == 4,
         3 => length == 3,
         4 => length == 2,
-        5 => length == 2 || (10..=34).contains(&length) && (length - 2) % 8 == 0,
+        5 => length == 2 || (10..=34).contains(&length) && (length - 2).is_multiple_of(8),
         8 => length == 10,
         19 => length == 18,
         29 => length >= 4,
@@ -236,5 +236,5 @@ fn option_fits(kind: u8, option: &[u8]) -> Option<bool> {
 
 /// A fast open cookie: none, or up to 16 bytes, an even number (RFC 7413, 2, where 4 are the least).
 fn fast_open_fits(length: usize) -> bool {
-    (2..=18).contains(&length) && length % 2 == 0
+    (2..=18).contains(&length) && length.is_multiple_of(2)
 }

@@ -305,7 +305,7 @@ fn a_header_block_is_read_up_to_its_bound() {
         for _ in 0..rest / 3 {
             bytes.extend([0x00, 0, 0]);
         }
-        bytes.extend(std::iter::repeat(0x82).take(rest % 3));
+        bytes.extend(std::iter::repeat_n(0x82, rest % 3));
         let frames: Vec<u8> = bytes
             .chunks(16_000)
             .flat_map(|piece| frame(kind::CONTINUATION, 0, 1, piece))

@@ -208,7 +208,7 @@ impl Message {
     /// The type that is called so, in any case.
     pub fn kind_named(name: &str) -> Option<u8> {
         let named = |known: &&str| !known.is_empty() && known.eq_ignore_ascii_case(name);
-        let at = NAMES.iter().position(|known| named(&known))?;
+        let at = NAMES.iter().position(named)?;
         u8::try_from(at).ok()
     }
 

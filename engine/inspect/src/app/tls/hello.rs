@@ -315,7 +315,7 @@ pub(super) mod tests {
             ),
         ];
         for (wanted, bytes) in rows {
-            let (_, oddities) = read(&client(&[bytes.clone()]));
+            let (_, oddities) = read(&client(std::slice::from_ref(bytes)));
             assert_eq!(oddities[..], [*wanted]);
         }
     }

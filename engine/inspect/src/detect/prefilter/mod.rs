@@ -96,7 +96,7 @@ enum Far {
     #[default]
     Same,
     /// Some of it.
-    Fewer(Grams),
+    Fewer(Box<Grams>),
     Nothing,
 }
 
@@ -177,7 +177,7 @@ impl Builder {
         made.far = match near {
             0 => Far::Same,
             _ if near == unanchored => Far::Nothing,
-            _ => Far::Fewer(far.build()),
+            _ => Far::Fewer(Box::new(far.build())),
         };
         made.anchored = (!anchors.is_empty()).then(|| Anchored::new(anchors.into_iter()));
         made.texts.shrink_to_fit();
