@@ -1,4 +1,5 @@
 //! What both directions of a connection begin with, against what it is taken for.
+#[allow(dead_code)] // each test uses its part
 mod dialogue;
 
 use dialogue::{policy, Dialogue};

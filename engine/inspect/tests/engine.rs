@@ -1,4 +1,5 @@
 //! The whole engine on packets, as the live path drives it.
+#[allow(dead_code)] // each test uses its part
 mod dialogue;
 
 use dialogue::{policy, policy_of_generation, Dialogue, CLIENT_PORT_IFINDEX, SERVER_PORT_IFINDEX};

@@ -1,4 +1,5 @@
 //! However a stream is cut, repeated and reordered, signatures say the same of it, in every mode.
+#[allow(dead_code)] // each test uses its part
 mod dialogue;
 
 use dialogue::{policy, Dialogue};

@@ -1,4 +1,5 @@
 //! What the engine says need not be shown any more, packet by packet; and that it misses nothing by it.
+#[allow(dead_code)] // each test uses its part
 mod dialogue;
 
 use std::sync::Arc;

@@ -1,5 +1,4 @@
 //! A TCP connection between two guests, played packet by packet into an engine.
-#![allow(dead_code)] // each test uses its part
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
