@@ -18,10 +18,10 @@ from appliance.lab.wire import Outcome, connect, exchange
 from appliance.netns import entered
 from tests.manager_fixture import RunningManager, running_manager
 from tests.netns.control_fixture import (
+    RULES,
     Appliance,
     appliance_in,
     failure_policy,
-    ordinary_policy,
     wait_for,
 )
 from tests.netns.kit import send_frames
@@ -31,6 +31,10 @@ pytest.importorskip("appliance._engine", reason="the packet engine is not built"
 
 EVERYTHING = ("inspector_down", "queue_full", "memory", "malformed", "midstream", "parser_error")
 SINK_PORT = 6100
+LOOKED_AT = f"""\
+alert udp any any -> $HOME_NET {SINK_PORT} (msg:"why datagrams are queued"; content:"unsent"; sid:2;)
+alert http any any -> $HOME_NET any (msg:"why bodies are kept"; http.request_body; content:"unsent"; sid:3;)
+"""
 SO_RCVBUFFORCE = 33
 QUEUE_LENGTH = 1_024
 SMALLEST_MEMORY = 16 * 1024 * 1024
@@ -63,7 +67,8 @@ def appliance(
     ):
         made.start()
         made.in_step()
-        ordinary_policy(made)
+        made.push(RULES + LOOKED_AT)
+        made.assign("prevent")
         yield made
 
 

@@ -111,7 +111,7 @@ def network(bench: Bench) -> Network:
     """The appliance's network with a policy that is live."""
     network = Network(bench.netns, steering.Queues(), steering.choose_backend(bench.netns, BACKEND))
     inventory = load_guests(bench.settings.guests_yaml)
-    network.apply(policy(), inventory, network.links(inventory))
+    network.apply(policy(), inventory, network.links(inventory), {}, 1)
     return network
 
 
@@ -127,7 +127,7 @@ def test_every_way_to_take_rules_away_is_seen_and_put_right(bench: Bench, networ
         before = rules(bench.netns)
         meddle(bench.netns)
         assert network.changes_by_others(), meddle.__name__
-        network.apply(policy(), inventory, network.links(inventory))
+        network.apply(policy(), inventory, network.links(inventory), {}, 1)
         run_in(bench.netns, ["sh", "-c", "nft delete table inet firewalld 2>&1 || true"])
         assert rules(bench.netns) == before, meddle.__name__
 

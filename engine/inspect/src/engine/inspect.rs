@@ -23,6 +23,9 @@ use super::{Arrival, Clear, Desk, EventSink, FlowMark, Outcome};
 /// How often a flow's memory is counted.
 const ACCOUNT_EVERY_PACKETS: u64 = 16;
 
+/// And with each packet of this size: what the kernel has not cut into segments yet.
+const ACCOUNT_AT_BYTES: usize = 4096;
+
 /// Single messages looked at to report them before they are finished.
 const MAX_WAITING: u64 = 8;
 
@@ -97,7 +100,7 @@ impl Desk {
             if !reopens {
                 match self.inspect(flow, &lookup, arrival, packet, sink) {
                     Step::Done(mut outcome) => {
-                        settle(flows, &lookup);
+                        settle(flows, &lookup, packet.payload.len());
                         if outcome.flow == FlowMark::Keep {
                             outcome.flow = mark;
                         }
@@ -772,7 +775,7 @@ pub(super) fn sides_of<'a>(
 }
 
 /// Tells the flow table how far the flow has come and what it holds.
-fn settle(flows: &mut Flows, lookup: &Lookup) {
+fn settle(flows: &mut Flows, lookup: &Lookup, payload_bytes: usize) {
     let Some(flow) = flows.get(lookup.id) else {
         return;
     };
@@ -788,8 +791,10 @@ fn settle(flows: &mut Flows, lookup: &Lookup) {
         true => FlowPhase::Closed,
         false => phase,
     };
-    // Walking all transactions costs: the bound is kept well enough by looking now and then.
-    let due = flow.packets.iter().sum::<u64>() % ACCOUNT_EVERY_PACKETS == 0;
+    // Walking all transactions costs: the bound is kept well enough by looking now and then, and whenever a packet
+    // brought as much as several ordinary ones.
+    let many = flow.packets.iter().sum::<u64>() % ACCOUNT_EVERY_PACKETS == 0;
+    let due = many || payload_bytes >= ACCOUNT_AT_BYTES;
     let bytes = due.then(|| tcp.heap_bytes());
     flows.set_phase(lookup.id, phase);
     if let Some(bytes) = bytes {
