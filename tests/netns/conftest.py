@@ -8,6 +8,7 @@ import pytest
 
 from appliance import lab, steering
 from appliance.netns import run_in
+from tests.manager_fixture import RunningManager, running_manager
 from tests.netns.kit import Bench
 
 
@@ -33,6 +34,19 @@ def running_lab(lab_settings: lab.LabSettings) -> Iterator[lab.LabSettings]:
     lab.up(lab_settings)
     yield lab_settings
     lab.down(lab_settings)
+
+
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
+    """A manager of the module's own."""
+    with running_manager(tmp_path_factory.mktemp("manager")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["open", "closed"])
+def failure(request: pytest.FixtureRequest) -> str:
+    """Either setting of a failure policy."""
+    return str(request.param)
 
 
 @pytest.fixture

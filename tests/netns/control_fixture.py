@@ -116,6 +116,10 @@ class Appliance:
             return {}
         return status
 
+    def engine(self) -> dict[str, Any]:
+        """Return the engine's counters, waiting for the first ones."""
+        return dict(wait_for("counters", lambda: self.status()["inspector"]["stats"].get("engine")))
+
     def inspector(self) -> int:
         """Return the pid of the inspector that runs, waiting for one."""
         return self._child("inspector")

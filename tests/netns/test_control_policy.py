@@ -9,7 +9,7 @@ import pytest
 
 from appliance import lab
 from appliance.lab.wire import Outcome
-from tests.manager_fixture import RunningManager, running_manager
+from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import NAME, Appliance, appliance_in, wait_for
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
@@ -18,12 +18,6 @@ RULES = (
     'alert http any any -> any any (msg:"evil"; flow:to_server,established; http.uri; content:"evil"; '
     "sid:1; rev:1;)\n"
 )
-
-
-@pytest.fixture(scope="module")
-def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
-    with running_manager(tmp_path_factory.mktemp("manager")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import yaml
 
 from appliance import lab
 from appliance.lab.wire import Outcome, connect
-from tests.manager_fixture import RunningManager, running_manager
+from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import NAME, Appliance, appliance_in, wait_for
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
@@ -33,12 +33,6 @@ def rules(word: str) -> str:
         f'alert http any any -> any any (msg:"{word}"; http.uri; content:"{word}"; sid:{SIGNATURES}; rev:1;)'
     )
     return "\n".join([*lines, last, ""])
-
-
-@pytest.fixture(scope="module")
-def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
-    with running_manager(tmp_path_factory.mktemp("manager")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

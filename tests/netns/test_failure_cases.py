@@ -16,7 +16,7 @@ from pyroute2 import netns
 from appliance import lab
 from appliance.lab.wire import Outcome, connect, exchange
 from appliance.netns import entered
-from tests.manager_fixture import RunningManager, running_manager
+from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import (
     RULES,
     Appliance,
@@ -38,17 +38,6 @@ alert http any any -> $HOME_NET any (msg:"why bodies are kept"; http.request_bod
 SO_RCVBUFFORCE = 33
 QUEUE_LENGTH = 1_024
 SMALLEST_MEMORY = 16 * 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
-    with running_manager(tmp_path_factory.mktemp("manager")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module", params=["open", "closed"])
-def failure(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +72,8 @@ def spool_of_its_own(spool: Path) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(spool)], check=True)
 
 
-def engine(appliance: Appliance) -> dict[str, Any]:
-    counters: dict[str, Any] = appliance.status()["inspector"]["stats"].get("engine", {})
-    return counters
-
-
 def failures(appliance: Appliance, which: str) -> int:
-    return int(engine(appliance).get("failures", {}).get(which, 0))
+    return int(appliance.engine().get("failures", {}).get(which, 0))
 
 
 def guest(appliance: Appliance, name: str) -> str:
@@ -172,25 +156,32 @@ def dropped_by_full_queue(appliance: Appliance) -> int:
 @contextlib.contextmanager
 def datagrams_at(appliance: Appliance, port: int) -> Iterator[list[bytes]]:
     """Collect what arrives at web's port."""
-    received: list[bytes] = []
-    over = threading.Event()
     with datagram_socket(guest(appliance, "web")) as sink:
         sink.bind((lab.WEB.ipv4, port))
         sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
-        sink.settimeout(0.2)
-
-        def collect() -> None:
-            while not over.is_set():
-                with contextlib.suppress(TimeoutError):
-                    received.append(sink.recv(2048))
-
-        thread = threading.Thread(target=collect)
-        thread.start()
-        try:
+        with collecting(sink) as received:
             yield received
-        finally:
-            over.set()
-            thread.join()
+
+
+@contextlib.contextmanager
+def collecting(sink: socket.socket) -> Iterator[list[bytes]]:
+    """Collect what arrives at a socket until the block ends."""
+    received: list[bytes] = []
+    over = threading.Event()
+    sink.settimeout(0.2)
+
+    def collect() -> None:
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                received.append(sink.recv(65_535))
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    try:
+        yield received
+    finally:
+        over.set()
+        thread.join()
 
 
 def datagram_socket(name: str) -> socket.socket:
@@ -297,26 +288,12 @@ def test_malformed_packet_follows_the_failure_policy_and_reaches_no_guest_that_b
 @contextlib.contextmanager
 def frames_at(name: str) -> Iterator[list[bytes]]:
     """Collect every frame that arrives at the guest."""
-    seen: list[bytes] = []
-    over = threading.Event()
     with entered(name):
         tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     with tap:
         tap.bind(("eth0", 0))
-        tap.settimeout(0.2)
-
-        def collect() -> None:
-            while not over.is_set():
-                with contextlib.suppress(TimeoutError):
-                    seen.append(tap.recv(65_535))
-
-        thread = threading.Thread(target=collect)
-        thread.start()
-        try:
+        with collecting(tap) as seen:
             yield seen
-        finally:
-            over.set()
-            thread.join()
 
 
 TWO_LENGTHS = (

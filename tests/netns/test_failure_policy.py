@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import yaml
 
 from appliance import lab
 from appliance.lab.wire import Exchange, Outcome, exchange
-from tests.manager_fixture import RunningManager, running_manager
+from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import Appliance, appliance_in, wait_for
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
@@ -21,12 +20,6 @@ alert http any any -> $HOME_NET any (msg:"evil"; flow:to_server; http.uri; conte
 """
 EVIL = b"GET /evil HTTP/1.1\r\nHost: web\r\n\r\n"
 FINE = b"GET /fine HTTP/1.1\r\nHost: web\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
-    with running_manager(tmp_path_factory.mktemp("manager")) as running:
-        yield running
 
 
 def ask(appliance: Appliance, request: bytes) -> Exchange:

@@ -14,7 +14,7 @@ from pyroute2 import netns
 from appliance import lab
 from appliance.lab.wire import Exchange, Outcome, connect, exchange
 from appliance.netns import run_in
-from tests.manager_fixture import RunningManager, running_manager
+from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import NAME, Appliance, appliance_in, wait_for
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
@@ -37,12 +37,6 @@ UDP_SEGMENT = 103
 UPLOAD_BYTES = 32 << 20
 UPLOAD_S = 60.0
 """A collapsed queue (1 to 2 Mbit/s) would need two to four minutes."""
-
-
-@pytest.fixture(scope="module")
-def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
-    with running_manager(tmp_path_factory.mktemp("manager")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module", params=["native", "netfilterqueue"])

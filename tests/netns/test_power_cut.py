@@ -12,7 +12,7 @@ from pyroute2 import NetNS
 from appliance import lab, steering
 from appliance.model.policy import PolicyDocument
 from appliance.reporting.client import SignedPolicy
-from tests.manager_fixture import RunningManager, running_manager
+from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import (
     RULES,
     WAIT_S,
@@ -26,12 +26,6 @@ from tests.netns.cut_short import PAST, STEPS
 from tests.netns.load import Load
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
-
-
-@pytest.fixture(scope="module")
-def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
-    with running_manager(tmp_path_factory.mktemp("manager")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module", params=["open", "closed"])

@@ -2,14 +2,13 @@
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from appliance import lab
-from tests.manager_fixture import RunningManager, running_manager
+from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import (
     Appliance,
     appliance_in,
@@ -22,12 +21,6 @@ from tests.netns.load import Bulk, Datagrams, KeepAlive, Load, NewConnections, u
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
 
 RESTARTS = 3
-
-
-@pytest.fixture(scope="module")
-def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
-    with running_manager(tmp_path_factory.mktemp("manager")) as running:
-        yield running
 
 
 @pytest.mark.parametrize("inspector_down", ["open", "closed"])
@@ -82,7 +75,7 @@ def test_connections_under_way_end_with_their_inspector_if_midstream_is_closed(
         with pytest.raises((TimeoutError, ConnectionError)):
             connection.step()
         wait_for(
-            "the use of the failure policy", lambda: engine(appliance).get("failures", {}).get("midstream")
+            "the use of the failure policy", lambda: appliance.engine().get("failures", {}).get("midstream")
         )
         assert appliance.send("/fine") is lab.Outcome.ANSWERED
 
@@ -101,11 +94,6 @@ def restart_again_and_again(appliance: Appliance, loads: Sequence[Load] = ()) ->
         for load in loads:
             done = load.done
             wait_for(f"{load.name} to go on", lambda it=load, n=done: it.done > n or it.error)
-
-
-def engine(appliance: Appliance) -> dict[str, Any]:
-    """Return the engine's counters, waiting for the first ones."""
-    return dict(wait_for("counters", lambda: appliance.status()["inspector"]["stats"].get("engine")))
 
 
 def midstream(appliance: Appliance) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from appliance import lab, steering
 from appliance.lab.wire import Outcome
-from tests.manager_fixture import RunningManager, running_manager
+from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import (
     Appliance,
     appliance_in,
@@ -23,17 +23,6 @@ from tests.netns.control_fixture import (
 from tests.netns.load import KeepAlive, under
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
-
-
-@pytest.fixture(scope="module")
-def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
-    with running_manager(tmp_path_factory.mktemp("manager")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module", params=["open", "closed"])
-def failure(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(scope="module")

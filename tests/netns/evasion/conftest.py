@@ -5,15 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from appliance import lab
-from tests.manager_fixture import RunningManager, running_manager
+from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import Appliance, appliance_in
 from tests.netns.evasion.rig import RULES
-
-
-@pytest.fixture(scope="module")
-def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
-    with running_manager(tmp_path_factory.mktemp("manager")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
