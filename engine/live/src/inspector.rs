@@ -337,16 +337,20 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_packet_whose_inspection_panicked_follows_its_segments_failure_policy() {
-        let dir = tempfile::tempdir().unwrap();
+    fn opened(dir: &Path) -> Inspector {
         let settings = InspectorSettings {
             queues: 1,
             spool_max_bytes: 1 << 20,
             memory_max_bytes: 1 << 20,
             heart: None,
         };
-        let inspector = Inspector::open(&dir.path().join("spool"), settings).unwrap();
+        Inspector::open(&dir.join("spool"), settings).unwrap()
+    }
+
+    #[test]
+    fn a_packet_whose_inspection_panicked_follows_its_segments_failure_policy() {
+        let dir = tempfile::tempdir().unwrap();
+        let inspector = opened(dir.path());
         let path = dir.path().join("engine.json");
         let decision = |setting: &str| {
             let failure = json!({ "inspector_down": "open", "queue_full": "open", "memory": "open",
@@ -372,13 +376,7 @@ mod tests {
     #[test]
     fn a_replaced_policy_is_freed_once_its_last_worker_has_left_it() {
         let dir = tempfile::tempdir().unwrap();
-        let settings = InspectorSettings {
-            queues: 1,
-            spool_max_bytes: 1 << 20,
-            memory_max_bytes: 1 << 20,
-            heart: None,
-        };
-        let inspector = Inspector::open(&dir.path().join("spool"), settings).unwrap();
+        let inspector = opened(dir.path());
         let path = dir.path().join("engine.json");
         let document = r#"{"format": 1, "version": 1, "generation": 1, "rule_sets": []}"#;
         std::fs::write(&path, document).unwrap();
