@@ -9,6 +9,9 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// Both, in the order of their numbers.
+    pub const BOTH: [Self; 2] = [Self::ToServer, Self::ToClient];
+
     /// The other direction.
     pub fn reverse(self) -> Self {
         match self {

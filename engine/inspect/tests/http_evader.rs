@@ -94,7 +94,7 @@ impl Flow {
     fn end(mut self) -> Vec<Vec<u8>> {
         self.session.flush();
         self.read();
-        for direction in [Direction::ToServer, Direction::ToClient] {
+        for direction in Direction::BOTH {
             self.http.close(direction);
         }
         self.read();

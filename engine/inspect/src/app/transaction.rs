@@ -153,7 +153,7 @@ pub trait Transaction: Any + Debug + Send {
 
     /// Whether nothing more will come on either side.
     fn is_complete(&self) -> bool {
-        [Direction::ToServer, Direction::ToClient]
+        Direction::BOTH
             .into_iter()
             .all(|direction| self.stage(direction) == Stage::Complete)
     }

@@ -110,7 +110,8 @@ fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>) -> Vec<(T, T)> {
     out
 }
 
-fn within<T: Ord>(ranges: &[(T, T)], value: &T) -> bool {
+/// Whether `value` is in one of sorted, disjoint ranges.
+pub fn within<T: Ord>(ranges: &[(T, T)], value: &T) -> bool {
     let after = ranges.partition_point(|(first, _)| first <= value);
     after > 0 && *value <= ranges[after - 1].1
 }

@@ -12,7 +12,7 @@ use super::prefilter::{Builder, Pattern, Prefilter};
 /// How many runs one signature's range may lie over; a wider one is looked for at every port.
 const MAX_SPAN: usize = 64;
 /// How often each pattern may on average be held by the prefilters of runs; past it, all are looked for at every
-/// port. A bound for hostile rules: of ET Open's, one is held twice.
+/// port. A bound for hostile rules.
 const MAX_COPIES: usize = 8;
 
 /// Signatures that look at one place: those with a pattern in it, and those without, in order.

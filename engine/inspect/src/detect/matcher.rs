@@ -121,8 +121,6 @@ pub(super) struct TxLane {
     pub(super) always: Vec<u32>,
 }
 
-const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
-
 impl Matcher {
     /// Compiles `signatures`; they get their index in order of evaluation, see [`Matcher::signatures`].
     ///
@@ -358,7 +356,7 @@ impl<'s> Compiler<'s> {
             let ends = [src, dst].map(|at| &self.addresses.values[at as usize]);
             self.addresses_only.add(index, ends, header.both_ways);
         }
-        let slots = DIRECTIONS.map(|direction| self.slots_of(signature, direction));
+        let slots = Direction::BOTH.map(|direction| self.slots_of(signature, direction));
         let sees_end = signature
             .inspections
             .iter()
@@ -566,7 +564,7 @@ fn is_joined(signature: &Signature) -> bool {
 /// The directions that a signature's packets can travel in.
 fn directions(signature: &Signature) -> impl Iterator<Item = Direction> {
     let only = signature.flow.direction;
-    DIRECTIONS
+    Direction::BOTH
         .into_iter()
         .filter(move |direction| only.is_none_or(|only| only == *direction))
 }

@@ -344,7 +344,7 @@ impl TcpLayer {
         let Some(beginnings) = &mut self.beginnings else {
             return PacketEvents::NONE;
         };
-        for direction in [Direction::ToServer, Direction::ToClient] {
+        for direction in Direction::BOTH {
             beginnings.hear(&self.detector, direction, self.session.readable(direction));
         }
         let found = beginnings.odd();
@@ -436,7 +436,7 @@ impl TcpLayer {
     /// How far each direction's sequence numbers have come: the bytes in order, gaps included, and the SYN; of a
     /// capture's connection acknowledged or not.
     pub fn stream_bytes(&self) -> [u64; 2] {
-        [Direction::ToServer, Direction::ToClient].map(|direction| {
+        Direction::BOTH.map(|direction| {
             if !self.inline {
                 return u64::from(self.session.sent(direction));
             }
@@ -578,7 +578,7 @@ impl Conversation {
             let ids = parser.transactions().ids();
             !ids.is_empty()
         });
-        [Direction::ToServer, Direction::ToClient].map(|at| open || layer.session.holds_back(at))
+        Direction::BOTH.map(|at| open || layer.session.holds_back(at))
     }
 
     /// Ids of at most `most` open transactions, the newest first.

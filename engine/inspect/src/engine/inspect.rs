@@ -675,7 +675,7 @@ impl Desk {
                 layer.flush();
             }
             if layered {
-                for direction in [Direction::ToServer, Direction::ToClient] {
+                for direction in Direction::BOTH {
                     let view = PacketView {
                         closing: closing[direction as usize],
                         ..pseudo_view(flow, direction)

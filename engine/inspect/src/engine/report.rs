@@ -590,7 +590,7 @@ impl Desk {
         if !self.settings.records.files {
             return;
         }
-        for direction in [Direction::ToServer, Direction::ToClient] {
+        for direction in Direction::BOTH {
             for file in transaction.files(direction) {
                 let tx_id = transaction.head().id;
                 let kind = Kind::File(FileInfo { file, tx_id });

@@ -19,8 +19,6 @@ use crate::Direction;
 use super::conversation::{AppState, Conversation, TcpLayer};
 use super::{Clear, Desk};
 
-const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
-
 /// One guest's view of a connection.
 struct View<'a> {
     needs: &'a Needs,
@@ -32,6 +30,9 @@ struct View<'a> {
 impl Desk {
     /// Settles what of the flow is looked at from now on, and returns what is not.
     pub(super) fn steer(&self, flow: &mut Flow<Conversation>) -> Clear {
+        if !self.settings.inline {
+            return Clear::default();
+        }
         let clear = self.unneeded(flow);
         let untold = clear.directions != [false; 2] && self.needs_no_protocol(flow);
         let conversation = &mut flow.data;
@@ -45,7 +46,7 @@ impl Desk {
         if let Some(parser) = layer.app.parser_mut() {
             parser.skip_answers(clear.directions[Direction::ToClient as usize]);
         }
-        for direction in DIRECTIONS {
+        for direction in Direction::BOTH {
             match clear.directions[direction as usize] {
                 true => layer.session.look_away(direction),
                 false => layer.session.look_again(direction),
@@ -62,11 +63,11 @@ impl Desk {
         // Who opened a connection whose beginning was not seen is a guess.
         let placed = !flow.midstream || flow.data.placed;
         let known = placed && !flow.data.sides.is_empty() && !flow.data.dropped;
-        if !self.settings.inline || self.settings.records.are_of_flows() || !known {
+        if self.settings.records.are_of_flows() || !known {
             return Clear::default();
         }
         let sealed = layer.app.parser().is_some_and(Parser::is_sealed);
-        let directions = DIRECTIONS.map(|direction| {
+        let directions = Direction::BOTH.map(|direction| {
             // What is held past a hole is still to be shown.
             let open = layer.session.has_hole(direction) || flow.packets[direction as usize] == 0;
             let wanted = self
@@ -128,7 +129,7 @@ impl View<'_> {
     }
 
     fn either(&self, app: AppProto) -> bool {
-        DIRECTIONS
+        Direction::BOTH
             .into_iter()
             .any(|direction| self.needs.app(self.role, app, direction))
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::app::{AppProto, AppSet};
-use crate::detect::address::{resolve, AddressTest, PortTest};
+use crate::detect::address::{resolve, within, AddressTest, PortTest};
 use crate::rule::buffer::{Inspection, Test};
 use crate::rule::{Scene, Signature, Variables};
 use crate::wire::TUNNEL_UDP_PORTS;
@@ -20,7 +20,6 @@ use crate::Direction;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 const EVERY_PORT: (u16, u16) = (0, u16::MAX);
 
@@ -84,8 +83,7 @@ impl Ports {
     }
 
     fn holds(&self, port: u16) -> bool {
-        let after = self.0.partition_point(|(first, _)| *first <= port);
-        after > 0 && port <= self.0[after - 1].1
+        within(&self.0, &port)
     }
 }
 
@@ -143,7 +141,7 @@ impl Looks {
     }
 
     fn add(&mut self, other: &Self) {
-        for direction in DIRECTIONS.map(|it| it as usize) {
+        for direction in Direction::BOTH.map(|it| it as usize) {
             self.raw[direction].add(&other.raw[direction]);
             self.first[direction].add(&other.first[direction]);
             self.apps[direction] = self.apps[direction].or(other.apps[direction]);
@@ -228,7 +226,7 @@ impl Needs {
     /// In which directions a TCP connection is looked at while nothing is known of it but its ports.
     pub fn at_first(&self, role: Role, own: u16, peer: u16) -> [bool; 2] {
         let looks = &self.tcp[role as usize];
-        DIRECTIONS.map(|direction| {
+        Direction::BOTH.map(|direction| {
             let at = direction as usize;
             looks.app.holds(own, peer)
                 || looks.raw[at].holds(own, peer)
@@ -341,12 +339,12 @@ impl<'a> Looking<'a> {
         if looks_at_everything(self.signature) {
             return Looks::everything();
         }
-        let fits = DIRECTIONS.map(|direction| self.fitting(role, direction));
+        let fits = Direction::BOTH.map(|direction| self.fitting(role, direction));
         let mut looks = Looks::default();
         if is_about_app(self.signature) {
             looks.app.add(&fits[0]);
             looks.app.add(&fits[1]);
-            for direction in DIRECTIONS.map(|it| it as usize) {
+            for direction in Direction::BOTH.map(|it| it as usize) {
                 if fits[direction] != Ends::default() {
                     looks.apps[direction] = apps_of(self.signature);
                 }

@@ -65,7 +65,7 @@ impl TcpSession {
         };
         let completes = completes && state == State::Established;
         self.established = known >= State::Established || completes;
-        for direction in [Direction::ToServer, Direction::ToClient] {
+        for direction in Direction::BOTH {
             if let Some(first) = self.tracker.first_seq(direction) {
                 let half = self.half_mut(direction);
                 if half.base != Some(first) && half.is_untouched() {

@@ -697,8 +697,7 @@ impl TcpSession {
         if self.config.mode != Mode::Inline {
             return;
         }
-        let complete =
-            [Direction::ToServer, Direction::ToClient].map(|direction| self.ended(direction));
+        let complete = Direction::BOTH.map(|direction| self.ended(direction));
         self.state = match complete {
             [true, true] => TcpState::Closed,
             [false, false] => self.state,

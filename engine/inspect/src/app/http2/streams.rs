@@ -97,7 +97,7 @@ impl Streams {
         if self.loose.len() > MAX_LOOSE {
             let oldest = self.loose.pop_front();
             let is_bare = |stream: &Stream| {
-                let sides = [Direction::ToServer, Direction::ToClient];
+                let sides = Direction::BOTH;
                 sides.iter().all(|side| stream.stage(*side) <= Stage::Begun)
             };
             if let Some(id) = oldest.filter(|id| self.get(*id).is_some_and(is_bare)) {

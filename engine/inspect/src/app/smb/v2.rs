@@ -194,7 +194,7 @@ fn close(state: &mut State, message: &V2<'_>) -> Option<()> {
     let mut at = message.body();
     at.skip(8)?;
     let id = FileId::v2(at.array()?);
-    for direction in [Direction::ToServer, Direction::ToClient] {
+    for direction in Direction::BOTH {
         if let Some(tx) = state.close_file(id, direction) {
             tx.status = Some(Status::Nt(status::SUCCESS));
         }

@@ -418,7 +418,7 @@ impl Connection {
     /// Lets go of the certificates' bytes once both sides were inspected and will not be again.
     fn shed(&mut self) {
         let encrypted = self.halves.iter().all(|half| half.encrypted);
-        let seen = [Direction::ToServer, Direction::ToClient]
+        let seen = Direction::BOTH
             .into_iter()
             .all(|direction| !self.single.has_news(direction));
         if encrypted && seen && !std::mem::replace(&mut self.shed, true) {

@@ -63,7 +63,7 @@ impl Talk {
         };
         let segment = tcp_segment(1, 2, &spec);
         let (tcp, payload) = Tcp::split(&segment).unwrap();
-        let direction = [Direction::ToServer, Direction::ToClient][side];
+        let direction = Direction::BOTH[side];
         self.last = self
             .tracker
             .on_segment(direction, &tcp, payload.len(), time_s);
