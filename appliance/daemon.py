@@ -234,13 +234,20 @@ class Control:
 
     async def _supervise(self) -> None:
         """Keep the inspector running; each failure policy is in the kernel already while it is not."""
-        pause_s = RESTART_FIRST_S
-        while True:
-            began = time.monotonic()
-            why = await self._run_inspector()
+
+        def note(why: str) -> None:
             tell_ready()  # if it never came up: the failure policy is for that, not a network that stays down
             self.restarts += 1
             self.journal.note("inspector-down", f"the inspector is down: {why}", 1, restarts=self.restarts)
+
+        await self._keep_running(self._run_inspector, note)
+
+    async def _keep_running(self, run: Callable[[], Awaitable[str]], note: Callable[[str], None]) -> None:
+        """Run a part again whenever it ends, and note why; after short lives with ever longer pauses."""
+        pause_s = RESTART_FIRST_S
+        while True:
+            began = time.monotonic()
+            note(await run())
             self._changed.set()
             if time.monotonic() - began > STEADY_AFTER_S:
                 pause_s = RESTART_FIRST_S
@@ -299,19 +306,13 @@ class Control:
 
     async def _guard(self) -> None:
         """Keep the watchdog running; without one a hung inspector holds traffic up, and nothing else does."""
-        pause_s = RESTART_FIRST_S
-        while True:
-            began = time.monotonic()
-            why = await self._run_watchdog()
+
+        def note(why: str) -> None:
             self.watchdog_restarts += 1
-            self.journal.note(
-                "watchdog-down", f"the watchdog is down: {why}", 1, restarts=self.watchdog_restarts
-            )
-            self._changed.set()
-            if time.monotonic() - began > STEADY_AFTER_S:
-                pause_s = RESTART_FIRST_S
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RESTART_MAX_S)
+            restarts = self.watchdog_restarts
+            self.journal.note("watchdog-down", f"the watchdog is down: {why}", 1, restarts=restarts)
+
+        await self._keep_running(self._run_watchdog, note)
 
     async def _run_watchdog(self) -> str:
         """Run it once and note what it does; return why it ended."""
