@@ -4,6 +4,8 @@
 //! compiled for AVX2, made after the processor was asked.
 #![deny(unsafe_code)]
 
+mod gram_set;
 mod starts;
 
+pub use gram_set::{folded, GramSet, GRAM, GRAMS, SPAN, STRIDE};
 pub use starts::{Starts, BLOCK, DEPTH};

@@ -1,25 +1,11 @@
 //! Where in a text a gram of some pattern stands.
 use std::collections::HashMap;
 
+use vector::{folded, GramSet, GRAM, SPAN, STRIDE};
+
 use crate::rule::content::commonness;
 
 use super::short::Short;
-
-/// Length of a gram, in bytes. Patterns that are not longer have none: see [`super::short`].
-pub const GRAM: usize = 4;
-/// A longer pattern has two grams, one at each of two offsets that follow each other: whichever place it stands
-/// at, one of them is at an even offset, so that only these are asked about.
-const STRIDE: usize = 2;
-/// Grams are compared with this bit of every byte set, so that letters of either case are alike.
-const FOLD: u32 = 0x2020_2020;
-/// Grams that a bitmap of each size is made for: of thirty-two random grams at most one is looked up for nothing.
-const IN_SMALL: usize = 1 << 7;
-const IN_MIDDLE: usize = 1 << 11;
-/// How many offsets are looked at in one step, and how many bytes those take: two words.
-const STEP: usize = 8;
-const STEP_BYTES: usize = STEP / 2 + 8;
-/// Room for what is left where no whole step is, filled up with zeros.
-const REST_BYTES: usize = STEP + STEP_BYTES;
 
 /// The grams of some patterns.
 #[derive(Debug)]
@@ -29,63 +15,74 @@ pub struct Grams {
 }
 
 /// Those of patterns longer than [`GRAM`] bytes.
+///
+/// A pattern has two grams, one at each of two offsets that follow each other: whichever place it stands at, one of
+/// them is at an even offset, so that only these are asked about.
 #[derive(Debug)]
 struct Long {
-    bitmap: Bitmap,
-    /// How many bits are set before each word of the bitmap.
-    ranks: Vec<u32>,
-    /// Where the entries of each set bit begin; one more at the end.
-    starts: Vec<u32>,
-    entries: Vec<Entry>,
-}
-
-/// A bit for the hash of each gram. Of a few sizes, known to the compiler, since each byte of traffic asks it.
-#[derive(Debug)]
-enum Bitmap {
-    Small(Box<[u32; 1 << 7]>),
-    Middle(Box<[u32; 1 << 11]>),
-    Large(Box<[u32; 1 << 14]>),
-}
-
-impl Bitmap {
-    fn new(grams: usize) -> Self {
-        if grams <= IN_SMALL {
-            Self::Small(Box::new([0; 1 << 7]))
-        } else if grams <= IN_MIDDLE {
-            Self::Middle(Box::new([0; 1 << 11]))
-        } else {
-            Self::Large(Box::new([0; 1 << 14]))
-        }
-    }
-
-    fn words(&self) -> &[u32] {
-        match self {
-            Self::Small(words) => &words[..],
-            Self::Middle(words) => &words[..],
-            Self::Large(words) => &words[..],
-        }
-    }
-
-    fn words_mut(&mut self) -> &mut [u32] {
-        match self {
-            Self::Small(words) => &mut words[..],
-            Self::Middle(words) => &mut words[..],
-            Self::Large(words) => &mut words[..],
-        }
-    }
-
-    /// The number of a gram's bit.
-    fn hash(&self, gram: u32) -> usize {
-        hash(gram, self.words().len())
-    }
+    set: GramSet,
+    /// Where the entries of each bucket begin, a power of two of them; one more at the end.
+    starts: Box<[u32]>,
+    entries: Box<[Entry]>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    gram: u32,
     text: u32,
+    /// What the text has in [`view`] of the gram, folded, and which of its bits: most texts that share a gram are
+    /// told apart by what stands around it, without a look at the whole text.
+    around: u64,
+    mask: u64,
     /// How many bytes of the text stand before the gram.
     before: u8,
+}
+
+/// How many bytes before a gram are in view.
+const VIEW_BEFORE: usize = 2;
+const VIEW: usize = 8;
+const FOLD: u64 = 0x2020_2020_2020_2020;
+
+/// The bytes around the gram at `at`, folded, zeros where the text has none.
+fn view(bytes: &[u8], at: usize) -> u64 {
+    let whole = at
+        .checked_sub(VIEW_BEFORE)
+        .and_then(|start| bytes.get(start..)?.first_chunk());
+    let view = whole.copied().unwrap_or_else(|| {
+        std::array::from_fn(|place| {
+            let here = (at + place).checked_sub(VIEW_BEFORE);
+            here.and_then(|here| bytes.get(here)).copied().unwrap_or(0)
+        })
+    });
+    u64::from_le_bytes(view) | FOLD
+}
+
+impl Entry {
+    fn new(bytes: &[u8], text: u32, before: usize) -> Self {
+        let held = |place: &usize| {
+            (before + place)
+                .checked_sub(VIEW_BEFORE)
+                .is_some_and(|at| at < bytes.len())
+        };
+        let mask = (0..VIEW)
+            .filter(held)
+            .fold(0, |mask, place| mask | 0xff << (8 * place));
+        let around = view(bytes, before);
+        Self {
+            text,
+            around: around & mask,
+            mask,
+            before: before as u8,
+        }
+    }
+
+    fn gram(&self) -> u32 {
+        gram_in(self.around)
+    }
+}
+
+/// The gram that is in view.
+fn gram_in(view: u64) -> u32 {
+    (view >> (8 * VIEW_BEFORE)) as u32
 }
 
 /// Collects grams.
@@ -109,16 +106,16 @@ impl<'t> Builder<'t> {
             let shared = self.shared.get(&gram).copied().unwrap_or(0);
             common + shared.saturating_mul(2)
         };
-        let grams = |window: &[u8]| [gram_of(window) | FOLD, gram_of(&window[1..]) | FOLD];
+        let grams = |window: &[u8]| [gram_of(window), gram_of(&window[1..])];
         let windows = bytes.windows(GRAM + STRIDE - 1).map(grams).enumerate();
         let best = windows.min_by_key(|(_, [even, odd])| price(*even) + price(*odd));
         let Some((before, grams)) = best else {
             self.short.push((bytes, nocase, text));
             return;
         };
-        for (before, gram) in (before as u8..).zip(grams) {
+        for (before, gram) in (before..).zip(grams) {
             *self.shared.entry(gram).or_default() += 1;
-            self.entries.push(Entry { gram, text, before });
+            self.entries.push(Entry::new(bytes, text, before));
         }
     }
 
@@ -133,43 +130,42 @@ impl<'t> Builder<'t> {
 
 impl Long {
     fn new(mut entries: Vec<Entry>, distinct: usize) -> Self {
-        let mut bitmap = Bitmap::new(distinct);
-        entries.sort_unstable_by_key(|entry| (bitmap.hash(entry.gram), entry.gram, entry.text));
-        let mut starts = Vec::new();
-        let mut before = None;
-        for (at, entry) in (0u32..).zip(&entries) {
-            let hash = bitmap.hash(entry.gram);
-            if before != Some(hash) {
-                before = Some(hash);
-                bitmap.words_mut()[hash / 32] |= 1 << (hash % 32);
-                starts.push(at);
-            }
-        }
-        starts.push(entries.len() as u32);
-        entries.shrink_to_fit();
-        let mut rank = 0;
-        let ranks = bitmap.words().iter().map(|word| {
-            rank += word.count_ones();
-            rank - word.count_ones()
-        });
+        let buckets = distinct.next_power_of_two();
+        let of = |entry: &Entry| bucket(entry.gram(), buckets);
+        entries.sort_unstable_by_key(|entry| (of(entry), entry.gram(), entry.text));
+        let mut starts = vec![0; buckets + 1];
+        entries.iter().for_each(|entry| starts[of(entry) + 1] += 1);
+        (0..buckets).for_each(|at| starts[at + 1] += starts[at]);
         Self {
-            ranks: ranks.collect(),
-            bitmap,
-            starts,
-            entries,
+            set: GramSet::new(entries.iter().map(|entry| entry.gram()), distinct),
+            starts: starts.into(),
+            entries: entries.into(),
         }
     }
 
-    /// The texts that have this gram, and some others.
-    fn entries_of(&self, gram: u32) -> &[Entry] {
-        let hash = self.bitmap.hash(gram);
-        let (word, bit) = (self.bitmap.words()[hash / 32], hash % 32);
-        if word >> bit & 1 == 0 {
-            return &[];
+    /// The texts that have what is in view.
+    fn entries_of(&self, view: u64) -> impl Iterator<Item = &Entry> {
+        let bucket = bucket(gram_in(view), self.starts.len() - 1);
+        let ends = self.starts[bucket] as usize..self.starts[bucket + 1] as usize;
+        let entries = self.entries[ends].iter();
+        entries.filter(move |entry| view & entry.mask == entry.around)
+    }
+
+    fn scan(&self, bytes: &[u8], from: usize, mut see: impl FnMut(u32, usize)) {
+        let mut next = from;
+        while let Some((start, mut found)) = self.set.find(bytes, next) {
+            while found != 0 {
+                let at = start + found.trailing_zeros() as usize * STRIDE;
+                found &= found - 1;
+                for entry in self.entries_of(view(bytes, at)) {
+                    match at.checked_sub(entry.before.into()) {
+                        Some(place) if place >= from => see(entry.text, place),
+                        _ => {}
+                    }
+                }
+            }
+            next = start + SPAN;
         }
-        let lower = word & ((1 << bit) - 1);
-        let set = (self.ranks[hash / 32] + lower.count_ones()) as usize;
-        &self.entries[self.starts[set] as usize..self.starts[set + 1] as usize]
     }
 }
 
@@ -194,106 +190,13 @@ impl Grams {
     }
 }
 
-impl Long {
-    fn scan(&self, bytes: &[u8], from: usize, mut see: impl FnMut(u32, usize)) {
-        let new = bytes.get(from..).unwrap_or_default();
-        let mut next = 0;
-        while let Some((found, words)) = self.find(&new[next..]) {
-            next += found;
-            self.look(words, STEP_BYTES, next, |text, start| {
-                see(text, from + start)
-            });
-            next += STEP;
-        }
-        next += whole_steps(new.len() - next) * STEP;
-        let rest = &new[next..];
-        let mut padded = [0; REST_BYTES];
-        if let Some(start) = padded.get_mut(..rest.len()) {
-            start.copy_from_slice(rest);
-        }
-        for at in (0..rest.len().saturating_sub(GRAM - 1)).step_by(STEP) {
-            let words = words_of(&padded[at..]);
-            self.look(words, rest.len() - at, next + at, |text, start| {
-                see(text, from + start)
-            });
-        }
-    }
-
-    /// Looks at the first [`STEP`] offsets of `held` bytes, before which `passed` others stand.
-    fn look(&self, words: [u64; 2], held: usize, passed: usize, mut see: impl FnMut(u32, usize)) {
-        let gram = |at: usize| (words[at / (STEP / 2)] >> (8 * (at % (STEP / 2)))) as u32;
-        for at in (0..STEP.min((held + 1).saturating_sub(GRAM))).step_by(STRIDE) {
-            let gram = gram(at) | FOLD;
-            let entries = self.entries_of(gram).iter();
-            for entry in entries.filter(|entry| entry.gram == gram) {
-                if let Some(start) = (passed + at).checked_sub(entry.before.into()) {
-                    see(entry.text, start);
-                }
-            }
-        }
-    }
-
-    /// The first offset, a multiple of [`STEP`], behind which some text may have its gram within a step.
-    fn find(&self, bytes: &[u8]) -> Option<(usize, [u64; 2])> {
-        match &self.bitmap {
-            Bitmap::Small(words) => find(bytes, |gram| asks(words, gram)),
-            Bitmap::Middle(words) => find(bytes, |gram| asks(words, gram)),
-            Bitmap::Large(words) => find(bytes, |gram| asks(words, gram)),
-        }
-    }
+/// A gram's bucket, of a power of two of them. Not by the hash of [`GramSet`]: what that one confuses is told apart.
+fn bucket(gram: u32, buckets: usize) -> usize {
+    let mixed = (gram ^ gram >> 15).wrapping_mul(0x85eb_ca6b);
+    (mixed ^ mixed >> 13) as usize & (buckets - 1)
 }
 
-/// The first bytes of `window`, of which there are enough.
+/// The first gram of `window`, which has enough bytes.
 fn gram_of(window: &[u8]) -> u32 {
-    u32::from_le_bytes(window.first_chunk().copied().unwrap_or_default())
-}
-
-/// The words in which the grams of a step stand.
-fn words_of(bytes: &[u8]) -> [u64; 2] {
-    let step: [u8; STEP_BYTES] = bytes.first_chunk().copied().unwrap_or_default();
-    [0, STEP / 2].map(|at| {
-        let word = step[at..].first_chunk().copied();
-        u64::from_le_bytes(word.unwrap_or_default())
-    })
-}
-
-/// How many steps the bytes are enough for.
-fn whole_steps(bytes: usize) -> usize {
-    match bytes.checked_sub(STEP_BYTES) {
-        Some(more) => more / STEP + 1,
-        None => 0,
-    }
-}
-
-/// The upper bits of a product with a large odd number (Knuth's multiplicative hashing), so many that each is
-/// a bit in `words` words, which are a power of two.
-fn hash(gram: u32, words: usize) -> usize {
-    let bits = words.trailing_zeros() + u32::BITS.trailing_zeros();
-    (gram.wrapping_mul(0x9e37_79b1) >> (u32::BITS - bits)) as usize
-}
-
-/// Whether a gram's bit is set, once it is folded; the answer is the lowest bit.
-fn asks<const WORDS: usize>(bitmap: &[u32; WORDS], gram: u32) -> u32 {
-    let hash = hash(gram | FOLD, WORDS);
-    bitmap[hash / 32 % WORDS] >> (hash % 32)
-}
-
-/// The first whole step in which the lowest bit of `asks` says yes to a gram at an even offset: its offset and words.
-fn find(bytes: &[u8], asks: impl Fn(u32) -> u32) -> Option<(usize, [u64; 2])> {
-    let mut at = 0;
-    while let Some(step) = bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk::<STEP_BYTES>())
-    {
-        let words = words_of(step);
-        let mut asked = 0;
-        for word in words {
-            asked |= asks(word as u32) | asks((word >> 16) as u32);
-        }
-        if asked & 1 != 0 {
-            return Some((at, words));
-        }
-        at += STEP;
-    }
-    None
+    folded(window.first_chunk().copied().unwrap_or_default())
 }

@@ -17,8 +17,9 @@ use crate::rule::buffer::Test;
 use crate::rule::content::{commonness, Content, FastPattern};
 
 use anchored::Anchored;
-use grams::{Grams, GRAM};
+use grams::Grams;
 use reach::{reaches, Reach};
+use vector::GRAM;
 
 /// Longest piece of a content that is looked for; the whole content is verified afterwards.
 const MAX_PIECE: usize = 24;

@@ -10,13 +10,31 @@ pub struct Short {
     entries: Box<[Entry]>,
 }
 
-/// How a text begins.
+/// One way in which a text may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     first: u8,
-    /// `None`: the text has one byte.
-    second: Option<u8>,
+    /// Its first bytes as a number, with the bits of [`Self::case`] set.
+    head: u32,
+    /// Which bits of the number it has.
+    mask: u32,
+    /// The bits that do not count.
+    case: u32,
     text: u32,
+}
+
+/// A letter's bit that tells its case.
+const CASE: u8 = 0x20;
+
+/// The first bytes as a number, zeros for those behind the end.
+fn head(bytes: &[u8]) -> u32 {
+    match bytes.first_chunk() {
+        Some(head) => u32::from_le_bytes(*head),
+        None => {
+            let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+            u32::from_le_bytes(std::array::from_fn(byte))
+        }
+    }
 }
 
 impl Short {
@@ -27,20 +45,22 @@ impl Short {
             let Some(first) = bytes.first() else {
                 continue;
             };
+            let held = |at: usize| bytes.get(at).copied();
+            let mask = |at: usize| held(at).map_or(0, |_| u8::MAX);
+            let case = |at: usize| match held(at) {
+                Some(byte) if *nocase && byte.is_ascii_alphabetic() => CASE,
+                _ => 0,
+            };
+            let [mask, case] = [&mask as &dyn Fn(usize) -> u8, &case]
+                .map(|byte| u32::from_le_bytes(std::array::from_fn(byte)));
             for first in cases(*first, *nocase) {
-                let mut add = |second| {
-                    entries.push(Entry {
-                        first,
-                        second,
-                        text: *text,
-                    });
-                };
-                match bytes.get(1) {
-                    None => add(None),
-                    Some(second) => cases(*second, *nocase)
-                        .into_iter()
-                        .for_each(|it| add(Some(it))),
-                }
+                entries.push(Entry {
+                    first,
+                    head: head(bytes) & mask | case,
+                    mask,
+                    case,
+                    text: *text,
+                });
             }
         }
         entries.sort_unstable();
@@ -70,15 +90,15 @@ impl Short {
         }
     }
 
-    /// The texts whose first two bytes are those of `rest`.
+    /// The texts that `rest` begins with.
     fn beginning<'a>(&'a self, rest: &'a [u8]) -> impl Iterator<Item = u32> + 'a {
         let first = rest.first().map_or(256, |first| usize::from(*first));
         let end = self.firsts.get(first + 1).copied().unwrap_or_default() as usize;
         let begin = self.firsts[first] as usize;
         let entries = self.entries.get(begin..end).unwrap_or_default().iter();
-        let second = rest.get(1).copied();
+        let here = head(rest);
         entries
-            .filter(move |entry| entry.second.is_none() || entry.second == second)
+            .filter(move |entry| here & entry.mask | entry.case == entry.head)
             .map(|entry| entry.text)
     }
 }

@@ -1,0 +1,233 @@
+//! Where in a text one of many grams may stand.
+//!
+//! A blocked Bloom filter: a gram's hash names a word of the filter and two bits of it. With AVX2 the grams at
+//! [`GRAMS`] offsets are hashed together and their words are loaded by one instruction, so that a miss of the
+//! nearest cache is waited for once, not once a gram.
+
+/// Length of a gram, in bytes.
+pub const GRAM: usize = 4;
+/// Only every second offset is asked about.
+pub const STRIDE: usize = 2;
+/// How many grams are asked about together.
+pub const GRAMS: usize = 8;
+/// How many offsets those lie at.
+pub const SPAN: usize = GRAMS * STRIDE;
+/// How many bytes those take: half of the grams are cut out of the first half of two loads.
+const WINDOW: usize = SPAN / 2 + 16;
+/// Grams are compared with this bit of every byte set, so that letters of either case are alike.
+const FOLD: u32 = 0x2020_2020;
+/// Knuth's multiplicative hashing.
+const FACTOR: u32 = 0x9e37_79b1;
+/// Bits that number a word's bits.
+const BIT: u32 = 5;
+/// A filter has room for all grams at two bits each if it has as many words; more would leave the nearer caches.
+const MAX_WORDS: usize = 1 << 14;
+
+/// A set of grams that answers "no" or "perhaps".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GramSet {
+    /// A power of two of them, [`Self::shift`] leaves its bits of a hash.
+    words: Box<[u32]>,
+    shift: u32,
+}
+
+/// A gram as it is compared: its letters in one case.
+pub fn folded(bytes: [u8; GRAM]) -> u32 {
+    u32::from_le_bytes(bytes) | FOLD
+}
+
+impl GramSet {
+    /// Of folded grams, `distinct` of which differ.
+    pub fn new(grams: impl Iterator<Item = u32>, distinct: usize) -> Self {
+        let words = (distinct / 2).next_power_of_two().clamp(2, MAX_WORDS);
+        let mut made = Self {
+            words: vec![0; words].into(),
+            shift: u32::BITS - words.trailing_zeros(),
+        };
+        for gram in grams {
+            let (word, bits) = made.place(gram);
+            made.words[word] |= bits;
+        }
+        made
+    }
+
+    /// Whether a folded gram may be one of the set.
+    pub fn may_hold(&self, gram: u32) -> bool {
+        let (word, bits) = self.place(gram);
+        self.words[word] & bits == bits
+    }
+
+    /// A gram's word and the bits it has there.
+    fn place(&self, gram: u32) -> (usize, u32) {
+        let hash = gram.wrapping_mul(FACTOR);
+        let word = (hash >> self.shift) as usize;
+        let bit = (hash >> (self.shift - BIT)) & 31;
+        let second = (hash >> (self.shift - 2 * BIT)) & 31;
+        (word, 1 << bit | 1 << second)
+    }
+
+    /// The first [`SPAN`] offsets, a multiple of it behind `from`, in which a gram of the set may stand at every
+    /// second: where they start, and a bit for each such offset's half.
+    pub fn find(&self, text: &[u8], from: usize) -> Option<(usize, u32)> {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, which is all that the function asks for.
+            #[allow(unsafe_code)]
+            return unsafe { avx2::find(self, text, from) };
+        }
+        search(text, from, |window| self.window(window))
+    }
+
+    /// A bit for each gram of a window that may be one of the set.
+    fn window(&self, window: &[u8; WINDOW]) -> u32 {
+        let gram = |at: usize| {
+            let bytes = window[at * STRIDE..].first_chunk().copied();
+            folded(bytes.unwrap_or_default())
+        };
+        (0..GRAMS).fold(0, |found, at| {
+            found | u32::from(self.may_hold(gram(at))) << at
+        })
+    }
+}
+
+/// Goes through a text by windows, the last of them filled up with zeros.
+#[inline(always)]
+fn search(text: &[u8], from: usize, asked: impl Fn(&[u8; WINDOW]) -> u32) -> Option<(usize, u32)> {
+    let mut at = from;
+    while let Some(window) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        let found = asked(window);
+        if found != 0 {
+            return Some((at, found));
+        }
+        at += SPAN;
+    }
+    while let Some(rest) = text.get(at..).filter(|rest| rest.len() >= GRAM) {
+        let mut window = [0; WINDOW];
+        let held = rest.len().min(WINDOW);
+        window[..held].copy_from_slice(&rest[..held]);
+        let whole = (held - GRAM) / STRIDE + 1;
+        let found = asked(&window) & u32::MAX >> (u32::BITS - whole.min(GRAMS) as u32);
+        if found != 0 {
+            return Some((at, found));
+        }
+        at += SPAN;
+    }
+    None
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use std::arch::x86_64::*;
+
+    use super::{search, GramSet, BIT, FACTOR, FOLD, WINDOW};
+
+    #[target_feature(enable = "avx2")]
+    pub fn find(set: &GramSet, text: &[u8], from: usize) -> Option<(usize, u32)> {
+        search(text, from, |window| asked(set, window))
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn asked(set: &GramSet, window: &[u8; WINDOW]) -> u32 {
+        let word = |at: usize| {
+            let bytes = window[at..].first_chunk().copied();
+            i64::from_le_bytes(bytes.unwrap_or_default())
+        };
+        let bytes = _mm256_setr_epi64x(word(0), word(8), word(8), word(16));
+        let cut = _mm256_setr_epi8(
+            0, 1, 2, 3, 2, 3, 4, 5, 4, 5, 6, 7, 6, 7, 8, 9, //
+            0, 1, 2, 3, 2, 3, 4, 5, 4, 5, 6, 7, 6, 7, 8, 9,
+        );
+        let grams = _mm256_or_si256(
+            _mm256_shuffle_epi8(bytes, cut),
+            _mm256_set1_epi32(FOLD as i32),
+        );
+        let hashes = _mm256_mullo_epi32(grams, _mm256_set1_epi32(FACTOR as i32));
+        let by = |bits: u32| _mm_cvtsi32_si128(bits as i32);
+        let last = _mm256_set1_epi32(set.words.len() as i32 - 1);
+        let words = _mm256_and_si256(_mm256_srl_epi32(hashes, by(set.shift)), last);
+        // SAFETY: each index is at most the last one's, which `last` leaves no bit above: the words are a power of two.
+        #[allow(unsafe_code)]
+        let held = unsafe { _mm256_i32gather_epi32::<4>(set.words.as_ptr().cast(), words) };
+        let one = _mm256_set1_epi32(1);
+        let low = _mm256_set1_epi32(31);
+        let first = _mm256_and_si256(_mm256_srl_epi32(hashes, by(set.shift - BIT)), low);
+        let second = _mm256_and_si256(_mm256_srl_epi32(hashes, by(set.shift - 2 * BIT)), low);
+        let bits = _mm256_or_si256(
+            _mm256_sllv_epi32(one, first),
+            _mm256_sllv_epi32(one, second),
+        );
+        let here = _mm256_cmpeq_epi32(_mm256_and_si256(held, bits), bits);
+        _mm256_movemask_ps(_mm256_castsi256_ps(here)) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// All offsets at which a gram of the set may stand.
+    fn found(set: &GramSet, text: &[u8], from: usize) -> Vec<usize> {
+        let mut all = Vec::new();
+        let mut at = from;
+        while let Some((start, bits)) = set.find(text, at) {
+            let here = (0..GRAMS).filter(|bit| bits >> bit & 1 != 0);
+            all.extend(here.map(|bit| start + bit * STRIDE));
+            at = start + SPAN;
+        }
+        all
+    }
+
+    fn grams_of(texts: &[[u8; GRAM]]) -> GramSet {
+        GramSet::new(texts.iter().map(|text| folded(*text)), texts.len())
+    }
+
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            "[aAbB\\x00]{0,100}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..100),
+        ]
+    }
+
+    fn grams() -> impl Strategy<Value = Vec<[u8; GRAM]>> {
+        let gram = prop_oneof![
+            prop::array::uniform4(prop::sample::select(b"aAbB\0".as_slice())),
+            any::<[u8; GRAM]>()
+        ];
+        prop::collection::vec(gram, 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn no_gram_at_every_second_offset_is_missed(grams in grams(), text in text(), from in 0..120usize) {
+            let set = grams_of(&grams);
+            let found = found(&set, &text, from);
+            let wanted: Vec<_> = grams.iter().map(|gram| folded(*gram)).collect();
+            for at in (from..(text.len() + 1).saturating_sub(GRAM)).step_by(STRIDE) {
+                let here = folded(*text[at..].first_chunk().unwrap());
+                prop_assert!(!wanted.contains(&here) || found.contains(&at), "offset {at}");
+            }
+            prop_assert!(found.iter().all(|at| *at >= from && at + GRAM <= text.len()));
+        }
+
+        #[test]
+        fn the_processors_instructions_tell_the_same_as_none(grams in grams(), text in text(), from in 0..40usize) {
+            let set = grams_of(&grams);
+            prop_assert_eq!(set.find(&text, from), search(&text, from, |window| set.window(window)));
+        }
+    }
+
+    #[test]
+    fn many_grams_leave_most_offsets_out() {
+        let grams: Vec<_> = (0..10_000u32)
+            .map(|it| it.wrapping_mul(0x85eb_ca6b))
+            .collect();
+        let set = GramSet::new(
+            grams.iter().map(|gram| folded(gram.to_le_bytes())),
+            grams.len(),
+        );
+        let others = (0..10_000u32).map(|it| it.wrapping_mul(0xc2b2_ae35) ^ 0x5bd1_e995);
+        let perhaps = others.filter(|gram| set.may_hold(folded(gram.to_le_bytes())));
+        assert!(perhaps.count() < 500);
+    }
+}
