@@ -9,10 +9,6 @@ impl Counter {
         self.0.fetch_add(amount, Relaxed);
     }
 
-    pub(crate) fn raise_to(&self, value: u64) {
-        self.0.fetch_max(value, Relaxed);
-    }
-
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }

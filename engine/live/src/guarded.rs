@@ -2,7 +2,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
 
-use nfqueue::{Decision, Handler, QueuedPacket};
+use nfqueue::{Decision, Handler, Latency, QueuedPacket};
 use serde_json::json;
 
 use crate::counter::Counter;
@@ -10,7 +10,7 @@ use crate::events::{EventSink, Severity};
 use crate::heart::{Heart, Pulse};
 use crate::notice;
 use crate::reset::{Bucket, ResetSender};
-use crate::stats::{Latency, WorkerStats};
+use crate::stats::WorkerStats;
 
 /// Panics reported as events, a second; all of them are counted.
 const REPORTED_PANICS_PER_SECOND: u32 = 5;

@@ -35,6 +35,9 @@ pub struct InspectorSettings {
     pub spool_max_bytes: u64,
     /// Bound of all flows' memory.
     pub memory_max_bytes: usize,
+    /// Have the kernel note when packets arrive, to tell how long they wait for the inspector.
+    #[serde(default)]
+    pub timestamps: bool,
     /// Descriptor of the datagram socket on which workers say that they live; see [`Heart`].
     #[serde(default)]
     pub heart: Option<i32>,
@@ -169,7 +172,12 @@ impl Inspector {
     ) -> io::Result<()> {
         let config = RuntimeConfig {
             resets_per_second: RESETS_PER_SECOND,
-            ..RuntimeConfig::new(first, self.settings.queues, fail_open)
+            ..RuntimeConfig::new(
+                first,
+                self.settings.queues,
+                fail_open,
+                self.settings.timestamps,
+            )
         };
         self.heart.announce();
         let bound = Runtime::bind(&config)?;
@@ -342,6 +350,7 @@ mod tests {
             queues: 1,
             spool_max_bytes: 1 << 20,
             memory_max_bytes: 1 << 20,
+            timestamps: false,
             heart: None,
         };
         Inspector::open(&dir.join("spool"), settings).unwrap()

@@ -31,4 +31,4 @@ pub use policy::{PolicyReader, PolicySlot};
 pub use reset::{ResetSender, ResetStats};
 pub use runtime::{Bound, Runtime, RuntimeConfig};
 pub use spool::{Spool, SpoolStats};
-pub use stats::{KernelQueue, LatencyStats, QueueStats, Stats, WorkerStats};
+pub use stats::{KernelQueue, QueueStats, Stats, WorkerStats};

@@ -32,9 +32,10 @@ pub struct RuntimeConfig {
 
 impl RuntimeConfig {
     /// `count` queues from `first` on, GSO taken whole, 1,000 reset frames a second.
-    pub fn new(first: u16, count: u16, fail_open: bool) -> Self {
+    pub fn new(first: u16, count: u16, fail_open: bool, timestamps: bool) -> Self {
         let queue = |number| QueueConfig {
             fail_open,
+            timestamps,
             ..QueueConfig::new(number)
         };
         Self {
@@ -249,6 +250,8 @@ impl Worker {
                 .clone(),
             traffic: self.traffic.snapshot(),
             worker: self.counters.snapshot(),
+            waited: self.traffic.waited(),
+            answering: self.traffic.answering(),
             kernel: kernel.read(self.queue),
         }
     }

@@ -2,17 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::time::Duration;
 
-use nfqueue::QueueSnapshot;
+use nfqueue::{LatencyStats, QueueSnapshot};
 use serde::Serialize;
 
-use crate::counter::Counter;
 use crate::events::EventStats;
 use crate::reset::ResetStats;
-
-/// Buckets of the latency histogram: under 1 µs, under 2 µs, … under 8 s, and beyond.
-const BUCKETS: usize = 25;
 
 /// Everything the runtime counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -40,6 +35,10 @@ pub struct QueueStats {
     /// How the handler did.
     #[serde(flatten)]
     pub worker: WorkerStats,
+    /// From the kernel's receipt of a packet until the inspector began with it; empty unless asked for.
+    pub waited: LatencyStats,
+    /// Handing a batch's verdicts to the kernel.
+    pub answering: LatencyStats,
     /// The kernel's own view; `None` when it cannot be read.
     pub kernel: Option<KernelQueue>,
 }
@@ -51,47 +50,6 @@ pub struct WorkerStats {
     pub panics: u64,
     /// Time inside the handler, a packet.
     pub latency: LatencyStats,
-}
-
-/// A distribution of times.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct LatencyStats {
-    /// Sum of all, nanoseconds.
-    pub total_ns: u64,
-    /// The longest, nanoseconds.
-    pub max_ns: u64,
-    /// How many took under 1 µs, under 2 µs, under 4 µs and so on, each counted once; trailing zeros left out.
-    pub below_us_powers_of_two: Vec<u64>,
-}
-
-/// The histogram being filled.
-#[derive(Debug, Default)]
-pub(crate) struct Latency {
-    buckets: [Counter; BUCKETS],
-    total_ns: Counter,
-    max_ns: Counter,
-}
-
-impl Latency {
-    pub(crate) fn record(&self, time: Duration) {
-        let nanos = time.as_nanos() as u64;
-        let bucket = (u64::BITS - (nanos / 1000).leading_zeros()) as usize;
-        self.buckets[bucket.min(BUCKETS - 1)].add(1);
-        self.total_ns.add(nanos);
-        self.max_ns.raise_to(nanos);
-    }
-
-    pub(crate) fn snapshot(&self) -> LatencyStats {
-        let mut counts: Vec<u64> = self.buckets.iter().map(Counter::get).collect();
-        while counts.last() == Some(&0) {
-            counts.pop();
-        }
-        LatencyStats {
-            total_ns: self.total_ns.get(),
-            max_ns: self.max_ns.get(),
-            below_us_powers_of_two: counts,
-        }
-    }
 }
 
 /// A queue as `/proc/net/netfilter/nfnetlink_queue` shows it.
@@ -171,17 +129,5 @@ mod tests {
         for (odd, number) in [(line, 1), ("", 0), ("10 2", 10), ("x 1 1 1 1 1 1 1 1", 10)] {
             assert_eq!(parse_kernel_line(odd, number), None);
         }
-    }
-
-    #[test]
-    fn each_time_falls_into_one_bucket() {
-        let latency = Latency::default();
-        for nanos in [0, 999, 1000, 1999, 2000, 4_000, u64::MAX / 2] {
-            latency.record(Duration::from_nanos(nanos));
-        }
-        let counts = latency.snapshot().below_us_powers_of_two;
-        assert_eq!(counts[..4], [2, 2, 1, 1]);
-        assert_eq!(counts.iter().sum::<u64>(), 7);
-        assert_eq!(counts.len(), BUCKETS);
     }
 }

@@ -209,7 +209,7 @@ fn a_panic_is_answered_by_the_failure_policy_and_costs_only_the_handlers_state()
     );
     let stats = counters.snapshot();
     assert_eq!(stats.panics, 2);
-    assert_eq!(stats.latency.below_us_powers_of_two.iter().sum::<u64>(), 4);
+    assert_eq!(stats.latency.counts.iter().sum::<u64>(), 4);
     let notices = lines(dir.path(), "inspector-1");
     assert_eq!(notices.len(), 2);
     let notice: BTreeMap<String, serde_json::Value> = serde_json::from_str(&notices[0]).unwrap();

@@ -1,32 +1,15 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-/// Counts one thing. Written by one thread, read by any.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, amount: u64) {
-        // One writer only: a load and a store are cheaper than a locked add, and as right.
-        self.0
-            .store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
-    }
-
-    pub(crate) fn raise_to(&self, value: u64) {
-        if value > self.0.load(Relaxed) {
-            self.0.store(value, Relaxed);
-        }
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
+use crate::counter::Counter;
+use crate::latency::{Latency, LatencyStats};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// What went through a queue; shared by reference, read with [`QueueCounters::snapshot`].
         #[derive(Debug, Default)]
-        pub struct QueueCounters { $(pub(crate) $name: Counter),* }
+        pub struct QueueCounters {
+            $(pub(crate) $name: Counter,)*
+            pub(crate) waited: Latency,
+            pub(crate) answering: Latency,
+        }
 
         /// The counters of a queue at one moment.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -36,6 +19,17 @@ macro_rules! counters {
             /// The counters now.
             pub fn snapshot(&self) -> QueueSnapshot {
                 QueueSnapshot { $($name: self.$name.get()),* }
+            }
+
+            /// From the kernel's receipt of a packet until it was shown to the handler; empty without
+            /// [`crate::QueueConfig::timestamps`].
+            pub fn waited(&self) -> LatencyStats {
+                self.waited.snapshot()
+            }
+
+            /// The system call that hands a batch's verdicts over, in which the kernel sends its packets on.
+            pub fn answering(&self) -> LatencyStats {
+                self.answering.snapshot()
             }
         }
     };

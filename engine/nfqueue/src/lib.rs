@@ -9,7 +9,9 @@
 #[allow(unsafe_code)]
 mod budget;
 mod config;
+mod counter;
 mod counters;
+mod latency;
 mod packet;
 mod queue;
 #[allow(unsafe_code)]
@@ -19,6 +21,7 @@ mod wire;
 
 pub use config::QueueConfig;
 pub use counters::{QueueCounters, QueueSnapshot};
+pub use latency::{Latency, LatencyStats};
 pub use packet::{QueuedPacket, Vlan};
 pub use queue::{Handler, Queue};
 pub use sys::Stop;

@@ -68,6 +68,9 @@ impl Queue {
     fn bind(socket: Socket, config: &QueueConfig) -> io::Result<Self> {
         // Otherwise one overrun stops delivery until the buffer is empty. Losses show as gaps between ids.
         socket.set_option(libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)?;
+        if config.timestamps {
+            socket.set_option(libc::SOL_SOCKET, libc::SO_TIMESTAMP, 1)?;
+        }
         let mut queue = Self {
             number: config.number,
             socket,
@@ -181,7 +184,12 @@ impl Queue {
         counters.bytes.add(packet.original_len as u64);
         counters.truncated.add(u64::from(packet.truncated()));
         counters.gso.add(u64::from(packet.gso));
-        let decision = handler.packet(&packet, unix_ns());
+        let now_ns = unix_ns();
+        if let Some(arrived_ns) = packet.timestamp_ns {
+            // By the wall clock, which may be set back in between.
+            counters.waited.record_ns(now_ns.saturating_sub(arrived_ns));
+        }
+        let decision = handler.packet(&packet, now_ns);
         match decision.verdict {
             Verdict::Accept => counters.accepted.add(1),
             Verdict::Drop => counters.dropped.add(1),
@@ -194,7 +202,9 @@ impl Queue {
         if count == 0 {
             return Ok(());
         }
+        let began = Instant::now();
         let result = self.socket.send(messages);
+        self.counters.answering.record(began.elapsed());
         self.counters.verdict_messages.add(count);
         self.verdicts.clear();
         result
