@@ -1,7 +1,9 @@
 """What the guard saw guests speak with beyond what they may."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from appliance.firewall.guard import LEARNED_TIMEOUT_S
 from appliance.firewall.kernel import list_objects
 from appliance.firewall.nft import TABLE
 from appliance.model.guest import GuestInventory
@@ -22,8 +24,24 @@ def promotable(
 
 
 def _seen(netns: str | None) -> Iterator[tuple[str, AddressPair]]:
+    yield from ((each.tap, each.pair) for each in offences(netns))
+
+
+@dataclass(frozen=True, slots=True)
+class Offence:
+    """What a tap spoke with although it may not. ago_s: since the last time."""
+
+    tap: str
+    pair: AddressPair
+    ago_s: int
+
+
+def offences(netns: str | None = None) -> Iterator[Offence]:
+    """Yield what the guard took exception to in the last day. Raises SystemFault."""
     for name in ("seen_ipv4", "seen_ipv6"):
         for entry in list_objects(netns, "set", "bridge", TABLE, name):
             for element in entry.get("set", {}).get("elem", ()):
-                tap, mac, ip = element["elem"]["val"]["concat"]
-                yield tap, AddressPair(mac, ip)
+                element = element["elem"]
+                tap, mac, ip = element["val"]["concat"]
+                ago_s = LEARNED_TIMEOUT_S - int(element.get("expires", LEARNED_TIMEOUT_S))
+                yield Offence(tap, AddressPair(mac, ip), ago_s)

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import msgspec
 
 from appliance.firewall import nft
+from appliance.firewall.denied import NUMBER, deny
 from appliance.firewall.names import digest, slug
-from appliance.firewall.nft import DROP, RETURN, Chain, Rule, Set, Statement
+from appliance.firewall.nft import RETURN, Chain, Rule, Set, Statement
 from appliance.model.faults import PolicyError
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links, Port
@@ -83,6 +84,11 @@ def default_counter_name(guest: str, direction: Direction) -> str:
     return f"rule/{slug(guest)}/{direction}/default"
 
 
+def rule_number(counter: str) -> int:
+    """Return the number that stands for the rule of this counter in what the kernel remembers."""
+    return int(digest(counter), 16) & NUMBER
+
+
 def admission_rules() -> Iterator[Rule]:
     """Yield the rules that send each packet between ports through the chains of its guests."""
     yield nft.match(nft.ct("state"), {"set": ["established", "related"]}), nft.goto("steer")
@@ -108,19 +114,20 @@ def _rules(guest: str, firewall: Firewall, direction: Direction, ports: Sequence
             raise PolicyError(
                 f"guest {guest!r}: firewall rule {number}{called} ({direction}): {error}"
             ) from error
-        counted = nft.count(counter_name(guest, rule))
+        name = counter_name(guest, rule)
         for condition in conditions:
-            yield (*condition, counted, *_consequence(rule, direction))
+            yield (*condition, nft.count(name), *_consequence(rule, direction, name))
     if (firewall.default_in if direction == "in" else firewall.default_out) == "deny":
-        yield nft.count(default_counter_name(guest, direction)), DROP
+        name = default_counter_name(guest, direction)
+        yield nft.count(name), *deny(rule_number(name))
 
 
-def _consequence(rule: FirewallRule, direction: Direction) -> tuple[Statement, ...]:
+def _consequence(rule: FirewallRule, direction: Direction, name: str) -> tuple[Statement, ...]:
     match rule.action:
         case "allow":
             return (RETURN,)
         case "deny":
-            return (DROP,)
+            return deny(rule_number(name))
         case "log":
             return ()
         case "bypass":

@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from appliance.firewall import nft
+from appliance.firewall.denied import BY_FAILURE_POLICY, denied_chain, denied_sets, deny
 from appliance.firewall.names import slug
 from appliance.firewall.nft import ACCEPT, DROP, Chain, Rule, Set, Table
 from appliance.firewall.rules import (
@@ -135,6 +136,7 @@ def steering_table(
             Set("bridges", "ifname", tuple(segment.bridge for segment in inventory.segments)),
             *failure_sets(inventory),
             *firewall_sets(links),
+            *denied_sets(),
             *_inspected_sets(policy, links),
             *look_sets(needs, links),
             *_counter_maps(links),
@@ -395,7 +397,8 @@ def _after_chains(generation: int, dialect: Dialect) -> Iterator[Chain]:
         remember = {"mangle": {"key": CONNTRACK_MARK, "value": {"|": [kept, remembered]}}}
         yield Chain(name, ((remember,), *_leave()))
     yield Chain("dropped", (*_count_both_ends("dropped"), (DROP,)))
-    yield Chain("blocked", (*_count_both_ends("blocked"), (DROP,)))
+    yield Chain("blocked", (*_count_both_ends("blocked"), deny(BY_FAILURE_POLICY)))
+    yield denied_chain()
     yield Chain("pass_inspector-down", (*_count_both_ends("inspector-down"), *_leave()))
 
 
