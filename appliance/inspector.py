@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from appliance import _engine
+from appliance import _engine, logs
 from appliance.control.protocol import MAX_REQUEST_BYTES, Answer, InspectorSettings, Request, decode_request
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.packet_sources import Source, make_source
@@ -96,7 +96,7 @@ class Server:
 
 def main(arguments: list[str]) -> None:
     """Run the inspector until control stops it or ends."""
-    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+    logs.set_up("sekisho-inspector")
     settings = msgspec.json.decode(arguments[0], type=InspectorSettings)
     die_with_parent(settings.parent_pid)
     be_first_to_go()
@@ -111,6 +111,7 @@ def main(arguments: list[str]) -> None:
                 "spool_max_bytes": settings.spool_max_bytes,
                 "memory_max_bytes": settings.memory_max_bytes,
                 "heart": settings.heart,
+                "timestamps": settings.timestamps,
             }
         ).decode(),
     )

@@ -17,6 +17,16 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
+def red(text: str) -> str:
+    """Return the text in the colour of what needs attention."""
+    return click.style(text, fg="red")
+
+
+def green(text: str) -> str:
+    """Return the text in the colour of what is well."""
+    return click.style(text, fg="green")
+
+
 def in_bytes(count: int) -> str:
     """Return a byte count for people, three digits or so."""
     value = float(count)

@@ -7,9 +7,12 @@ from typing import Any
 
 import msgspec
 
+from appliance.logs import about
+
 log = logging.getLogger("sekisho")
 
 WRITER = "control"
+LEVELS = {1: logging.ERROR, 2: logging.WARNING}
 
 
 class Journal:
@@ -24,7 +27,8 @@ class Journal:
 
     def note(self, notice: str, message: str, severity: int = 3, **details: Any) -> None:
         """Record an event; severity 1 (most severe) to 4. details go under the key `sekisho`."""
-        log.log(logging.WARNING if severity <= 2 else logging.INFO, "%s", message)
+        fields = about(notice=notice, severity=severity, **details)
+        log.log(LEVELS.get(severity, logging.INFO), "%s", message, extra=fields)
         record = {
             "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f+0000"),
             "event_type": "engine",

@@ -1,0 +1,18 @@
+"""The option that names the appliance's configuration."""
+
+from pathlib import Path
+
+import click
+
+DEFAULT_CONFIG = "/etc/sekisho/sekisho.yaml"
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=DEFAULT_CONFIG,
+    envvar="SEKISHO_CONFIG",
+    show_default=True,
+    show_envvar=True,
+    help="The appliance's configuration.",
+)
