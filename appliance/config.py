@@ -16,6 +16,7 @@ MEBIBYTE = 1024 * 1024
 GIBIBYTE = 1024 * MEBIBYTE
 MAX_QUEUES = 8
 MAX_FILE_BYTES = MEBIBYTE
+LISTEN = r"/.{1,100}|([0-9.]{7,15}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}"
 
 T = TypeVar("T")
 
@@ -51,6 +52,26 @@ class SpoolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     max_bytes: int = GIBIBYTE
 
 
+class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where Prometheus fetches metrics: ADDRESS:PORT, or the path of a unix socket."""
+
+    listen: str = "127.0.0.1:9478"
+
+    def is_place(self) -> bool:
+        """Whether `listen` can be what it is said to be."""
+        if not re.fullmatch(LISTEN, self.listen):
+            return False
+        return self.address is None or self.address[1] <= 65_535
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Address and port, or None when `listen` is a path."""
+        if "/" in self.listen:
+            return None
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All of `sekisho.yaml`."""
 
@@ -60,6 +81,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     manager: ManagerConfig | None = None
     inspector: InspectorConfig = InspectorConfig()
     spool: SpoolConfig = SpoolConfig()
+    metrics: MetricsConfig | None = None
     backend: Literal["auto", "br-netfilter", "nft-bridge"] = "auto"
 
     @property
@@ -127,6 +149,10 @@ def _check(path: Path, config: Config) -> None:
         if config.netns is None or re.fullmatch(r"[\w.-]{1,255}", config.netns)
         else "a plain name",
     }
+    if config.metrics is not None and not config.metrics.is_place():
+        problems["metrics.listen"] = (
+            "ADDRESS:PORT, such as 127.0.0.1:9478, or the absolute path of a unix socket"
+        )
     if (manager := config.manager) is not None:
         hexadecimal = fingerprint_hex(manager.ca_fingerprint)
         problems |= {

@@ -42,8 +42,10 @@ from appliance.model.policy import PolicyDocument
 from appliance.ready import tell_ready
 from appliance.reporting.client import ManagerClient, SignedPolicy
 from appliance.reporting.delivery import Delivery
+from appliance.reporting.exporter import exporter
 from appliance.reporting.identity import Identity, enrol, load_identity
 from appliance.reporting.journal import Journal
+from appliance.reporting.queues import dropped_by_full, queues_of
 from appliance.reporting.spool import SpoolReader
 from appliance.rulesets import NeedsReader
 from appliance.rulesets.store import RuleSetStore
@@ -94,6 +96,8 @@ class Control:
     _heart: tuple[socket.socket, socket.socket] = field(default_factory=heart_sockets)
     _engine: dict[str, Any] = field(default_factory=dict)
     _bypass: list[dict[str, Any]] = field(default_factory=list)
+    _overflow: dict[int, int] = field(default_factory=dict)
+    _reported: dict[str, Any] = field(default_factory=dict)
     _switch: asyncio.Lock = field(default_factory=asyncio.Lock)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -107,11 +111,12 @@ class Control:
         if self.config.manager is not None:
             duties.append(self._talk)
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._kept(duty)) for duty in duties]
-                await stop.wait()
-                for task in tasks:
-                    task.cancel()
+            with exporter(self.config.metrics, lambda: self._reported):
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self._kept(duty)) for duty in duties]
+                    await stop.wait()
+                    for task in tasks:
+                        task.cancel()
         finally:
             await self._shut_down(keep_rules=keep_rules)
 
@@ -300,6 +305,7 @@ class Control:
             parent_pid=os.getpid(),
             run_as=self.run_as,
             heart=self._heart[1].fileno(),
+            timestamps=config.metrics is not None,
         )
 
     # The watchdog.
@@ -436,6 +442,7 @@ class Control:
             else:
                 for notice in () if first else notices(self.counters, counters):
                     self.journal.note(notice.notice, notice.message, notice.severity, **notice.details)
+                self._note_full_queues()
                 self._note_bypass(bypass)
                 self.counters, first = counters, False
             await asyncio.sleep(COUNTERS_EVERY_S)
@@ -446,6 +453,16 @@ class Control:
         if packets_from.get("source") is not None and packets_from.get("healthy") is False:
             self.journal.note("worker-down", "a worker of the inspector ended; it is started anew", 1)
             inspector.kill()
+
+    def _note_full_queues(self) -> None:
+        """Note what queues dropped because they were full; counted anew by each inspector."""
+        now = {each["queue"]: dropped_by_full(each) for each in queues_of(self._engine)}
+        for queue, dropped in now.items():
+            packets = dropped - self._overflow.get(queue, 0)
+            if packets > 0:
+                message = f"queue {queue} was full: {packets} packets were dropped uninspected"
+                self.journal.note("queue-full", message, 1, queue=queue, packets=packets)
+        self._overflow = now
 
     def _note_bypass(self, bypass: list[dict[str, Any]]) -> None:
         before, now = ({each["guest"] for each in state} for state in (self._bypass, bypass))
@@ -463,7 +480,7 @@ class Control:
         """Write and send the status every few seconds, and at once when something changed."""
         while True:
             self._changed.clear()
-            status = self._status()
+            status = self._reported = self._status()
             try:
                 path = self.config.state / "status.json"
                 await asyncio.to_thread(write_status, path, status, time.time(), os.getpid())

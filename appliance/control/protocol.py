@@ -28,6 +28,7 @@ class InspectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     Paths are relative to the state directory, which it is started in: whoever it becomes need not be able
     to reach that directory by name. fail_open: when a queue is full. run_as: uid and gid it becomes.
+    timestamps: tell how long packets wait for the inspector, for which the kernel notes when each arrives.
     heart: descriptor of the socket on which its workers tell the watchdog that they live.
     """
 
@@ -42,6 +43,7 @@ class InspectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     parent_pid: int
     run_as: tuple[int, int] | None = None
     heart: int | None = None
+    timestamps: bool = False
 
 
 def decode_request(line: bytes) -> Request:

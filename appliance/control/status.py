@@ -10,7 +10,7 @@ import msgspec
 from appliance.control.accounts import InspectorAccounts
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
-from appliance.steering import Counters
+from appliance.steering import Counters, GuestCounters, RuleCount, Traffic
 
 
 def status_body(
@@ -48,7 +48,11 @@ def status_body(
                     {"name": v.name, "mac": v.mac, "addresses": list(v.addresses)} for v in guest.vnics
                 ],
                 "bytes": counted.total.bytes if counted else 0,
+                "packets": counted.total.packets if counted else 0,
                 "uninspected": {reason: count for reason, count in sorted(uninspected.items()) if count},
+                "dropped": _dropped(counted, accounts.detections(guest.name)["blocked"]),
+                "violations": _packets(counted.violations if counted else {}),
+                "alerts": accounts.detections(guest.name)["alerts"],
             }
         )
     return {
@@ -56,12 +60,36 @@ def status_body(
         "error": None if error is None else error[:4_000],
         "guests": guests,
         "bypass": [dict(each) for each in bypass],
-        "inspector": dict(inspector),
+        "inspector": {**inspector, "failures": dict(accounts.failures())},
+        "firewall": [_rule(each) for each in counters.rules if each.matched.packets],
         "watchdog": dict(watchdog),
         "steering": dict(steering),
         "spool": dict(spool),
         "manager": manager,
         "missing": list(missing),
+    }
+
+
+def _dropped(counted: GuestCounters | None, blocked: int) -> dict[str, int]:
+    """Return packets dropped, by what did it."""
+    dropped = _packets(counted.dropped if counted else {})
+    # The inspector's own: those of a flow that stays dropped are in both, and more in the kernel's.
+    dropped["inspector"] = max(blocked, dropped.pop("flow", 0))
+    return {what: packets for what, packets in sorted(dropped.items()) if packets}
+
+
+def _packets(traffic: Mapping[str, Traffic]) -> dict[str, int]:
+    return {what: each.packets for what, each in sorted(traffic.items()) if each.packets}
+
+
+def _rule(each: RuleCount) -> dict[str, Any]:
+    rule = each.rule
+    return {
+        "guest": each.guest,
+        "direction": each.direction,
+        "action": "deny" if rule is None else rule.action,
+        "rule": "default" if rule is None else rule.name or f"priority {rule.priority}",
+        "packets": each.matched.packets,
     }
 
 

@@ -35,6 +35,7 @@ MAX_BYTES = 1024 * 1024
 MAX_LINE_BYTES = 256 * 1024
 # Writers' own bound is 4 MiB and one line.
 MAX_SEGMENT_BYTES = 16 * 1024 * 1024
+MAX_RECORDED_SEGMENTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +223,19 @@ class SpoolReader:
             if following <= number:
                 with contextlib.suppress(IsADirectoryError):
                     self._path(lane, first).unlink(missing_ok=True)
+
+
+def recorded(root: Path) -> Iterator[bytes]:
+    """Yield every record that is still on disk, delivered or not, lane by lane, each as written.
+
+    At most the newest 64 MiB of a lane. Raises OSError.
+    """
+    lanes = sorted(path for path in root.glob("*-[1-4]") if path.is_dir() and LANE.fullmatch(path.name))
+    for lane in lanes:
+        segments = sorted(path for path in lane.glob("*.eve") if SEGMENT.fullmatch(path.name))
+        for segment in segments[-MAX_RECORDED_SEGMENTS:]:
+            with contextlib.suppress(FileNotFoundError, _NotPlain), _open_plain(segment) as file:
+                yield from _whole_lines(file.readline, MAX_SEGMENT_BYTES)
 
 
 class _NotPlain(Exception):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config import Config, InspectorConfig, ManagerConfig, SpoolConfig, read_config
+from appliance.config import Config, InspectorConfig, ManagerConfig, MetricsConfig, SpoolConfig, read_config
 from appliance.model.faults import PolicyError
 
 GOOD = """\
@@ -46,6 +46,9 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("sekisho.yaml: inspector.queues: must be 1 to 8", "guests: g\ninspector: {queues: 9}"),
         ("sekisho.yaml: inspector.source: .*pcap", "guests: g\ninspector: {source: pcap}"),
         ("sekisho.yaml: spool.max_bytes: must be", "guests: g\nspool: {max_bytes: 1}"),
+        ("metrics.listen: must be ADDRESS:PORT", "guests: g\nmetrics: {listen: '9478'}"),
+        ("metrics.listen: must be ADDRESS:PORT", "guests: g\nmetrics: {listen: '127.0.0.1:99999'}"),
+        ("metrics.listen: must be ADDRESS:PORT", "guests: g\nmetrics: {listen: 'run/metrics.sock'}"),
         ("sekisho.yaml: netns: must be", "guests: g\nnetns: ../x"),
         ("manager.url: must be an https", GOOD.replace("https", "http")),
         ("manager.ca_fingerprint: must be", GOOD.replace("abab", "zzab")),
@@ -72,7 +75,7 @@ def test_the_documented_example_is_read_and_names_every_setting() -> None:
     path = Path(__file__).resolve().parents[3] / "docs" / "sekisho.yaml"
     config = read_config(path)
     text = path.read_text()
-    shapes = (Config, ManagerConfig, InspectorConfig, SpoolConfig)
+    shapes = (Config, ManagerConfig, InspectorConfig, MetricsConfig, SpoolConfig)
     missing = [f.name for shape in shapes for f in msgspec.structs.fields(shape) if f"{f.name}:" not in text]
     assert missing == []
     assert (config.inspector, config.spool) == (InspectorConfig(), SpoolConfig()), "it shows the defaults"
