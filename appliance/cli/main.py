@@ -11,7 +11,9 @@ from appliance.model.faults import PolicyError, SystemFault
 
 PLACES = {
     "run": "appliance.cli.appliance:run",
-    "status": "appliance.cli.appliance:status",
+    "status": "appliance.cli.status:status",
+    "explain": "appliance.cli.explain:explain",
+    "flows": "appliance.cli.flows:flows",
     "bypass": "appliance.cli.appliance:bypass",
     "guard": "appliance.cli.appliance:guard",
     "rules": "appliance.cli.rules:rules",

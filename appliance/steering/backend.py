@@ -20,6 +20,7 @@ from appliance.steering.dialect import BRIDGE, INET
 
 SYSCTLS = Path("/proc/sys/net/bridge")
 VLAN_SYSCTL = SYSCTLS / "bridge-nf-filter-vlan-tagged"
+TIMESTAMP_SYSCTL = Path("/proc/sys/net/netfilter/nf_conntrack_timestamp")
 BRIDGE_CALLS = ("br_nf_call_iptables", "br_nf_call_ip6tables")
 """The bridge's attributes that turn br_netfilter on for it alone. Not nf_call_arptables: ARP is judged
 in the bridge family."""
@@ -119,6 +120,11 @@ def look_through_tags(netns: str | None, *, on: bool) -> None:
     Raises SystemFault.
     """
     run_in(netns, ["sh", "-e"], f"[ ! -e {VLAN_SYSCTL} ] || echo {int(on)} > {VLAN_SYSCTL}\n")
+
+
+def note_beginnings(netns: str | None, *, on: bool) -> None:
+    """Have the kernel note when each connection began, or stop it (its default). Raises SystemFault."""
+    run_in(netns, ["sh", "-e"], f"[ ! -e {TIMESTAMP_SYSCTL} ] || echo {int(on)} > {TIMESTAMP_SYSCTL}\n")
 
 
 def switch_bridges(bridges: Iterable[str], netns: str | None, *, on: bool) -> None:

@@ -18,6 +18,7 @@ from appliance.steering.backend import (
     choose_backend,
     load_br_netfilter,
     look_through_tags,
+    note_beginnings,
     switch_bridges,
 )
 from appliance.steering.chains import steering_table
@@ -103,6 +104,7 @@ def load(ruleset: Ruleset, netns: str | None = None) -> None:
     no packet reaches chains that are not there; with nft-bridge both are taken away after it, in case they
     were there. Raises SystemFault; the live policy stays then.
     """
+    note_beginnings(netns, on=True)
     match ruleset.backend:
         case Backend.BR_NETFILTER:
             load_br_netfilter(netns)
@@ -160,6 +162,7 @@ def teardown(netns: str | None = None, bridges: tuple[str, ...] = ()) -> None:
     if state.tables:
         look_through_tags(netns, on=False)
         run_batch(netns, removal(state))
+        note_beginnings(netns, on=False)
 
 
 def _loaded_bridges(netns: str | None) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = {"firewall", "steering", "hypervisor", "reporting", "rulesets", "lab"}
+PARTS = {"explain", "firewall", "steering", "hypervisor", "reporting", "rulesets", "lab"}
 ENGINE_USERS = {"rulesets", "inspector", "reporting", "cli"}
 MANAGER_MAY_IMPORT = {"appliance.model", "appliance.rulesets"}
 
