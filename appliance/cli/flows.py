@@ -1,16 +1,16 @@
 """`sekisho flows`: the guests' connections, above all those that were under way before Sekisho was."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from appliance.cli.config import config_option
 from appliance.cli.durations import in_words
 from appliance.cli.table import red, table
 from appliance.model.faults import PolicyError
-from appliance.model.marks import CONNTRACK_PLACED
 
 SHOWN = 1000
 
@@ -50,7 +50,8 @@ def flows(ctx: click.Context, config_path: Path, midstream: bool, guest: str | N
 @click.argument("which", metavar="FILTER")
 @click.option("--midstream", is_flag=True, help="Only those that were under way already when seen first.")
 @click.option("--dry-run", is_flag=True, help="Only show which it would be.")
-def reset(config_path: Path, which: str, midstream: bool, dry_run: bool) -> None:
+@click.pass_context
+def reset(ctx: click.Context, config_path: Path, which: str, midstream: bool, dry_run: bool) -> None:
     """End the connections that FILTER fits: every further packet of them is dropped.
 
     FILTER is a flow as for `sekisho explain`, or `guest:NAME`. Both ends notice when they time out; a new
@@ -59,10 +60,13 @@ def reset(config_path: Path, which: str, midstream: bool, dry_run: bool) -> None
     from appliance.control.audit import audit
     from appliance.steering.connections import drop
 
+    if ctx.parent is not None and ctx.get_parameter_source("config_path") is ParameterSource.DEFAULT:
+        config_path = ctx.parent.params["config_path"]  # `sekisho flows --config FILE reset …`
     config, inventory = _read(config_path)
     ended = 0
-    for connection in list(_connections(config, inventory, midstream)):
-        if connection.is_dropped or not _fits(which, inventory, connection):
+    fits, address = _filter(which, inventory)
+    for connection in _connections(config, inventory, midstream, address):
+        if connection.is_dropped or not fits(connection):
             continue
         if not dry_run:
             # Written down first: what cannot be written down is not done.
@@ -85,12 +89,11 @@ def _read(config_path: Path) -> tuple[Any, Any]:
     return config, load_guests(Path(config.guests))
 
 
-def _connections(config: Any, inventory: Any, midstream: bool) -> Iterable[Any]:
+def _connections(config: Any, inventory: Any, midstream: bool, address: str | None = None) -> list[Any]:
     from appliance.steering.connections import connections
 
     zones = tuple(segment.zone for segment in inventory.segments)
-    found = connections(zones, config.netns, without=CONNTRACK_PLACED if midstream else 0)
-    return (each for each in found if each.is_midstream) if midstream else found
+    return connections(zones, config.netns, address=address, midstream=midstream)
 
 
 def _guests(inventory: Any, connection: Any) -> list[str]:
@@ -99,19 +102,20 @@ def _guests(inventory: Any, connection: Any) -> list[str]:
     return [g.name for g in inventory.guests if any(ends & set(vnic.addresses) for vnic in g.vnics)]
 
 
-def _fits(which: str, inventory: Any, connection: Any) -> bool:
+def _filter(which: str, inventory: Any) -> tuple[Callable[[Any], bool], str | None]:
+    """Return which connections are meant, and an address that all of them have, if there is one."""
     from appliance.model.flow import parse_flow
 
     if which.startswith("guest:"):
         name = which.removeprefix("guest:")
         _known(inventory, name)
-        return name in _guests(inventory, connection)
+        return lambda connection: name in _guests(inventory, connection), None
     wanted = parse_flow(which)
     if wanted.flow_id is not None:
         raise PolicyError(
             f"{which}: the kernel knows no flow_id; write its ends, as sekisho explain shows them"
         )
-    return bool(wanted.fits(connection.originator, connection.responder))
+    return lambda connection: wanted.fits(connection.originator, connection.responder), wanted.ends[0].address
 
 
 def _known(inventory: Any, guest: str | None) -> None:

@@ -62,7 +62,8 @@ def explain(sources: Sources, flow: FlowFilter, now_s: float) -> Explanation:
         causes += _by_rules(sources, flow, now_s)
         causes += _by_guard(sources, flow, now_s)
         zones = tuple(segment.zone for segment in sources.inventory.segments)
-        found = [c for c in connections(zones, sources.netns) if flow.fits(c.originator, c.responder)]
+        near = connections(zones, sources.netns, address=flow.ends[0].address)
+        found = [connection for connection in near if flow.fits(connection.originator, connection.responder)]
         causes += _by_reset(sources, found)
     if not causes:
         causes += _perhaps(sources, told, flow)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.reporting.spool import Batch, Gap, SpoolReader
+from appliance.reporting.spool import Batch, Gap, SpoolReader, recorded
 
 
 class Writer:
@@ -208,3 +208,14 @@ def test_every_number_is_delivered_once_or_reported_lost(
     while (found := reader.next()) is not None:
         take(found)
     assert accounted == list(range(writer.number))
+
+
+def test_what_was_delivered_can_be_read_as_long_as_it_is_there(tmp_path: Path) -> None:
+    lane = tmp_path / "inspector-1"
+    lane.mkdir()
+    (lane / f"{0:020d}.eve").write_bytes(b'{"n":0}\n{"n":1}\n')
+    (lane / f"{2:020d}.eve").write_bytes(b'{"n":2}\n{"torn"')
+    (lane / "other.eve").write_bytes(b"no segment\n")
+    (tmp_path / "outside").write_bytes(b'{"secret":1}\n')
+    (lane / f"{9:020d}.eve").symlink_to(tmp_path / "outside")
+    assert list(recorded(tmp_path)) == [b'{"n":0}\n', b'{"n":1}\n', b'{"n":2}\n']
