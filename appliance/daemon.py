@@ -462,6 +462,7 @@ class Control:
             if packets > 0:
                 message = f"queue {queue} was full: {packets} packets were dropped uninspected"
                 self.journal.note("queue-full", message, 1, queue=queue, packets=packets)
+                self._changed.set()
         self._overflow = now
 
     def _note_bypass(self, bypass: list[dict[str, Any]]) -> None:

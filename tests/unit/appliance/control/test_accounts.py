@@ -1,4 +1,4 @@
-"""Uninspected bytes survive the inspector that counted them."""
+"""What an inspector counted survives it: uninspected bytes, detections, failures."""
 
 from typing import Any
 
@@ -32,3 +32,13 @@ def test_odd_statistics_count_nothing(said: dict[str, Any]) -> None:
     accounts = InspectorAccounts()
     accounts.take(said)
     assert accounts.of("web") == {}
+
+
+def test_detections_and_failures_survive_their_inspector_too() -> None:
+    accounts = InspectorAccounts()
+    for alerts in (2, 3):
+        counted = {"bytes": 9, "alerts": alerts, "blocked": 1, "uninspected": {}}
+        accounts.take({"guests": {"web": counted}, "failures": {"malformed": 1}})
+        accounts.run_ended()
+    assert accounts.detections("web") == {"alerts": 5, "blocked": 2}
+    assert accounts.failures() == {"malformed": 2}
