@@ -52,7 +52,7 @@ soak: deps-test build ## Traffic, attacks, reloads and kills at random for SOAK_
 
 lint: build ## Format check, clippy, ruff, mypy
 	@cd engine && cargo fmt --check && cargo clippy --locked --workspace --all-targets -- -D warnings
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/mypy appliance manager_api bench
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/mypy appliance manager_api host_helper bench
 
 licences: deps ## Fail on a dependency whose licence is not on the list
 	@$(PY) tools/licences.py

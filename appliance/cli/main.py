@@ -16,6 +16,7 @@ PLACES = {
     "flows": "appliance.cli.flows:flows",
     "bypass": "appliance.cli.appliance:bypass",
     "guard": "appliance.cli.appliance:guard",
+    "guest": "appliance.cli.guest:guest",
     "rules": "appliance.cli.rules:rules",
     "replay": "appliance.cli.rules:replay",
     "lab": "appliance.cli.lab:lab",

@@ -9,9 +9,12 @@ from typing import Any
 import msgspec
 
 
-def audit(state: Path, action: str, **details: Any) -> None:
-    """Append one record and fsync it. Raises OSError: an action that cannot be written down is not done."""
-    record = {"time": datetime.now(UTC).isoformat(), "action": action, "user": _who(), **details}
+def audit(state: Path, action: str, *, who: str | None = None, **details: Any) -> None:
+    """Append one record and fsync it. Raises OSError: an action that cannot be written down is not done.
+
+    who: who asked for it, where that is not whoever runs this process.
+    """
+    record = {"time": datetime.now(UTC).isoformat(), "action": action, "user": who or _who(), **details}
     state.mkdir(parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     descriptor = os.open(state / "audit.jsonl", flags, 0o600)

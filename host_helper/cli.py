@@ -1,0 +1,177 @@
+"""`sekisho-host`: the helper itself, its certificate, and the hypervisor's hook."""
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from appliance.model.faults import PolicyError, SystemFault
+
+DEFAULT_CONFIG = "/etc/sekisho/host.yaml"
+HOOK_ANSWER_S = 20.0
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=DEFAULT_CONFIG,
+    envvar="SEKISHO_HOST_CONFIG",
+    show_default=True,
+    show_envvar=True,
+    help="The helper's configuration.",
+)
+
+
+class _Group(click.Group):
+    """Turns faults into one line and an exit status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (PolicyError, SystemFault) as error:
+            raise click.ClickException(str(error)) from None
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{name}{error.strerror or error}") from None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """The part of Sekisho that speaks to the hypervisor, on the KVM host.
+
+    It lists guests, leads their traffic through the appliance and tells of their lives; it looks into no packet.
+    `sekisho guest` asks it on this machine.
+    """
+
+
+@main.command()
+@config_option
+def serve(config_path: Path) -> None:
+    """Run the helper until SIGTERM or SIGINT. Protected guests stay as they are when it ends."""
+    from host_helper.config import read_config
+    from host_helper.helper import Helper
+    from host_helper.server import Server
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    config = read_config(config_path)
+    helper = Helper(config, _source(config))
+    asyncio.run(_serve(helper, Server(config, helper)))
+
+
+async def _serve(helper: Any, server: Any) -> None:
+    from appliance.ready import tell_ready
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    tasks = [asyncio.create_task(helper.run()), asyncio.create_task(server.run())]
+    waiting = asyncio.create_task(stop.wait())
+    tell_ready()
+    done, _ = await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
+    for task in (*tasks, waiting):
+        task.cancel()
+    await asyncio.gather(*tasks, waiting, return_exceptions=True)
+    for task in done - {waiting}:
+        task.result()
+
+
+def _source(config: Any) -> Any:
+    if config.guests is not None:
+        from host_helper.static_source import StaticSource
+
+        return StaticSource(Path(config.guests))
+    try:
+        from host_helper.libvirt_source import LibvirtSource
+    except ImportError as error:
+        raise PolicyError(
+            f"libvirt's Python binding is not installed ({error}); install sekisho[libvirt], or set `guests`"
+        ) from None
+    return LibvirtSource(config.libvirt)
+
+
+@main.command()
+@config_option
+def bridges(config_path: Path) -> None:
+    """Make the pair bridges, which must be there before the appliance starts."""
+    from host_helper.config import read_config
+    from host_helper.links import ensure_pair_bridge
+
+    for segment in pair.segments if (pair := read_config(config_path).pair) else ():
+        for name in segment.pairs:
+            ensure_pair_bridge(name)
+
+
+@main.command("request")
+@config_option
+@click.argument("names", nargs=-1, required=True)
+def request_(config_path: Path, names: tuple[str, ...]) -> None:
+    """Print a request for a certificate for NAMES (names and addresses that the helper is dialled by).
+
+    `sekisho-manager host-certificate` signs it.
+    """
+    from host_helper.config import read_config
+    from host_helper.identity import signing_request
+
+    click.echo(signing_request(read_config(config_path).state / "identity", names), nl=False)
+
+
+@main.command()
+@config_option
+@click.option(
+    "--ca", type=click.Path(exists=True, path_type=Path), required=True, help="The manager's CA, PEM."
+)
+@click.argument("certificate", type=click.Path(exists=True, path_type=Path))
+def accept(config_path: Path, ca: Path, certificate: Path) -> None:
+    """Take the CERTIFICATE that the manager signed into use, at the next start."""
+    from host_helper.config import read_config
+    from host_helper.identity import keep
+
+    keep(read_config(config_path).state / "identity", certificate.read_bytes(), ca.read_bytes())
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@config_option
+@click.argument("domain")
+@click.argument("operation")
+@click.argument("sub_operation", default="-")
+@click.argument("extra", default="-")
+def hook(config_path: Path, domain: str, operation: str, sub_operation: str, extra: str) -> None:
+    """What /etc/libvirt/hooks/qemu calls; libvirt waits for it.
+
+    Before a protected guest runs its first instruction its traffic is led through. With
+    `refuse_unprotected_start` a guest for which that fails does not start; else it does, and the log says so.
+    """
+    from host_helper.config import read_config
+
+    if (operation, sub_operation) not in (("start", "begin"), ("migrate", "begin"), ("restore", "begin")):
+        return
+    if operation != "start":
+        return  # they may change the XML; ours stays
+    config = read_config(config_path)
+    try:
+        _tell(config.socket, {"do": "starting", "xml": sys.stdin.read()})
+    except (SystemFault, OSError) as error:
+        click.echo(f"sekisho-host: guest {domain} starts without its protection in place: {error}", err=True)
+        if config.refuse_unprotected_start:
+            raise click.exceptions.Exit(1) from None
+
+
+def _tell(path: str, request: dict[str, Any]) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(HOOK_ANSWER_S)
+        connection.connect(path)
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        with connection.makefile("rb") as lines:
+            answer = json.loads(lines.readline() or b'{"ok": false, "error": "no answer"}')
+    if not answer["ok"]:
+        raise SystemFault(str(answer["error"]))
+
+
+if __name__ == "__main__":
+    main()

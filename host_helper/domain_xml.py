@@ -1,0 +1,61 @@
+"""Libvirt's domain XML: the guest it describes, and an interface moved to another bridge."""
+
+from xml.etree import ElementTree
+
+from appliance.model.faults import SystemFault
+from host_helper.model import HostGuest, HostVnic
+
+MAX_BYTES = 4 * 1024 * 1024
+
+
+def guest_in(text: str, *, running: bool) -> HostGuest:
+    """Return the guest that the XML describes. Raises SystemFault."""
+    root = _parsed(text)
+    interfaces = root.findall("./devices/interface")
+    # A card handed over by <hostdev> has no <interface>, and nothing says whether it is one for a network.
+    vnics = tuple(vnic for each in interfaces if (vnic := _vnic(each)) is not None)
+    name, uuid = root.findtext("name"), root.findtext("uuid")
+    if not name or not uuid:
+        raise SystemFault("libvirt: a domain's XML has neither name nor UUID")
+    return HostGuest(uuid, name, running, vnics)
+
+
+def moved_interface(text: str, mac: str, bridge: str) -> str:
+    """Return the XML of the domain's interface with this MAC, its source another bridge. Raises SystemFault."""
+    for each in _parsed(text).findall("./devices/interface"):
+        if _mac(each) != mac:
+            continue
+        each.set("type", "bridge")
+        for source in each.findall("source"):
+            each.remove(source)
+        each.insert(0, ElementTree.Element("source", {"bridge": bridge}))
+        return ElementTree.tostring(each, encoding="unicode")
+    raise SystemFault(f"libvirt: the domain has no interface {mac} any more")
+
+
+def _parsed(text: str) -> ElementTree.Element:
+    if len(text) > MAX_BYTES or "<!DOCTYPE" in text:
+        raise SystemFault("libvirt: a domain's XML is too long, or has a document type")
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise SystemFault(f"libvirt: a domain's XML cannot be read: {error}") from None
+
+
+def _vnic(interface: ElementTree.Element) -> HostVnic | None:
+    mac = _mac(interface)
+    if mac is None:
+        return None
+    source, target = interface.find("source"), interface.find("target")
+    return HostVnic(
+        mac=mac,
+        kind=interface.get("type", "unknown"),
+        bridge=source.get("bridge") if source is not None else None,
+        tap=target.get("dev") if target is not None else None,
+    )
+
+
+def _mac(interface: ElementTree.Element) -> str | None:
+    mac = interface.find("mac")
+    address = mac.get("address") if mac is not None else None
+    return address.lower() if address else None

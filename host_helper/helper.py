@@ -1,0 +1,355 @@
+"""What the helper does: lists guests, protects and unprotects them, and keeps them so whatever they do.
+
+One change at a time, each written to the audit log before it is made. Lifecycle events wake `_reconcile`, which
+leads what is to be protected and is not; it may be run at any time, and after a restart it is what is run first.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from appliance.control.audit import audit
+from appliance.model.faults import PolicyError, SystemFault
+from host_helper import watch
+from host_helper.config import Config
+from host_helper.inline import Host
+from host_helper.model import HostGuest, HostVnic, Lifecycle
+from host_helper.pair import Pair
+from host_helper.source import GuestSource
+from host_helper.state import Protected, State
+from host_helper.watch import Watched, key_of
+
+log = logging.getLogger("sekisho.host")
+
+EVENTS_KEPT = 1000
+COUNTING_S = 3.0
+LOOK_EVERY_S = 1.0
+RECONCILE_EVERY_S = 10.0
+SICK_AFTER = 3
+"""As many looks in a row must find the appliance dead before guests are connected past it, or well again."""
+
+
+class Helper:
+    """One host's. Every public call raises PolicyError (asked wrongly) or SystemFault (did not work)."""
+
+    def __init__(self, config: Config, source: GuestSource) -> None:
+        self._config = config
+        self._source = source
+        config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._state = State(config.state / "state.json")
+        self._topology: Pair | Host
+        if config.pair is not None:
+            self._topology = Pair(config.pair, source, self._state)
+        else:
+            assert config.host is not None
+            self._topology = Host(config.host, self._state)
+        self._change = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._heard = asyncio.Condition()
+        self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
+        self._last = 0
+        self._direct: set[str] = set()
+        self._troubles: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Listen to the hypervisor and keep protected what shall be, until cancelled."""
+        loop = asyncio.get_running_loop()
+        if isinstance(self._topology, Pair):
+            await asyncio.to_thread(self._topology.prepare)
+
+        def heard(event: Lifecycle) -> None:
+            loop.call_soon_threadsafe(lambda: loop.create_task(self._note(event)))
+
+        await asyncio.to_thread(self._source.start, heard)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep())
+                if isinstance(self._topology, Pair) and self._topology.segments_to_watch():
+                    group.create_task(self._look_after(self._topology))
+        finally:
+            self._source.stop()
+
+    # What is asked.
+
+    async def guests(self) -> dict[str, Any]:
+        """Return the host and its guests with vNICs, addresses, and whether each is led through."""
+        async with self._change:
+            guests = await self._refresh()
+            listed = [await asyncio.to_thread(self._listed, guest) for guest in guests]
+        return {"host_uuid": self._source.host_uuid, "guests": listed}
+
+    async def protect(self, name: str, who: str, *, dry_run: bool, persistent: bool) -> dict[str, Any]:
+        """Lead a guest's traffic through the appliance; return what was done, or would be, in sentences."""
+        async with self._change:
+            guest = self._named(await self._refresh(), name)
+            if self._is_appliance(guest):
+                raise PolicyError(f"guest {name!r} is the appliance; it cannot be led through itself")
+            refused = [
+                f"{vnic.mac} stays unprotected: {vnic.obstacle}" for vnic in guest.vnics if vnic.obstacle
+            ]
+            able = [vnic for vnic in guest.vnics if not vnic.obstacle]
+            if not able:
+                why = "; ".join(refused) or "it has no vNICs"
+                raise PolicyError(f"guest {name!r} cannot be protected: {why}")
+            if dry_run:
+                return {
+                    "would": [await self._would(guest, vnic) for vnic in able if guest.running],
+                    "refused": refused,
+                }
+            self._audit("protect", who, guest, persistent=persistent)
+            try:
+                done = await asyncio.to_thread(self._protect, guest, able, persistent)
+            except (PolicyError, SystemFault, OSError) as error:
+                self._audit("protect-refused", who, guest, reason=str(error))
+                raise
+        return {"done": done, "refused": refused}
+
+    async def unprotect(
+        self, name: str | None, who: str, *, dry_run: bool, persistent: bool
+    ) -> dict[str, Any]:
+        """Connect a guest, or all (None), as without us; return what was done, or would be."""
+        async with self._change:
+            guests = await self._refresh()
+            chosen = [self._named(guests, name)] if name is not None else list(guests)
+            chosen = [guest for guest in chosen if guest.uuid in self._state.protected]
+            if name is not None and not chosen:
+                raise PolicyError(f"guest {name!r} is not protected")
+            done: list[str] = []
+            for guest in chosen:
+                home = self._state.protected[guest.uuid].home
+                sentences = [f"{guest.name}: {mac} is connected to {bridge}" for mac, bridge in home.items()]
+                if not dry_run:
+                    self._audit("unprotect", who, guest, persistent=persistent)
+                    await asyncio.to_thread(self._unprotect, guest, persistent)
+                done += sentences or [f"{guest.name}: is not led through any more"]
+        return {"would" if dry_run else "done": done}
+
+    async def starting(self, guest: HostGuest) -> None:
+        """Have a protected guest's policy in place before it runs.
+
+        The hypervisor waits for this with the domain locked, so it is asked nothing, and nothing is waited for
+        that may be asking it.
+        """
+        protected = self._state.protected.get(guest.uuid)
+        if protected is None or self._direct & set(protected.home.values()):
+            return
+        try:
+            await asyncio.to_thread(self._topology.starting, guest)
+        except (PolicyError, SystemFault) as error:
+            self._trouble(guest, str(error))
+            raise
+
+    async def events(self, after: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield what happened since event number `after`, and what happens from now on, for ever."""
+        while True:
+            async with self._heard:
+                await self._heard.wait_for(lambda seen=after: self._last > seen)  # type: ignore[misc]
+                ready = [event for event in self._events if event["number"] > after]
+            for event in ready:
+                yield event
+            after = self._last if not ready else ready[-1]["number"]
+
+    # Keeping what was decided.
+
+    async def _keep(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RECONCILE_EVERY_S):
+                    await self._wake.wait()
+            self._wake.clear()
+            try:
+                async with self._change:
+                    guests = await self._refresh()
+                    await asyncio.to_thread(self._reconcile, guests)
+            except (PolicyError, SystemFault, OSError) as error:
+                log.warning("%s", error)
+            except Exception:
+                log.exception("host helper")
+
+    async def _look_after(self, topology: Pair) -> None:
+        """Connect guests past an appliance that lets nothing through, and take them back when it does."""
+        misses = dict.fromkeys(topology.segments_to_watch(), 0)
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            for bridge in misses:
+                try:
+                    async with self._change:
+                        await self._refresh()
+                        well = await asyncio.to_thread(topology.healthy, bridge)
+                        down = bridge in self._direct
+                        misses[bridge] = misses[bridge] + 1 if well == down else 0
+                        if misses[bridge] >= SICK_AFTER:
+                            misses[bridge] = 0
+                            await self._switch(topology, bridge, direct=not down)
+                except (PolicyError, SystemFault) as error:
+                    log.warning("segment %s: %s", bridge, error)
+                except Exception:
+                    log.exception("host helper: segment %s", bridge)
+
+    async def _switch(self, topology: Pair, bridge: str, *, direct: bool) -> None:
+        (self._direct.add if direct else self._direct.discard)(bridge)
+        did = "connected past the appliance, which lets nothing through" if direct else "led through again"
+        log.warning("segment %s: its guests are %s", bridge, did)
+        audit(self._config.state, "direct-on" if direct else "direct-off", who="sekisho-host", bridge=bridge)
+        guests = await self._refresh()
+        if not direct:
+            await asyncio.to_thread(self._reconcile, guests)
+            return
+        await asyncio.to_thread(self._connect_past, topology, bridge, guests)
+
+    def _connect_past(self, topology: Pair, bridge: str, guests: Sequence[HostGuest]) -> None:
+        for guest, vnic, home in self._protected_vnics(guests):
+            if home == bridge:
+                topology.release(guest, vnic, home, persistent=False)
+
+    def _reconcile(self, guests: Sequence[HostGuest]) -> None:
+        for guest, vnic, home in self._protected_vnics(guests):
+            if home in self._direct:
+                continue
+            try:
+                self._topology.settle(guest, vnic)
+            except (PolicyError, SystemFault) as error:
+                self._trouble(guest, str(error))
+            else:
+                self._troubles.pop(guest.uuid, None)
+
+    def _protected_vnics(self, guests: Sequence[HostGuest]) -> list[tuple[HostGuest, HostVnic, str]]:
+        """Return every vNIC that is to be led now, with its bridge without us; new ones are taken along."""
+        found = []
+        for guest in guests:
+            protected = self._state.protected.get(guest.uuid)
+            if protected is None or not guest.running:
+                continue
+            for vnic in guest.vnics:
+                if vnic.obstacle or vnic.tap is None:
+                    continue
+                if vnic.mac not in protected.home:
+                    protected.home[vnic.mac] = str(vnic.bridge)
+                    self._state.save()
+                found.append((guest, vnic, protected.home[vnic.mac]))
+        return found
+
+    def _trouble(self, guest: HostGuest, why: str) -> None:
+        if self._troubles.get(guest.uuid) != why:
+            self._troubles[guest.uuid] = why
+            log.error("guest %s is to be protected and is not: %s", guest.name, why)
+
+    # Steps.
+
+    def _protect(self, guest: HostGuest, vnics: Sequence[HostVnic], persistent: bool) -> list[str]:
+        """Lead all vNICs or none."""
+        done: list[str] = []
+        home = {vnic.mac: self._topology.home(guest, vnic) for vnic in vnics}
+        led: list[HostVnic] = []
+        try:
+            for vnic in vnics if guest.running else ():
+                said = self._topology.lead(guest, vnic, persistent=persistent)
+                led.append(vnic)
+                done.append(f"{vnic.mac} is led through the appliance: {said}")
+        except (PolicyError, SystemFault):
+            for vnic in led:
+                self._topology.release(guest, vnic, home[vnic.mac], persistent=persistent)
+            raise
+        self._state.protected[guest.uuid] = Protected(persistent=persistent, home=home)
+        self._state.save()
+        self._troubles.pop(guest.uuid, None)
+        return done or ["it is off; it will be led through when it starts"]
+
+    def _unprotect(self, guest: HostGuest, persistent: bool) -> None:
+        protected = self._state.protected[guest.uuid]
+        for mac, home in protected.home.items():
+            stored = persistent or protected.persistent
+            if (guest.running or stored) and (vnic := guest.vnic(mac)) is not None:
+                self._topology.release(guest, vnic, home, persistent=stored)
+        del self._state.protected[guest.uuid]
+        self._state.save()
+        self._troubles.pop(guest.uuid, None)
+
+    async def _would(self, guest: HostGuest, vnic: HostVnic) -> str:
+        plan = await asyncio.to_thread(self._topology.plan, guest, vnic)
+        key = key_of(guest.uuid, vnic.mac)
+        await self._refresh(counting=key)
+        try:
+            await asyncio.sleep(COUNTING_S)
+            count = await asyncio.to_thread(watch.flows, key)
+        finally:
+            await self._refresh()
+        return f"{plan}; {count} TCP connections that spoke within {COUNTING_S:.0f} s would be midstream"
+
+    async def _refresh(self, counting: str | None = None) -> tuple[HostGuest, ...]:
+        """Ask the hypervisor who is there, and watch their taps."""
+        guests = await asyncio.to_thread(self._source.guests)
+        for guest in guests:
+            self._state.name_of(guest.uuid, guest.name)
+        await asyncio.to_thread(self._state.save)
+        await asyncio.to_thread(self._topology.refresh, guests)
+        taken = [
+            Watched(key_of(guest.uuid, vnic.mac), vnic.mac, vnic.tap)
+            for guest in guests
+            for vnic in guest.vnics
+            if vnic.tap and not vnic.obstacle and not self._is_appliance(guest)
+        ]
+        await asyncio.to_thread(watch.watch, taken, self._topology.counters, counting)
+        return guests
+
+    async def _note(self, event: Lifecycle) -> None:
+        log.info("%s %s", event.name or "hypervisor", event.what.value)
+        async with self._heard:
+            self._last += 1
+            record = {
+                "number": self._last,
+                "time": datetime.now(UTC).isoformat(),
+                "what": event.what.value,
+                "uuid": event.uuid,
+                "name": event.name,
+            }
+            self._events.append(record)
+            self._heard.notify_all()
+        self._wake.set()
+
+    def _listed(self, guest: HostGuest) -> dict[str, Any]:
+        protected = guest.uuid in self._state.protected
+        vnics = []
+        for vnic in guest.vnics:
+            led = (
+                vnic.obstacle is None and not self._is_appliance(guest) and self._topology.is_led(guest, vnic)
+            )
+            vnics.append(
+                {
+                    "mac": vnic.mac,
+                    "tap": vnic.tap,
+                    "bridge": self._state.home(guest.uuid, vnic.mac) or vnic.bridge,
+                    "led_through": led,
+                    "obstacle": vnic.obstacle,
+                    "port": self._topology.port_of(guest, vnic) if protected else None,
+                    "addresses": watch.addresses(key_of(guest.uuid, vnic.mac)) if vnic.tap else (),
+                }
+            )
+        return {
+            "uuid": guest.uuid,
+            "name": guest.name,
+            "known_as": self._state.name_of(guest.uuid, guest.name),
+            "running": guest.running,
+            "protected": protected,
+            "appliance": self._is_appliance(guest),
+            "trouble": self._troubles.get(guest.uuid),
+            "vnics": vnics,
+        }
+
+    def _is_appliance(self, guest: HostGuest) -> bool:
+        return isinstance(self._topology, Pair) and self._topology.is_appliance(guest)
+
+    def _named(self, guests: Sequence[HostGuest], name: str) -> HostGuest:
+        for guest in guests:
+            if name in (guest.name, guest.uuid):
+                return guest
+        known = ", ".join(guest.name for guest in guests) or "none"
+        raise PolicyError(f"there is no guest {name!r} on this host; known: {known}")
+
+    def _audit(self, action: str, who: str, guest: HostGuest, **details: Any) -> None:
+        """Write it down first: what cannot be written down is not done."""
+        audit(self._config.state, action, who=who, guest=guest.name, uuid=guest.uuid, **details)

@@ -1,0 +1,77 @@
+"""A host's guests and vNICs as the hypervisor states them, and what it tells of their lives."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class HostVnic:
+    """A guest's vNIC.
+
+    kind: libvirt's interface type (`bridge`, `network`, `direct`, …). bridge: what the hypervisor says it is
+    connected to; None where there is no bridge. tap: None while the guest is off.
+    """
+
+    mac: str
+    kind: str
+    bridge: str | None
+    tap: str | None
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why its traffic cannot be led through an appliance, in words; None where it can."""
+        if self.kind in OBSTACLES:
+            return OBSTACLES[self.kind]
+        return None if self.bridge else f"an interface of type {self.kind} is on no bridge"
+
+
+OBSTACLES = {
+    "direct": "macvtap hands frames to the physical card, past every bridge",
+    "hostdev": "SR-IOV: the guest drives the physical card itself",
+    "vhostuser": "vhost-user shares memory with another program, past the kernel",
+    "vdpa": "vDPA: the guest drives the physical card itself",
+    "user": "user networking is no port of a bridge",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HostGuest:
+    """A guest of this host. uuid: the domain's; with the host's it is who the guest is, names and MACs are not."""
+
+    uuid: str
+    name: str
+    running: bool
+    vnics: tuple[HostVnic, ...]
+
+    def vnic(self, mac: str) -> HostVnic | None:
+        """Return the vNIC with this MAC."""
+        return next((each for each in self.vnics if each.mac == mac), None)
+
+
+class Happened(Enum):
+    """What becomes of guests."""
+
+    DEFINED = "defined"
+    UNDEFINED = "undefined"
+    RENAMED = "renamed"
+    STARTED = "started"
+    STOPPED = "stopped"
+    CRASHED = "crashed"
+    REBOOTED = "rebooted"
+    SUSPENDED = "suspended"
+    RESUMED = "resumed"
+    REVERTED = "reverted"
+    MIGRATED_IN = "migrated-in"
+    MIGRATED_OUT = "migrated-out"
+    VNICS_CHANGED = "vnics-changed"
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """Something happened to a guest, or (uuid empty) to the hypervisor's connection."""
+
+    what: Happened
+    uuid: str = ""
+    name: str = ""

@@ -1,0 +1,238 @@
+"""Topology pair: a wire from each guest to a vNIC of the appliance.
+
+A pair bridge has two ports: the guest's tap, and the tap of one of the appliance's vNICs, which is in the
+appliance's own bridge together with the others and with the one on the bridge that the guests used to share.
+The appliance's vNICs are there from its start on; protecting a guest moves the guest's tap alone.
+"""
+
+import threading
+from collections.abc import Sequence
+
+from appliance.model.faults import PolicyError, SystemFault
+from host_helper import links, watch
+from host_helper.config import PairConfig, PairSegment
+from host_helper.model import HostGuest, HostVnic
+from host_helper.source import GuestSource
+from host_helper.state import State
+from host_helper.topology import NotThrough
+from host_helper.waiting import within
+
+PROBES = 3
+PROBE_S = 0.3
+VERIFY_S = 5.0
+ASK_EVERY_S = 0.2
+
+
+class Pair:
+    """Pair bridges of all segments."""
+
+    def __init__(self, config: PairConfig, source: GuestSource, state: State) -> None:
+        self._config = config
+        self._source = source
+        self._state = state
+        self._appliance: HostGuest | None = None
+        self._at: dict[str, str] = {}
+        self._choosing = threading.Lock()
+
+    @property
+    def counters(self) -> Sequence[str]:
+        """All taps of the appliance."""
+        return sorted(self._at.values())
+
+    def prepare(self) -> None:
+        """Make the pair bridges, which must be there before the appliance starts. Raises SystemFault."""
+        for segment in self._config.segments:
+            for pair in segment.pairs:
+                links.ensure_pair_bridge(pair)
+
+    def refresh(self, guests: Sequence[HostGuest]) -> None:
+        """Find the appliance, and which of its taps is on which bridge."""
+        named = self._config.appliance
+        self._appliance = next((each for each in guests if named in (each.name, each.uuid)), None)
+        master = links.masters()
+        taps = [vnic.tap for vnic in self._appliance.vnics if vnic.tap] if self._appliance else []
+        self._at = {bridge: tap for tap in taps if (bridge := master.get(tap))}
+
+    def is_appliance(self, guest: HostGuest) -> bool:
+        """Whether this guest is the appliance itself, which is led through nothing."""
+        return self._config.appliance in (guest.name, guest.uuid)
+
+    def port_of(self, guest: HostGuest, vnic: HostVnic) -> str | None:
+        """Return the MAC of the appliance's vNIC that the guest's is behind, or is to be."""
+        pair = self._assigned(guest, vnic)
+        tap = self._at.get(pair) if pair else None
+        return (
+            next((v.mac for v in self._appliance.vnics if v.tap == tap), None)
+            if self._appliance and tap
+            else None
+        )
+
+    def is_led(self, guest: HostGuest, vnic: HostVnic) -> bool:
+        """Whether the tap is on a pair bridge of its own that the appliance is on, too."""
+        pair = self._assigned(guest, vnic)
+        return pair is not None and pair in self._at and links.masters().get(vnic.tap or "") == pair
+
+    def plan(self, guest: HostGuest, vnic: HostVnic) -> str:
+        """Return what `lead` would do. Raises SystemFault, PolicyError when it could not."""
+        home, pair = self.home(guest, vnic), self._choose(guest, vnic)
+        self._need_appliance(self._segment(home), pair)
+        return f"tap {vnic.tap} moves from bridge {home} to {pair}, where the appliance's tap {self._at[pair]} is"
+
+    def lead(self, guest: HostGuest, vnic: HostVnic, *, persistent: bool) -> str:
+        """Move the tap and see the guest's frames come out of the appliance."""
+        segment, pair = self._segment(self.home(guest, vnic)), self._claim(guest, vnic)
+        self._need_appliance(segment, pair)
+        if not self._lets_through(segment, pair):
+            raise SystemFault(
+                f"appliance {self._config.appliance!r} lets no frame through from {segment.bridge} to {pair}; "
+                "is its bridge up, and are both vNICs in it? The guest was not touched"
+            )
+        try:
+            self._move(guest, vnic, pair, persistent=persistent)
+            return self._verified(guest, vnic, segment)
+        except SystemFault as fault:
+            self._back(guest, vnic, segment.bridge, fault, persistent=persistent)
+            raise
+
+    def settle(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Move the tap, and have the hypervisor know where it is."""
+        pair = self._claim(guest, vnic)
+        if links.masters().get(vnic.tap or "") != pair or vnic.bridge != pair:
+            self._move(guest, vnic, pair, persistent=False)
+
+    def release(self, guest: HostGuest, vnic: HostVnic, home: str, *, persistent: bool) -> None:
+        """Move the tap back."""
+        self._move(guest, vnic, home, persistent=persistent)
+
+    def starting(self, guest: HostGuest) -> None:
+        """Move the taps before the guest runs; libvirt is told when it does (it waits for us now)."""
+        for vnic in guest.vnics:
+            if vnic.tap is None or vnic.obstacle:
+                continue
+            links.plug(vnic.tap, self._claim(guest, vnic))
+
+    def healthy(self, bridge: str) -> bool:
+        """Whether a probe into the segment's bridge comes out at one of its pair bridges."""
+        segment = self._segment(bridge)
+        led = [pair for pair in segment.pairs if pair in self._at]
+        return bool(led) and self._lets_through(segment, led[0])
+
+    def segments_to_watch(self) -> list[str]:
+        """The bridges whose guests are to be connected past an appliance that is down."""
+        return [each.bridge for each in self._config.segments if each.direct_when_down]
+
+    # Which bridge.
+
+    def _segment(self, bridge: str) -> PairSegment:
+        for segment in self._config.segments:
+            if segment.bridge == bridge:
+                return segment
+        known = ", ".join(each.bridge for each in self._config.segments)
+        raise PolicyError(f"bridge {bridge} is no segment of this appliance; known: {known}")
+
+    def home(self, guest: HostGuest, vnic: HostVnic) -> str:
+        """Return the bridge that the vNIC is on without us."""
+        protected = self._state.protected.get(guest.uuid)
+        if protected is not None and vnic.mac in protected.home:
+            return protected.home[vnic.mac]
+        bridge = links.masters().get(vnic.tap or "") or vnic.bridge or "(none)"
+        for segment in self._config.segments:
+            if bridge in segment.pairs:
+                return segment.bridge
+        return bridge
+
+    def _assigned(self, guest: HostGuest, vnic: HostVnic) -> str | None:
+        mine = (guest.uuid, vnic.mac)
+        return next((pair for pair, whose in self._state.slots.items() if tuple(whose) == mine), None)
+
+    def _choose(self, guest: HostGuest, vnic: HostVnic) -> str:
+        """Return the vNIC's pair bridge, or a free one: never used if there is such, else the longest unused.
+
+        What is behind a vNIC of the appliance changes as seldom as can be.
+        """
+        segment = self._segment(self.home(guest, vnic))
+        mine = self._assigned(guest, vnic)
+        if mine in segment.pairs:
+            return str(mine)
+        taken = {pair for pair, (uuid, _) in self._state.slots.items() if uuid in self._state.protected}
+        free = [pair for pair in segment.pairs if pair in self._at and pair not in taken]
+        if not free:
+            raise SystemFault(
+                f"bridge {segment.bridge}: none of its {len(segment.pairs)} pair bridges is free and has the "
+                "appliance on it; is the appliance running, with a vNIC on each?"
+            )
+        order = list(self._state.slots)
+        return min(free, key=lambda pair: order.index(pair) if pair in order else -1)
+
+    def _claim(self, guest: HostGuest, vnic: HostVnic) -> str:
+        """Return the vNIC's pair bridge, from now on its own."""
+        with self._choosing:
+            pair = self._choose(guest, vnic)
+            if self._assigned(guest, vnic) != pair:
+                self._state.slots.pop(pair, None)  # so that it stands last
+                self._state.slots[pair] = (guest.uuid, vnic.mac)
+                self._state.save()
+            return pair
+
+    def _need_appliance(self, segment: PairSegment, pair: str) -> None:
+        for bridge in (segment.bridge, pair):
+            if bridge not in self._at:
+                raise SystemFault(
+                    f"appliance {self._config.appliance!r} has no vNIC on {bridge} (is it running?); nothing was changed"
+                )
+
+    # Moving, and being sure.
+
+    def _move(self, guest: HostGuest, vnic: HostVnic, bridge: str, *, persistent: bool) -> None:
+        self._source.move(guest, vnic.mac, bridge, persistent=persistent)
+        # where the hypervisor believes it to be there already, it moved nothing
+        if vnic.tap is not None and links.masters().get(vnic.tap) != bridge:
+            links.plug(vnic.tap, bridge)
+
+    def _back(
+        self, guest: HostGuest, vnic: HostVnic, home: str, why: SystemFault, *, persistent: bool
+    ) -> None:
+        try:
+            self._move(guest, vnic, home, persistent=persistent)
+        except SystemFault as fault:
+            # libvirt may be what failed: the tap itself can still be moved
+            if vnic.tap is not None:
+                links.plug(vnic.tap, home)
+            raise SystemFault(
+                f"{why}; its tap is back on {home}, which libvirt does not know: {fault}"
+            ) from None
+
+    def _lets_through(self, segment: PairSegment, pair: str) -> bool:
+        """Whether a probe from the segment's bridge comes out at the pair bridge."""
+        name = f"probe_{self._at[pair]}"
+        before = watch.counters().get(name, 0)
+        for _ in range(PROBES):
+            links.ask_who_has(segment.bridge, links.SOMEBODY)
+            if within(PROBE_S, lambda: watch.counters().get(name, 0) > before):
+                return True
+        return False
+
+    def _verified(self, guest: HostGuest, vnic: HostVnic, segment: PairSegment) -> str:
+        """Wait for frames of the guest that come out of the appliance. Raises NotThrough."""
+        plain = vnic.mac.replace(":", "")
+        names = (f"said_{plain}", f"out_{plain}")
+        before = watch.counters()
+        asked = [each for each in watch.addresses(watch.key_of(guest.uuid, vnic.mac)) if ":" not in each]
+        for _ in range(round(VERIFY_S / ASK_EVERY_S)):
+            for address in asked[:4]:
+                links.ask_who_has(segment.bridge, address)
+            if within(ASK_EVERY_S, lambda: _grew(before, names[1]) > 0):
+                break
+        said, out = (_grew(before, name) for name in names)
+        if out:
+            return f"{out} of its frames came out of the appliance"
+        if said:
+            raise NotThrough(
+                f"guest {guest.name!r}: {said} frames of {vnic.mac} went to the appliance and none came out; "
+                f"it is connected to {segment.bridge} as before"
+            )
+        return "not seen to work: the guest said nothing"
+
+
+def _grew(before: dict[str, int], name: str) -> int:
+    return watch.counters().get(name, 0) - before.get(name, 0)

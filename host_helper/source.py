@@ -1,0 +1,31 @@
+"""Where guests come from: the one interface that libvirt and a plain file have in common."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from host_helper.model import HostGuest, Lifecycle
+
+Heard = Callable[[Lifecycle], None]
+
+
+class GuestSource(Protocol):
+    """A host's guests. Calls block; each raises SystemFault when the hypervisor does not answer or refuses."""
+
+    @property
+    def host_uuid(self) -> str:
+        """Who this host is."""
+
+    def start(self, heard: Heard) -> None:
+        """Begin to tell what happens, from a thread of its own, until `stop`; a lost hypervisor is waited for."""
+
+    def stop(self) -> None:
+        """Stop telling."""
+
+    def guests(self) -> tuple[HostGuest, ...]:
+        """Return every guest, running or not."""
+
+    def move(self, guest: HostGuest, mac: str, bridge: str, *, persistent: bool) -> None:
+        """Connect a running guest's vNIC to another bridge, the guest noticing nothing.
+
+        persistent: it comes back there when the guest is started again.
+        """

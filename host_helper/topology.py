@@ -1,0 +1,49 @@
+"""How guests are led through the appliance: what pair and host have in common."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from appliance.model.faults import SystemFault
+from host_helper.model import HostGuest, HostVnic
+
+
+class NotThrough(SystemFault):
+    """A guest's frames do not come out of the appliance; it was connected as before."""
+
+
+class Topology(Protocol):
+    """Blocking; every call raises PolicyError or SystemFault."""
+
+    @property
+    def counters(self) -> Sequence[str]:
+        """The taps at which frames come out of the appliance."""
+
+    def refresh(self, guests: Sequence[HostGuest]) -> None:
+        """Take note of the host's guests as they are now."""
+
+    def home(self, guest: HostGuest, vnic: HostVnic) -> str:
+        """Return the bridge that the vNIC is on without us."""
+
+    def port_of(self, guest: HostGuest, vnic: HostVnic) -> str | None:
+        """Return the MAC of the appliance's vNIC that the guest's is behind; None where there is no such."""
+
+    def is_led(self, guest: HostGuest, vnic: HostVnic) -> bool:
+        """Whether the vNIC's traffic goes through the appliance now, as far as connections tell."""
+
+    def plan(self, guest: HostGuest, vnic: HostVnic) -> str:
+        """Return in words what `lead` would change."""
+
+    def lead(self, guest: HostGuest, vnic: HostVnic, *, persistent: bool) -> str:
+        """Lead the running vNIC's traffic through; return in words how that was verified.
+
+        On any fault the guest is connected as it was.
+        """
+
+    def settle(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Have a protected vNIC connected as it shall be, whether or not the appliance is well."""
+
+    def release(self, guest: HostGuest, vnic: HostVnic, home: str, *, persistent: bool) -> None:
+        """Connect the vNIC past the appliance."""
+
+    def starting(self, guest: HostGuest) -> None:
+        """A protected guest's taps are there and its processors stand still: have its policy in place."""

@@ -1,0 +1,447 @@
+"""The host helper on real bridges: guests and the appliance are namespaces, the pair topology is the product's.
+
+    web, client ── br0 ── uplink ┐
+                   pair1 ── port1 ├ bridge in the appliance's namespace
+                   pair2 ── port2 ┘
+"""
+
+import contextlib
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from appliance.netns import command_in, run_in
+from host_helper.identity import keep, signing_request
+from tests.manager_fixture import free_ports
+
+ROOT = Path(__file__).resolve().parents[2]
+PREFIX = f"skt-hh-{os.getpid()}"
+HOST, APPLIANCE = f"{PREFIX}-host", f"{PREFIX}-app"
+MACS = {"web": "02:00:00:00:0a:01", "client": "02:00:00:00:0a:02"}
+ADDRESSES = {"web": "10.88.0.1", "client": "10.88.0.2"}
+PATIENCE_S = 30.0
+
+
+def netns_of(guest: str) -> str:
+    return f"{PREFIX}-{guest}"
+
+
+def wait_for(what: str, holds: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s: {what}"
+        time.sleep(0.05)
+    return found
+
+
+@dataclass(slots=True)
+class Rig:
+    """A host with two guests and an appliance, and the helper that runs on it."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+    port: int = 0
+
+    def configure(self, *, direct: bool = False, clients: dict[str, list[str]] | None = None) -> None:
+        config: dict[str, Any] = {
+            "guests": "host-guests.yaml",
+            "state_dir": "state",
+            "socket": "helper.sock",
+            "pair": {
+                "appliance": "sekisho",
+                "segments": [{"bridge": "br0", "pairs": ["pair1", "pair2"], "direct_when_down": direct}],
+            },
+        }
+        if clients is not None:
+            (self.port,) = free_ports(1)
+            config["listen"] = {"address": "127.0.0.1", "port": self.port, "clients": clients}
+        (self.folder / "host.yaml").write_text(yaml.safe_dump(config))
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "host_helper.cli", "serve", "--config", str(self.folder / "host.yaml")]
+        with (self.folder / "helper.log").open("ab") as log:
+            self.process = subprocess.Popen(command_in(HOST, command), stderr=log, cwd=ROOT)
+        wait_for(f"the helper answers: {self.log()}", self._answers)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(timeout=PATIENCE_S)
+            self.process = None
+
+    def log(self) -> str:
+        return (self.folder / "helper.log").read_text()[-2000:]
+
+    def sekisho(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run `sekisho guest`."""
+        command = [sys.executable, "-m", "appliance.cli", "guest", "--socket", str(self.folder / "helper.sock")]
+        return subprocess.run([*command, *argv], capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+    def guest(self, name: str) -> dict[str, Any]:
+        report = json.loads(self.sekisho("list", "--json").stdout)
+        (found,) = [each for each in report["guests"] if each["name"] == name]
+        return dict(found)
+
+    def bridge_of(self, tap: str) -> str | None:
+        (link,) = json.loads(run_in(HOST, ["ip", "-j", "link", "show", tap]))
+        return link.get("master")
+
+    def _answers(self) -> bool:
+        assert self.process is not None and self.process.poll() is None, self.log()
+        return self.sekisho("list").returncode == 0
+
+
+@pytest.fixture(scope="module")
+def wires() -> Iterator[None]:
+    """The namespaces and what connects them; the pair bridges the helper makes."""
+    names = [HOST, APPLIANCE, *map(netns_of, MACS)]
+    try:
+        for name in names:
+            run_in(None, ["ip", "netns", "add", name])
+        run_in(HOST, ["ip", "link", "set", "lo", "up"])
+        for bridge in ("br0", "pair1", "pair2"):
+            run_in(HOST, ["ip", "link", "add", bridge, "up", "type", "bridge", "forward_delay", "0"])
+        run_in(APPLIANCE, ["ip", "link", "add", "inside", "up", "type", "bridge", "forward_delay", "0"])
+        for tap, bridge, number in (("uplink", "br0", 0), ("port1", "pair1", 1), ("port2", "pair2", 2)):
+            mac = f"02:00:00:00:0b:0{number}"
+            _wire(tap, bridge, APPLIANCE, f"eth{number}", mac)
+            run_in(APPLIANCE, ["ip", "link", "set", f"eth{number}", "master", "inside", "up"])
+        for name, mac in MACS.items():
+            _wire(f"{name}0", "br0", netns_of(name), "eth0", mac)
+            run_in(netns_of(name), ["ip", "link", "set", "eth0", "up"])
+            run_in(netns_of(name), ["ip", "address", "add", f"{ADDRESSES[name]}/24", "dev", "eth0"])
+        yield
+    finally:
+        for name in names:
+            with contextlib.suppress(Exception):
+                run_in(None, ["ip", "netns", "del", name])
+
+
+def _wire(tap: str, bridge: str, netns: str, inside: str, mac: str) -> None:
+    peer = ["peer", "name", inside, "netns", netns, "address", mac]
+    run_in(HOST, ["ip", "link", "add", tap, "type", "veth", *peer])
+    run_in(HOST, ["ip", "link", "set", tap, "master", bridge, "up"])
+
+
+@pytest.fixture
+def rig(wires: None, tmp_path: Path) -> Iterator[Rig]:
+    """A helper's folder; both guests are on br0 and nothing runs yet."""
+    run_in(APPLIANCE, ["ip", "link", "set", "inside", "up"])
+    for name in MACS:
+        run_in(HOST, ["ip", "link", "set", f"{name}0", "master", "br0"])
+    vnic = {name: {"name": "eth0", "tap": f"{name}0", "mac": mac} for name, mac in MACS.items()}
+    ports = [
+        {"name": tap, "tap": tap, "mac": f"02:00:00:00:0b:0{number}"}
+        for number, tap in enumerate(("uplink", "port1", "port2"))
+    ]
+    guests = [{"name": name, "segment": "vms", "vnics": [each]} for name, each in vnic.items()]
+    guests.append({"name": "sekisho", "segment": "vms", "vnics": ports})
+    document = {"segments": [{"name": "vms", "bridge": "br0"}], "guests": guests}
+    (tmp_path / "host-guests.yaml").write_text(yaml.safe_dump(document))
+    rig = Rig(tmp_path)
+    rig.configure()
+    yield rig
+    rig.stop()
+    print(rig.log() if (tmp_path / "helper.log").exists() else "")
+
+
+@contextlib.contextmanager
+def conversation() -> Iterator[Callable[[], None]]:
+    """Give a function that says something over one TCP connection from client to web and hears it again."""
+    server = "import socket\ns = socket.create_server(('', 7))\nprint('up', flush=True)\nc, _ = s.accept()\n"
+    server += "while data := c.recv(100): c.sendall(data)\n"
+    client = "import socket, sys\nc = socket.create_connection(sys.argv[1:], 5)\nc.settimeout(20)\n"
+    client += "for line in sys.stdin: c.sendall(line.encode()); print(c.recv(100).decode(), end='', flush=True)\n"
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    web = subprocess.Popen(command_in(netns_of("web"), [sys.executable, "-c", server]), **pipes)
+    assert web.stdout is not None and web.stdout.readline() == "up\n"
+    talker = subprocess.Popen(
+        command_in(netns_of("client"), [sys.executable, "-c", client, ADDRESSES["web"], "7"]), **pipes
+    )
+
+    def say() -> None:
+        assert talker.stdin is not None and talker.stdout is not None
+        talker.stdin.write("are you there\n")
+        talker.stdin.flush()
+        assert talker.stdout.readline() == "are you there\n"
+
+    try:
+        say()
+        yield say
+    finally:
+        for process in (talker, web):
+            process.kill()
+            process.communicate()
+
+
+def reaches(one: str, other: str) -> bool:
+    """Whether the other's system refuses a connection, which it can only if it hears of it."""
+    program = "import socket, sys\ns = socket.socket()\ns.settimeout(1.5)\n"
+    program += "try: s.connect((sys.argv[1], 9))\nexcept ConnectionRefusedError: print('refused')\nexcept OSError: pass"
+    argv = [sys.executable, "-c", program, ADDRESSES[other]]
+    return run_in(netns_of(one), argv) == "refused\n"
+
+
+@contextlib.contextmanager
+def appliance_rule(rule: str) -> Iterator[None]:
+    """Let the appliance drop what the rule matches."""
+    table = "table bridge broken { chain f { type filter hook forward priority 0; " + rule + " drop; }; }"
+    run_in(APPLIANCE, ["nft", table])
+    try:
+        yield
+    finally:
+        run_in(APPLIANCE, ["nft", "delete table bridge broken"])
+
+
+def test_a_protected_guest_is_led_through_and_back_with_its_connection_open(rig: Rig) -> None:
+    rig.start()
+    with conversation() as say:
+        done = rig.sekisho("protect", "web")
+        assert done.returncode == 0, done.stderr
+        assert "frames came out of the appliance" in done.stdout
+        assert rig.bridge_of("web0") in ("pair1", "pair2")
+        say()
+        # client and web can reach one another in no other way now
+        run_in(APPLIANCE, ["ip", "link", "set", "inside", "down"])
+        run_in(APPLIANCE, ["ip", "link", "set", "inside", "up"])
+        say()
+        assert rig.guest("web")["vnics"][0]["led_through"] is True
+        done = rig.sekisho("unprotect", "--all")
+        assert done.returncode == 0, done.stderr
+        assert rig.bridge_of("web0") == "br0"
+        say()
+
+
+def test_nothing_passes_a_protected_guest_but_through_the_appliance(rig: Rig) -> None:
+    rig.start()
+    assert rig.sekisho("protect", "web").returncode == 0
+    assert reaches("client", "web")
+    with appliance_rule("ether type ip"):
+        assert not reaches("client", "web")
+
+
+def test_an_appliance_that_lets_nothing_through_is_found_before_anything_is_moved(rig: Rig) -> None:
+    rig.start()
+    with conversation() as say, appliance_rule("ether type arp"):
+        done = rig.sekisho("protect", "web")
+        assert done.returncode == 1 and "not touched" in done.stderr
+        assert rig.bridge_of("web0") == "br0"
+        say()
+
+
+def test_a_guest_whose_frames_do_not_come_out_is_connected_as_it_was(rig: Rig) -> None:
+    rig.start()
+    with conversation() as say, appliance_rule(f"ether saddr {MACS['web']}"):
+        assert reaches("web", "client")
+        done = rig.sekisho("protect", "web")
+        assert done.returncode == 1 and "none came out" in done.stderr
+        assert rig.bridge_of("web0") == "br0"
+        assert rig.guest("web")["protected"] is False
+        say()
+
+
+def test_a_dry_run_counts_the_connections_it_would_cut_into_and_changes_nothing(rig: Rig) -> None:
+    rig.start()
+    with conversation() as say:
+        asked = subprocess.Popen(
+            [sys.executable, "-m", "appliance.cli", "guest", "--socket", str(rig.folder / "helper.sock"),
+             "protect", "web", "--dry-run"],
+            stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        )  # fmt: skip
+        while asked.poll() is None:
+            say()
+        output, _ = asked.communicate()
+    assert "moves from bridge br0 to pair" in output
+    assert "; 1 TCP connections" in output
+    assert rig.bridge_of("web0") == "br0"
+
+
+def test_addresses_that_a_guest_announces_are_listed_and_bounded(rig: Rig) -> None:
+    rig.start()
+    for last in range(60):
+        with contextlib.suppress(Exception):
+            run_in(netns_of("web"), ["ip", "address", "add", f"10.88.1.{last}/16", "dev", "eth0"])
+        source = f"10.88.1.{last}"
+        probe = "import socket, sys\ns = socket.socket(17, 3)\ns.bind(('eth0', 0))\n"
+        probe += f"m = bytes.fromhex('{MACS['web'].replace(':', '')}')\n"
+        probe += "a = bytes.fromhex('0001080006040001') + m + socket.inet_aton(sys.argv[1])\n"
+        probe += "s.send(b'\\xff' * 6 + m + b'\\x08\\x06' + a + bytes(6) + socket.inet_aton('10.88.0.2'))\n"
+        if last < 40:
+            run_in(netns_of("web"), [sys.executable, "-c", probe, source])
+    known = rig.guest("web")["vnics"][0]["addresses"]
+    assert "10.88.1.0" in known
+    assert len([each for each in known if ":" not in each]) == 32
+    assert "10.88.1.0" not in rig.guest("client")["vnics"][0]["addresses"]
+    run_in(netns_of("web"), ["ip", "address", "flush", "dev", "eth0"])
+    run_in(netns_of("web"), ["ip", "address", "add", f"{ADDRESSES['web']}/24", "dev", "eth0"])
+
+
+def test_a_helper_that_was_killed_keeps_its_guests_protected(rig: Rig) -> None:
+    rig.start()
+    assert rig.sekisho("protect", "web").returncode == 0
+    rig.stop(signal.SIGKILL)
+    assert reaches("client", "web")
+    # what a guest's restart does while nobody looks
+    run_in(HOST, ["ip", "link", "set", "web0", "master", "br0"])
+    rig.start()
+    wait_for("web is led through again", lambda: rig.guest("web")["vnics"][0]["led_through"])
+
+
+def test_guests_of_an_appliance_that_is_down_are_connected_directly_where_told(rig: Rig) -> None:
+    rig.configure(direct=True)
+    rig.start()
+    assert rig.sekisho("protect", "web").returncode == 0
+    with conversation() as say:
+        run_in(APPLIANCE, ["ip", "link", "set", "inside", "down"])
+        wait_for("web is on br0", lambda: rig.bridge_of("web0") == "br0")
+        say()
+        run_in(APPLIANCE, ["ip", "link", "set", "inside", "up"])
+        wait_for("web is led through again", lambda: rig.guest("web")["vnics"][0]["led_through"])
+        say()
+    actions = [json.loads(line)["action"] for line in (rig.folder / "state/audit.jsonl").read_text().splitlines()]
+    assert [each for each in actions if each.startswith("direct")] == ["direct-on", "direct-off"]
+
+
+def test_guests_of_an_appliance_that_is_down_stay_cut_off_otherwise(rig: Rig) -> None:
+    rig.start()
+    assert rig.sekisho("protect", "web").returncode == 0
+    run_in(APPLIANCE, ["ip", "link", "set", "inside", "down"])
+    try:
+        rig.stop()
+        rig.start()
+        assert rig.bridge_of("web0") != "br0"
+    finally:
+        run_in(APPLIANCE, ["ip", "link", "set", "inside", "up"])
+
+
+# Certificates.
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    @classmethod
+    def make(cls) -> "Authority":
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a manager")])
+        return cls(key, _certificate(key.public_key(), name, name, key, ca=True))
+
+    def sign(self, request: str) -> bytes:
+        csr = x509.load_pem_x509_csr(request.encode())
+        names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        signed = _certificate(
+            csr.public_key(), csr.subject, self.certificate.subject, self.key, ca=False, names=names
+        )
+        return signed.public_bytes(Encoding.PEM)
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    def client(self, folder: Path, name: str) -> ssl.SSLContext:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        signed = _certificate(key.public_key(), subject, self.certificate.subject, self.key, ca=False)
+        path = folder / f"{name}.pem"
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        path.write_bytes(private + signed.public_bytes(Encoding.PEM))
+        context = ssl.create_default_context(cadata=self.pem.decode())
+        context.load_cert_chain(path)
+        return context
+
+
+def _certificate(
+    key: Any, subject: x509.Name, issuer: x509.Name, signer: Any, *, ca: bool, names: Any = None
+) -> x509.Certificate:
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    )  # fmt: skip
+    if names is not None:
+        builder = builder.add_extension(names, critical=False)
+    return builder.sign(signer, hashes.SHA256())
+
+
+ASK = """\
+import json, socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[1])
+context.load_cert_chain(sys.argv[2])
+with socket.create_connection(("127.0.0.1", int(sys.argv[3])), 10) as plain:
+    with context.wrap_socket(plain, server_hostname="127.0.0.1") as door:
+        door.sendall(sys.argv[4].encode() + b"\\n")
+        print(door.makefile().readline())
+"""
+
+
+def test_only_listed_certificates_may_ask_and_only_what_they_may(rig: Rig) -> None:
+    authority, stranger = Authority.make(), Authority.make()
+    rig.configure(clients={"appliance-1": ["guests", "events"]})
+    identity = rig.folder / "state" / "identity"
+    keep(identity, authority.sign(signing_request(identity, ["127.0.0.1"])), authority.pem)
+    (rig.folder / "ca.pem").write_bytes(authority.pem)
+    for signer, name in ((authority, "appliance-1"), (authority, "somebody"), (stranger, "appliance-2")):
+        signer.client(rig.folder, name)
+    rig.start()
+
+    def ask(name: str, **request: Any) -> dict[str, Any] | None:
+        files = [str(rig.folder / "ca.pem"), str(rig.folder / f"{name}.pem")]
+        argv = [sys.executable, "-c", ASK, *files, str(rig.port), json.dumps(request)]
+        done = subprocess.run(command_in(HOST, argv), capture_output=True, text=True, timeout=60)
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    listed = ask("appliance-1", do="guests")
+    assert listed is not None and listed["ok"] and len(listed["report"]["guests"]) == 3
+    for name, request in (
+        ("appliance-1", {"do": "protect", "guest": "web"}),
+        ("appliance-1", {"do": "starting", "xml": "<domain/>"}),
+        ("somebody", {"do": "guests"}),
+    ):
+        answer = ask(name, **request)
+        assert answer is not None and not answer["ok"] and "may not ask" in answer["error"]
+    assert ask("appliance-2", do="guests") is None
+    assert rig.bridge_of("web0") == "br0"
+    records = [json.loads(line) for line in (rig.folder / "state/audit.jsonl").read_text().splitlines()]
+    refused = [(r["user"], r["action"]) for r in records if r.get("permitted") is False]
+    assert ("certificate appliance-1", "call-protect") in refused
+    assert ("certificate somebody", "call-guests") in refused
+
+
+def test_the_unix_socket_is_roots_alone(rig: Rig) -> None:
+    rig.start()
+    path = rig.folder / "helper.sock"
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o666)
+    for folder in (rig.folder, *rig.folder.parents):
+        if folder.owner() == "root" and folder != Path("/") and folder.name != "tmp":
+            folder.chmod(0o755)
+    ask = "import socket\ns = socket.socket(1)\ns.connect('" + str(path) + "')\n"
+    ask += "s.sendall(b'{\"do\": \"guests\"}\\n')\nprint(s.makefile().readline())"
+    done = subprocess.run(
+        ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-c", ask],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert "may not ask" in done.stdout
