@@ -31,6 +31,12 @@ def plug(tap: str, bridge: str) -> None:
         handle.link("set", index=_index(handle, tap), master=_index(handle, bridge))
 
 
+def unplug(tap: str) -> None:
+    """Make the tap a port of no bridge."""
+    with _netlink() as handle:
+        handle.link("set", index=_index(handle, tap), master=0)
+
+
 def ensure_pair_bridge(name: str) -> None:
     """Make the two-port bridge if it is not there, and set it up.
 
@@ -44,6 +50,8 @@ def ensure_pair_bridge(name: str) -> None:
         handle.link("set", index=_index(handle, name), state="up", **{"IFLA_AF_SPEC": _NO_LINK_LOCAL})
 
 
+_NTF_MASTER = 0x04
+"""The entry is the bridge's, not the card's own. Source: linux/neighbour.h."""
 _NO_LINK_LOCAL = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
 
 
@@ -55,9 +63,18 @@ def remove_pair_bridge(name: str) -> None:
                 handle.link("del", index=index)
 
 
-def ask_who_has(bridge: str, address: str) -> None:
-    """Send an ARP probe into the bridge, as if from one of its ports. Source: RFC 5227, 2.1.1."""
-    sender = bytes.fromhex(PROBE_MAC.replace(":", ""))
+def forget_mac(port: str, mac: str) -> None:
+    """Have the port's bridge forget that the MAC is behind it, if it thinks so."""
+    with _netlink() as handle, contextlib.suppress(NetlinkError):
+        handle.fdb("del", ifindex=_index(handle, port), lladdr=mac, flags=_NTF_MASTER)
+
+
+def ask_who_has(bridge: str, address: str, sender_mac: str = PROBE_MAC) -> None:
+    """Send an ARP probe into the bridge, as if from one of its ports. Source: RFC 5227, 2.1.1.
+
+    sender_mac: a guest's, to tell bridges beyond where it is now, as is done after a live migration.
+    """
+    sender = bytes.fromhex(sender_mac.replace(":", ""))
     ethernet = _BROADCAST + sender + b"\x08\x06"
     arp = b"\x00\x01\x08\x00\x06\x04\x00\x01" + sender + socket.inet_aton(_NO_ADDRESS)
     frame = ethernet + arp + bytes(6) + socket.inet_aton(address)

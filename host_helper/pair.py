@@ -21,6 +21,7 @@ PROBES = 3
 PROBE_S = 0.3
 VERIFY_S = 5.0
 ASK_EVERY_S = 0.2
+ASKED_AT_MOST = 4
 
 
 class Pair:
@@ -109,7 +110,9 @@ class Pair:
         for vnic in guest.vnics:
             if vnic.tap is None or vnic.obstacle:
                 continue
-            links.plug(vnic.tap, self._claim(guest, vnic))
+            pair = self._claim(guest, vnic)
+            links.plug(vnic.tap, pair)
+            self._announce(guest, vnic, pair)
 
     def healthy(self, bridge: str) -> bool:
         """Whether a probe into the segment's bridge comes out at one of its pair bridges."""
@@ -184,10 +187,37 @@ class Pair:
     # Moving, and being sure.
 
     def _move(self, guest: HostGuest, vnic: HostVnic, bridge: str, *, persistent: bool) -> None:
-        self._source.move(guest, vnic.mac, bridge, persistent=persistent)
+        """Move the vNIC, and tell who has to know. On a fault it is where it was."""
+        at = links.masters().get(vnic.tap or "")
+        if vnic.tap is not None and at == bridge != vnic.bridge:
+            links.unplug(vnic.tap)  # libvirt, which believes it elsewhere, refuses a tap that is there already
+        try:
+            self._source.move(guest, vnic.mac, bridge, persistent=persistent)
+        except SystemFault:
+            if vnic.tap is not None and at is not None:
+                links.plug(vnic.tap, at)
+            raise
+        if vnic.tap is None:
+            return
         # where the hypervisor believes it to be there already, it moved nothing
-        if vnic.tap is not None and links.masters().get(vnic.tap) != bridge:
+        if links.masters().get(vnic.tap) != bridge:
             links.plug(vnic.tap, bridge)
+        self._announce(guest, vnic, bridge)
+
+    def _announce(self, guest: HostGuest, vnic: HostVnic, bridge: str) -> None:
+        """Tell the bridges, the appliance's among them, where the guest is now.
+
+        They go on sending its frames to where they last saw it, until it happens to speak.
+        """
+        if uplink := self._at.get(bridge):
+            links.forget_mac(uplink, vnic.mac)
+        links.ask_who_has(bridge, links.SOMEBODY, vnic.mac)
+        for address in self._known_ipv4(guest, vnic):  # so that it speaks
+            links.ask_who_has(bridge, address)
+
+    def _known_ipv4(self, guest: HostGuest, vnic: HostVnic) -> list[str]:
+        known = watch.addresses(watch.key_of(guest.uuid, vnic.mac))
+        return [each for each in known if ":" not in each][:ASKED_AT_MOST]
 
     def _back(
         self, guest: HostGuest, vnic: HostVnic, home: str, why: SystemFault, *, persistent: bool
@@ -217,9 +247,9 @@ class Pair:
         plain = vnic.mac.replace(":", "")
         names = (f"said_{plain}", f"out_{plain}")
         before = watch.counters()
-        asked = [each for each in watch.addresses(watch.key_of(guest.uuid, vnic.mac)) if ":" not in each]
+        asked = self._known_ipv4(guest, vnic)
         for _ in range(round(VERIFY_S / ASK_EVERY_S)):
-            for address in asked[:4]:
+            for address in asked:
                 links.ask_who_has(segment.bridge, address)
             if within(ASK_EVERY_S, lambda: _grew(before, names[1]) > 0):
                 break

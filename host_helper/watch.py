@@ -106,6 +106,8 @@ def _lines(vnics: Sequence[Watched], appliance_taps: Sequence[str], counting: st
         taps = f"iifname {{ {', '.join(_quoted(tap) for tap in appliance_taps)} }}"
         probes = ", ".join(f'"{tap}" : "{_probe(tap)}"' for tap in appliance_taps)
         yield f"add rule {TABLE} watch ether saddr {PROBE_MAC} counter name iifname map {{ {probes} }}"
+        # what we say in a guest's name is no proof of anything
+        yield f"add rule {TABLE} watch {taps} arp saddr ip 0.0.0.0 return"
         for way, field in (("out", "saddr"), ("in", "daddr")) if macs else ():
             names = ", ".join(f'{mac} : "{way}_{_plain(mac)}"' for mac in macs)
             yield f"add rule {TABLE} watch {taps} counter name ether {field} map {{ {names} }}"
