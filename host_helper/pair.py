@@ -190,7 +190,9 @@ class Pair:
         """Move the vNIC, and tell who has to know. On a fault it is where it was."""
         at = links.masters().get(vnic.tap or "")
         if vnic.tap is not None and at == bridge != vnic.bridge:
-            links.unplug(vnic.tap)  # libvirt, which believes it elsewhere, refuses a tap that is there already
+            links.unplug(
+                vnic.tap
+            )  # libvirt, which believes it elsewhere, refuses a tap that is there already
         try:
             self._source.move(guest, vnic.mac, bridge, persistent=persistent)
         except SystemFault:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TextIO
 
 import click
+from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy.exc import SQLAlchemyError
 
 from manager_api import passwords, server
@@ -16,7 +18,7 @@ from manager_api.manager import Manager, open_manager
 from manager_api.operations import access
 from manager_api.settings import Settings
 from manager_api.store import accounts
-from manager_api.tls import open_authority
+from manager_api.tls import MAX_CSR_BYTES, open_authority
 
 DEFAULT_DATA_DIR = "/var/lib/sekisho-manager"
 _CLI = "the command line"
@@ -225,6 +227,25 @@ def fingerprint(data_dir: Path) -> None:
                 f"{data_dir} holds no certificate authority; start `sekisho-manager serve` once"
             )
         click.echo(f"sha256:{open_authority(settings).fingerprint}")
+
+
+@main.command("host-certificate")
+@data_dir
+@click.argument("request", type=click.File())
+@click.argument("names", nargs=-1, required=True)
+def host_certificate(data_dir: Path, request: TextIO, names: tuple[str, ...]) -> None:
+    """Sign the REQUEST of a host helper (- reads it) and print its certificate, valid for NAMES.
+
+    `sekisho-host request NAMES` makes the request, on the host; `sekisho-host accept` takes the answer.
+    """
+    with _clear_errors():
+        settings = Settings(data_dir)
+        if not settings.ca_key.exists():
+            raise click.ClickException(
+                f"{data_dir} holds no certificate authority; start `sekisho-manager serve` once"
+            )
+        signed = open_authority(settings).sign_host(request.read(MAX_CSR_BYTES + 1), names)
+        click.echo(signed.public_bytes(Encoding.PEM).decode(), nl=False)
 
 
 def _first_administrator(manager: Manager) -> str | None:

@@ -70,6 +70,20 @@ class Authority:
             .sign(self.key, hashes.SHA256())
         )
 
+    def sign_host(self, csr_pem: str, names: Iterable[str]) -> x509.Certificate:
+        """Return a server certificate for the request's key: a host helper's, valid for these names alone.
+
+        Raises BadRequestForCertificate.
+        """
+        names = list(names)
+        return (
+            self._builder(names[0], APPLIANCE_LIFETIME)
+            .public_key(_checked_public_key(csr_pem))
+            .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in names]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=True)
+            .sign(self.key, hashes.SHA256())
+        )
+
     def sign_server(self, key: ec.EllipticCurvePrivateKey, names: Iterable[str]) -> x509.Certificate:
         """Return a server certificate for key, valid for the names and addresses."""
         return (

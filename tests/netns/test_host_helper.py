@@ -1,35 +1,32 @@
 """The host helper on real bridges: guests and the appliance are namespaces, the pair topology is the product's.
 
-    web, client ── br0 ── uplink ┐
-                   pair1 ── port1 ├ bridge in the appliance's namespace
-                   pair2 ── port2 ┘
+web, client ── br0 ── uplink ┐
+               pair1 ── port1 ├ bridge in the appliance's namespace
+               pair2 ── port2 ┘
 """
 
 import contextlib
 import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.netns import command_in, run_in
 from host_helper.identity import keep, signing_request
-from tests.manager_fixture import free_ports
+from manager_api import tls
+from manager_api.settings import Settings
+from tests.manager_fixture import csr_for, free_ports, private_pem
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = f"skt-hh-{os.getpid()}"
@@ -75,7 +72,14 @@ class Rig:
         (self.folder / "host.yaml").write_text(yaml.safe_dump(config))
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "host_helper.cli", "serve", "--config", str(self.folder / "host.yaml")]
+        command = [
+            sys.executable,
+            "-m",
+            "host_helper.cli",
+            "serve",
+            "--config",
+            str(self.folder / "host.yaml"),
+        ]
         with (self.folder / "helper.log").open("ab") as log:
             self.process = subprocess.Popen(command_in(HOST, command), stderr=log, cwd=ROOT)
         wait_for(f"the helper answers: {self.log()}", self._answers)
@@ -91,7 +95,14 @@ class Rig:
 
     def sekisho(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run `sekisho guest`."""
-        command = [sys.executable, "-m", "appliance.cli", "guest", "--socket", str(self.folder / "helper.sock")]
+        command = [
+            sys.executable,
+            "-m",
+            "appliance.cli",
+            "guest",
+            "--socket",
+            str(self.folder / "helper.sock"),
+        ]
         return subprocess.run([*command, *argv], capture_output=True, text=True, cwd=ROOT, timeout=120)
 
     def guest(self, name: str) -> dict[str, Any]:
@@ -168,7 +179,9 @@ def conversation() -> Iterator[Callable[[], None]]:
     server = "import socket\ns = socket.create_server(('', 7))\nprint('up', flush=True)\nc, _ = s.accept()\n"
     server += "while data := c.recv(100): c.sendall(data)\n"
     client = "import socket, sys\nc = socket.create_connection(sys.argv[1:], 5)\nc.settimeout(20)\n"
-    client += "for line in sys.stdin: c.sendall(line.encode()); print(c.recv(100).decode(), end='', flush=True)\n"
+    client += (
+        "for line in sys.stdin: c.sendall(line.encode()); print(c.recv(100).decode(), end='', flush=True)\n"
+    )
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     web = subprocess.Popen(command_in(netns_of("web"), [sys.executable, "-c", server]), **pipes)
     assert web.stdout is not None and web.stdout.readline() == "up\n"
@@ -315,7 +328,9 @@ def test_guests_of_an_appliance_that_is_down_are_connected_directly_where_told(r
         run_in(APPLIANCE, ["ip", "link", "set", "inside", "up"])
         wait_for("web is led through again", lambda: rig.guest("web")["vnics"][0]["led_through"])
         say()
-    actions = [json.loads(line)["action"] for line in (rig.folder / "state/audit.jsonl").read_text().splitlines()]
+    actions = [
+        json.loads(line)["action"] for line in (rig.folder / "state/audit.jsonl").read_text().splitlines()
+    ]
     assert [each for each in actions if each.startswith("direct")] == ["direct-on", "direct-off"]
 
 
@@ -334,56 +349,11 @@ def test_guests_of_an_appliance_that_is_down_stay_cut_off_otherwise(rig: Rig) ->
 # Certificates.
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    @classmethod
-    def make(cls) -> "Authority":
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a manager")])
-        return cls(key, _certificate(key.public_key(), name, name, key, ca=True))
-
-    def sign(self, request: str) -> bytes:
-        csr = x509.load_pem_x509_csr(request.encode())
-        names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        signed = _certificate(
-            csr.public_key(), csr.subject, self.certificate.subject, self.key, ca=False, names=names
-        )
-        return signed.public_bytes(Encoding.PEM)
-
-    @property
-    def pem(self) -> bytes:
-        return self.certificate.public_bytes(Encoding.PEM)
-
-    def client(self, folder: Path, name: str) -> ssl.SSLContext:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        signed = _certificate(key.public_key(), subject, self.certificate.subject, self.key, ca=False)
-        path = folder / f"{name}.pem"
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        path.write_bytes(private + signed.public_bytes(Encoding.PEM))
-        context = ssl.create_default_context(cadata=self.pem.decode())
-        context.load_cert_chain(path)
-        return context
-
-
-def _certificate(
-    key: Any, subject: x509.Name, issuer: x509.Name, signer: Any, *, ca: bool, names: Any = None
-) -> x509.Certificate:
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-    )  # fmt: skip
-    if names is not None:
-        builder = builder.add_extension(names, critical=False)
-    return builder.sign(signer, hashes.SHA256())
+def client_certificate(authority: tls.Authority, folder: Path, name: str) -> None:
+    """Write what an enrolled appliance of this id holds."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = authority.sign_appliance(csr_for(key), name).public_bytes(Encoding.PEM)
+    (folder / f"{name}.pem").write_bytes(private_pem(key) + signed)
 
 
 ASK = """\
@@ -397,14 +367,17 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[3])), 10) as plain:
 """
 
 
-def test_only_listed_certificates_may_ask_and_only_what_they_may(rig: Rig) -> None:
-    authority, stranger = Authority.make(), Authority.make()
+def test_only_listed_certificates_may_ask_and_only_what_they_may(
+    rig: Rig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    authority, stranger = (tls.open_authority(Settings(tmp_path_factory.mktemp("ca"))) for _ in range(2))
     rig.configure(clients={"appliance-1": ["guests", "events"]})
     identity = rig.folder / "state" / "identity"
-    keep(identity, authority.sign(signing_request(identity, ["127.0.0.1"])), authority.pem)
-    (rig.folder / "ca.pem").write_bytes(authority.pem)
+    signed = authority.sign_host(signing_request(identity, ["127.0.0.1"]), ["127.0.0.1"])
+    keep(identity, signed.public_bytes(Encoding.PEM), authority.pem.encode())
+    (rig.folder / "ca.pem").write_text(authority.pem)
     for signer, name in ((authority, "appliance-1"), (authority, "somebody"), (stranger, "appliance-2")):
-        signer.client(rig.folder, name)
+        client_certificate(signer, rig.folder, name)
     rig.start()
 
     def ask(name: str, **request: Any) -> dict[str, Any] | None:
@@ -439,7 +412,7 @@ def test_the_unix_socket_is_roots_alone(rig: Rig) -> None:
         if folder.owner() == "root" and folder != Path("/") and folder.name != "tmp":
             folder.chmod(0o755)
     ask = "import socket\ns = socket.socket(1)\ns.connect('" + str(path) + "')\n"
-    ask += "s.sendall(b'{\"do\": \"guests\"}\\n')\nprint(s.makefile().readline())"
+    ask += 's.sendall(b\'{"do": "guests"}\\n\')\nprint(s.makefile().readline())'
     done = subprocess.run(
         ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-c", ask],
         capture_output=True, text=True, timeout=60, check=True,

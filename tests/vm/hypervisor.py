@@ -128,7 +128,9 @@ def hypervisor(folder: Path, netns: str, hook: str = "") -> Iterator[Hypervisor]
     for place in PLACES:
         found._here(place).mkdir(parents=True, exist_ok=True)
     etc = found._here("/etc/libvirt")
-    shutil.copytree("/etc/libvirt", etc, dirs_exist_ok=True, ignore=shutil.ignore_patterns("networks", "hooks"))
+    shutil.copytree(
+        "/etc/libvirt", etc, dirs_exist_ok=True, ignore=shutil.ignore_patterns("networks", "hooks")
+    )
     (etc / "qemu.conf").write_text(QEMU_CONF)
     (etc / "libvirtd.conf").write_text('auth_unix_rw = "none"\n')
     (etc / "hooks").mkdir(exist_ok=True)

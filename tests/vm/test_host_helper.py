@@ -79,7 +79,14 @@ class Rig:
     helper: subprocess.Popen[bytes] | None = None
 
     def start_helper(self) -> None:
-        command = [sys.executable, "-m", "host_helper.cli", "serve", "--config", str(self.folder / "host.yaml")]
+        command = [
+            sys.executable,
+            "-m",
+            "host_helper.cli",
+            "serve",
+            "--config",
+            str(self.folder / "host.yaml"),
+        ]
         with (self.folder / "helper.log").open("ab") as log:
             self.helper = subprocess.Popen(command_in(HOST, command), stderr=log, cwd=ROOT)
         wait_for("the helper answers", lambda: self.sekisho("list").returncode == 0)
@@ -91,7 +98,14 @@ class Rig:
             self.helper = None
 
     def sekisho(self, *argv: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "appliance.cli", "guest", "--socket", str(self.folder / "helper.sock")]
+        command = [
+            sys.executable,
+            "-m",
+            "appliance.cli",
+            "guest",
+            "--socket",
+            str(self.folder / "helper.sock"),
+        ]
         return subprocess.run([*command, *argv], capture_output=True, text=True, cwd=ROOT, timeout=300)
 
     def guest(self, name: str) -> dict[str, Any]:
@@ -190,7 +204,8 @@ def talking() -> Iterator[Any]:
 def answers() -> bool:
     program = f"import socket; socket.create_connection(('{WEB}', 7), 2)"
     return (
-        subprocess.run(command_in(CLIENT, [sys.executable, "-c", program]), capture_output=True).returncode == 0
+        subprocess.run(command_in(CLIENT, [sys.executable, "-c", program]), capture_output=True).returncode
+        == 0
     )
 
 

@@ -61,7 +61,11 @@ def make_initrd(path: Path) -> Path:
     (root / "init").chmod(0o755)
     names = "\n".join(str(each.relative_to(root)) for each in sorted(root.rglob("*")))
     archive = subprocess.run(
-        ["cpio", "-o", "-H", "newc", "--quiet"], input=names.encode(), cwd=root, capture_output=True, check=True
+        ["cpio", "-o", "-H", "newc", "--quiet"],
+        input=names.encode(),
+        cwd=root,
+        capture_output=True,
+        check=True,
     )
     path.write_bytes(archive.stdout)
     return system.kernel
