@@ -45,8 +45,8 @@ class _Group(click.Group):
 def main() -> None:
     """The part of Sekisho that speaks to the hypervisor, on the KVM host.
 
-    It lists guests, leads their traffic through the appliance and tells of their lives; it looks into no packet.
-    `sekisho guest` asks it on this machine.
+    It lists guests, leads their traffic through the appliance and tells of their lives; it looks into no
+    packet. `sekisho guest` asks it on this machine.
     """
 
 
@@ -65,14 +65,11 @@ def serve(config_path: Path) -> None:
 
 
 async def _serve(helper: Any, server: Any) -> None:
-    from appliance.ready import tell_ready
-
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     tasks = [asyncio.create_task(helper.run()), asyncio.create_task(server.run())]
     waiting = asyncio.create_task(stop.wait())
-    tell_ready()
     done, _ = await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
     for task in (*tasks, waiting):
         task.cancel()
@@ -149,10 +146,8 @@ def hook(config_path: Path, domain: str, operation: str, sub_operation: str, ext
     """
     from host_helper.config import read_config
 
-    if (operation, sub_operation) not in (("start", "begin"), ("migrate", "begin"), ("restore", "begin")):
+    if (operation, sub_operation) != ("start", "begin"):
         return
-    if operation != "start":
-        return  # they may change the XML; ours stays
     config = read_config(config_path)
     try:
         _tell(config.socket, {"do": "starting", "xml": sys.stdin.read()})

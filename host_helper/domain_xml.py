@@ -21,7 +21,7 @@ def guest_in(text: str, *, running: bool) -> HostGuest:
 
 
 def moved_interface(text: str, mac: str, bridge: str) -> str:
-    """Return the XML of the domain's interface with this MAC, its source another bridge. Raises SystemFault."""
+    """Return the XML of the domain's interface with this MAC, on another bridge. Raises SystemFault."""
     for each in _parsed(text).findall("./devices/interface"):
         if _mac(each) != mac:
             continue

@@ -1,7 +1,7 @@
 """What the helper does: lists guests, protects and unprotects them, and keeps them so whatever they do.
 
-One change at a time, each written to the audit log before it is made. Lifecycle events wake `_reconcile`, which
-leads what is to be protected and is not; it may be run at any time, and after a restart it is what is run first.
+One change at a time, each written to the audit log before it is made. Lifecycle events wake `_reconcile`,
+which leads what is to be protected and is not; it may be run at any time, and is run first after a restart.
 """
 
 import asyncio
@@ -131,8 +131,8 @@ class Helper:
     async def starting(self, guest: HostGuest) -> None:
         """Have a protected guest's policy in place before it runs.
 
-        The hypervisor waits for this with the domain locked, so it is asked nothing, and nothing is waited for
-        that may be asking it.
+        The hypervisor waits for this with the domain locked, so it is asked nothing, and nothing is waited
+        for that may be asking it.
         """
         protected = self._state.protected.get(guest.uuid)
         if protected is None or self._direct & set(protected.home.values()):

@@ -44,7 +44,7 @@ def signing_request(directory: Path, names: Sequence[str]) -> str:
 
 
 def keep(directory: Path, certificate: bytes, authority: bytes) -> None:
-    """Keep what the manager signed. Raises PolicyError when it is not for our key, or not of that authority."""
+    """Keep what the manager signed. Raises PolicyError when it is for another key or of another authority."""
     try:
         ours, ca = x509.load_pem_x509_certificate(certificate), x509.load_pem_x509_certificate(authority)
         ours.verify_directly_issued_by(ca)

@@ -13,6 +13,7 @@ import yaml
 
 from appliance.durable import replace_file
 from appliance.firewall.names import slug
+from appliance.hypervisor import load_guests
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.guest import Guest, GuestInventory, Segment, Vnic
 from appliance.netns import run_in
@@ -24,7 +25,7 @@ from host_helper.waiting import within
 
 TABLE = ("bridge", "sekisho")
 APPLIED_S = 8.0
-VERIFY_S = 5.0
+VERIFY_S = 3.0
 
 
 class Host:
@@ -35,6 +36,7 @@ class Host:
         self._state = state
         self._guests: dict[str, HostGuest] = {}
         self._starting: dict[str, HostGuest] = {}
+        self._seen = False
 
     @property
     def counters(self) -> Sequence[str]:
@@ -43,7 +45,7 @@ class Host:
 
     def refresh(self, guests: Sequence[HostGuest]) -> None:
         """Take note of the guests, and write the file if a protected one's taps are others now."""
-        self._guests = {guest.uuid: guest for guest in guests}
+        self._guests, self._seen = {guest.uuid: guest for guest in guests}, True
         for guest in guests:
             if guest.running:
                 self._starting.pop(guest.uuid, None)
@@ -100,7 +102,7 @@ class Host:
                 self._wait_until_known(guest, vnic)
 
     def inventory(self, protected: frozenset[str]) -> GuestInventory:
-        """Return what the appliance is to protect; a guest that is off, or on no segment of ours, is left out."""
+        """Return what the appliance is to protect; without guests that are off or on no segment."""
         segments = tuple(
             Segment(each.name, each.bridge, each.zone, each.failure) for each in self._config.segments
         )
@@ -118,7 +120,14 @@ class Host:
                 if name_of[str(v.bridge)] == first
             )
             guests.append(Guest(self._name(guest), first, led))
+        if not self._seen:  # what the file says of guests that nobody asked about yet stays
+            ours = {guest.name for guest in guests}
+            guests += [guest for guest in self._written() if guest.name not in ours]
         return GuestInventory(segments, tuple(guests))
+
+    def _written(self) -> tuple[Guest, ...]:
+        path = Path(self._config.guests_file)
+        return load_guests(path).guests if path.exists() else ()
 
     def write(self, protected: frozenset[str]) -> None:
         """Write the file if it says something else. Raises OSError."""

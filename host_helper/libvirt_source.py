@@ -1,7 +1,8 @@
 """Guests from libvirt, over its local socket.
 
-A thread runs libvirt's event loop; when libvirtd restarts or goes, the connection is made anew with ever longer
-pauses. Until then discovery stands still; what leads guests' traffic through is in the kernel and does not.
+A thread runs libvirt's event loop; when libvirtd restarts or goes, the connection is made anew with ever
+longer pauses. Until then discovery stands still; what leads guests' traffic through is in the kernel and does
+not.
 """
 
 import contextlib
@@ -175,7 +176,7 @@ def _guest(domain: libvirt.virDomain) -> HostGuest | None:
 
 def _host_uuid(connection: libvirt.virConnect) -> str:
     text: str = connection.getCapabilities()
-    before, found, after = text.partition("<uuid>")
+    _, found, after = text.partition("<uuid>")
     return after.partition("</uuid>")[0] if found else ""
 
 

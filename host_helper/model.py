@@ -36,7 +36,10 @@ OBSTACLES = {
 
 @dataclass(frozen=True, slots=True)
 class HostGuest:
-    """A guest of this host. uuid: the domain's; with the host's it is who the guest is, names and MACs are not."""
+    """A guest of this host.
+
+    uuid: the domain's; together with the host's it is who the guest is. Names and MACs are not.
+    """
 
     uuid: str
     name: str

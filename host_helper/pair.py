@@ -19,7 +19,7 @@ from host_helper.waiting import within
 
 PROBES = 3
 PROBE_S = 0.3
-VERIFY_S = 5.0
+VERIFY_S = 3.0
 ASK_EVERY_S = 0.2
 ASKED_AT_MOST = 4
 
@@ -77,7 +77,8 @@ class Pair:
         """Return what `lead` would do. Raises SystemFault, PolicyError when it could not."""
         home, pair = self.home(guest, vnic), self._choose(guest, vnic)
         self._need_appliance(self._segment(home), pair)
-        return f"tap {vnic.tap} moves from bridge {home} to {pair}, where the appliance's tap {self._at[pair]} is"
+        there = f"where the appliance's tap {self._at[pair]} is"
+        return f"tap {vnic.tap} moves from bridge {home} to {pair}, {there}"
 
     def lead(self, guest: HostGuest, vnic: HostVnic, *, persistent: bool) -> str:
         """Move the tap and see the guest's frames come out of the appliance."""
@@ -85,8 +86,8 @@ class Pair:
         self._need_appliance(segment, pair)
         if not self._lets_through(segment, pair):
             raise SystemFault(
-                f"appliance {self._config.appliance!r} lets no frame through from {segment.bridge} to {pair}; "
-                "is its bridge up, and are both vNICs in it? The guest was not touched"
+                f"appliance {self._config.appliance!r} lets no frame through from {segment.bridge} to "
+                f"{pair}; is its bridge up, and are both vNICs in it? The guest was not touched"
             )
         try:
             self._move(guest, vnic, pair, persistent=persistent)
@@ -181,7 +182,8 @@ class Pair:
         for bridge in (segment.bridge, pair):
             if bridge not in self._at:
                 raise SystemFault(
-                    f"appliance {self._config.appliance!r} has no vNIC on {bridge} (is it running?); nothing was changed"
+                    f"appliance {self._config.appliance!r} has no vNIC on {bridge} (is it running?); "
+                    "nothing was changed"
                 )
 
     # Moving, and being sure.

@@ -1,7 +1,7 @@
 """The helper's doors: a unix socket for this machine's root, and TLS for those whose certificate is listed.
 
-One JSON object a line each way, as between control and inspector. Four things can be asked; on the unix socket
-the hypervisor's hook may also say that a guest is about to run.
+One JSON object a line each way, as between control and inspector. Four things can be asked; on the unix
+socket the hypervisor's hook may also say that a guest is about to run.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import msgspec
 
 from appliance.control.audit import audit
 from appliance.model.faults import PolicyError, SystemFault
+from appliance.ready import tell_ready
 from host_helper.config import Config
 from host_helper.domain_xml import MAX_BYTES, guest_in
 from host_helper.helper import Helper
@@ -33,7 +34,10 @@ _PEER_CREDENTIALS = struct.Struct("iII")
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a client asks. guest: its name or UUID; None with unprotect: all. after: the last event it knows."""
+    """What a client asks.
+
+    guest: its name or UUID; None with unprotect: all. after: the last event it knows.
+    """
 
     do: Literal["guests", "events", "protect", "unprotect", "starting"]
     guest: str | None = None
@@ -71,6 +75,7 @@ class Server:
                 )
                 await doors.enter_async_context(remote)
                 log.info("listening on %s port %d", listen.address, listen.port)
+            tell_ready()
             await asyncio.Event().wait()
 
     async def _local(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -9,14 +9,14 @@ Heard = Callable[[Lifecycle], None]
 
 
 class GuestSource(Protocol):
-    """A host's guests. Calls block; each raises SystemFault when the hypervisor does not answer or refuses."""
+    """A host's guests. Calls block; each raises SystemFault where the hypervisor is silent or refuses."""
 
     @property
     def host_uuid(self) -> str:
         """Who this host is."""
 
     def start(self, heard: Heard) -> None:
-        """Begin to tell what happens, from a thread of its own, until `stop`; a lost hypervisor is waited for."""
+        """Begin to tell what happens, from a thread of its own; a lost hypervisor is waited for."""
 
     def stop(self) -> None:
         """Stop telling."""

@@ -58,7 +58,10 @@ class StaticSource:
         return tuple(guests)
 
     def move(self, guest: HostGuest, mac: str, bridge: str, *, persistent: bool) -> None:
-        """Make the tap a port of another bridge. Raises SystemFault. persistent: is up to whoever made the tap."""
+        """Make the tap a port of another bridge. Raises SystemFault.
+
+        persistent: is up to whoever makes the tap.
+        """
         vnic = guest.vnic(mac)
         if vnic is None or vnic.tap is None:
             raise SystemFault(f"{self._path}: guest {guest.name!r} has no vNIC {mac}")

@@ -1,4 +1,4 @@
-"""The helper's own nftables table: which addresses guests speak with, and proof of what crossed the appliance.
+"""The helper's own nftables table: which addresses guests speak with, and what crossed the appliance.
 
 The kernel reads the frames; we read counters. `bridge sekisho_host`, before everything else in prerouting:
 

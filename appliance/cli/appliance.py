@@ -59,7 +59,8 @@ def bypass(config_path: Path, guest: str | None, duration_s: int, off: bool) -> 
 
     config = read_config(config_path)
     # Written down first: what cannot be written down is not done.
-    what, asked = "bypass-off" if off else "bypass-on", {"guest": guest, "for_s": None if off else duration_s}
+    what = "bypass-off" if off else "bypass-on"
+    asked: dict[str, Any] = {"guest": guest, "for_s": None if off else duration_s}
     audit(config.state, what, **asked)
     try:
         now = steering.bypass(guest, 0 if off else duration_s, config.netns)
@@ -71,6 +72,35 @@ def bypass(config_path: Path, guest: str | None, duration_s: int, off: bool) -> 
         click.echo(red(f"guest {each.guest} ({each.tap}) passes uninspected for {left}"))
     if not now:
         click.echo("nothing is bypassed")
+
+
+@click.command()
+@config_option
+def preflight(config_path: Path) -> None:
+    """Print what `sekisho run` would change on this host beside its own nftables tables, and change nothing.
+
+    Exit status 1 where another firewall's FORWARD chain would then catch bridged packets.
+    """
+    from appliance.config import read_config
+    from appliance.hypervisor import load_guests
+    from appliance.steering import Backend
+    from appliance.steering.preflight import preflight as look
+
+    config = read_config(config_path)
+    wanted = None if config.backend == "auto" else Backend(config.backend)
+    bridges = [segment.bridge for segment in load_guests(Path(config.guests)).segments]
+    found = look(bridges, config.netns, wanted)
+    click.echo(f"steering {found.choice.backend.value}: {found.choice.why}")
+    for change in found.changes or ("nothing would be changed",):
+        click.echo(change)
+    for refusal in found.refusals:
+        click.echo(_red(f"refused: {refusal}"))
+    if found.refusals:
+        click.echo(
+            "Let bridged packets through there first (iptables -I FORWARD -m physdev --physdev-is-bridged "
+            "-j ACCEPT), or use the back end nft-bridge."
+        )
+        raise click.exceptions.Exit(1)
 
 
 @click.group()

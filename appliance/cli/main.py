@@ -15,6 +15,7 @@ PLACES = {
     "explain": "appliance.cli.explain:explain",
     "flows": "appliance.cli.flows:flows",
     "bypass": "appliance.cli.appliance:bypass",
+    "preflight": "appliance.cli.appliance:preflight",
     "guard": "appliance.cli.appliance:guard",
     "guest": "appliance.cli.guest:guest",
     "rules": "appliance.cli.rules:rules",

@@ -21,6 +21,7 @@ from appliance.steering.dialect import BRIDGE, INET
 SYSCTLS = Path("/proc/sys/net/bridge")
 VLAN_SYSCTL = SYSCTLS / "bridge-nf-filter-vlan-tagged"
 TIMESTAMP_SYSCTL = Path("/proc/sys/net/netfilter/nf_conntrack_timestamp")
+CALL_SYSCTLS = f"{SYSCTLS}/bridge-nf-call-*"
 BRIDGE_CALLS = ("br_nf_call_iptables", "br_nf_call_ip6tables")
 """The bridge's attributes that turn br_netfilter on for it alone. Not nf_call_arptables: ARP is judged
 in the bridge family."""
@@ -51,17 +52,27 @@ def choose_backend(netns: str | None = None, wanted: Backend | None = None) -> C
 
     Raises SystemFault saying what the kernel lacks.
     """
-    if wanted is Backend.BR_NETFILTER:
+    choice, present = judge_backend(netns, wanted)
+    if not present:
         load_br_netfilter(netns)
-        return Choice(wanted, "asked for")
+    return choice
+
+
+def judge_backend(netns: str | None = None, wanted: Backend | None = None) -> tuple[Choice, bool]:
+    """Return the back end to use, and whether all that it needs is there; load no br_netfilter.
+
+    Raises SystemFault saying what the kernel lacks.
+    """
+    if wanted is Backend.BR_NETFILTER:
+        return Choice(wanted, "asked for"), _has_br_netfilter(netns)
     lacking = _lacking_for_nft_bridge(netns)
     if lacking is None:
         able = "this kernel queues and tracks connections in the bridge family"
-        return Choice(Backend.NFT_BRIDGE, "asked for" if wanted else able)
+        return Choice(Backend.NFT_BRIDGE, "asked for" if wanted else able), True
     if wanted is Backend.NFT_BRIDGE:
         raise SystemFault(f"steering: nft-bridge needs a kernel that {lacking}. Use br-netfilter")
-    load_br_netfilter(netns)
-    return Choice(Backend.BR_NETFILTER, f"nft-bridge would need a kernel that {lacking}")
+    why = f"nft-bridge would need a kernel that {lacking}"
+    return Choice(Backend.BR_NETFILTER, why), _has_br_netfilter(netns)
 
 
 def load_br_netfilter(netns: str | None) -> None:
@@ -75,6 +86,9 @@ def load_br_netfilter(netns: str | None) -> None:
             f"steering: this kernel has no br_netfilter ({error}); without it bridged packets reach no "
             "queue. Install the distribution's full kernel, or load the module"
         ) from error
+    # A module that is new turns itself on for all bridges of a namespace; nobody was told to want that.
+    for name in {None, netns}:
+        run_in(name, ["sh", "-e"], f"for each in {CALL_SYSCTLS}; do echo 0 > $each; done\n")
 
 
 def _has_br_netfilter(netns: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""The host helper on real bridges: guests and the appliance are namespaces, the pair topology is the product's.
+"""The host helper on real bridges: guests and appliance are namespaces, topology pair.
 
 web, client ── br0 ── uplink ┐
                pair1 ── port1 ├ bridge in the appliance's namespace
@@ -207,7 +207,8 @@ def conversation() -> Iterator[Callable[[], None]]:
 def reaches(one: str, other: str) -> bool:
     """Whether the other's system refuses a connection, which it can only if it hears of it."""
     program = "import socket, sys\ns = socket.socket()\ns.settimeout(1.5)\n"
-    program += "try: s.connect((sys.argv[1], 9))\nexcept ConnectionRefusedError: print('refused')\nexcept OSError: pass"
+    program += "try: s.connect((sys.argv[1], 9))\nexcept ConnectionRefusedError: print('refused')\n"
+    program += "except OSError: pass"
     argv = [sys.executable, "-c", program, ADDRESSES[other]]
     return run_in(netns_of(one), argv) == "refused\n"
 

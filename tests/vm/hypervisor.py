@@ -1,7 +1,7 @@
 """A libvirtd of the tests' own, by hand: its files, its sockets, its network namespace.
 
-Its directories lie under the folder, seen at their usual places in a mount namespace that is libvirtd's alone,
-so that nothing of the machine's own libvirt is read or written.
+Its directories lie under the folder, seen at their usual places in a mount namespace that is libvirtd's
+alone, so that nothing of the machine's own libvirt is read or written.
 """
 
 import contextlib
@@ -75,8 +75,8 @@ class Hypervisor:
 
     def xml(self, name: str, role: str, nics: Sequence[tuple[str, str]], uuid: str = "") -> str:
         cards = "".join(
-            f"<interface type='bridge'><mac address='{mac}'/><source bridge='{bridge}'/><model type='virtio'/>"
-            "</interface>"
+            f"<interface type='bridge'><mac address='{mac}'/><source bridge='{bridge}'/>"
+            "<model type='virtio'/></interface>"
             for mac, bridge in nics
         )
         return f"""<domain type='qemu'><name>{name}</name>{f"<uuid>{uuid}</uuid>" if uuid else ""}

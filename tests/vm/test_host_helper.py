@@ -131,7 +131,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     folder = tmp_path_factory.mktemp("kvm")
     config = folder / "host.yaml"
     hook = f"""#!/bin/sh
-cd {ROOT} && PYTHONPATH={ROOT} exec {sys.executable} -m host_helper.cli hook --config {config} "$@" 2>>{folder}/hook.log
+cd {ROOT} && exec 2>>{folder}/hook.log
+PYTHONPATH={ROOT} exec {sys.executable} -m host_helper.cli hook --config {config} "$@"
 """
     with contextlib.ExitStack() as ends:
         for name in (HOST, CLIENT):
@@ -167,7 +168,7 @@ cd {ROOT} && PYTHONPATH={ROOT} exec {sys.executable} -m host_helper.cli hook --c
 
 @contextlib.contextmanager
 def pinging() -> Iterator[list[int]]:
-    """Ping web every 50 ms; the list holds afterwards how many were sent, answered, and lost in a row at most."""
+    """Ping web every 50 ms; afterwards the list says how many were sent, answered, lost in a row at most."""
     command = command_in(CLIENT, [sys.executable, "-c", PINGER, WEB])
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     counts: list[int] = []
@@ -267,7 +268,8 @@ def test_a_guest_with_a_protected_ones_mac_is_not_led_through(rig: Rig) -> None:
 
 
 def test_a_vnic_that_is_plugged_in_is_led_through_too(rig: Rig) -> None:
-    card = f"<interface type='bridge'><mac address='{OTHER_MAC}'/><source bridge='br0'/><model type='virtio'/></interface>"
+    card = f"<interface type='bridge'><mac address='{OTHER_MAC}'/><source bridge='br0'/>"
+    card += "<model type='virtio'/></interface>"
     web = rig.web()
     web.attachDeviceFlags(card, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     wait_for("it is on a pair bridge", lambda: master_of(HOST, tap_of(web, OTHER_MAC)) in PAIRS)

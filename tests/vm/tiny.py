@@ -1,4 +1,4 @@
-"""Guests that are up in a few seconds: busybox on Debian's cloud kernel, all of it in the initial file system.
+"""Guests that are up in a few seconds: busybox on Debian's cloud kernel, all in the initial file system.
 
 What they do is on the kernel's command line: `sekisho.role=echo sekisho.address=10.89.0.1/24` answers on TCP
 port 7, `sekisho.role=bridge` joins all its cards in one bridge, as the appliance does once its rules stand.

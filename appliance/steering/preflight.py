@@ -1,0 +1,114 @@
+"""What `sekisho run` would change on this host beside its own tables, and what stands against it.
+
+With br-netfilter the bridge's packets pass iptables' FORWARD chains and those of other nftables tables, which
+were written for routed traffic; where one of them drops, guests would lose one another. So that is looked for
+before anything is turned on. nft-bridge touches none of it.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.firewall.nft import TABLE
+from appliance.model.faults import SystemFault
+from appliance.netns import run_in
+from appliance.steering.backend import BRIDGE_CALLS, VLAN_SYSCTL, Backend, Choice, judge_backend
+
+MODULES = Path("/proc/modules")
+IP_FAMILIES = ("ip", "ip6", "inet")
+DROPPING = ("drop", "reject", "DROP", "REJECT")
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """changes: a sentence each that would be made. refusals: a sentence each why it must not be."""
+
+    choice: Choice
+    changes: tuple[str, ...]
+    refusals: tuple[str, ...]
+
+
+def preflight(bridges: Sequence[str], netns: str | None, wanted: Backend | None = None) -> Preflight:
+    """Return what the appliance would change for the bridges. Changes nothing. Raises SystemFault.
+
+    Only asking the kernel for what it can may load nftables' own modules; those are named too.
+    """
+    before = _modules()
+    choice, present = judge_backend(netns, wanted)
+    changes = [f"module {name}: loaded by asking for it" for name in sorted(_modules() - before)]
+    if choice.backend is Backend.NFT_BRIDGE:
+        return Preflight(choice, tuple(changes), ())
+    if not present:
+        changes.append("module br_netfilter: would be loaded")
+    changes += _sysctl_changes(netns)
+    for bridge in bridges:
+        changes += _bridge_changes(bridge, netns)
+    return Preflight(choice, tuple(changes), tuple(_refusals(netns)))
+
+
+def _sysctl_changes(netns: str | None) -> Iterator[str]:
+    value = run_in(netns, ["sh", "-c", f"cat {VLAN_SYSCTL} 2>/dev/null || echo 0"]).strip()
+    if value != "1":
+        yield f"sysctl net.bridge.{VLAN_SYSCTL.name}: {value} becomes 1"
+
+
+def _bridge_changes(bridge: str, netns: str | None) -> Iterator[str]:
+    try:
+        (link,) = json.loads(
+            run_in(netns, ["ip", "-d", "-j", "link", "show", "dev", bridge, "type", "bridge"])
+        )
+        data = link["linkinfo"]["info_data"]
+    except (SystemFault, ValueError, KeyError):
+        yield f"bridge {bridge}: is not there (yet)"
+        return
+    for attribute in BRIDGE_CALLS:
+        name = attribute.removeprefix("br_")
+        if data.get(name) != 1:
+            yield f"bridge {bridge}: {name} {data.get(name, 0)} becomes 1"
+
+
+def _refusals(netns: str | None) -> Iterator[str]:
+    """Yield each chain of somebody else's that would catch bridged packets."""
+    text = run_in(netns, ["nft", "-j", "list", "ruleset"])
+    objects = json.loads(text)["nftables"] if text.strip() else []
+    chains = [entry["chain"] for entry in objects if "chain" in entry]
+    rules = [entry["rule"] for entry in objects if "rule" in entry]
+    for chain in chains:
+        family, table, name = chain["family"], chain["table"], chain["name"]
+        if family not in IP_FAMILIES or table == TABLE or chain.get("hook") != "forward":
+            continue
+        where = f"chain {name} of table {family} {table}"
+        if chain.get("policy") == "drop":
+            yield f"{where} drops what it does not know, and bridged packets would pass it"
+        elif dropping := _dropping(family, table, name, rules, set()):
+            yield f"{where} drops or rejects (in {dropping}), and bridged packets would pass it"
+    for file in ("ip_tables_names", "ip6_tables_names"):
+        if "filter" in run_in(netns, ["sh", "-c", f"cat /proc/net/{file} 2>/dev/null || true"]).split():
+            yield f"iptables-legacy's filter table is in use ({file}), and bridged packets would pass it"
+
+
+def _dropping(
+    family: str, table: str, name: str, rules: Sequence[dict[str, Any]], seen: set[str]
+) -> str | None:
+    """Return the chain, this or one that it leads to, that has a rule which drops."""
+    seen.add(name)
+    for rule in rules:
+        if (rule["family"], rule["table"], rule["chain"]) != (family, table, name):
+            continue
+        for statement in rule["expr"]:
+            kind, content = next(iter(statement.items()))
+            if kind in DROPPING or (kind == "xt" and content.get("name") in DROPPING):
+                return name
+            leads_on = kind in ("jump", "goto") and content["target"] not in seen
+            if leads_on and (found := _dropping(family, table, content["target"], rules, seen)):
+                return found
+    return None
+
+
+def _modules() -> set[str]:
+    try:
+        return {line.split()[0] for line in MODULES.read_text().splitlines()}
+    except OSError:
+        return set()

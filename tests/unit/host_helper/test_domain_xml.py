@@ -1,0 +1,54 @@
+"""What is read of libvirt's XML, and what is written back."""
+
+import pytest
+
+from appliance.model.faults import SystemFault
+from host_helper.domain_xml import guest_in, moved_interface
+from host_helper.model import HostGuest
+
+
+def domain(*interfaces: str) -> str:
+    devices = "".join(interfaces)
+    return f"<domain><name>web</name><uuid>u-1</uuid><devices>{devices}</devices></domain>"
+
+
+def guest(*interfaces: str) -> HostGuest:
+    return guest_in(domain(*interfaces), running=True)
+
+
+def test_reads_vnics_with_their_taps_and_bridges() -> None:
+    found = guest(
+        "<interface type='bridge'><mac address='52:54:00:AA:00:01'/><source bridge='br0'/>"
+        "<target dev='vnet0'/></interface>",
+        "<interface type='network'><mac address='52:54:00:aa:00:02'/>"
+        "<source network='default' bridge='virbr0'/></interface>",
+    )
+    assert [(v.mac, v.bridge, v.tap, v.obstacle) for v in found.vnics] == [
+        ("52:54:00:aa:00:01", "br0", "vnet0", None),
+        ("52:54:00:aa:00:02", "virbr0", None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("direct", "macvtap"), ("hostdev", "SR-IOV"), ("vhostuser", "vhost-user"), ("ethernet", "on no bridge")],
+)
+def test_names_what_cannot_be_led_through(kind: str, said: str) -> None:
+    (vnic,) = guest(f"<interface type='{kind}'><mac address='52:54:00:aa:00:01'/></interface>").vnics
+    assert vnic.obstacle is not None and said in vnic.obstacle
+
+
+def test_moves_one_interface_and_leaves_the_rest_of_it_alone() -> None:
+    one = "<interface type='network'><mac address='52:54:00:aa:00:01'/>"
+    one += "<source network='default' bridge='virbr0'/><target dev='vnet0'/><model type='virtio'/><address type='pci' slot='0x03'/></interface>"
+    other = "<interface type='bridge'><mac address='52:54:00:aa:00:02'/><source bridge='br0'/></interface>"
+    moved = moved_interface(domain(other, one), "52:54:00:aa:00:01", "pair1")
+    (vnic,) = guest(moved).vnics
+    assert (vnic.kind, vnic.bridge, vnic.tap) == ("bridge", "pair1", "vnet0")
+    assert "<model type=" in moved and "slot=" in moved and "default" not in moved
+
+
+@pytest.mark.parametrize("text", ["", "<domain", "<domain/>", "<!DOCTYPE a><domain/>", "<a>" * 100])
+def test_refuses_what_is_no_domain(text: str) -> None:
+    with pytest.raises(SystemFault):
+        guest_in(text, running=True)
