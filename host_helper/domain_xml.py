@@ -2,6 +2,7 @@
 
 from xml.etree import ElementTree
 
+from appliance.hypervisor.static import INTERFACE_NAME, MAC
 from appliance.model.faults import SystemFault
 from host_helper.model import HostGuest, HostVnic
 
@@ -44,14 +45,16 @@ def _parsed(text: str) -> ElementTree.Element:
 
 def _vnic(interface: ElementTree.Element) -> HostVnic | None:
     mac = _mac(interface)
-    if mac is None:
+    if mac is None or not MAC.fullmatch(mac):
         return None
     source, target = interface.find("source"), interface.find("target")
+    tap = target.get("dev") if target is not None else None
     return HostVnic(
         mac=mac,
         kind=interface.get("type", "unknown"),
         bridge=source.get("bridge") if source is not None else None,
-        tap=target.get("dev") if target is not None else None,
+        # what is no plain name must not get into a ruleset
+        tap=tap if tap is not None and INTERFACE_NAME.fullmatch(tap) else None,
     )
 
 

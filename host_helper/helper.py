@@ -207,6 +207,9 @@ class Helper:
                 topology.release(guest, vnic, home, persistent=False)
 
     def _reconcile(self, guests: Sequence[HostGuest]) -> None:
+        for guest in guests:
+            if not guest.running:
+                self._troubles.pop(guest.uuid, None)
         for guest, vnic, home in self._protected_vnics(guests):
             if home in self._direct:
                 continue
@@ -247,8 +250,10 @@ class Helper:
         led: list[HostVnic] = []
         try:
             for vnic in vnics if guest.running else ():
+                already = self._topology.is_led(guest, vnic)
                 said = self._topology.lead(guest, vnic, persistent=persistent)
-                led.append(vnic)
+                if not already:
+                    led.append(vnic)
                 done.append(f"{vnic.mac} is led through the appliance: {said}")
         except (PolicyError, SystemFault):
             for vnic in led:

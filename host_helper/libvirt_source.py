@@ -92,8 +92,11 @@ class LibvirtSource:
             if domain.isActive():
                 live = moved_interface(domain.XMLDesc(), mac, bridge)
                 domain.updateDeviceFlags(live, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-            if persistent and domain.isPersistent():
-                stored = moved_interface(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), mac, bridge)
+            if not (persistent and domain.isPersistent()):
+                return
+            text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            if guest_in(text, running=False).vnic(mac) is not None:  # one plugged in live is not stored
+                stored = moved_interface(text, mac, bridge)
                 domain.updateDeviceFlags(stored, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
 
     def _open(self) -> libvirt.virConnect:

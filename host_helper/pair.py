@@ -89,11 +89,12 @@ class Pair:
                 f"appliance {self._config.appliance!r} lets no frame through from {segment.bridge} to "
                 f"{pair}; is its bridge up, and are both vNICs in it? The guest was not touched"
             )
+        was = links.masters().get(vnic.tap or "") or segment.bridge
         try:
             self._move(guest, vnic, pair, persistent=persistent)
             return self._verified(guest, vnic, segment)
         except SystemFault as fault:
-            self._back(guest, vnic, segment.bridge, fault, persistent=persistent)
+            self._back(guest, vnic, was, fault, persistent=persistent)
             raise
 
     def settle(self, guest: HostGuest, vnic: HostVnic) -> None:
@@ -224,16 +225,16 @@ class Pair:
         return [each for each in known if ":" not in each][:ASKED_AT_MOST]
 
     def _back(
-        self, guest: HostGuest, vnic: HostVnic, home: str, why: SystemFault, *, persistent: bool
+        self, guest: HostGuest, vnic: HostVnic, was: str, why: SystemFault, *, persistent: bool
     ) -> None:
         try:
-            self._move(guest, vnic, home, persistent=persistent)
+            self._move(guest, vnic, was, persistent=persistent)
         except SystemFault as fault:
             # libvirt may be what failed: the tap itself can still be moved
             if vnic.tap is not None:
-                links.plug(vnic.tap, home)
+                links.plug(vnic.tap, was)
             raise SystemFault(
-                f"{why}; its tap is back on {home}, which libvirt does not know: {fault}"
+                f"{why}; its tap is back on {was}, which libvirt does not know: {fault}"
             ) from None
 
     def _lets_through(self, segment: PairSegment, pair: str) -> bool:
@@ -263,7 +264,7 @@ class Pair:
         if said:
             raise NotThrough(
                 f"guest {guest.name!r}: {said} frames of {vnic.mac} went to the appliance and none came out; "
-                f"it is connected to {segment.bridge} as before"
+                "it is connected as before"
             )
         return "not seen to work: the guest said nothing"
 

@@ -276,6 +276,34 @@ def test_a_vnic_that_is_plugged_in_is_led_through_too(rig: Rig) -> None:
     assert ("vnics-changed", "web") in rig.events()
 
 
+def test_a_persistent_protection_is_in_the_stored_definition_until_it_is_taken_back(rig: Rig) -> None:
+    web = rig.web()
+
+    def stored() -> str:
+        return str(web.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+
+    assert rig.sekisho("protect", "web", "--persistent").returncode == 0
+    assert any(f"bridge='{pair}'" in stored() for pair in PAIRS)
+    assert rig.sekisho("unprotect", "web").returncode == 0
+    assert "bridge='br0'" in stored() and not any(f"bridge='{pair}'" in stored() for pair in PAIRS)
+    assert rig.sekisho("protect", "web").returncode == 0
+
+
+def test_a_vnic_past_every_bridge_is_refused_by_name_and_shown(rig: Rig) -> None:
+    xml = rig.libvirtd.xml("fast", "sekisho.role=none", [(OTHER_MAC, "br0")])
+    fast = rig.libvirtd.connection.defineXML(
+        xml.replace("<interface type='bridge'>", "<interface type='direct'>").replace(
+            "<source bridge='br0'/>", "<source dev='client0' mode='bridge'/>"
+        )
+    )
+    try:
+        done = rig.sekisho("protect", "fast")
+        assert done.returncode == 1 and OTHER_MAC in done.stderr and "macvtap" in done.stderr
+        assert "unprotected: macvtap" in rig.sekisho("list").stdout
+    finally:
+        rig.libvirtd.remove(fast)
+
+
 def test_protection_outlives_a_libvirtd_that_goes_and_discovery_comes_back_with_it(rig: Rig) -> None:
     rig.libvirtd.stop()
     wait_for("it is missed", lambda: "does not answer" in rig.sekisho("list").stderr)

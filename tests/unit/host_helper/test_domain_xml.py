@@ -40,12 +40,19 @@ def test_names_what_cannot_be_led_through(kind: str, said: str) -> None:
 
 def test_moves_one_interface_and_leaves_the_rest_of_it_alone() -> None:
     one = "<interface type='network'><mac address='52:54:00:aa:00:01'/>"
-    one += "<source network='default' bridge='virbr0'/><target dev='vnet0'/><model type='virtio'/><address type='pci' slot='0x03'/></interface>"
+    one += "<source network='default' bridge='virbr0'/><target dev='vnet0'/><model type='virtio'/>"
+    one += "<address type='pci' slot='0x03'/></interface>"
     other = "<interface type='bridge'><mac address='52:54:00:aa:00:02'/><source bridge='br0'/></interface>"
     moved = moved_interface(domain(other, one), "52:54:00:aa:00:01", "pair1")
     (vnic,) = guest(moved).vnics
     assert (vnic.kind, vnic.bridge, vnic.tap) == ("bridge", "pair1", "vnet0")
     assert "<model type=" in moved and "slot=" in moved and "default" not in moved
+
+
+def test_a_tap_that_is_no_plain_name_is_none() -> None:
+    card = "<interface type='bridge'><mac address='52:54:00:aa:00:01'/><source bridge='br0'/>"
+    (vnic,) = guest(card + "<target dev='a&quot; } drop'/></interface>").vnics
+    assert vnic.tap is None
 
 
 @pytest.mark.parametrize("text", ["", "<domain", "<domain/>", "<!DOCTYPE a><domain/>", "<a>" * 100])
