@@ -40,7 +40,7 @@ test-rust: deps
 test-python: build
 	@$(PY) -m pytest
 
-test-vm: build ## Run the namespace tests with nft-bridge in an emulated machine with Debian's kernel (many minutes)
+test-vm: build ## Run the tests in emulated machines: nft-bridge on Debian's kernel, libvirt with its guests (many minutes)
 	@tools/deps vm && $(PY) -m tests.vm.image
 	@SEKISHO_TEST_VM=1 $(PY) -m pytest -v tests/vm
 

@@ -6,8 +6,10 @@ alone, so that nothing of the machine's own libvirt is read or written.
 
 import contextlib
 import json
+import os
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -137,9 +139,10 @@ def hypervisor(folder: Path, netns: str, hook: str = "") -> Iterator[Hypervisor]
     if hook:
         (etc / "hooks/qemu").write_text(hook)
         (etc / "hooks/qemu").chmod(0o755)
-    found.start()
     try:
-        yield found
+        with _kvm_opened():
+            found.start()
+            yield found
     finally:
         with contextlib.suppress(Exception):
             if found.connection is None or not found.connection.isAlive():
@@ -148,6 +151,23 @@ def hypervisor(folder: Path, netns: str, hook: str = "") -> Iterator[Hypervisor]
             for domain in found.connection.listAllDomains():
                 found.remove(domain)
         found.stop()
+
+
+@contextlib.contextmanager
+def _kvm_opened() -> Iterator[None]:
+    """Let libvirt's user open /dev/kvm: one that it may not open costs a minute at each definition."""
+    path = Path("/dev/kvm")
+    if not path.exists():
+        yield
+        return
+    before = path.stat()
+    shutil.chown(path, group="kvm")
+    path.chmod(0o660)
+    try:
+        yield
+    finally:
+        os.chown(path, before.st_uid, before.st_gid)
+        path.chmod(stat.S_IMODE(before.st_mode))
 
 
 def wait_for(what: str, holds: Any) -> Any:
