@@ -6,6 +6,7 @@ not.
 """
 
 import contextlib
+import functools
 import logging
 import threading
 import time
@@ -69,8 +70,7 @@ class LibvirtSource:
     def start(self, heard: Heard) -> None:
         """Begin to tell what happens. Returns when libvirt was reached, or could not be at the first try."""
         self._heard = heard
-        libvirt.virEventRegisterDefaultImpl()
-        threading.Thread(target=_run_events, name="libvirt-events", daemon=True).start()
+        _start_events()
         tried = threading.Event()
         threading.Thread(target=self._keep_connected, args=(tried,), name="libvirt", daemon=True).start()
         tried.wait()
@@ -89,13 +89,15 @@ class LibvirtSource:
         """Connect the interface to another bridge with update-device. Raises SystemFault."""
         with _refusals():
             domain = self._open().lookupByUUIDString(guest.uuid)
-            if domain.isActive():
+            running = bool(domain.isActive())
+            if running:
                 live = moved_interface(domain.XMLDesc(), mac, bridge)
                 domain.updateDeviceFlags(live, libvirt.VIR_DOMAIN_AFFECT_LIVE)
             if not (persistent and domain.isPersistent()):
                 return
             text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-            if guest_in(text, running=False).vnic(mac) is not None:  # one plugged in live is not stored
+            # of a running guest, one that was plugged in live is not stored
+            if not running or guest_in(text, running=False).vnic(mac) is not None:
                 stored = moved_interface(text, mac, bridge)
                 domain.updateDeviceFlags(stored, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
 
@@ -157,6 +159,13 @@ class LibvirtSource:
 
     def _tell(self, what: Happened, domain: libvirt.virDomain) -> None:
         self._heard(Lifecycle(what, domain.UUIDString(), domain.name()))
+
+
+@functools.cache
+def _start_events() -> None:
+    """Start libvirt's event loop, of which a process has one."""
+    libvirt.virEventRegisterDefaultImpl()
+    threading.Thread(target=_run_events, name="libvirt-events", daemon=True).start()
 
 
 def _run_events() -> None:
