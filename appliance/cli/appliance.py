@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -94,7 +95,7 @@ def preflight(config_path: Path) -> None:
     for change in found.changes or ("nothing would be changed",):
         click.echo(change)
     for refusal in found.refusals:
-        click.echo(_red(f"refused: {refusal}"))
+        click.echo(red(f"refused: {refusal}"))
     if found.refusals:
         click.echo(
             "Let bridged packets through there first (iptables -I FORWARD -m physdev --physdev-is-bridged "

@@ -14,7 +14,14 @@ from typing import Any
 from appliance.firewall.nft import TABLE
 from appliance.model.faults import SystemFault
 from appliance.netns import run_in
-from appliance.steering.backend import BRIDGE_CALLS, VLAN_SYSCTL, Backend, Choice, judge_backend
+from appliance.steering.backend import (
+    BRIDGE_CALLS,
+    TIMESTAMP_SYSCTL,
+    VLAN_SYSCTL,
+    Backend,
+    Choice,
+    judge_backend,
+)
 
 MODULES = Path("/proc/modules")
 IP_FAMILIES = ("ip", "ip6", "inet")
@@ -38,20 +45,21 @@ def preflight(bridges: Sequence[str], netns: str | None, wanted: Backend | None 
     before = _modules()
     choice, present = judge_backend(netns, wanted)
     changes = [f"module {name}: loaded by asking for it" for name in sorted(_modules() - before)]
+    changes += _sysctl_change(TIMESTAMP_SYSCTL, netns)
     if choice.backend is Backend.NFT_BRIDGE:
         return Preflight(choice, tuple(changes), ())
     if not present:
         changes.append("module br_netfilter: would be loaded")
-    changes += _sysctl_changes(netns)
+    changes += _sysctl_change(VLAN_SYSCTL, netns)
     for bridge in bridges:
         changes += _bridge_changes(bridge, netns)
     return Preflight(choice, tuple(changes), tuple(_refusals(netns)))
 
 
-def _sysctl_changes(netns: str | None) -> Iterator[str]:
-    value = run_in(netns, ["sh", "-c", f"cat {VLAN_SYSCTL} 2>/dev/null || echo 0"]).strip()
+def _sysctl_change(sysctl: Path, netns: str | None) -> Iterator[str]:
+    value = run_in(netns, ["sh", "-c", f"cat {sysctl} 2>/dev/null || echo 0"]).strip()
     if value != "1":
-        yield f"sysctl net.bridge.{VLAN_SYSCTL.name}: {value} becomes 1"
+        yield f"sysctl {'.'.join(sysctl.parts[3:])}: {value} becomes 1"
 
 
 def _bridge_changes(bridge: str, netns: str | None) -> Iterator[str]:
