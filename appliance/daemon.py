@@ -31,6 +31,7 @@ from appliance.control.applying import Applier, Live
 from appliance.control.generations import Generations
 from appliance.control.inspector_process import InspectorProcess
 from appliance.control.network import Network, notices
+from appliance.control.manager_place import refuse_guarded
 from appliance.control.policies import RuleSetShelf
 from appliance.control.protocol import InspectorSettings
 from appliance.control.status import status_body, write_status
@@ -39,7 +40,7 @@ from appliance.hypervisor import load_guests
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.policy import PolicyDocument
-from appliance.ready import tell_ready
+from appliance.ready import alive_every_s, tell_alive, tell_ready
 from appliance.reporting.client import ManagerClient, SignedPolicy
 from appliance.reporting.delivery import Delivery
 from appliance.reporting.exporter import exporter
@@ -107,7 +108,7 @@ class Control:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await self._boot()
-        duties = [self._guard, self._supervise, self._stand, self._watch, self._count, self._report]
+        duties = [self._beat, self._guard, self._supervise, self._stand, self._watch, self._count, self._report]
         if self.config.manager is not None:
             duties.append(self._talk)
         try:
@@ -129,6 +130,12 @@ class Control:
                 log.exception("control")
                 self.journal.note("control-error", f"control: {duty.__name__.strip('_')}: {error!r}", 1)
             await asyncio.sleep(RESTART_FIRST_S * 10)
+
+    async def _beat(self) -> None:
+        """Tell the service manager that this loop turns; it starts us anew when it does not."""
+        while True:
+            tell_alive()
+            await asyncio.sleep(alive_every_s())
 
     # Boot and end.
 
@@ -537,6 +544,7 @@ class Control:
         assert config is not None
         if self.identity is None:
             self.identity = await self._enrol(config)
+        await self._unguarded(self.identity.appliance_url)
         if self.client is None:
             self.client = ManagerClient.of(self.identity)
         self.delivery = Delivery(self.reader, self.client, self._lost)
@@ -549,6 +557,7 @@ class Control:
         pause_s = RETRY_FIRST_S
         while True:
             try:
+                await refuse_guarded(config.url, self.inventory)
                 identity = await enrol(config, self.config.state / "identity")
             except SystemFault as fault:
                 log.warning("%s", fault)
@@ -562,6 +571,15 @@ class Control:
                 self.error = None
                 self.journal.note("enrolled", f"enrolled with the manager as {config.name}", 3)
                 return identity
+
+    async def _unguarded(self, url: str) -> None:
+        """Wait until the manager is none of our guests."""
+        while True:
+            try:
+                return await refuse_guarded(url, self.inventory)
+            except PolicyError as error:
+                self._refused(0, str(error))
+                await asyncio.sleep(ENROL_AGAIN_S)
 
     def _lost(self, lane: str, first: int, count: int, why: str) -> None:
         self.journal.note(

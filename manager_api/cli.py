@@ -95,9 +95,14 @@ def main() -> None:
     metavar="DURATION",
     help="How long events are kept: 90s, 30m, 1h, 7d.",
 )
+@click.option(
+    "--first-password-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the first administrator's password to this file (0600) instead of printing it.",
+)
 def serve(
     data_dir: Path, database: str | None, listen: str, port: int, appliance_port: int, names: tuple[str, ...],
-    events_max: int, events_max_age: str,
+    events_max: int, events_max_age: str, first_password_file: Path | None,
 ) -> None:  # fmt: skip
     """Run the manager until SIGTERM or SIGINT.
 
@@ -114,6 +119,9 @@ def serve(
         )  # fmt: skip
         manager = open_manager(settings)
         password = _first_administrator(manager)
+        if password and first_password_file is not None:
+            first_password_file.touch(mode=0o600)
+            first_password_file.write_text(f"{password}\n")
 
         def announce() -> None:
             host = f"[{listen}]" if ":" in listen else listen
@@ -122,8 +130,10 @@ def serve(
                 f"appliances        https://{host}:{appliance_port}/",
                 f"CA fingerprint    sha256:{manager.authority.fingerprint}",
             ]
-            if password:
+            if password and first_password_file is None:
                 lines.append(f"administrator     admin, password {password} (shown this once)")
+            elif password:
+                lines.append(f"administrator     admin, password in {first_password_file}; delete it once read")
             click.echo("\n".join(lines))
             sys.stdout.flush()
 

@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from appliance.ready import alive_every_s, tell_alive, tell_ready
 from manager_api import apps, tls
 from manager_api.manager import Manager, now
 from manager_api.operations.guests import expire_overrides
@@ -93,10 +94,12 @@ async def serve(manager: Manager, ready: Callable[[], None] = lambda: None) -> N
     background = [
         asyncio.create_task(_repeat(EXPIRY_EVERY_S, lambda: expire_overrides(manager))),
         asyncio.create_task(_repeat(PRUNE_EVERY_S, lambda: prune(manager))),
+        asyncio.create_task(_beat()),
     ]
     while not all(server.started for server in servers) and not any(task.done() for task in serving):
         await asyncio.sleep(0.01)
     ready()
+    tell_ready()
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
     manager.bulletin.close()
@@ -127,6 +130,13 @@ def prune(manager: Manager) -> int:
     if gone:
         _LOG.info("%d old events deleted", gone)
     return gone
+
+
+async def _beat() -> None:
+    """Tell the service manager that this loop turns; it starts us anew when it does not."""
+    while True:
+        tell_alive()
+        await asyncio.sleep(alive_every_s())
 
 
 async def _repeat(every_s: float, work: Callable[[], object]) -> None:

@@ -18,6 +18,7 @@ PLACES = {
     "preflight": "appliance.cli.appliance:preflight",
     "guard": "appliance.cli.appliance:guard",
     "guest": "appliance.cli.guest:guest",
+    "withdraw": "appliance.cli.withdraw:withdraw",
     "rules": "appliance.cli.rules:rules",
     "replay": "appliance.cli.rules:replay",
     "lab": "appliance.cli.lab:lab",

@@ -1,6 +1,6 @@
 """Which of an inventory's bridges and taps the kernel has, and the numbers of the ports."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pyroute2 import IPRoute
@@ -77,6 +77,11 @@ class _Interface:
     mac: str
     master: int
     mtu: int
+
+
+def existing(names: Iterable[str], netns: str | None = None) -> frozenset[str]:
+    """Return which of the names are interfaces now. Raises SystemFault."""
+    return frozenset(names) & {interface.name for interface in _interfaces(netns)}
 
 
 def _interfaces(netns: str | None) -> Iterator[_Interface]:

@@ -34,7 +34,7 @@ def bypass(guest: str | None, duration_s: int, netns: str | None = None) -> tupl
     """
     if not 0 <= duration_s <= MAX_BYPASS_S:
         raise PolicyError(f"bypass: {duration_s} s is not between 0 and {MAX_BYPASS_S} s (a week)")
-    taps = dict(_taps(netns))
+    taps = dict(loaded_taps(netns))
     if not taps:
         raise SystemFault("bypass: no ruleset of ours is loaded here, so nothing is being inspected")
     chosen = [tap for tap, owner in taps.items() if guest in (None, owner)]
@@ -56,14 +56,14 @@ def bypass(guest: str | None, duration_s: int, netns: str | None = None) -> tupl
 
 def bypassed(netns: str | None = None) -> tuple[Bypassed, ...]:
     """Return what is bypassed now. Raises SystemFault."""
-    taps = dict(_taps(netns))
+    taps = dict(loaded_taps(netns))
     return tuple(
         Bypassed(taps.get(element["val"], "?"), element["val"], element.get("expires", 0))
         for element in _elements(netns, "set", "bypassed")
     )
 
 
-def _taps(netns: str | None) -> Iterator[tuple[str, str]]:
+def loaded_taps(netns: str | None = None) -> Iterator[tuple[str, str]]:
     """Yield each tap and its guest, as the loaded map's comments say."""
     for key, _ in _elements(netns, "map", "in_ports"):
         yield key["elem"]["val"], key["elem"].get("comment", "?")

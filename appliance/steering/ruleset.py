@@ -159,8 +159,9 @@ def teardown(netns: str | None = None, bridges: tuple[str, ...] = ()) -> None:
     for program, jumps in zip(IPTABLES, state.jumps, strict=True):
         if jumps or _has_chain(netns, program):
             run_in(netns, [f"{program}-restore", "--noflush"], queue_removal(jumps))
-    if state.tables:
+    if INET.family in state.tables:  # br-netfilter's; nft-bridge never touched the switch
         look_through_tags(netns, on=False)
+    if state.tables:
         run_batch(netns, removal(state))
         note_beginnings(netns, on=False)
 
