@@ -1,7 +1,7 @@
 # Every target works on a fresh Debian 12 as root with git and make: it installs what it needs through `deps`.
 # NO_INSTALL=1 only prints what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-bench preflight build run stop test test-rust test-python test-vm bench soak lint licences fuzz evasions captures clean
+.PHONY: help deps deps-test deps-bench deps-image preflight build run stop test test-rust test-python test-vm deb image bench soak lint licences fuzz evasions captures clean
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
@@ -18,6 +18,9 @@ deps-test:
 
 deps-bench:
 	@tools/deps bench
+
+deps-image:
+	@tools/deps image
 
 preflight: ## Name what this machine lacks: root, kernel modules, ports, memory, disk
 	@tools/preflight
@@ -40,7 +43,15 @@ test-rust: deps
 test-python: build
 	@$(PY) -m pytest
 
-test-vm: build ## Run the tests in emulated machines: nft-bridge on Debian's kernel, libvirt with its guests (many minutes)
+deb: deps-image deps ## Build the Debian packages in dist/ (VERSION=… instead of debian/changelog's)
+	@echo "sekisho: building the packages (the first time five to ten minutes)"
+	@mkdir -p dist && debian/rules clean >dist/deb.log 2>&1 && debian/rules binary $(if $(VERSION),VERSION=$(VERSION)) >>dist/deb.log 2>&1 || { tail -30 dist/deb.log; exit 1; }
+	@ls dist/*.deb
+
+image: deb ## Build the appliance's disk image, box, bill of materials and checksums in dist/image/ (as root)
+	@SOURCE_DATE_EPOCH=$$(dpkg-parsechangelog -STimestamp) $(PY) -m image.build dist/image "$$(ls -t dist/sekisho_*.deb | head -1)"
+
+test-vm: build image ## Run the tests in emulated machines: the disk image, nft-bridge on Debian's kernel, libvirt (many minutes)
 	@tools/deps vm && $(PY) -m tests.vm.image
 	@SEKISHO_TEST_VM=1 $(PY) -m pytest -v tests/vm
 
@@ -52,7 +63,7 @@ soak: deps-test build ## Traffic, attacks, reloads and kills at random for SOAK_
 
 lint: build ## Format check, clippy, ruff, mypy
 	@cd engine && cargo fmt --check && cargo clippy --locked --workspace --all-targets -- -D warnings
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/mypy appliance manager_api host_helper bench
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/mypy appliance manager_api host_helper bench image
 
 licences: deps ## Fail on a dependency whose licence is not on the list
 	@$(PY) tools/licences.py

@@ -25,13 +25,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from appliance.clock import unset_clock
 from appliance.config import Config, ManagerConfig
 from appliance.control.accounts import InspectorAccounts
 from appliance.control.applying import Applier, Live
 from appliance.control.generations import Generations
 from appliance.control.inspector_process import InspectorProcess
-from appliance.control.network import Network, notices
 from appliance.control.manager_place import refuse_guarded
+from appliance.control.network import Network, notices
 from appliance.control.policies import RuleSetShelf
 from appliance.control.protocol import InspectorSettings
 from appliance.control.status import status_body, write_status
@@ -108,7 +109,15 @@ class Control:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await self._boot()
-        duties = [self._beat, self._guard, self._supervise, self._stand, self._watch, self._count, self._report]
+        duties = [
+            self._beat,
+            self._guard,
+            self._supervise,
+            self._stand,
+            self._watch,
+            self._count,
+            self._report,
+        ]
         if self.config.manager is not None:
             duties.append(self._talk)
         try:
@@ -556,6 +565,10 @@ class Control:
     async def _enrol(self, config: ManagerConfig) -> Identity:
         pause_s = RETRY_FIRST_S
         while True:
+            if (unset := unset_clock()) is not None:
+                self._refused(0, unset)
+                await asyncio.sleep(RETRY_MAX_S)
+                continue
             try:
                 await refuse_guarded(config.url, self.inventory)
                 identity = await enrol(config, self.config.state / "identity")
@@ -644,13 +657,15 @@ def _user(name: str) -> tuple[int, int]:
 def _prepare(state: Path, inspector_gid: int) -> None:
     """Make the state directory: policies and a spool that the inspector's group reads.
 
-    New files and directories in them are the group's too (setgid); identity and audit stay root's. In the
-    spool the inspector writes only its own lanes, which it is given when it gives up root.
+    New files and directories in them are the group's too, by setgid unless that is our own group; identity
+    and audit stay root's. In the spool the inspector writes only its own lanes, which it is given when it
+    gives up root.
     """
     os.umask(0o007)
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o711)
-    for name, mode in (("live", 0o2750), ("rule-sets", 0o2750), (SPOOL, 0o2750)):
+    mode = 0o750 if os.getegid() == inspector_gid else 0o2750
+    for name in ("live", "rule-sets", SPOOL):
         directory = state / name
         directory.mkdir(exist_ok=True)
         os.chown(directory, 0, inspector_gid)
@@ -660,6 +675,7 @@ def _prepare(state: Path, inspector_gid: int) -> None:
 @contextlib.contextmanager
 def _only_one(state: Path) -> Any:
     """Hold the state directory for this process alone. Raises SystemFault when another has it."""
+    (state / "control.lock").touch(mode=0o600)
     with (state / "control.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

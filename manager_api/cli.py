@@ -133,7 +133,9 @@ def serve(
             if password and first_password_file is None:
                 lines.append(f"administrator     admin, password {password} (shown this once)")
             elif password:
-                lines.append(f"administrator     admin, password in {first_password_file}; delete it once read")
+                lines.append(
+                    f"administrator     admin, password in {first_password_file}; delete it once read"
+                )
             click.echo("\n".join(lines))
             sys.stdout.flush()
 

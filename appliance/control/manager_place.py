@@ -15,7 +15,9 @@ async def refuse_guarded(url: str, inventory: GuestInventory) -> None:
     A wrong policy could cut such a manager off, and with it the way to a right one. A name that cannot be
     resolved yet passes: whoever dials it fails too.
     """
-    owners = {address: guest.name for guest in inventory.guests for v in guest.vnics for address in v.addresses}
+    owners = {
+        address: guest.name for guest in inventory.guests for v in guest.vnics for address in v.addresses
+    }
     for address in await _addresses(urlsplit(url).hostname or ""):
         if (guest := owners.get(address)) is not None:
             raise PolicyError(
@@ -29,4 +31,4 @@ async def _addresses(host: str) -> set[str]:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return set()
-    return {str(ipaddress.ip_address(address[0].partition("%")[0])) for *_, address in found}
+    return {str(ipaddress.ip_address(str(address[0]).partition("%")[0])) for *_, address in found}

@@ -277,12 +277,35 @@ fn lock(path: &Path, writer: &str) -> io::Result<File> {
     }
 }
 
+/// A random UUID and a newline. Not the kernel's file below /proc/sys, which a sandbox may hide.
+///
+/// Source: RFC 9562, 5.4.
+fn random_uuid() -> io::Result<String> {
+    let mut bytes = [0_u8; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let [a, b, c, d, e] = [
+        &bytes[..4],
+        &bytes[4..6],
+        &bytes[6..8],
+        &bytes[8..10],
+        &bytes[10..],
+    ]
+    .map(|part| {
+        part.iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    });
+    Ok(format!("{a}-{b}-{c}-{d}-{e}\n"))
+}
+
 /// The spool's UUID, made by whoever comes first; complete on disk before it has its name.
 fn epoch(dir: &Path, writer: &str) -> io::Result<String> {
     let path = dir.join("epoch");
     let made = dir.join(format!("{writer}.epoch"));
     if !path.exists() {
-        let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+        let uuid = random_uuid()?;
         // One may be left from a process that was killed here; the writer's lock is ours.
         let _ = fs::remove_file(&made);
         let mut file = OpenOptions::new()

@@ -1,0 +1,121 @@
+"""What the machine's consoles show: `python -m appliance.console TTY…`. Nobody logs in there.
+
+The screen is written anew when it says something new, so that a serial line stays quiet.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from appliance.clock import unset_clock
+from appliance.config import read_config
+from appliance.control.status import read_status
+from appliance.hypervisor import load_guests
+from appliance.model.faults import PolicyError, SystemFault
+
+CONFIG = Path("/etc/sekisho/sekisho.yaml")
+MISSING = Path("/run/sekisho/missing")
+LOOK_EVERY_S = 2.0
+ADDRESSES_EVERY = 5
+STALE_AFTER_S = 15.0
+
+
+def state(status: Mapping[str, Any] | None, age_s: float, failures: Sequence[str]) -> str:
+    """Return the appliance's state in words. failures: each segment's policy for `inspector_down`."""
+    if status is None or age_s > STALE_AFTER_S:
+        return "NOT RUNNING: what is not inspected passes or stops as each segment's failure policy says"
+    inspector = status.get("inspector") or {}
+    if not inspector.get("up") or inspector.get("failure_policy"):
+        ways = sorted(set(failures)) or ["open"]
+        return f"FAILING {' AND '.join(ways).upper()}: the inspector is down"
+    if status.get("bypass"):
+        return "BYPASSED: an operator lets traffic pass uninspected"
+    if not status.get("live_version"):
+        return "NO POLICY: firewall and signatures wait for the manager"
+    return f"PROTECTING {len(status.get('guests', ()))} guests with policy version {status['live_version']}"
+
+
+def screen(headline: str, rows: Sequence[tuple[str, str]], lacking: Sequence[str]) -> str:
+    """Return the screen's text; what comes from outside is stripped of control characters."""
+    lines = ["", f"  Sekisho   {headline}", ""]
+    lines += [f"  {name:11} {value}" for name, value in rows if value]
+    lines += ["", *(f"  ! {sentence}" for sentence in lacking)] if lacking else []
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in [*lines, ""])
+
+
+def main(ttys: Sequence[str]) -> None:
+    """Show it for ever."""
+    shown, addresses = "", ""
+    for turn in range(sys.maxsize):
+        if turn % ADDRESSES_EVERY == 0:
+            addresses = _addresses()
+        text = _look(addresses)
+        if text != shown:
+            for tty in ttys:
+                _show(tty, text)
+            shown = text
+        time.sleep(LOOK_EVERY_S)
+
+
+def _look(addresses: str) -> str:
+    status, failures, rows, lacking = None, [], [], []
+    if MISSING.exists():
+        lacking = MISSING.read_text().splitlines()
+    try:
+        config = read_config(CONFIG)
+        status = read_status(config.state / "status.json")
+        failures = [segment.failure.inspector_down for segment in load_guests(Path(config.guests)).segments]
+        if config.manager is not None:
+            connection = (status or {}).get("manager", "not reached yet")
+            rows += [
+                ("manager", f"{config.manager.url}: {connection}"),
+                ("its CA", config.manager.ca_fingerprint),
+                ("called", config.manager.name),
+            ]
+    except (PolicyError, SystemFault, OSError) as error:
+        lacking.append(str(error))
+    if (unset := unset_clock()) is not None:
+        lacking.append(unset)
+    if status is not None and status.get("error"):
+        lacking.append(str(status["error"]))
+    lacking += (status or {}).get("missing", ())
+    age_s = time.time() - (status or {}).get("time_s", 0)
+    rows += [("addresses", addresses), ("ssh key", _host_key())]
+    return screen(state(status, age_s, failures), rows, list(dict.fromkeys(lacking)))
+
+
+def _addresses() -> str:
+    done = subprocess.run(
+        ["ip", "-j", "-br", "address", "show", "up", "scope", "global"], capture_output=True
+    )
+    return ", ".join(_in_words(json.loads(done.stdout or b"[]")))
+
+
+def _in_words(links: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for link in links:
+        for address in link.get("addr_info", ()):
+            yield f"{link['ifname']} {address['local']}/{address['prefixlen']}"
+
+
+def _host_key() -> str:
+    key = Path("/data/ssh/ssh_host_ed25519_key.pub")
+    if not (key.exists() and Path("/run/sekisho/ssh").exists()):
+        return ""
+    done = subprocess.run(["ssh-keygen", "-lf", str(key)], capture_output=True, text=True)
+    return done.stdout.split()[1] if done.returncode == 0 else ""
+
+
+def _show(tty: str, text: str) -> None:
+    try:
+        with Path(tty).open("w") as file:
+            file.write("\x1b[H\x1b[2J" + text.replace("\n", "\r\n"))
+    except OSError:  # a machine without this console
+        return
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""How a new appliance learns who it is: a seed disk as cloud-init's NoCloud has it."""

@@ -1,0 +1,39 @@
+"""What the consoles say of the appliance's state."""
+
+from typing import Any
+
+import pytest
+
+from appliance.clock import unset_clock
+from appliance.console import screen, state
+
+UP = {"up": True}
+
+
+@pytest.mark.parametrize(
+    ("begins", "status", "age_s", "failures"),
+    [
+        ("NOT RUNNING", None, 0.0, ["open"]),
+        ("NOT RUNNING", {"inspector": UP, "live_version": 3}, 60.0, ["open"]),
+        ("FAILING OPEN:", {"inspector": {"up": False}, "live_version": 3}, 1.0, ["open"]),
+        ("FAILING CLOSED:", {"inspector": {"up": True, "failure_policy": True}}, 1.0, ["closed"]),
+        ("FAILING CLOSED AND OPEN:", {"inspector": {"up": False}}, 1.0, ["open", "closed"]),
+        ("BYPASSED", {"inspector": UP, "live_version": 3, "bypass": [{"guest": "web"}]}, 1.0, []),
+        ("NO POLICY", {"inspector": UP, "live_version": 0}, 1.0, ["open"]),
+        ("PROTECTING 2 guests", {"inspector": UP, "live_version": 3, "guests": [{}, {}]}, 1.0, ["open"]),
+    ],
+)
+def test_says_how_it_stands(
+    begins: str, status: dict[str, Any] | None, age_s: float, failures: list[str]
+) -> None:
+    assert state(status, age_s, failures).startswith(begins)
+
+
+def test_what_comes_from_outside_cannot_command_the_terminal() -> None:
+    shown = screen("PROTECTING", [("called", "x\x1b]0;evil\x07")], ["\x1b[2J"])
+    assert "\x1b" not in shown and "\x07" not in shown
+
+
+def test_a_clock_before_the_release_is_unset() -> None:
+    assert unset_clock(now_s=0, made_s=1_700_000_000) is not None
+    assert unset_clock(now_s=1_700_000_001, made_s=1_700_000_000) is None

@@ -1,0 +1,123 @@
+"""The appliance's image, as an operator starts it: power, a seed disk, two data NICs; then traffic."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.lab.wire import Outcome, exchange
+from tests.manager_fixture import RunningManager, running_manager
+from tests.vm import appliance
+from tests.vm.appliance import NAME, WEB, ApplianceMachine, Wires, wait_for
+
+RULES = """\
+alert http any any -> $HOME_NET any (msg:"evil"; flow:to_server; http.uri; content:"/evil"; sid:1;)
+"""
+PROGRAMS = ("qemu-system-x86_64", "genisoimage", "ssh")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The machine under a manager."""
+
+    machine: ApplianceMachine
+    manager: RunningManager
+    wires: Wires
+
+    def reported(self) -> dict[str, Any]:
+        """Return what the manager knows of it, or nothing."""
+        found = [each for each in self.manager.operator.get("/appliances").json() if each["name"] == NAME]
+        return found[0] if found else {}
+
+    def ask(self, path: str) -> Outcome:
+        """Send one request from the client to the web guest."""
+        request = f"GET {path} HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n".encode()
+        return exchange(self.wires.client, WEB, 80, request, (), 20.0).outcome
+
+    def blocks(self) -> None:
+        """Wait until an attack is stopped; then what is none must pass."""
+        wait_for("the attack is stopped", lambda: self.ask("/evil") is not Outcome.ANSWERED)
+        assert self.ask("/eve.md") is Outcome.ANSWERED
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A machine that enrolled and is switched on."""
+    if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
+        pytest.fail(f"not installed: {', '.join(missing)}; `make test-vm` installs them")
+    assert appliance.IMAGE.exists(), "`make image` makes it"
+    folder = tmp_path_factory.mktemp("image")
+    with (
+        running_manager(folder, extra=("--name", appliance.HOST)) as manager,
+        appliance.wires("skv") as wires,
+    ):
+        machine = ApplianceMachine(folder, wires)
+        machine.write_seed(appliance.seed(manager, manager.cli("token", "create")))
+        with machine.power():
+            running = Running(machine, manager, wires)
+            wait_for("it enrolled", lambda: running.reported())
+            body = {"files": [{"name": "lab.rules", "text": RULES}]}
+            manager.operator.put("/rule-sets/lab", json=body).raise_for_status()
+            prevent = {"assignments": [{"rule_set": "lab", "mode": "prevent"}]}
+            manager.operator.put(f"/appliances/{NAME}/defaults", json=prevent).raise_for_status()
+            wait_for("it runs what it should", lambda: running.reported().get("in_step"))
+            yield running
+
+
+def test_protects_between_its_data_nics_with_the_native_back_end(running: Running) -> None:
+    running.blocks()
+    assert '"backend": "nft-bridge"' in running.machine.said("sekisho status --json")
+
+
+def test_the_console_says_that_it_protects_and_whom_it_follows(running: Running) -> None:
+    wait_for("the console says so", lambda: "PROTECTING 1 guests" in running.machine.console)
+    assert f"https://{appliance.HOST}:{running.manager.port}: connected" in running.machine.console
+    assert running.manager.fingerprint in running.machine.console
+    assert "eth0 10.0.2.15/24" in running.machine.console
+
+
+def test_nothing_listens_but_ssh(running: Running) -> None:
+    listening = running.machine.said("ss -Hlnut | awk '{print $1, $5}' | sort -u").splitlines()
+    # What a DHCP client hears its answers with is no server.
+    assert {line for line in listening if not line.endswith((":68", ":546"))} == {
+        "tcp 0.0.0.0:22",
+        "tcp [::]:22",
+    }
+
+
+def test_passwords_are_of_no_use_to_log_in(running: Running) -> None:
+    offered = running.machine.said("sshd -T")
+    assert "passwordauthentication no" in offered
+    assert running.machine.said("cut -d: -f2 /etc/shadow | sort -u").split() in (
+        ["!*"],
+        ["!", "!*", "*"],
+        ["!*", "*"],
+        ["*"],
+    )
+
+
+def test_the_management_nic_is_in_no_bridge(running: Running) -> None:
+    assert "master" not in running.machine.said("ip -o link show eth0")
+    assert running.machine.said("ip -o link show master br-shop").count("\n") == 2
+
+
+def test_secrets_are_roots_alone(running: Running) -> None:
+    secrets = "/etc/sekisho/enrolment.token /var/lib/sekisho/identity/key.pem /data/seed/user-data"
+    assert set(running.machine.said(f"stat -c '%a %U' {secrets}").splitlines()) == {"600 root"}
+
+
+def test_units_are_sandboxed(running: Running) -> None:
+    for unit in ("sekisho", "sekisho-firstboot", "sekisho-console"):
+        said = running.machine.said(f"systemd-analyze security --no-pager {unit}.service").splitlines()[-1]
+        assert float(said.split(": ")[1].split()[0]) < 3, said
+
+
+def test_without_a_seed_the_console_explains_what_is_missing(tmp_path: Path) -> None:
+    machine = ApplianceMachine(tmp_path)
+    with machine.power(data_disk=False):
+        wait_for("it says so", lambda: "there is no seed" in machine.console)
+        wait_for("it says so", lambda: "there is no data disk" in machine.console)
+        wait_for("it says how it stands", lambda: "NO POLICY" in machine.console)
