@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 SUITE = "bookworm"
 KERNEL = "linux-image-cloud-amd64"
 PACKAGES = (
-    "chrony,conntrack,e2fsprogs,iproute2,kmod,libpcre2-8-0,nftables,openssh-server,python3,systemd,"
+    "chrony,conntrack,e2fsprogs,iproute2,kmod,libpcre2-8-0,netbase,nftables,openssh-server,python3,systemd,"
     "systemd-resolved,systemd-sysv,udev,util-linux"
 )
 LEFT_OUT = (
