@@ -200,7 +200,7 @@ pub enum PayloadScene {
     Packet,
     /// In the stream, and in payload that never became part of a stream.
     Stream,
-    /// In the stream only.
+    /// In the stream only; without such conditions nowhere.
     StreamOnly,
     /// In both.
     Both,

@@ -354,14 +354,16 @@ fn scene(draft: &Draft, variables: &Variables) -> Result<Scene, Reason> {
 }
 
 fn payload_scene(draft: &Draft) -> PayloadScene {
+    if draft.only_stream {
+        return PayloadScene::StreamOnly;
+    }
     if !draft.inspections.iter().any(Inspection::is_payload) {
         return PayloadScene::None;
     }
     match draft.protocol {
         Protocol::TcpPkt => return PayloadScene::Packet,
-        Protocol::TcpStream => return PayloadScene::StreamOnly,
         _ if draft.needs_packet => return PayloadScene::Packet,
-        _ if draft.only_stream => return PayloadScene::StreamOnly,
+        Protocol::TcpStream => return PayloadScene::Stream,
         _ => {}
     }
     let payload = draft.inspections.iter().filter(|it| it.is_payload());
