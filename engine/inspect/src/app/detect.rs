@@ -6,6 +6,10 @@ use crate::Direction;
 /// Bytes of one direction after which nothing known will still be found in it.
 const LIMIT_BYTES: usize = 2048;
 
+/// Bytes of a client, of a server, with which Suricata has them for nothing known: as long as the longest of its
+/// patterns (`BASELINE-CONTROL `, `HTTP/1.1`).
+pub const PATTERN_BYTES: [usize; 2] = [17, 8];
+
 /// What the first bytes told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detection {
@@ -89,6 +93,11 @@ impl Detector {
         } else {
             Detection::NeedMore
         }
+    }
+
+    /// How many bytes of `direction` were there when it was last asked.
+    pub fn asked_bytes(&self, direction: Direction) -> usize {
+        self.asked[direction as usize].map_or(0, |(bytes, _)| bytes)
     }
 
     /// How the first bytes of `direction` stand to `proto`, by what Suricata would tell from them alone.

@@ -98,6 +98,8 @@ pub struct Matcher {
     pub(super) packets: [[Lane; 2]; 3],
     /// Stream bytes, by direction; also for TCP payload that never became part of a stream.
     pub(super) streams: [Lane; 2],
+    /// Whether there are signatures on stream bytes, by direction.
+    reads_streams: [bool; 2],
     /// Signatures on addresses alone.
     pub(super) addresses_only: AddressIndex,
     /// Signatures on events alone.
@@ -156,6 +158,11 @@ impl Matcher {
             .iter()
             .filter_map(|bit| self.flowbit_names.get(bit));
         names.map(String::as_str).collect()
+    }
+
+    /// Whether signatures look at the stream of `direction`.
+    pub fn reads_streams(&self, direction: Direction) -> bool {
+        self.reads_streams[direction as usize]
     }
 
     /// Whether signatures ask what a file is by its first bytes.
@@ -265,6 +272,7 @@ struct Compiler<'s> {
     ports: Interned<'s, Group<PortRange>, PortTest>,
     packets: [[LaneBuilder<'s>; 2]; 3],
     streams: [LaneBuilder<'s>; 2],
+    reads_streams: [bool; 2],
     addresses_only: AddressIndexBuilder,
     events_only: Vec<u32>,
     app_only: Vec<u32>,
@@ -309,6 +317,7 @@ impl<'s> Compiler<'s> {
             ports: Interned::new(),
             packets: Default::default(),
             streams: Default::default(),
+            reads_streams: [false; 2],
             addresses_only: AddressIndexBuilder::default(),
             events_only: Vec::new(),
             app_only: Vec::new(),
@@ -389,11 +398,15 @@ impl<'s> Compiler<'s> {
         let ports = ports.map(|at| &self.ports.values[at as usize]);
         let ports = Some(ports).filter(|_| self.filters && !signature.header.both_ways);
         use PayloadScene::{Both, None, Packet, Stream, StreamOnly};
+        if payload == StreamOnly && !signature.inspections.iter().any(Inspection::is_payload) {
+            return;
+        }
         for direction in directions(signature) {
             let at = direction as usize;
             let tcp = Class::Tcp.has(signature);
             if tcp && matches!(payload, Stream | StreamOnly | Both) {
                 self.streams[at].add(pattern, ports, index);
+                self.reads_streams[at] = true;
             }
             for class in Class::ALL.into_iter().filter(|class| class.has(signature)) {
                 let wanted = match class {
@@ -424,6 +437,7 @@ impl<'s> Compiler<'s> {
                 let pattern = pattern.filter(|_| self.filters);
                 // Its transaction may be looked at where the header fits the other way round.
                 self.streams[direction as usize].add(pattern.as_ref(), None, index);
+                self.reads_streams[direction as usize] = true;
             }
             match pattern {
                 Some(chosen) => {
@@ -517,6 +531,7 @@ impl<'s> Compiler<'s> {
             home: HomeLists::new(self.variables),
             packets: self.packets.map(|class| class.map(LaneBuilder::build)),
             streams: self.streams.map(LaneBuilder::build),
+            reads_streams: self.reads_streams,
             addresses_only: self.addresses_only.build(),
             events_only: self.events_only,
             app_only: self.app_only,

@@ -116,8 +116,12 @@ pub struct TcpLayer {
     told: [bool; 2],
     /// Whether signatures on the protocol alone are still to see a packet of that direction.
     due: [bool; 2],
+    /// Whether transactions of a direction were shown since its last packet.
+    pub answered_since: [bool; 2],
     flushed: bool,
     inline: bool,
+    /// Bytes are looked at with the packet that brings them, not with the one that acknowledges them.
+    at_once: bool,
 }
 
 /// The datagrams between two ports.
@@ -174,6 +178,15 @@ pub struct Ends {
 
 /// Protocols that cannot be looked into even where they are not parsed.
 const ENCRYPTED: AppSet = AppSet::of(&[AppProto::Tls, AppProto::Ssh, AppProto::Quic]);
+
+/// Protocols of which a capture's stream is looked at with each message.
+const SHAPED: AppSet = AppSet::of(&[
+    AppProto::Http,
+    AppProto::Smtp,
+    AppProto::Tls,
+    AppProto::Dcerpc,
+    AppProto::Dns,
+]);
 
 /// The application layer of a flow.
 #[derive(Debug)]
@@ -241,15 +254,17 @@ impl AppState {
 impl TcpLayer {
     /// A connection of which nothing was seen.
     pub fn new(config: StreamConfig) -> Self {
-        Self::with_session(TcpSession::new(config), config.mode == stream::Mode::Inline)
+        let inline = config.mode == stream::Mode::Inline;
+        let at_once = !matches!(config.mode, stream::Mode::Detect(_));
+        Self::with_session(TcpSession::new(config), inline, at_once)
     }
 
     /// The connection that follows on the same addresses and ports.
     pub fn successor(&self) -> Self {
-        Self::with_session(self.session.successor(), self.inline)
+        Self::with_session(self.session.successor(), self.inline, self.at_once)
     }
 
-    fn with_session(session: TcpSession, inline: bool) -> Self {
+    fn with_session(session: TcpSession, inline: bool, at_once: bool) -> Self {
         Self {
             session,
             detector: Detector::default(),
@@ -266,8 +281,10 @@ impl TcpLayer {
             closed: [false; 2],
             told: [false; 2],
             due: [false; 2],
+            answered_since: [false; 2],
             flushed: false,
             inline,
+            at_once,
         }
     }
 
@@ -314,6 +331,7 @@ impl TcpLayer {
                 None => AppState::Detecting,
             };
             self.frames = None;
+            self.told = [false; 2];
             self.detector = Detector::default();
         }
         if !matches!(self.app, AppState::Detecting) {
@@ -397,29 +415,40 @@ impl TcpLayer {
 
     /// Notes a packet of `direction`, or a moment without one; whether signatures on the protocol alone see it.
     ///
-    /// As Suricata 7 does, they see the packet with which its direction's protocol was told, and the one after it.
+    /// As Suricata 7 does, they see the packet after the one with which its direction's protocol was told, and where
+    /// packets can be held back that one too.
     pub fn asks_protocol(&mut self, direction: Direction, pseudo: bool) -> bool {
         let side = direction as usize;
         let heard = match &self.app {
-            AppState::Detecting => false,
-            AppState::Other(None) => true,
+            AppState::Detecting => self.is_exhausted(|at| self.detector.asked_bytes(at)),
+            AppState::Other(None) => self.is_exhausted(|at| {
+                self.session.offset(at) as usize + self.session.readable(at).len()
+            }),
             _ => self.streamed[side] > 0 || !self.session.readable(direction).is_empty(),
         };
         if heard && !self.told[side] {
             (self.told[side], self.due[side]) = (true, true);
-            return !pseudo;
+            return !pseudo && self.at_once;
         }
         !pseudo && std::mem::take(&mut self.due[side])
     }
 
-    /// Whether no protocol says where a message of its peers ends.
+    /// Whether both directions brought as much as Suricata waits for before it says that they speak nothing known.
+    fn is_exhausted(&self, bytes: impl Fn(Direction) -> usize) -> bool {
+        let mut sides = Direction::BOTH.into_iter();
+        sides.all(|at| bytes(at) >= app::detect::PATTERN_BYTES[at as usize])
+    }
+
+    /// Whether no protocol has the stream looked at where a message of its peers ends: of those that Suricata parses
+    /// few do.
     pub fn is_shapeless(&self) -> bool {
-        matches!(self.app, AppState::Detecting | AppState::Other(None))
+        let app = self.app.proto();
+        !app.is_some_and(|app| SHAPED.contains(app))
     }
 
     /// Whether what `direction` speaks will not change any more.
     pub fn is_told(&self, direction: Direction) -> bool {
-        self.told[direction as usize] && !matches!(self.app, AppState::Detecting)
+        self.told[direction as usize] || self.left.is_some()
     }
 
     /// Whether its handshake is complete.
@@ -568,8 +597,9 @@ impl Conversation {
         parser.transactions_mut().pop_finished()
     }
 
-    /// In which directions of a connection something waits to be shown: bytes that nobody acknowledged, or a
-    /// transaction that is not complete.
+    /// In which directions of a connection something is to be shown when it ends: all of one that was not closed;
+    /// bytes that nobody acknowledged; a transaction that is not complete, or became so without a packet of its
+    /// direction.
     pub fn unshown(&self) -> [bool; 2] {
         let Some(layer) = &self.tcp else {
             return [false; 2];
@@ -578,7 +608,9 @@ impl Conversation {
             let ids = parser.transactions().ids();
             !ids.is_empty()
         });
-        Direction::BOTH.map(|at| open || layer.session.holds_back(at))
+        let open = open || layer.session.is_open();
+        Direction::BOTH
+            .map(|at| open || layer.session.holds_back(at) || layer.answered_since[at as usize])
     }
 
     /// Ids of at most `most` open transactions, the newest first.

@@ -90,6 +90,7 @@ impl Desk {
             );
             let answers = flow.data.udp.is_some() && begins_with_answer(packet)
                 || flow.midstream && arrival.travels.is_some_and(|way| way != lookup.direction);
+            let answers = answers || lookup.created && self.takes_answerer_for_client(packet);
             flow.data.placed |= arrival.travels.is_some();
             if lookup.created && answers {
                 flow.reverse();
@@ -127,6 +128,16 @@ impl Desk {
             flow: mark,
             ..Outcome::default()
         }
+    }
+
+    /// Whether the sender of a SYN/ACK whose SYN was not seen counts as the client: to Suricata, of a capture whose
+    /// connections it does not take up midstream.
+    fn takes_answerer_for_client(&self, packet: &Packet<'_>) -> bool {
+        let stream = self.settings.stream;
+        let both = |tcp: &crate::wire::Tcp<'_>| tcp.has(flags::SYN) && tcp.has(flags::ACK);
+        matches!(stream.mode, stream::Mode::Detect(_))
+            && !stream.midstream
+            && packet.tcp().is_some_and(both)
     }
 
     /// A number no two flows of one engine share, and that fits the integers of JavaScript.
@@ -191,21 +202,21 @@ impl Desk {
             flow.data.was_established = tcp.session.is_established();
         }
         // Nothing can be told from what is encrypted but by accident: Suricata, too, looks at its headers only.
+        let read = self.policy.matcher.reads_streams(lookup.direction);
         let unseen = before.directions[lookup.direction as usize];
         let hidden = streamed.hidden || unseen || flow.data.is_encrypted();
-        let mut view =
-            PacketView {
-                stream_news: flow.data.tcp.as_deref_mut().is_some_and(|tcp| {
-                    std::mem::take(&mut tcp.shown_since[lookup.direction as usize])
-                }),
-                in_stream: self.is_shown_as_stream(flow, &view, &streamed),
-                payload: match &streamed.rewritten {
-                    _ if hidden => &[],
-                    Some(rewritten) => rewritten,
-                    None => view.payload,
-                },
-                ..view
-            };
+        let mut view = PacketView {
+            stream_news: flow.data.tcp.as_deref_mut().is_some_and(|tcp| {
+                std::mem::take(&mut tcp.shown_since[lookup.direction as usize]) && read
+            }),
+            in_stream: self.is_shown_as_stream(flow, &view, &streamed),
+            payload: match &streamed.rewritten {
+                _ if hidden => &[],
+                Some(rewritten) => rewritten,
+                None => view.payload,
+            },
+            ..view
+        };
         view.events.extend(streamed.found);
         let scene = Scene {
             view: &view,
@@ -483,11 +494,14 @@ impl Desk {
             anew: self.settings.stream.mode == stream::Mode::Rewrite
                 && !scene.view.payload.is_empty(),
             seen_s: scene.arrival.wall_ns / 1_000_000_000,
+            answered: false,
             expected: Vec::new(),
         };
         let mut skipped = 0;
         if let Some(layer) = tcp.as_deref_mut() {
             skipped = reader.drain(layer, direction);
+            let answered = &mut layer.answered_since[direction as usize];
+            *answered = scene.view.pseudo && (*answered || reader.answered);
         }
         if let Some(layer) = udp.as_deref_mut() {
             match scene.view {

@@ -30,6 +30,8 @@ pub struct Reader<'a> {
     pub anew: bool,
     /// When the packet came, Unix seconds.
     pub seen_s: u64,
+    /// Transactions were shown.
+    pub answered: bool,
     /// Connections that the peers agreed on meanwhile.
     pub expected: Vec<Expected>,
 }
@@ -87,9 +89,21 @@ impl Reader<'_> {
             .get(usize::try_from(seen).unwrap_or(usize::MAX)..)
             .unwrap_or_default();
         if layer.app.is_encrypted() {
-            layer.tails[side] = Vec::new();
-            layer.waiting[side] = 0;
+            // What waited is from before the peers agreed on keys.
+            let due = std::mem::take(&mut layer.waiting[side]);
+            let tail = std::mem::take(&mut layer.tails[side]);
+            let waited = &tail[tail.len().saturating_sub(due)..];
+            let view = StreamView {
+                offset: layer.streamed[side].saturating_sub(waited.len() as u64),
+                bytes: waited,
+                seen_before: 0,
+                last: true,
+            };
             layer.streamed[side] += fresh.len() as u64;
+            if !waited.is_empty() {
+                self.matcher
+                    .stream(self.context, self.detect, &view, self.scratch);
+            }
             return;
         }
         let last = layer.ended(direction);
@@ -228,6 +242,7 @@ impl Reader<'_> {
     }
 
     fn transactions(&mut self, parser: &mut dyn Parser, touched: Touched) {
+        self.answered |= !touched.is_empty();
         for id in touched {
             if let Some(transaction) = parser.transactions_mut().changed(id) {
                 self.blind |= transaction.is_blind();

@@ -215,8 +215,9 @@ impl TcpSession {
     pub fn ended(&self, direction: Direction) -> bool {
         let half = self.half(direction);
         let finished = half.fin.is_some_and(|fin| fin <= half.next());
-        // Of a capture, where bytes may follow a FIN that its receiver ignored, Suricata ends neither before both do.
-        self.reset || finished && (self.config.mode == Mode::Inline || self.tracker.is_closing())
+        // Of a capture, where bytes may follow a FIN that its receiver ignored, Suricata ends neither before both are
+        // acknowledged.
+        self.reset || finished && (self.config.mode == Mode::Inline || self.tracker.is_closed())
     }
 
     /// Whether a RST ended the connection.
@@ -249,6 +250,13 @@ impl TcpSession {
     pub fn holds_back(&self, direction: Direction) -> bool {
         let half = self.half(direction);
         half.highest() > half.read_offset() + half.readable().len() as u64
+    }
+
+    /// Whether the handshake was complete and the connection was not closed.
+    pub fn is_open(&self) -> bool {
+        use super::tracker::State;
+        let state = self.tracker.state();
+        state >= State::Established && state != State::Closed
     }
 
     /// About how many bytes of memory both directions' buffers hold.

@@ -185,10 +185,9 @@ impl Tracker {
         self.open_early
     }
 
-    /// Whether both ends have sent their FIN, or one a reset.
-    pub fn is_closing(&self) -> bool {
-        use State::*;
-        matches!(self.state, TimeWait | LastAck | Closing | Closed)
+    /// Whether both ends have sent their FIN and it was acknowledged, or one a reset.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
     }
 
     /// Whether bytes on the client's SYN are the stream's (RFC 7413).
