@@ -1,0 +1,139 @@
+"""Cases for when signatures look at a capture: with which packet, and how often."""
+
+from collections.abc import Iterator
+
+from tests.tools.cases import Case
+from tests.tools.wire import OK, Tcp, exchange, http
+
+UNKNOWN = "alert tcp any any -> any any (flow:established; app-layer-protocol:"
+ANSWER = OK[:-1]
+
+
+def cases() -> Iterator[Case]:
+    """Return every case of this family."""
+    yield from nothing_known()
+    yield from payload_and_stream()
+    yield from ends()
+
+
+def nothing_known() -> Iterator[Case]:
+    """Connections that speak no protocol that is known."""
+    short = Tcp(dport=9000).open()
+    short.say(b"\x01\x02\x03\x04\x05\x06\x07\x08").say(b"\x01\x02\x03\x04", to_server=False)
+    rules = (
+        f"{UNKNOWN}!tls; sid:101;)\n{UNKNOWN}!tls; prefilter; sid:102;)\n"
+        "alert tcp any any -> any any (app-layer-protocol:failed; sid:103;)\n"
+    )
+    yield Case(
+        "protocol-unknown-too-short",
+        "A few bytes either way that are those of no protocol.",
+        "As long as a pattern could still be found, nobody says that the protocol is not TLS.",
+        rules,
+        short.close().packets,
+        {},
+    )
+    longer = Tcp(dport=9000).open()
+    longer.say(b"\x01\x02\x03\x04" * 2).say(b"\x01\x02\x03\x04" * 4, to_server=False)
+    longer.say(b"\x05\x06\x07\x08" * 4).say(b"\x01\x02\x03\x04", to_server=False).say(b"\x09" * 9)
+    yield Case(
+        "protocol-unknown",
+        "Seventeen bytes from the client and more that are those of no protocol.",
+        "It is told with the acknowledgment of the 17th byte; the next packet each way sees it.",
+        rules,
+        longer.close().packets,
+        {101: 8, 102: 2, 103: 2},
+    )
+
+
+def payload_and_stream() -> Iterator[Case]:
+    """Packets without payload, streams, and packets that are in no stream."""
+    two = exchange(http("GET", "/first"), http("GET", "/second"))
+    empty = "alert tcp any any -> any any (dsize:0; sid:101;)\n"
+    yield Case(
+        "dsize-zero-alone",
+        "dsize:0 with no signature that looks at streams.",
+        "Every packet without payload is one; that bytes of its stream came meanwhile concerns nobody.",
+        empty,
+        two,
+        {101: 10},
+    )
+    yield Case(
+        "dsize-zero-beside-stream",
+        "dsize:0 with a signature that looks at streams.",
+        "A packet with which bytes of its stream are looked at is not one without payload.",
+        empty + 'alert tcp any any -> any any (content:"second"; sid:102;)\n',
+        two,
+        {101: 6, 102: 1},
+    )
+    midstream = Tcp(dport=9000).say(b"the words").packets
+    yield Case(
+        "tcp-stream-midstream",
+        "Words in a connection that is not followed.",
+        "What is part of no stream is a stream of its own to `tcp-stream`, but not to `flow:only_stream`.",
+        'alert tcp-stream any any -> any any (content:"words"; sid:101;)\n'
+        'alert tcp any any -> any any (flow:only_stream; content:"words"; sid:102;)\n',
+        midstream,
+        {101: 1},
+    )
+    yield Case(
+        "flow-only-stream-alone",
+        "flow:only_stream without a condition on the stream.",
+        "It says that a condition held on a stream; without one it never holds.",
+        "alert tcp any any -> any any (flow:only_stream; sid:101;)\n"
+        "alert tcp any any -> any any (flow:established,only_stream; sid:102;)\n",
+        two,
+        {},
+    )
+    ftp = Tcp(dport=21).open().say(b"220 (ready)\r\n", to_server=False)
+    for command in (b"USER a\r\n", b"PASS b\r\n", b"NOOP\r\n", b"NOOP\r\n", b"QUIT\r\n"):
+        ftp.say(command).say(b"200 ok\r\n", to_server=False)
+    yield Case(
+        "stream-of-ftp-in-pieces",
+        "FTP's commands, in the stream.",
+        "Few protocols have their stream looked at with each message; FTP's is in pieces of 2,560 bytes.",
+        'alert tcp any any -> any any (flow:to_server; content:"NOOP"; sid:101;)\n',
+        ftp.close().packets,
+        {101: 1},
+    )
+    shell = Tcp(dport=22).open()
+    shell.say(b"SSH-2.0-tool\r\n").say(b"SSH-2.0-server\r\n", to_server=False)
+    yield Case(
+        "stream-of-ssh-in-pieces",
+        "SSH's banner, in the stream.",
+        "It is looked at when the connection ends.",
+        'alert tcp any any -> any any (flow:to_server; content:"2.0-tool"; sid:101;)\n',
+        shell.close().packets,
+        {101: 1},
+    )
+
+
+def ends() -> Iterator[Case]:
+    """How connections begin and end."""
+    rules = "alert http any any -> any any (sid:101;)\n"
+    left_open = Tcp().open().say(http("GET", "/")).say(ANSWER, to_server=False)
+    yield Case(
+        "http-never-closed",
+        "A signature on nothing but HTTP, on a connection that the capture does not see closed.",
+        "It is looked at once more either way when the capture ends.",
+        rules,
+        left_open.packets,
+        {101: 5},
+    )
+    unended = Tcp().open().say(http("GET", "/"))
+    unended.say(b"HTTP/1.1 200 OK\r\n\r\nuntil the end", to_server=False)
+    yield Case(
+        "http-ends-with-its-connection",
+        "A signature on nothing but HTTP; the response ends with its connection.",
+        "The last acknowledgment ends it, and no packet of its direction follows: one more look that way.",
+        rules,
+        unended.close().packets,
+        {101: 7},
+    )
+    yield Case(
+        "syn-ack-first",
+        "A capture that begins with the answer to a SYN.",
+        "Of connections that are not taken up midstream, who speaks first is the client.",
+        "alert tcp any any -> any any (flow:to_server; sid:101;)\n",
+        Tcp().open().say(http("GET", "/")).packets[1:],
+        {101: 2},
+    )
