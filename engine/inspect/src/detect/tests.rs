@@ -227,7 +227,7 @@ fn stream_rules_look_at_the_stream_and_packet_rules_at_packets() {
         alert udp any any -> any any (content:"evil"; sid:6;)
         "#,
     );
-    assert_eq!(scene.packet(UP, b"so evil"), [1, 2, 4, 5]);
+    assert_eq!(scene.packet(UP, b"so evil"), [1, 2, 3, 4, 5]);
     assert_eq!(scene.stream(UP, 0, b"so evil", 0), [1, 3, 4]);
     let packet = PacketView {
         in_stream: true,

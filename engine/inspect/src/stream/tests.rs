@@ -844,7 +844,17 @@ fn detect_mode_never_drops() {
     }
     talk.ack(4);
     assert_eq!(talk.readable(), b"abc");
+}
+
+#[test]
+fn a_capture_direction_ends_when_both_fins_are_acknowledged() {
+    let mut talk = Talk::detect(OsPolicy::Bsd);
+    talk.send(ToServer, flags::FIN | flags::ACK, 0, b"abc");
+    talk.ack(4);
     talk.send(ToClient, flags::FIN | flags::ACK, 0, b"");
+    assert!(!talk.session.ended(ToServer));
+    talk.acked[ToClient as usize] = 1;
+    talk.send(ToServer, flags::ACK, 4, b"");
     assert!(talk.session.ended(ToServer));
 }
 
