@@ -81,8 +81,11 @@ class Inspector:
 
     def __init__(self, spool_dir: str, settings: str) -> None:
         """settings: JSON, `{"queues": 2, "spool_max_bytes": …, "memory_max_bytes": …}`."""
-    def load(self, policy_path: str) -> str:
-        """Compile engine.json and swap it in whole; return a JSON report. Raises PolicyError."""
+    def load(self, policy_path: str, *, try_first: bool = False) -> str:
+        """Compile engine.json and swap it in whole; return a JSON report. Raises PolicyError.
+
+        try_first: play the captures of the setting `canary` to its guests before; refused if that goes wrong.
+        """
     def start_native(
         self, first_queue: int, *, fail_open: bool, run_as: tuple[int, int] | None = None
     ) -> None:

@@ -44,6 +44,8 @@ class InspectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     first_queue: int = 0
     memory_max_bytes: int = GIBIBYTE
     user: str = "nobody"
+    canary: bool = True
+    latency_budget_ms: int = 20
 
 
 class SpoolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -144,6 +146,7 @@ def _check(path: Path, config: Config) -> None:
         "inspector.memory_max_bytes": None
         if inspector.memory_max_bytes >= 16 * MEBIBYTE
         else "at least 16 MiB",
+        "inspector.latency_budget_ms": None if 1 <= inspector.latency_budget_ms <= 10_000 else "1 to 10000",
         "spool.max_bytes": None if config.spool.max_bytes >= 32 * MEBIBYTE else "at least 32 MiB",
         "netns": None
         if config.netns is None or re.fullmatch(r"[\w.-]{1,255}", config.netns)

@@ -2,7 +2,7 @@
 
     boot      guests → last policy from disk → kernel rules → inspector → its queues
     follow    long poll → verify → apply (appliance.control.applying) → report at once
-    supervise the inspector died → start it again → load the live policy
+    supervise the inspector died → start it again → load the live policy; again and again → the one before it
     guard     the same for the watchdog, which kills an inspector that hangs (appliance.watchdog)
     stand     somebody else took our rules away → they are put back
     watch     guests come and go, guests.yaml changes → the same policy is applied anew
@@ -20,8 +20,8 @@ import pwd
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from appliance.control.inspector_process import InspectorProcess
 from appliance.control.manager_place import refuse_guarded
 from appliance.control.network import Network, notices
 from appliance.control.policies import RuleSetShelf
+from appliance.control.probation import Probation
 from appliance.control.protocol import InspectorSettings
 from appliance.control.status import status_body, write_status
 from appliance.control.watchdog_process import WatchdogProcess, heart_sockets
@@ -68,6 +69,7 @@ RESTART_MAX_S = 2.0
 """Every pause is a time without inspection, and on a closed segment without traffic."""
 STEADY_AFTER_S = 10.0
 INSPECTOR_SOCKET = "inspector.sock"
+CANARY = Path(__file__).resolve().parent / "canary"
 SPOOL = "spool"
 NO_POLICY = PolicyDocument(version=0)
 
@@ -93,9 +95,11 @@ class Control:
     failing: bool = False
     repairs: int = 0
     error: str | None = None
+    probation: Probation = field(default_factory=Probation)
     accounts: InspectorAccounts = field(default_factory=InspectorAccounts)
     counters: Counters = field(default_factory=Counters)
     _heart: tuple[socket.socket, socket.socket] = field(default_factory=heart_sockets)
+    _up_at: float | None = None
     _engine: dict[str, Any] = field(default_factory=dict)
     _bypass: list[dict[str, Any]] = field(default_factory=list)
     _overflow: dict[int, int] = field(default_factory=dict)
@@ -196,11 +200,37 @@ class Control:
     async def _apply(self, document: PolicyDocument, signed: SignedPolicy | None) -> Live:
         """Make a policy live, one at a time. Raises PolicyError, SystemFault, OSError; the live one stays."""
         async with self._switch:
+            former = self._version
             self.live = await self.applier.apply(
                 document, signed, self.inventory, self.inspector, self.client, self.live
             )
+            if self._version != former:
+                self.probation.begin(time.monotonic())
         self._changed.set()
         return self.live
+
+    async def _take_back(self, why: str) -> None:
+        """Let the policy before the live one protect again; the live one is not taken a second time."""
+        bad, before = self.live, self.applier.before
+        if bad is None or before is None:
+            return
+        version = bad.document.version
+        try:
+            if bad.signed is not None:
+                await asyncio.to_thread(self.applier.generations.take_back, bad.signed)
+            await self._apply(before.document, before.signed)
+        except (PolicyError, SystemFault, OSError) as error:
+            self._refused(version, f"{why}; the one before it cannot be live again: {error}")
+            return
+        self.applier.before = None  # the one that was just taken back
+        self.journal.note(
+            "policy-taken-back",
+            f"policy version {version} was taken back, {self._version} is live again: {why}",
+            1,
+            version=version,
+            live=self._version,
+        )
+        self._refused(version, f"it was taken back: {why}")
 
     async def _follow(self, client: ManagerClient, identity: Identity) -> None:
         """Take every policy the manager publishes. A refused one is reported and not asked for again."""
@@ -221,6 +251,10 @@ class Control:
                 self._refused(known, str(error))
                 await asyncio.sleep(RETRY_MAX_S)
                 continue
+            if self._was_taken_back(signed):
+                self._refused(document.version, "it was live before and was taken back")
+                known = document.version
+                continue
             try:
                 await self._apply(document, signed)
             except PolicyError as error:
@@ -239,6 +273,13 @@ class Control:
                     version=document.version,
                 )
             known = document.version
+
+    def _was_taken_back(self, signed: SignedPolicy) -> bool:
+        try:
+            return self.applier.generations.was_taken_back(signed)
+        except OSError as error:
+            log.warning("%s", error)
+            return False
 
     def _refused(self, version: int, why: str) -> None:
         text = f"policy version {version} refused: {why}" if version else why
@@ -277,6 +318,14 @@ class Control:
 
     async def _run_inspector(self) -> str:
         """Run it once, with the live policy; return why it ended."""
+        self._up_at = None
+        why = await self._run_inspector_once()
+        now = time.monotonic()
+        if blame := self.probation.ended(0.0 if self._up_at is None else now - self._up_at, now):
+            await self._take_back(blame)
+        return why
+
+    async def _run_inspector_once(self) -> str:
         try:
             process = await InspectorProcess.start(
                 self._inspector_settings(), self.config.state, self.config.netns
@@ -286,8 +335,9 @@ class Control:
         try:
             async with self._switch:
                 if self.live is not None:
-                    await process.load(self.live.engine_policy)
-                self.inspector = process
+                    await process.load(self.live.engine_policy, try_first=not self.live.tried)
+                    self.live = replace(self.live, tried=True)
+                self.inspector, self._up_at = process, time.monotonic()
             self.journal.note("inspector-up", "the inspector is up", 4, pid=process.process.pid)
             self._changed.set()
             tell_ready()
@@ -321,7 +371,8 @@ class Control:
             parent_pid=os.getpid(),
             run_as=self.run_as,
             heart=self._heart[1].fileno(),
-            timestamps=config.metrics is not None,
+            canary=str(CANARY) if config.inspector.canary else None,
+            latency_budget_ms=config.inspector.latency_budget_ms,
         )
 
     # The watchdog.
@@ -453,6 +504,8 @@ class Control:
                     self._engine = await self.inspector.stats()
                     self.accounts.take(self._engine.get("engine", {}))
                     self._end_if_crippled(self.inspector)
+                    if blame := self.probation.panicked(_panics(self._engine), time.monotonic()):
+                        await self._take_back(blame)
             except SystemFault as fault:
                 log.warning("%s", fault)
             else:
@@ -682,6 +735,13 @@ def _only_one(state: Path) -> Any:
         except BlockingIOError:
             raise SystemFault(f"{state}: another appliance runs with this state directory") from None
         yield
+
+
+def _panics(stats: Mapping[str, Any]) -> int:
+    """Return on how many packets the inspector failed."""
+    source = stats.get("packets_from") or {}
+    workers = (source.get("runtime") or {}).get("queues") or source.get("workers") or ()
+    return sum(worker.get("panics", 0) for worker in workers)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -71,7 +71,7 @@ class Server:
         match request.do:
             case "load":
                 assert request.path is not None
-                return self._load(Path(request.path))
+                return self._load(Path(request.path), try_first=request.try_first)
             case "stats":
                 return Answer(True, report=msgspec.json.decode(self.engine.stats()))
             case "ping":
@@ -80,10 +80,10 @@ class Server:
                 self.stopping = True
                 return Answer(True)
 
-    def _load(self, path: Path) -> Answer:
+    def _load(self, path: Path, *, try_first: bool) -> Answer:
         try:
             self.source.check(path)
-            report = msgspec.json.decode(self.engine.load(str(path)))
+            report = msgspec.json.decode(self.engine.load(str(path), try_first=try_first))
         except (PolicyError, _engine.PolicyError) as error:
             return Answer(False, str(error))
         if not self.started:
@@ -111,7 +111,8 @@ def main(arguments: list[str]) -> None:
                 "spool_max_bytes": settings.spool_max_bytes,
                 "memory_max_bytes": settings.memory_max_bytes,
                 "heart": settings.heart,
-                "timestamps": settings.timestamps,
+                "canary": settings.canary,
+                "latency_budget_ms": settings.latency_budget_ms,
             }
         ).decode(),
     )

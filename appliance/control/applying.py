@@ -1,7 +1,7 @@
 """Makes a policy live: rule sets, inspector, kernel, in an order that never leaves half of one.
 
-    collect the rule sets → tell what they look at → write the generation → the inspector compiles and swaps →
-    the kernel's rules switch in one transaction → `current` names the generation
+    collect the rule sets → write the generation → the inspector compiles, tries, swaps, and tells what is looked
+    at → the kernel's rules switch in one transaction → `current` names the generation
 
 A refusal before the inspector swapped leaves everything as it was. If the kernel refuses after that, the
 inspector is given the former generation back.
@@ -21,7 +21,7 @@ from appliance.control.policies import RuleSetShelf, RuleSetSource
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
-from appliance.model.needs import Needs
+from appliance.model.needs import Needs, needs_from
 from appliance.model.policy import PolicyDocument
 from appliance.reporting.client import SignedPolicy
 from appliance.rulesets import NeedsReader
@@ -30,12 +30,15 @@ from appliance.rulesets import NeedsReader
 class Loader(Protocol):
     """The inspector, when it runs."""
 
-    async def load(self, path: Path) -> dict[str, Any]: ...
+    async def load(self, path: Path, *, try_first: bool) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A policy that is live, with its guests and ports. signed: None before a manager gave one."""
+    """A policy that is live, with its guests and ports.
+
+    signed: None before a manager gave one. tried: an inspector tried it, now or when it went live first.
+    """
 
     document: PolicyDocument
     signed: SignedPolicy | None
@@ -44,16 +47,21 @@ class Live:
     needs: Mapping[str, Needs]
     engine_policy: Path
     generation: int
+    tried: bool
 
 
 @dataclass(slots=True)
 class Applier:
-    """Knows the parts that a policy passes through."""
+    """Knows the parts that a policy passes through.
+
+    before: the last live policy of another version; its rule sets stay on the disk.
+    """
 
     generations: Generations
     shelf: RuleSetShelf
     network: Network
     needs: NeedsReader
+    before: Live | None = None
     _last: int = 0
 
     async def apply(
@@ -74,11 +82,9 @@ class Applier:
         # Never a number twice, not even a refused one's: the engine tells policies apart by it.
         generation = self._last = max(self.generations.next_number(), self._last + 1)
         engine_policy = render_engine_policy(document, inventory, links, rule_sets, generation)
-        needs = await asyncio.to_thread(self.needs.read, engine_policy)
         path = await asyncio.to_thread(self.generations.write, generation, signed, engine_policy)
         try:
-            if inspector is not None:
-                await inspector.load(path)
+            needs = await self._load(inspector, path, engine_policy)
             try:
                 await asyncio.to_thread(self.network.apply, document, inventory, links, needs, generation)
             except (PolicyError, SystemFault):
@@ -88,11 +94,28 @@ class Applier:
             self.generations.discard(generation)
             raise
         await asyncio.to_thread(self.generations.make_current, generation)
-        await asyncio.to_thread(self.shelf.keep_only, document)
-        return Live(document, signed, inventory, links, needs, path, generation)
+        if former is not None and former.document.version != document.version:
+            self.before = former
+        kept = (document,) if self.before is None else (document, self.before.document)
+        await asyncio.to_thread(self.shelf.keep_only, *kept)
+        # What was live when control started was tried when it went live.
+        tried = inspector is not None or former is None
+        return Live(document, signed, inventory, links, needs, path, generation, tried)
+
+    async def _load(
+        self, inspector: Loader | None, path: Path, engine_policy: Mapping[str, Any]
+    ) -> Mapping[str, Needs]:
+        """Have the inspector load it; return what must be looked at, which is read here when there is none."""
+        if inspector is None:
+            return await asyncio.to_thread(self.needs.read, engine_policy)
+        report = await inspector.load(path, try_first=True)
+        try:
+            return needs_from(report.get("needs"))
+        except ValueError as error:
+            raise SystemFault(f"inspector: load: {error}") from None
 
     async def _give_back(self, inspector: Loader | None, former: Live | None) -> None:
         if inspector is None or former is None:
             return
         with contextlib.suppress(SystemFault):  # it died: it loads the live generation when it is back
-            await inspector.load(former.engine_policy)
+            await inspector.load(former.engine_policy, try_first=False)

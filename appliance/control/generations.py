@@ -1,5 +1,7 @@
 """Policies on disk: STATE/live/GENERATION/{policy.json, engine.json}, and `current`, a link to the live one.
 
+`taken-back` holds the digest of the policy that was live and proved harmful, so that it does not come again.
+
 A generation directory is written and fsynced before `current` is renamed onto it, so after a power cut the
 appliance starts with the last policy that was live, whole.
 """
@@ -17,6 +19,7 @@ from appliance.model.policy import PolicyDocument
 from appliance.reporting.client import SignedPolicy
 
 KEPT = 2
+TAKEN_BACK = "taken-back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,18 @@ class Generations:
     def discard(self, number: int) -> None:
         """Delete a generation that was refused."""
         shutil.rmtree(self.root / str(number), ignore_errors=True)
+
+    def take_back(self, policy: SignedPolicy) -> None:
+        """Remember the policy as harmful. Raises OSError."""
+        write_file(self.root / TAKEN_BACK, policy.digest.encode())
+        fsync_directory(self.root)
+
+    def was_taken_back(self, policy: SignedPolicy) -> bool:
+        """Whether it is the one that proved harmful last. Raises OSError."""
+        try:
+            return (self.root / TAKEN_BACK).read_bytes() == policy.digest.encode()
+        except FileNotFoundError:
+            return False
 
     def current_policy(self) -> SignedPolicy | None:
         """Return the policy that was live last, or None. Raises ValueError when it is damaged, OSError."""

@@ -59,9 +59,13 @@ class InspectorProcess:
             raise
         return cls(process, reader, writer, state)
 
-    async def load(self, path: Path) -> dict[str, Any]:
-        """Have it load a policy; return its report. Raises PolicyError (refused), SystemFault (dead)."""
-        answer = await self._ask(Request("load", str(path.relative_to(self._state))), LOAD_TIMEOUT_S)
+    async def load(self, path: Path, *, try_first: bool) -> dict[str, Any]:
+        """Have it load a policy; return its report. Raises PolicyError (refused), SystemFault (dead).
+
+        try_first: for one that was never live.
+        """
+        request = Request("load", str(path.relative_to(self._state)), try_first)
+        answer = await self._ask(request, LOAD_TIMEOUT_S)
         if not answer.ok:
             raise PolicyError(answer.error or "refused without a reason")
         return answer.report or {}

@@ -46,9 +46,9 @@ class RuleSetShelf:
         except RuleSetError as error:
             raise PolicyError(str(error)) from None
 
-    def keep_only(self, document: PolicyDocument) -> None:
-        """Delete rule sets that this policy does not use."""
-        digests = {ref.digest for ref in document.rule_sets}
+    def keep_only(self, *documents: PolicyDocument) -> None:
+        """Delete rule sets that none of these policies uses."""
+        digests = {ref.digest for document in documents for ref in document.rule_sets}
         self.store.keep_only(digests)
         for digest in set(self._reports) - digests:
             del self._reports[digest]

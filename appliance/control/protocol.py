@@ -9,10 +9,11 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One request; path belongs to `load`."""
+    """One request; path and try_first belong to `load`."""
 
     do: Literal["load", "stats", "ping", "stop"]
     path: str | None = None
+    try_first: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -28,8 +29,9 @@ class InspectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     Paths are relative to the state directory, which it is started in: whoever it becomes need not be able
     to reach that directory by name. fail_open: when a queue is full. run_as: uid and gid it becomes.
-    timestamps: tell how long packets wait for the inspector, for which the kernel notes when each arrives.
-    heart: descriptor of the socket on which its workers tell the watchdog that they live.
+    heart: descriptor of the socket on which its workers tell the watchdog that they live. canary: directory
+    of the captures that new policies are tried with; None: they are not. latency_budget_ms: how long a packet
+    may wait before guests that ask for more than their share are not inspected.
     """
 
     socket: str
@@ -43,7 +45,8 @@ class InspectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     parent_pid: int
     run_as: tuple[int, int] | None = None
     heart: int | None = None
-    timestamps: bool = False
+    canary: str | None = None
+    latency_budget_ms: int = 20
 
 
 def decode_request(line: bytes) -> Request:

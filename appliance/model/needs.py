@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -50,4 +51,9 @@ EVERYTHING = Needs(Directions(_BOTH, _BOTH), Directions(_BOTH, _BOTH), empty_seg
 
 def needs_of(text: str) -> Mapping[str, Needs]:
     """Return each guest's needs from what the engine says. Raises ValueError if that is not of this form."""
-    return msgspec.json.decode(text, type=dict[str, Needs])
+    return needs_from(msgspec.json.decode(text))
+
+
+def needs_from(value: Any) -> Mapping[str, Needs]:
+    """Return each guest's needs from the decoded form of that. Raises ValueError if it is not of this form."""
+    return msgspec.convert(value, dict[str, Needs])

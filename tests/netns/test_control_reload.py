@@ -1,6 +1,8 @@
 """A rule set pushed over REST while a download runs: nothing lost, nothing broken, and it takes effect."""
 
 import hashlib
+import os
+import signal
 import socket
 import threading
 import time
@@ -12,6 +14,7 @@ import pytest
 import yaml
 
 from appliance import lab
+from appliance.control.probation import RUNS
 from appliance.lab.wire import Outcome, connect
 from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import NAME, Appliance, appliance_in, wait_for
@@ -111,6 +114,68 @@ def test_push_of_a_thousand_signatures_breaks_no_download(appliance: Appliance) 
     assert download.error is None
     assert len(set(download.digests)) == 1, "every download was whole and the same"
     print(f"pushed, checked, compiled and live in {', '.join(f'{s:.2f} s' for s in took_s)}")
+
+
+EVERYTHING = (
+    'drop http any any -> any any (msg:"everything"; flow:to_server; http.method; content:"GET"; sid:7;)\n'
+)
+
+
+def refusal(appliance: Appliance, words: str) -> str:
+    """Return why the appliance does not run what it should, once the manager knows."""
+
+    def known() -> str | None:
+        error = str(appliance.reported().get("error"))
+        return error if words in error else None
+
+    return str(wait_for(f"the manager to know: {words}", known))
+
+
+def test_rule_set_that_would_drop_ordinary_traffic_is_refused_and_the_old_one_protects(
+    appliance: Appliance,
+) -> None:
+    appliance.push(rules("guarded"))
+    live = appliance.in_step()
+    appliance.push(EVERYTHING)
+    assert 'guest web: signature 7 "everything"' in refusal(appliance, "ordinary traffic (http)")
+    assert appliance.reported()["live_version"] == live
+    assert appliance.send("/guarded") is not Outcome.ANSWERED
+    assert appliance.send("/anything") is Outcome.ANSWERED
+    assert any("everything" in note["engine"]["message"] for note in appliance.noted("policy-refused"))
+    appliance.push(rules("again"))
+    assert appliance.in_step() > live
+    assert appliance.send("/again") is not Outcome.ANSWERED
+    assert not appliance.reported()["error"]
+
+
+def test_rule_set_under_which_the_inspector_dies_again_and_again_is_taken_back(appliance: Appliance) -> None:
+    appliance.push(rules("kept"))
+    live = appliance.in_step()
+    appliance.push(rules("deadly"))
+    deadly = appliance.in_step()
+    assert deadly > live
+    for _ in range(RUNS):
+        pid = appliance.inspector()
+        os.kill(pid, signal.SIGKILL)
+        wait_for("another inspector", partial(is_another, appliance, pid))
+    why = refusal(appliance, "taken back")
+    assert f"version {deadly}" in why and f"{RUNS} times in a row" in why
+    assert appliance.reported()["live_version"] == live
+    wait_for("an inspector with the one before", appliance.is_up)
+    assert appliance.send("/kept") is not Outcome.ANSWERED
+    assert appliance.send("/deadly") is Outcome.ANSWERED
+    appliance.end()
+    appliance.start()
+    refusal(appliance, "was taken back")
+    assert appliance.status()["live_version"] == live, "nor is it taken when control begins anew"
+    appliance.push(rules("after"))
+    assert appliance.in_step() > deadly
+
+
+def is_another(appliance: Appliance, pid: int) -> bool:
+    """Whether an inspector is up that is not this one."""
+    status = appliance.status().get("inspector", {})
+    return bool(status.get("up") and status.get("pid") not in (pid, None))
 
 
 def test_override_of_one_signature_is_live_for_that_guest(

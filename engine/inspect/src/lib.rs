@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod canary;
 pub mod detect;
 pub mod engine;
 pub mod event;

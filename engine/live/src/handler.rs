@@ -14,6 +14,8 @@ use inspect::Direction;
 use nfqueue::{Decision, Handler, QueuedPacket};
 use serde::Serialize;
 
+use crate::overload::{Payer, Shares};
+use crate::shed::Shed;
 use crate::{EventSink, PolicyReader, ResetSender, Severity, WorkerContext};
 
 /// Bits of the packet mark; ARCHITECTURE.md has the whole layout.
@@ -81,6 +83,7 @@ pub struct Published {
 struct PublishedGuest {
     bytes: u64,
     uninspected: BTreeMap<&'static str, u64>,
+    shed_dropped: u64,
     blocked: u64,
     alerts: u64,
 }
@@ -88,6 +91,7 @@ struct PublishedGuest {
 impl PublishedGuest {
     fn add(&mut self, counters: &GuestCounters) {
         self.bytes += counters.bytes;
+        self.shed_dropped += counters.shed_dropped;
         self.blocked += counters.blocked;
         self.alerts += counters.alerts;
         for reason in Reason::ALL {
@@ -138,6 +142,7 @@ impl Published {
             for (name, guest) in &one.guests {
                 let total = all.guests.entry(name.clone()).or_default();
                 total.bytes += guest.bytes;
+                total.shed_dropped += guest.shed_dropped;
                 total.blocked += guest.blocked;
                 total.alerts += guest.alerts;
                 for (reason, bytes) in &guest.uninspected {
@@ -158,6 +163,8 @@ pub struct PacketHandler {
     published: Arc<Vec<Mutex<Published>>>,
     worker: usize,
     began: Instant,
+    shares: Shares,
+    shed: Shed,
 }
 
 /// Hands the engine's events to the spool's writer.
@@ -177,6 +184,7 @@ impl PacketHandler {
         mut policy: PolicyReader<Loaded>,
         published: Arc<Vec<Mutex<Published>>>,
         memory: usize,
+        shares: Shares,
     ) -> Self {
         let settings = Settings {
             flows: FlowLimits {
@@ -195,15 +203,37 @@ impl PacketHandler {
             published,
             worker: context.worker,
             began: Instant::now(),
+            shares,
+            shed: Shed::default(),
         }
     }
 
     fn arrival(&self, wall_ns: u64) -> Arrival {
         Arrival {
-            now_ns: self.began.elapsed().as_nanos() as u64,
+            now_ns: self.now_ns(),
             wall_ns,
             ..Arrival::default()
         }
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.began.elapsed().as_nanos() as u64
+    }
+
+    /// Who pays for a packet's inspection: the guest that sent it, or the one it is for where no guest did.
+    fn payer(&self, arrival: &Arrival) -> Payer {
+        match self.engine.policy().port(arrival.in_port) {
+            Some(_) => arrival.in_port,
+            None => arrival.out_port,
+        }
+    }
+
+    fn guest_at(&self, port: u32) -> String {
+        let policy = self.engine.policy();
+        let shield = policy
+            .port(port)
+            .and_then(|it| policy.shields().get(it.shield as usize));
+        shield.map_or_else(|| format!("at port {port}"), |shield| shield.guest.clone())
     }
 
     fn follow_policy(&mut self) {
@@ -228,6 +258,12 @@ impl Handler for PacketHandler {
             travels: travels(packet.mark),
             ..self.arrival(wall_ns)
         };
+        let payer = self.payer(&arrival);
+        if self.shares.sheds(payer, packet.waited) {
+            let outcome = self.engine.shed(&arrival, &decoded);
+            self.shed.note(payer, packet.original_len, outcome.block);
+            return decide(packet.mark, &outcome, self.engine.policy().generation);
+        }
         let outcome = self
             .engine
             .packet(&arrival, decoded, &mut Sink(&self.events));
@@ -236,6 +272,8 @@ impl Handler for PacketHandler {
                 resets.send(*port, frame);
             }
         }
+        let now_ns = self.now_ns();
+        self.shares.charge(payer, now_ns - arrival.now_ns, now_ns);
         decide(packet.mark, &outcome, self.engine.policy().generation)
     }
 
@@ -243,6 +281,10 @@ impl Handler for PacketHandler {
         self.follow_policy();
         let arrival = self.arrival(wall_ns);
         self.engine.tick(&arrival, &mut Sink(&self.events));
+        for (payer, amount) in self.shed.due(arrival.now_ns) {
+            let line = amount.line(&self.guest_at(payer));
+            self.events.send(Severity::MOST, &line);
+        }
         if let Some(published) = self.published.get(self.worker) {
             *published.lock().unwrap_or_else(PoisonError::into_inner) = Published::of(&self.engine);
         }

@@ -1,20 +1,24 @@
 //! The inspector: a policy slot, the packet handlers that read it, and the queues or another source of packets.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use inspect::detect::SharedState;
-use inspect::policy::{Document, Policy, PolicyError};
+use inspect::policy::{Document, Exported, Policy, PolicyError};
 use nfqueue::{Decision, Handler, QueuedPacket};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
+use crate::guarded::message;
 use crate::handler::{fails_closed, Loaded, PacketHandler, Published};
+use crate::overload::Shares;
 use crate::privilege::{self, Unprivileged};
 use crate::sys;
+use crate::trial::Canary;
 use crate::{
     EventSink, EventWriter, Guarded, Heart, OnPanic, PolicySlot, ResetSender, Runtime,
     RuntimeConfig, Spool, WorkerContext, WorkerCounters,
@@ -35,12 +39,19 @@ pub struct InspectorSettings {
     pub spool_max_bytes: u64,
     /// Bound of all flows' memory.
     pub memory_max_bytes: usize,
-    /// Have the kernel note when packets arrive, to tell how long they wait for the inspector.
-    #[serde(default)]
-    pub timestamps: bool,
     /// Descriptor of the datagram socket on which workers say that they live; see [`Heart`].
     #[serde(default)]
     pub heart: Option<i32>,
+    /// Directory of the captures that a new policy is tried with; see [`inspect::canary`].
+    #[serde(default)]
+    pub canary: Option<PathBuf>,
+    /// Milliseconds that a packet may wait before its guest's share counts; see [`crate::overload`].
+    #[serde(default = "latency_budget_ms")]
+    pub latency_budget_ms: u32,
+}
+
+fn latency_budget_ms() -> u32 {
+    20
 }
 
 /// What became of a policy.
@@ -52,6 +63,8 @@ pub struct LoadReport {
     pub loaded: usize,
     /// Rules that did not load; the rest runs.
     pub refused: Vec<String>,
+    /// What must be looked at, by guest.
+    pub needs: BTreeMap<String, Exported>,
     /// How long it took.
     pub took_ms: u64,
 }
@@ -68,6 +81,10 @@ pub enum LoadError {
     },
     /// The document cannot run.
     Policy(PolicyError),
+    /// It failed at its trial; why.
+    Trial(String),
+    /// The system gave no thread to load it on.
+    Thread(io::Error),
 }
 
 impl std::fmt::Display for LoadError {
@@ -75,6 +92,8 @@ impl std::fmt::Display for LoadError {
         match self {
             Self::Unreadable { path, error } => write!(f, "{path}: {error}"),
             Self::Policy(error) => error.fmt(f),
+            Self::Trial(why) => write!(f, "it failed at its trial: {why}"),
+            Self::Thread(error) => write!(f, "no thread to load it on: {error}"),
         }
     }
 }
@@ -88,6 +107,7 @@ pub struct Inspector {
     slot: PolicySlot<Loaded>,
     /// Policies that were live, until no worker uses them: to free one takes longer than a packet may wait.
     former: Mutex<Vec<Arc<Loaded>>>,
+    canary: Canary,
     spool: Option<Spool>,
     published: Arc<Vec<Mutex<Published>>>,
     writer: Option<EventWriter>,
@@ -107,6 +127,10 @@ impl Inspector {
     /// Opens the spool. Nothing is inspected before [`Inspector::load`] and a start.
     pub fn open(spool_dir: &Path, settings: InspectorSettings) -> io::Result<Self> {
         let spool = Spool::open(spool_dir, "inspector", settings.spool_max_bytes)?;
+        let canary = match &settings.canary {
+            Some(directory) => Canary::read(directory)?,
+            None => Canary::default(),
+        };
         let published = (0..settings.queues).map(|_| Mutex::default()).collect();
         let heart = match settings.heart {
             Some(descriptor) => Heart::of(descriptor, settings.queues as u8)?,
@@ -117,6 +141,7 @@ impl Inspector {
             heart,
             slot: PolicySlot::new(Loaded::nothing()),
             former: Mutex::default(),
+            canary,
             spool: Some(spool),
             writer: None,
             published: Arc::new(published),
@@ -125,39 +150,89 @@ impl Inspector {
         })
     }
 
-    /// Compiles the engine policy at `path` and swaps it in whole; one that is replaced is freed at the next
+    /// Compiles the engine policy at `path`, tries it if asked to, and swaps it in whole.
+    ///
+    /// All that on a thread that gives way to the packets'. One that is replaced is freed at the next
     /// [`Inspector::stats`] after all workers have left it.
-    pub fn load(&self, path: &Path) -> Result<LoadReport, LoadError> {
+    pub fn load(&self, path: &Path, try_first: bool) -> Result<LoadReport, LoadError> {
         let began = Instant::now();
-        let document = Document::parse(&read(path)?).map_err(LoadError::Policy)?;
-        let policy = Policy::compile_from(&document, &|name| {
-            Ok(Box::new(BufReader::new(File::open(name)?)))
-        });
-        let policy = policy.map_err(LoadError::Policy)?;
+        let (policy, needs) = self.aside(|| self.prepare(path, try_first))?;
         let report = LoadReport {
             version: policy.version,
             loaded: policy.matcher.signatures().len(),
             refused: policy.refused.iter().map(ToString::to_string).collect(),
+            needs,
             took_ms: began.elapsed().as_millis() as u64,
         };
         let former = self.slot.swap(Loaded {
-            policy: Arc::new(policy),
+            policy,
             shared: Arc::new(SharedState::default()),
         });
         lock(&self.former).push(former);
-        // What reading and compiling needed, beside what they made.
-        sys::give_back_memory();
         Ok(report)
     }
 
-    /// Frees the policies that no worker uses any more.
+    /// Does it on another thread, at lower priority once packets are inspected.
+    fn aside<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, LoadError> + Send,
+    ) -> Result<T, LoadError> {
+        let running = self.runtime.is_some() || self.external.is_some();
+        let body = move || {
+            if running {
+                give_way();
+            }
+            work()
+        };
+        let thread = std::thread::Builder::new().name("load".into());
+        std::thread::scope(|scope| {
+            let thread = thread
+                .spawn_scoped(scope, body)
+                .map_err(LoadError::Thread)?;
+            thread.join().unwrap_or_else(|cause| {
+                Err(LoadError::Trial(format!(
+                    "the compiler failed, which is a bug: {}",
+                    message(&*cause)
+                )))
+            })
+        })
+    }
+
+    fn prepare(&self, path: &Path, try_first: bool) -> Result<Prepared, LoadError> {
+        let document = Document::parse(&read(path)?).map_err(LoadError::Policy)?;
+        let policy = Policy::compile_from(&document, &|name| {
+            Ok(Box::new(BufReader::new(File::open(name)?)))
+        });
+        let policy = Arc::new(policy.map_err(LoadError::Policy)?);
+        // What reading and compiling needed, beside what they made.
+        sys::give_back_memory();
+        if try_first {
+            self.canary.try_out(&policy).map_err(LoadError::Trial)?;
+        }
+        let shields = policy.shields().iter().zip(0u32..);
+        let needs = shields.filter_map(|(shield, number)| {
+            Some((shield.guest.clone(), policy.needs(number)?.export()))
+        });
+        let needs = needs.collect();
+        Ok((policy, needs))
+    }
+
+    /// Frees the policies that no worker uses any more, on a thread that gives way to the packets'.
     fn free_former(&self) {
         let mut former = lock(&self.former);
-        let before = former.len();
-        former.retain(|it| Arc::strong_count(it) > 1 || Arc::strong_count(&it.policy) > 1);
-        if former.len() < before {
-            sys::give_back_memory();
+        let used =
+            |it: &mut Arc<Loaded>| Arc::strong_count(it) > 1 || Arc::strong_count(&it.policy) > 1;
+        let free: Vec<_> = former.extract_if(.., |it| !used(it)).collect();
+        if free.is_empty() {
+            return;
         }
+        let body = move || {
+            give_way();
+            drop(free);
+            sys::give_back_memory();
+        };
+        // Without a thread for it the closure, and so what it holds, is dropped here.
+        let _ = std::thread::Builder::new().name("free".into()).spawn(body);
     }
 
     /// Binds the queues from `first` on and starts a worker each, in the calling thread's network namespace.
@@ -172,12 +247,7 @@ impl Inspector {
     ) -> io::Result<()> {
         let config = RuntimeConfig {
             resets_per_second: RESETS_PER_SECOND,
-            ..RuntimeConfig::new(
-                first,
-                self.settings.queues,
-                fail_open,
-                self.settings.timestamps,
-            )
+            ..RuntimeConfig::new(first, self.settings.queues, fail_open)
         };
         self.heart.announce();
         let bound = Runtime::bind(&config)?;
@@ -316,7 +386,11 @@ impl Inspector {
         let slot = self.slot.clone();
         let published = self.published.clone();
         let memory = self.settings.memory_max_bytes / usize::from(self.settings.queues.max(1));
-        move |context| PacketHandler::new(context, slot.reader(), published.clone(), memory)
+        let budget = Duration::from_millis(self.settings.latency_budget_ms.into());
+        move |context| {
+            let shares = Shares::new(budget);
+            PacketHandler::new(context, slot.reader(), published.clone(), memory, shares)
+        }
     }
 
     fn on_panic(&self) -> Arc<OnPanic> {
@@ -328,6 +402,17 @@ impl Inspector {
             },
         )
     }
+}
+
+type Prepared = (Arc<Policy>, BTreeMap<String, Exported>);
+
+/// How much less a thread counts that is not in a hurry: with a worker on its processor it gets a tenth.
+const UNHURRIED: i32 = 10;
+
+/// Lets the calling thread, and those it starts, run behind those that inspect.
+fn give_way() {
+    // Without it the packets wait a little longer, so a failure is no error.
+    let _ = rustix::process::setpriority_process(None, UNHURRIED);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -350,8 +435,9 @@ mod tests {
             queues: 1,
             spool_max_bytes: 1 << 20,
             memory_max_bytes: 1 << 20,
-            timestamps: false,
             heart: None,
+            canary: None,
+            latency_budget_ms: latency_budget_ms(),
         };
         Inspector::open(&dir.join("spool"), settings).unwrap()
     }
@@ -370,7 +456,7 @@ mod tests {
                     "on_drop": "reset", "assignments": [], "overrides": [] }],
                 "segments": [{ "name": "lab", "failure": failure }] });
             std::fs::write(&path, document.to_string()).unwrap();
-            inspector.load(&path).unwrap();
+            inspector.load(&path, false).unwrap();
             let to_web = QueuedPacket {
                 in_dev: 9,
                 out_dev: 4,
@@ -390,9 +476,9 @@ mod tests {
         let document = r#"{"format": 1, "version": 1, "generation": 1, "rule_sets": []}"#;
         std::fs::write(&path, document).unwrap();
         let mut worker = inspector.slot.reader();
-        inspector.load(&path).unwrap();
+        inspector.load(&path, false).unwrap();
         let engines = worker.current().policy.clone();
-        inspector.load(&path).unwrap();
+        inspector.load(&path, false).unwrap();
         inspector.stats();
         assert_eq!(lock(&inspector.former).len(), 1, "the empty one is gone");
         worker.current();

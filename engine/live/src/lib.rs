@@ -14,14 +14,17 @@ mod handler;
 mod heart;
 mod inspector;
 mod notice;
+mod overload;
 mod policy;
 pub mod privilege;
 mod reset;
 mod runtime;
+mod shed;
 mod spool;
 mod stats;
 #[allow(unsafe_code)]
 mod sys;
+mod trial;
 
 pub use events::{EventSink, EventStats, EventWriter, Severity};
 pub use guarded::{Guarded, OnPanic, WorkerContext, WorkerCounters};

@@ -32,10 +32,9 @@ pub struct RuntimeConfig {
 
 impl RuntimeConfig {
     /// `count` queues from `first` on, GSO taken whole, 1,000 reset frames a second.
-    pub fn new(first: u16, count: u16, fail_open: bool, timestamps: bool) -> Self {
+    pub fn new(first: u16, count: u16, fail_open: bool) -> Self {
         let queue = |number| QueueConfig {
             fail_open,
-            timestamps,
             ..QueueConfig::new(number)
         };
         Self {

@@ -9,9 +9,6 @@ pub struct QueueConfig {
     pub gso: bool,
     /// Ask for each packet's conntrack mark and zone; done without where the kernel cannot.
     pub conntrack: bool,
-    /// Have the kernel note when each packet arrived, so that [`crate::QueueCounters::waited`] can be told. It then
-    /// does so for every packet of the machine, as it does while tcpdump runs.
-    pub timestamps: bool,
     /// Packets the kernel holds for us at most; times 64 KiB is the most memory they can take.
     pub max_length: u32,
     /// Socket receive buffer in bytes; when it is full the kernel drops (or with `fail_open` passes) packets.
@@ -26,7 +23,6 @@ impl QueueConfig {
             fail_open: false,
             gso: true,
             conntrack: false,
-            timestamps: false,
             max_length: 1024,
             receive_buffer: 64 << 20,
         }

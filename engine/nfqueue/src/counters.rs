@@ -21,8 +21,8 @@ macro_rules! counters {
                 QueueSnapshot { $($name: self.$name.get()),* }
             }
 
-            /// From the kernel's receipt of a packet until it was shown to the handler; empty without
-            /// [`crate::QueueConfig::timestamps`].
+            /// From the kernel's receipt of a packet until it was shown to the handler; empty where
+            /// the kernel does not note when that was.
             pub fn waited(&self) -> LatencyStats {
                 self.waited.snapshot()
             }

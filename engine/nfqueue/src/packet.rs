@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::wire::{attributes, u16_be, u32_be, u64_be, NETFILTER_HEADER};
 
 const NFQA_PACKET_HDR: u16 = 1;
@@ -67,6 +69,8 @@ pub struct QueuedPacket<'a> {
     pub l2_header: Option<&'a [u8]>,
     /// When the card or driver took it, Unix nanoseconds.
     pub timestamp_ns: Option<u64>,
+    /// How long it waited in the queue, as far as is known.
+    pub waited: Duration,
     /// Mark of its connection.
     pub ct_mark: Option<u32>,
     /// Conntrack zone of its connection.
@@ -91,6 +95,7 @@ impl<'a> QueuedPacket<'a> {
             hook: 0,
             l2_header: None,
             timestamp_ns: None,
+            waited: Duration::ZERO,
             ct_mark: None,
             ct_zone: None,
         }

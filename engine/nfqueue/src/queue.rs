@@ -1,4 +1,5 @@
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -52,6 +53,10 @@ pub struct Queue {
     verdicts: Verdicts,
     /// Datagrams that arrived before the kernel's answer to the bind.
     early: Vec<Vec<u8>>,
+    /// When nothing waited last.
+    emptied: Instant,
+    /// While it is open the kernel notes when it takes a packet.
+    _clock: Option<OwnedFd>,
 }
 
 impl Queue {
@@ -68,15 +73,14 @@ impl Queue {
     fn bind(socket: Socket, config: &QueueConfig) -> io::Result<Self> {
         // Otherwise one overrun stops delivery until the buffer is empty. Losses show as gaps between ids.
         socket.set_option(libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)?;
-        if config.timestamps {
-            socket.set_option(libc::SOL_SOCKET, libc::SO_TIMESTAMP, 1)?;
-        }
         let mut queue = Self {
             number: config.number,
             socket,
             counters: Arc::default(),
             verdicts: Verdicts::new(config.number),
             early: Vec::new(),
+            emptied: Instant::now(),
+            _clock: sys::take_times().ok(),
         };
         match queue.configure(config, config.conntrack) {
             Err(error) if config.conntrack && error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
@@ -116,6 +120,7 @@ impl Queue {
             }
             if !received {
                 sys::wait(&self.socket, stop, next_idle - now.min(next_idle))?;
+                self.emptied = Instant::now();
             }
         }
         let deadline = Instant::now() + DRAIN_WAIT;
@@ -189,12 +194,25 @@ impl Queue {
             // By the wall clock, which may be set back in between.
             counters.waited.record_ns(now_ns.saturating_sub(arrived_ns));
         }
+        let packet = QueuedPacket {
+            waited: self.waited(&packet, now_ns),
+            ..packet
+        };
         let decision = handler.packet(&packet, now_ns);
         match decision.verdict {
             Verdict::Accept => counters.accepted.add(1),
             Verdict::Drop => counters.dropped.add(1),
         }
         self.verdicts.push(packet.id, decision);
+    }
+
+    /// How long a packet stood in the queue: since the kernel took it, where it says when; else at most since the
+    /// queue was last empty.
+    fn waited(&self, packet: &QueuedPacket<'_>, now_ns: u64) -> Duration {
+        match packet.timestamp_ns {
+            Some(taken_ns) => Duration::from_nanos(now_ns.saturating_sub(taken_ns)),
+            None => self.emptied.elapsed(),
+        }
     }
 
     fn send_verdicts(&mut self) -> io::Result<()> {

@@ -55,6 +55,26 @@ pub(crate) struct Socket {
     fd: OwnedFd,
 }
 
+/// Makes the kernel note the time at which it takes a packet, of every packet, for as long as the socket is open;
+/// [`crate::QueuedPacket::timestamp_ns`] is that.
+pub(crate) fn take_times() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers; a result that is not negative is a descriptor nobody else owns.
+    let fd = unsafe { OwnedFd::from_raw_fd(check(libc::socket(libc::AF_INET, kind, 0))?) };
+    let on: libc::c_int = 1;
+    // SAFETY: the value lives through the call and the length is its own.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_TIMESTAMPNS,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    })?;
+    Ok(fd)
+}
+
 impl Socket {
     pub(crate) fn open() -> io::Result<Self> {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;

@@ -49,10 +49,11 @@ impl Inspector {
         })
     }
 
-    /// Compiles engine.json and swaps it in whole; returns a JSON report. Raises PolicyError.
-    fn load(&self, py: Python<'_>, policy_path: PathBuf) -> PyResult<String> {
+    /// Compiles engine.json, tries it if asked to, and swaps it in whole; returns a JSON report. Raises PolicyError.
+    #[pyo3(signature = (policy_path, *, try_first = false))]
+    fn load(&self, py: Python<'_>, policy_path: PathBuf, try_first: bool) -> PyResult<String> {
         let report = py
-            .allow_threads(|| self.read().load(&policy_path))
+            .allow_threads(|| self.read().load(&policy_path, try_first))
             .map_err(|error| PolicyError::new_err(error.to_string()))?;
         serde_json::to_string(&report).map_err(|error| PyValueError::new_err(error.to_string()))
     }

@@ -550,6 +550,14 @@ impl Conversation {
         }
     }
 
+    /// Bytes of `direction` pass without being shown; its next segment is shown again.
+    pub fn lose_sight(&mut self, direction: Direction) {
+        if let Some(layer) = self.tcp.as_deref_mut() {
+            layer.session.look_away(direction);
+            layer.session.look_again(direction);
+        }
+    }
+
     /// Whether TCP's peers have agreed on keys, so that what follows cannot be looked into.
     pub fn is_encrypted(&self) -> bool {
         let tcp = self.tcp.as_ref();

@@ -17,16 +17,19 @@ pub enum Reason {
     Truncated,
     /// It came though nobody looks at what travels that way.
     Steered,
+    /// More came than could be inspected in time.
+    Shed,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::PastDepth,
         Self::Encrypted,
         Self::Midstream,
         Self::Truncated,
         Self::Steered,
+        Self::Shed,
     ];
 
     /// The word in status, events and metrics.
@@ -37,6 +40,7 @@ impl Reason {
             Self::Midstream => "midstream",
             Self::Truncated => "truncated",
             Self::Steered => "steered",
+            Self::Shed => "shed",
         }
     }
 }
@@ -48,6 +52,8 @@ pub struct GuestCounters {
     pub bytes: u64,
     /// Of those, let through without a look, by reason.
     pub uninspected: [u64; Reason::ALL.len()],
+    /// Bytes dropped because more came than could be inspected in time.
+    pub shed_dropped: u64,
     /// Packets blocked.
     pub blocked: u64,
     /// Alerts raised.

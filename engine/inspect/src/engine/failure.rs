@@ -3,9 +3,31 @@ use crate::policy::{OpenOrClosed, Shield};
 
 use super::conversation::Conversation;
 use super::report::Scene;
-use super::{Arrival, Desk, EventSink, Outcome};
+use super::{Arrival, Desk, EventSink, Outcome, Reason};
 
 impl Desk {
+    /// A packet for which there is no time: counted for the guests at its two ports, and answered by the failure
+    /// policy for a full queue.
+    pub(super) fn shed(&mut self, arrival: &Arrival, bytes: u64) -> Outcome {
+        self.counters.failure("shed");
+        let block = self.closes(arrival, |shield| shield.failure.queue_full);
+        for port in [arrival.in_port, arrival.out_port] {
+            let shield = self.policy.port(port).map(|port| port.shield);
+            let Some(guest) = shield.and_then(|shield| self.counters.guest(shield)) else {
+                continue;
+            };
+            guest.bytes += bytes;
+            match block {
+                true => guest.shed_dropped += bytes,
+                false => guest.uninspected[Reason::Shed as usize] += bytes,
+            }
+        }
+        Outcome {
+            block,
+            ..Outcome::default()
+        }
+    }
+
     /// The strictest of the failure policies of the guests at a packet's two ports.
     pub(super) fn closes(&self, arrival: &Arrival, which: fn(&Shield) -> OpenOrClosed) -> bool {
         [arrival.in_port, arrival.out_port]

@@ -257,6 +257,20 @@ impl Engine {
         outcome
     }
 
+    /// Answers a packet without inspecting it, for there is no time.
+    ///
+    /// One that passes is lost for its stream: that goes on at the next segment that is inspected.
+    pub fn shed(&mut self, arrival: &Arrival, packet: &Packet<'_>) -> Outcome {
+        let outcome = self.desk.shed(arrival, packet.ip_bytes().len() as u64);
+        if !outcome.block {
+            let zone = self.desk.zone(arrival, packet, 0);
+            if let Some((flow, direction)) = self.flows.find(zone, packet) {
+                flow.data.lose_sight(direction);
+            }
+        }
+        outcome
+    }
+
     /// Ends idle flows. To be called now and then also without traffic.
     pub fn tick(&mut self, arrival: &Arrival, sink: &mut dyn EventSink) {
         self.flows.expire(arrival.now_ns, EXPIRE_BUDGET);

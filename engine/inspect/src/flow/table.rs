@@ -316,6 +316,15 @@ impl<T> FlowTable<T> {
         })
     }
 
+    /// The live flow of `packet` and which way it travels there; nothing is counted.
+    pub fn find(&mut self, zone: u64, packet: &Packet<'_>) -> Option<(&mut Flow<T>, Direction)> {
+        let (key, sender) = FlowKey::of(zone, packet)?;
+        let index = *self.ids.get(&key)?;
+        let flow = self.slots.get_mut(index as usize)?.flow.as_mut()?;
+        let direction = flow.direction_from(sender);
+        Some((flow, direction))
+    }
+
     /// The flow that an ICMP error quotes, if it is live.
     fn find_quoted(&self, zone: u64, packet: &Packet<'_>) -> Option<Lookup> {
         let (key, quoted_sender) = FlowKey::of_quoted(zone, packet)?;

@@ -126,9 +126,11 @@ pub struct SegmentDocument {
 }
 
 /// What happens to traffic that cannot be inspected.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Failure {
+    /// More arrives than can be inspected in time.
+    pub queue_full: OpenOrClosed,
     /// The engine's memory bound is reached.
     pub memory: OpenOrClosed,
     /// A packet cannot be decoded.

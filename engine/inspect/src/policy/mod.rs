@@ -14,7 +14,7 @@ use crate::detect::{Matcher, SignatureSet};
 use crate::rule::{self, Attachments, Reading, Refusal, Signature, Variables};
 
 pub use document::{Document, Failure, GuestDocument, Mode, OnDrop, OpenOrClosed, PortDocument};
-pub use needs::{Needs, Role, Sought};
+pub use needs::{Exported, Needs, Role, Sought};
 pub use shield::Shield;
 
 /// A compiled policy; immutable, swapped whole.
@@ -208,6 +208,17 @@ impl Policy {
         let needs = sought_by(&shields, &signatures, &variables);
         let names = shields.into_iter().map(|shield| shield.guest);
         Ok(names.zip(needs).collect())
+    }
+
+    /// The ports of guests, each with the guest's shield, in the order of their interface indices.
+    pub fn guarded_ports(&self) -> Vec<(u32, &Shield)> {
+        let shield = |port: &Port| self.shields.get(port.shield as usize);
+        let ports = self.ports.iter();
+        let mut ports: Vec<_> = ports
+            .filter_map(|(index, port)| Some((*index, shield(port)?)))
+            .collect();
+        ports.sort_by_key(|(index, _)| *index);
+        ports
     }
 
     /// The port with that interface index, if a guest ends there.

@@ -196,6 +196,17 @@ impl Shield {
         }
     }
 
+    /// Whether it decides about every packet as `other` does, but for the guest's name and place.
+    pub fn judges_like(&self, other: &Self) -> bool {
+        self.exceptions.is_empty()
+            && other.exceptions.is_empty()
+            && self.failure == other.failure
+            && self.assigned == other.assigned
+            && self.as_written == other.as_written
+            && self.prevent == other.prevent
+            && self.off == other.off
+    }
+
     /// Whether anything assigned can block: without it nothing of this guest's traffic may be dropped.
     pub fn can_block(&self) -> bool {
         self.can_block

@@ -439,6 +439,12 @@ pub enum FlowbitChange {
 }
 
 impl Signature {
+    /// Whether it may match and say nothing, by a threshold, a suppression or `noalert`.
+    pub fn may_be_silent(&self) -> bool {
+        let quieted = self.suppressed || !self.suppressions.is_empty();
+        quieted || self.noalert || self.threshold.is_some()
+    }
+
     /// Whether it makes no alert when it matches (`noalert`).
     pub fn is_silent(&self) -> bool {
         self.noalert
