@@ -1,7 +1,7 @@
 """Makes a policy live: rule sets, inspector, kernel, in an order that never leaves half of one.
 
-    collect the rule sets → write the generation → the inspector compiles, tries, swaps, and tells what is looked
-    at → the kernel's rules switch in one transaction → `current` names the generation
+    collect the rule sets → write the generation → the inspector compiles, tries and swaps, and tells what it
+    looks at → the kernel's rules switch in one transaction → `current` names the generation
 
 A refusal before the inspector swapped leaves everything as it was. If the kernel refuses after that, the
 inspector is given the former generation back.
@@ -105,7 +105,7 @@ class Applier:
     async def _load(
         self, inspector: Loader | None, path: Path, engine_policy: Mapping[str, Any]
     ) -> Mapping[str, Needs]:
-        """Have the inspector load it; return what must be looked at, which is read here when there is none."""
+        """Have the inspector load it; return what must be looked at, read here while there is none."""
         if inspector is None:
             return await asyncio.to_thread(self.needs.read, engine_policy)
         report = await inspector.load(path, try_first=True)

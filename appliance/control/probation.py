@@ -1,8 +1,9 @@
 """Whether the policy that went live last is to blame for what befalls the inspector.
 
-A policy is on probation for PROBATION_S from the moment it is live. It is to blame once the inspector ended RUNS
-times in a row under it, the first time within that time and each time within SHORT_S of running it, or once its engine failed on PANICS packets within PROBATION_S.
-An inspector that somebody ends now and then is nobody's fault.
+A policy is on probation for PROBATION_S from the moment it is live. It is to blame once the inspector ended
+RUNS times in a row under it, the first time within that time and each time within SHORT_S of running it; or
+once the engine failed on PANICS packets within that time. An inspector that somebody ends now and then is
+nobody's fault.
 """
 
 from dataclasses import dataclass
@@ -27,9 +28,9 @@ class Probation:
         self._began_s, self._short_runs, self._panics_before = now_s, 0, self._panics
 
     def ended(self, up_s: float, now_s: float) -> str | None:
-        """Note that the inspector ended after it was up so long; return what the policy is to blame for, if it is.
+        """Note an end of the inspector; return what the policy is to blame for, if it is.
 
-        up_s: 0 if it never was.
+        up_s: how long it was up; 0 if it never was.
         """
         self._panics = self._panics_before = 0  # the next inspector counts anew
         live_s = now_s - self._began_s

@@ -55,5 +55,5 @@ def needs_of(text: str) -> Mapping[str, Needs]:
 
 
 def needs_from(value: Any) -> Mapping[str, Needs]:
-    """Return each guest's needs from the decoded form of that. Raises ValueError if it is not of this form."""
+    """Return each guest's needs from the decoded form of that. Raises ValueError where it is not one."""
     return msgspec.convert(value, dict[str, Needs])

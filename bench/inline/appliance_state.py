@@ -32,11 +32,16 @@ GROUP = "nogroup"
 
 
 def prepare(
-    directory: Path, segment: Segment, rules: str, sids: Mapping[str, tuple[int, ...] | None], queues: int
+    directory: Path,
+    segment: Segment,
+    rules: str,
+    sids: Mapping[str, tuple[int, ...] | None],
+    queues: int,
+    mode: Mode = Mode.PREVENT,
 ) -> Path:
     """Write configuration, guests, identity, rule set and signed policy; return the configuration.
 
-    sids: which signatures each guest holds, in prevent mode; None: all of them. Raises OSError.
+    sids: which signatures each guest holds, in this mode; None: all of them. Raises OSError.
     """
     state = directory / "state"
     for name in ("identity", "live/1", "rule-sets"):
@@ -51,7 +56,7 @@ def prepare(
         version=1,
         rule_sets=(RuleSetRef(RULE_SET, 1, digest),),
         guests={
-            guest: GuestPolicy((Assignment(RULE_SET, Mode.PREVENT, SelectedSids(sids=chosen)),))
+            guest: GuestPolicy((Assignment(RULE_SET, mode, SelectedSids(sids=chosen)),))
             for guest, chosen in sids.items()
         },
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from appliance.model.policy import Mode
 from bench import engines
 from bench.inline import appliance_state, steering
 from bench.inline.cores import Cores, pinned
@@ -124,13 +125,18 @@ def _suricata(setting: Setting, selection: Selection) -> Iterator[Standing]:
 
 
 @contextlib.contextmanager
-def sekisho(setting: Setting, rules: str, sids: Mapping[str, tuple[int, ...] | None]) -> Iterator[Standing]:
-    """Run `sekisho run` with each guest's signatures in prevent mode. Raises ProgramFailed, OSError."""
+def sekisho(
+    setting: Setting,
+    rules: str,
+    sids: Mapping[str, tuple[int, ...] | None],
+    mode: Mode = Mode.PREVENT,
+) -> Iterator[Standing]:
+    """Run `sekisho run` with each guest's signatures in this mode. Raises ProgramFailed, OSError."""
     segment = setting.segment
     directory = setting.work / "appliance"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
-    config = appliance_state.prepare(directory, segment, rules, sids, setting.cores.queues)
+    config = appliance_state.prepare(directory, segment, rules, sids, setting.cores.queues, mode)
     command = [sys.executable, "-m", "appliance.cli", "run", "--config", str(config)]
     log = setting.work / "sekisho.log"
     status = directory / "state" / "status.json"

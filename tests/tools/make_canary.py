@@ -3,6 +3,7 @@
 The TLS handshake is OpenSSL's own, with fresh keys each time; the others are the same bytes every time.
 """
 
+import contextlib
 import datetime
 import ssl
 import struct
@@ -98,10 +99,8 @@ def tls() -> list[Packet]:
     wires = {True: _Tap(up), False: _Tap(down)}
 
     def step(side: ssl.SSLObject, to_server: bool) -> None:
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError):
             side.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
         wires[to_server].take(turns, to_server)
 
     for _ in range(3):
@@ -199,7 +198,8 @@ def echo() -> list[Packet]:
 
 
 ORDINARY = {
-    "dns": dns, "http": web, "ntp": time_of_day, "ping": echo, "smb": smb, "smtp": smtp, "ssh": ssh, "tls": tls,
+    "dns": dns, "http": web, "ntp": time_of_day, "ping": echo,
+    "smb": smb, "smtp": smtp, "ssh": ssh, "tls": tls,
 }  # fmt: skip
 
 

@@ -406,8 +406,8 @@ impl Inspector {
 
 type Prepared = (Arc<Policy>, BTreeMap<String, Exported>);
 
-/// How much less a thread counts that is not in a hurry: with a worker on its processor it gets a tenth.
-const UNHURRIED: i32 = 10;
+/// How much less a thread counts that is not in a hurry: with a worker on its processor it gets a quarter.
+const UNHURRIED: i32 = 5;
 
 /// Lets the calling thread, and those it starts, run behind those that inspect.
 fn give_way() {

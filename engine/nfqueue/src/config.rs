@@ -9,21 +9,22 @@ pub struct QueueConfig {
     pub gso: bool,
     /// Ask for each packet's conntrack mark and zone; done without where the kernel cannot.
     pub conntrack: bool,
-    /// Packets the kernel holds for us at most; times 64 KiB is the most memory they can take.
+    /// Packets the kernel holds for us at most. So many that a flood of small ones makes them wait longer than
+    /// anybody's patience before it is reached; the memory that large ones take is bounded by `receive_buffer`.
     pub max_length: u32,
     /// Socket receive buffer in bytes; when it is full the kernel drops (or with `fail_open` passes) packets.
     pub receive_buffer: usize,
 }
 
 impl QueueConfig {
-    /// The settings for `number` that suit an inline inspector: GSO on, fail-closed, 1,024 packets, 64 MiB.
+    /// The settings for `number` that suit an inline inspector: GSO on, fail-closed, 4,096 packets, 64 MiB.
     pub fn new(number: u16) -> Self {
         Self {
             number,
             fail_open: false,
             gso: true,
             conntrack: false,
-            max_length: 1024,
+            max_length: 4_096,
             receive_buffer: 64 << 20,
         }
     }

@@ -20,13 +20,17 @@ def verdict(directory: Path, rules: str | Path, mode: str = "prevent", **guest: 
     """Return why the trial refuses these rules for one guest, or None."""
     path = directory / "test.rules"
     path.write_text(rules if isinstance(rules, str) else rules.read_text())
+    assigned = [{"rule_set": "test", "mode": mode, "sids": None}]
+    web = {"name": "web", "segment": "lab", "zone": 1, "addresses": ["10.99.0.10"], "on_drop": "reset"}
     document = {
-        "format": 1, "version": 1, "generation": 1, "rule_sets": [{"name": "test", "files": [str(path)]}],
+        "format": 1,
+        "version": 1,
+        "generation": 1,
+        "rule_sets": [{"name": "test", "files": [str(path)]}],
         "ports": [{"tap": "web0", "ifindex": 4, "number": 1, "guest": "web"}],
-        "guests": [{"name": "web", "segment": "lab", "zone": 1, "addresses": ["10.99.0.10"], "on_drop": "reset",
-                    "assignments": [{"rule_set": "test", "mode": mode, "sids": None}], "overrides": [], **guest}],
+        "guests": [{**web, "assignments": assigned, "overrides": [], **guest}],
         "segments": [{"name": "lab", "failure": {}}],
-    }  # fmt: skip
+    }
     (directory / "engine.json").write_text(json.dumps(document))
     settings = {"queues": 1, "spool_max_bytes": 32 << 20, "memory_max_bytes": 16 << 20, "canary": str(CANARY)}
     inspector = _engine.Inspector(str(directory / "spool"), json.dumps(settings))
@@ -57,7 +61,7 @@ def test_a_signature_that_would_drop_ordinary_traffic_is_named(tmp_path: Path, n
 
 
 def test_the_guests_own_requests_are_ordinary_traffic_too(tmp_path: Path) -> None:
-    rule = 'alert http $HOME_NET any -> any any (msg:"its own"; flow:to_server; http.method; content:"GET"; sid:7;)\n'
+    rule = 'alert http $HOME_NET any -> any any (flow:to_server; http.method; content:"GET"; sid:7;)\n'
     assert "ordinary traffic (http)" in str(verdict(tmp_path, rule))
 
 

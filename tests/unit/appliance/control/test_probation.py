@@ -1,4 +1,4 @@
-"""Who is to blame when the inspector ends: a policy only soon after it went live, and only for a row of ends."""
+"""A policy is to blame for the inspector's ends only soon after it went live, and only for a row of them."""
 
 from appliance.control.probation import PANICS, PROBATION_S, RUNS, SHORT_S, Probation
 
