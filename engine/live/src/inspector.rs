@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use inspect::detect::SharedState;
@@ -107,6 +108,8 @@ pub struct Inspector {
     slot: PolicySlot<Loaded>,
     /// Policies that were live, until no worker uses them: to free one takes longer than a packet may wait.
     former: Mutex<Vec<Arc<Loaded>>>,
+    /// The thread that frees some of them.
+    freeing: Mutex<Option<JoinHandle<()>>>,
     canary: Canary,
     spool: Option<Spool>,
     published: Arc<Vec<Mutex<Published>>>,
@@ -141,6 +144,7 @@ impl Inspector {
             heart,
             slot: PolicySlot::new(Loaded::nothing()),
             former: Mutex::default(),
+            freeing: Mutex::default(),
             canary,
             spool: Some(spool),
             writer: None,
@@ -156,6 +160,10 @@ impl Inspector {
     /// [`Inspector::stats`] after all workers have left it.
     pub fn load(&self, path: &Path, try_first: bool) -> Result<LoadReport, LoadError> {
         let began = Instant::now();
+        // Not two policies that nobody needs beside the one that is made.
+        if let Some(freeing) = lock(&self.freeing).take() {
+            let _ = freeing.join();
+        }
         let (policy, needs) = self.aside(|| self.prepare(path, try_first))?;
         let report = LoadReport {
             version: policy.version,
@@ -232,7 +240,10 @@ impl Inspector {
             sys::give_back_memory();
         };
         // Without a thread for it the closure, and so what it holds, is dropped here.
-        let _ = std::thread::Builder::new().name("free".into()).spawn(body);
+        *lock(&self.freeing) = std::thread::Builder::new()
+            .name("free".into())
+            .spawn(body)
+            .ok();
     }
 
     /// Binds the queues from `first` on and starts a worker each, in the calling thread's network namespace.

@@ -23,7 +23,7 @@ from appliance.model.faults import SystemFault
 
 
 class Engine:
-    def load(self, path: str) -> str:
+    def load(self, path: str, *, try_first: bool = False) -> str:
         if path == "refused":
             raise _engine.PolicyError("line 3: no")
         return json.dumps({"version": 1})
