@@ -100,6 +100,7 @@ class Control:
     counters: Counters = field(default_factory=Counters)
     _heart: tuple[socket.socket, socket.socket] = field(default_factory=heart_sockets)
     _up_at: float | None = None
+    _hung: int | None = None
     _engine: dict[str, Any] = field(default_factory=dict)
     _bypass: list[dict[str, Any]] = field(default_factory=list)
     _overflow: dict[int, int] = field(default_factory=dict)
@@ -319,19 +320,23 @@ class Control:
     async def _run_inspector(self) -> str:
         """Run it once, with the live policy; return why it ended."""
         self._up_at = None
-        why = await self._run_inspector_once()
+        why, status, pid = await self._run_inspector_once()
+        if status == -signal.SIGKILL and pid != self._hung:
+            return why  # somebody else did that, and no policy
         now = time.monotonic()
         if blame := self.probation.ended(0.0 if self._up_at is None else now - self._up_at, now):
             await self._take_back(blame)
         return why
 
-    async def _run_inspector_once(self) -> str:
+    async def _run_inspector_once(self) -> tuple[str, int | None, int | None]:
+        """Return why it ended, its exit status and its pid, as far as it came."""
         try:
             process = await InspectorProcess.start(
                 self._inspector_settings(), self.config.state, self.config.netns
             )
         except (SystemFault, OSError) as fault:
-            return str(fault)
+            return str(fault), None, None
+        pid = process.process.pid
         try:
             async with self._switch:
                 if self.live is not None:
@@ -345,12 +350,13 @@ class Control:
         except (PolicyError, SystemFault) as error:
             self._ended()
             await process.stop()
-            return str(error)
+            return str(error), None, pid
         except asyncio.CancelledError:
             self.inspector = process  # it goes on until the rules are gone
             raise
         self._ended()
-        return f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        why = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        return why, status, pid
 
     def _ended(self) -> None:
         self.inspector = None
@@ -416,6 +422,8 @@ class Control:
         match report.did:
             case "failing":
                 self.failing = True
+                if report.silent_ms is not None:
+                    self._hung = report.pid
                 silent = "" if report.silent_ms is None else f" for {report.silent_ms} ms"
                 self.journal.note(
                     "failure-policy",

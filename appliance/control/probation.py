@@ -2,8 +2,8 @@
 
 A policy is on probation for PROBATION_S from the moment it is live. It is to blame once the inspector ended
 RUNS times in a row under it, the first time within that time and each time within SHORT_S of running it; or
-once the engine failed on PANICS packets within that time. An inspector that somebody ends now and then is
-nobody's fault.
+once the engine failed on PANICS packets within that time. An inspector that somebody killed (and not the
+watchdog, because it hung) does not count.
 """
 
 from dataclasses import dataclass

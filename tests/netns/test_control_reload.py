@@ -156,7 +156,7 @@ def test_rule_set_under_which_the_inspector_dies_again_and_again_is_taken_back(a
     assert deadly > live
     for _ in range(RUNS):
         pid = appliance.inspector()
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGSEGV)
         wait_for("another inspector", partial(is_another, appliance, pid))
     why = refusal(appliance, "taken back")
     assert f"version {deadly}" in why and f"{RUNS} times in a row" in why
