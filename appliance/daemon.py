@@ -213,8 +213,8 @@ class Control:
     async def _take_back(self, why: str) -> None:
         """Let the policy before the live one protect again; the live one is not taken a second time."""
         bad, before = self.live, self.applier.before
-        if bad is None or before is None:
-            return
+        if bad is None or before is None or not before.document.rule_sets:
+            return  # a policy that protects nobody is no way out
         version = bad.document.version
         try:
             if bad.signed is not None:
