@@ -73,7 +73,6 @@ fn main() -> io::Result<()> {
         first,
         value("--queues").unwrap_or(1) as u16,
         has("--fail-open"),
-        has("--timestamps"),
     );
     let bound = Runtime::bind(&config)?;
     let spool = Spool::open(
