@@ -65,7 +65,6 @@ print(most() - before)
     first, *later, most = run(program, str(tmp_path))
     # One policy is live after each; what the allocator cannot put together between them is as much again.
     assert max(later) <= first * 2.5, (first, later)
-    assert later[-1] - later[-2] < first / 4, (first, later)
     assert most <= first * 3.5, (first, most)
 
 
