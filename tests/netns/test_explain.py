@@ -24,7 +24,7 @@ from tests.netns.control_fixture import NAME, RULES, Appliance, appliance_in, fa
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
 
 SINK_PORT, DENIED_PORT = 6100, 6200
-QUEUE_LENGTH = 1_024
+QUEUE_LENGTH = 4_096
 FOREIGN = "10.99.0.77"
 LOOKED_AT = 'alert udp any any -> $HOME_NET 6100 (msg:"why datagrams are queued"; content:"unsent"; sid:2;)\n'
 DENYING = {"rules": [{"action": "deny", "direction": "in", "ports": str(DENIED_PORT), "name": "no backups"}]}

@@ -157,6 +157,9 @@ def rig(wires: None, tmp_path: Path) -> Iterator[Rig]:
     run_in(APPLIANCE, ["ip", "link", "set", "inside", "up"])
     for name in MACS:
         run_in(HOST, ["ip", "link", "set", f"{name}0", "master", "br0"])
+    # Nobody announced that they are back where they were.
+    for netns, bridge in ((HOST, "br0"), (APPLIANCE, "inside")):
+        run_in(netns, ["ip", "link", "set", bridge, "type", "bridge", "fdb_flush"])
     vnic = {name: {"name": "eth0", "tap": f"{name}0", "mac": mac} for name, mac in MACS.items()}
     ports = [
         {"name": tap, "tap": tap, "mac": f"02:00:00:00:0b:0{number}"}
