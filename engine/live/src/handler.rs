@@ -259,7 +259,7 @@ impl Handler for PacketHandler {
             ..self.arrival(wall_ns)
         };
         let payer = self.payer(&arrival);
-        if self.shares.sheds(payer, packet.waited) {
+        if self.shares.sheds(payer, packet.waited, arrival.now_ns) {
             let outcome = self.engine.shed(&arrival, &decoded);
             self.shed.note(payer, packet.original_len, outcome.block);
             return decide(packet.mark, &outcome, self.engine.policy().generation);

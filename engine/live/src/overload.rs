@@ -1,13 +1,19 @@
 //! When more comes than can be inspected in time: who has had more than its share is not inspected for a while.
 //!
-//! A worker's queue is one line in which all guests stand. Once a packet has waited longer than the budget, the
-//! worker is overloaded, until packets wait a quarter of that. Meanwhile a packet is shed if whoever it is charged
+//! A worker's queue is one line in which all guests stand. Once every packet has waited longer than the budget for
+//! [`STANDING_NS`] and [`MANY`] packets, the worker is overloaded, until packets wait a quarter of that. One long wait is
+//! none: a machine that stood still for a moment has a full queue and a worker that soon empties it (the standing
+//! queue of RFC 8289, 3.2). Meanwhile a packet is shed if whoever it is charged
 //! to has had at least an equal share of the worker's time lately, so the line moves on and those who ask for
 //! little are inspected. To shed costs a fraction of what it costs to inspect.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+/// How long, in nanoseconds, all packets must have waited for too long.
+const STANDING_NS: u64 = 100_000_000;
+/// And how many: a worker that was itself held up sees time pass and no packets.
+const MANY: u32 = 32;
 /// Time spent counts half after this.
 const HALF_LIFE_NS: u64 = 100_000_000;
 /// What is not worth remembering.
@@ -25,6 +31,8 @@ pub(crate) struct Shares {
     spent_ns: HashMap<Payer, u64>,
     total_ns: u64,
     halved_at_ns: u64,
+    /// When the first of the packets came that all waited too long, and how many they are.
+    since: Option<(u64, u32)>,
     overloaded: bool,
 }
 
@@ -35,20 +43,36 @@ impl Shares {
             spent_ns: HashMap::new(),
             total_ns: 0,
             halved_at_ns: 0,
+            since: None,
             overloaded: false,
         }
     }
 
-    /// Whether a packet that waited so long is to be shed.
-    pub(crate) fn sheds(&mut self, payer: Payer, waited: Duration) -> bool {
+    /// Whether a packet that waited so long is to be shed. `now_ns`: monotonic.
+    pub(crate) fn sheds(&mut self, payer: Payer, waited: Duration, now_ns: u64) -> bool {
         if waited > ABSURD {
             return false;
         }
         self.overloaded = match self.overloaded {
-            false => waited > self.budget,
+            false => self.stands(waited, now_ns),
             true => waited > self.budget / 4,
         };
         self.overloaded && self.has_had_its_share(payer)
+    }
+
+    /// Whether the line has been too long for long.
+    fn stands(&mut self, waited: Duration, now_ns: u64) -> bool {
+        if waited <= self.budget {
+            self.since = None;
+            return false;
+        }
+        let (began_ns, packets) = self.since.get_or_insert((now_ns, 0));
+        *packets += 1;
+        let stands = *packets >= MANY && now_ns.saturating_sub(*began_ns) >= STANDING_NS;
+        if stands {
+            self.since = None;
+        }
+        stands
     }
 
     fn has_had_its_share(&self, payer: Payer) -> bool {
@@ -95,25 +119,40 @@ mod tests {
         shares
     }
 
+    /// What is said of the last of `packets`, each a millisecond after the one before it, that all waited so long.
+    fn after(shares: &mut Shares, payer: Payer, packets: u64, waited: Duration) -> bool {
+        (1..=packets).fold(false, |_, at| shares.sheds(payer, waited, at * MS))
+    }
+
     #[test]
     fn nobody_is_shed_while_packets_wait_no_longer_than_the_budget() {
         let mut shares = shares();
-        assert!(!shares.sheds(FLOOD, Duration::from_millis(20)));
-        assert!(!shares.sheds(NEIGHBOUR, Duration::ZERO));
+        assert!(!after(&mut shares, FLOOD, 1000, Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn nobody_is_shed_for_a_moment_in_which_the_machine_stood_still() {
+        let mut shares = shares();
+        assert!(!after(&mut shares, FLOOD, 100, LONG), "the line is emptied");
+        assert!(!shares.sheds(FLOOD, Duration::ZERO, 101 * MS));
+        assert!(!shares.sheds(FLOOD, LONG, 102 * MS), "and long once more");
+        assert!(
+            !shares.sheds(FLOOD, LONG, 5000 * MS),
+            "the worker was held up"
+        );
     }
 
     #[test]
     fn overloaded_it_sheds_who_had_more_than_its_share_until_the_line_is_short() {
         let mut shares = shares();
-        assert!(!shares.sheds(NEIGHBOUR, LONG));
-        assert!(shares.sheds(FLOOD, LONG));
+        assert!(!after(&mut shares, NEIGHBOUR, 200, LONG));
+        assert!(shares.sheds(FLOOD, LONG, 201 * MS));
+        let nearly = Duration::from_millis(6);
+        assert!(shares.sheds(FLOOD, nearly, 202 * MS), "not yet short");
+        assert!(!shares.sheds(FLOOD, Duration::from_millis(5), 203 * MS));
+        let again = Duration::from_millis(19);
         assert!(
-            shares.sheds(FLOOD, Duration::from_millis(6)),
-            "not yet short"
-        );
-        assert!(!shares.sheds(FLOOD, Duration::from_millis(5)));
-        assert!(
-            !shares.sheds(FLOOD, Duration::from_millis(19)),
+            !shares.sheds(FLOOD, again, 204 * MS),
             "and it begins at the budget again"
         );
     }
@@ -121,22 +160,23 @@ mod tests {
     #[test]
     fn who_is_alone_or_has_what_all_have_is_shed_and_who_had_nothing_is_not() {
         let mut shares = Shares::new(Duration::ZERO);
-        assert!(!shares.sheds(FLOOD, LONG), "it had nothing yet");
+        assert!(!after(&mut shares, FLOOD, 200, LONG), "it had nothing yet");
         shares.charge(FLOOD, MS, 1);
-        assert!(shares.sheds(FLOOD, LONG));
+        assert!(shares.sheds(FLOOD, LONG, 201 * MS));
         shares.charge(NEIGHBOUR, MS, 1);
-        assert!(shares.sheds(FLOOD, LONG) && shares.sheds(NEIGHBOUR, LONG));
+        let both = [FLOOD, NEIGHBOUR].map(|payer| shares.sheds(payer, LONG, 202 * MS));
+        assert_eq!(both, [true, true]);
     }
 
     #[test]
     fn what_was_had_long_ago_is_forgotten() {
         let mut shares = shares();
         shares.charge(NEIGHBOUR, MS, 40 * HALF_LIFE_NS);
-        assert!(!shares.sheds(FLOOD, LONG));
+        assert!(!after(&mut shares, FLOOD, 200, LONG));
     }
 
     #[test]
     fn a_clock_that_was_set_sheds_nothing() {
-        assert!(!shares().sheds(FLOOD, Duration::from_secs(3600)));
+        assert!(!after(&mut shares(), FLOOD, 200, Duration::from_secs(3600)));
     }
 }
