@@ -201,12 +201,22 @@ class Control:
     async def _apply(self, document: PolicyDocument, signed: SignedPolicy | None) -> Live:
         """Make a policy live, one at a time. Raises PolicyError, SystemFault, OSError; the live one stays."""
         async with self._switch:
-            former = self._version
-            self.live = await self.applier.apply(
-                document, signed, self.inventory, self.inspector, self.client, self.live
-            )
-            if self._version != former:
-                self.probation.begin(time.monotonic())
+            return await self._make_live(document, signed)
+
+    async def _apply_anew(self) -> None:
+        """Apply the live policy to guests and ports as they are now. Raises as _apply does."""
+        async with self._switch:
+            # Which one that is, is known no earlier: a newer one may have come first.
+            if self.live is not None:
+                await self._make_live(self.live.document, self.live.signed)
+
+    async def _make_live(self, document: PolicyDocument, signed: SignedPolicy | None) -> Live:
+        former = self._version
+        self.live = await self.applier.apply(
+            document, signed, self.inventory, self.inspector, self.client, self.live
+        )
+        if self._version != former:
+            self.probation.begin(time.monotonic())
         self._changed.set()
         return self.live
 
@@ -458,7 +468,7 @@ class Control:
                 links = await asyncio.to_thread(self.applier.network.links, self.inventory)
                 if self.live is None or (not changed and links == self.live.links):
                     continue
-                await self._apply(self.live.document, self.live.signed)
+                await self._apply_anew()
                 log.info("guests or their ports changed; policy version %d applied anew", self._version)
             except (PolicyError, SystemFault, OSError) as error:
                 self._refused(self._version, str(error))

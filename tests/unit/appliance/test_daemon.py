@@ -1,0 +1,75 @@
+"""The order in which control makes policies live; the kernel's part takes as long as a test wants it to."""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from appliance import daemon
+from appliance.control.applying import Live
+from appliance.daemon import NO_POLICY, Control
+from appliance.model.guest import GuestInventory
+from appliance.model.links import Links
+from appliance.model.policy import PolicyDocument
+
+NO_GUESTS = GuestInventory((), ())
+PORTS_BEFORE, PORTS_NOW = Links((), (), ("tap1 is not there",)), Links((), ())
+
+
+@dataclass(slots=True)
+class SlowApplier:
+    """Applies once it is let; `looked`: somebody asked for the ports, which are others than before."""
+
+    applied: list[int] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    let: asyncio.Event = field(default_factory=asyncio.Event)
+    looked: int = 0
+
+    @property
+    def network(self) -> Any:
+        return SimpleNamespace(links=self._links)
+
+    async def apply(self, document: PolicyDocument, *_: Any) -> Live:
+        self.begun.set()
+        await self.let.wait()
+        self.applied.append(document.version)
+        return _live(document, PORTS_NOW)
+
+    def _links(self, _: GuestInventory) -> Links:
+        self.looked += 1
+        return PORTS_NOW
+
+
+def test_ports_that_come_while_a_policy_is_applied_do_not_bring_the_former_one_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "WATCH_S", 0.01)
+
+    async def scenario() -> None:
+        applier = SlowApplier()
+        control: Any = Control(
+            config=SimpleNamespace(guests=str(tmp_path / "guests.yaml")),  # type: ignore[arg-type]
+            inventory=NO_GUESTS, journal=None, reader=None, applier=applier, run_as=(0, 0),  # type: ignore[arg-type]
+            live=_live(NO_POLICY, PORTS_BEFORE),
+        )  # fmt: skip
+        newer = asyncio.create_task(control._apply(PolicyDocument(version=2), None))
+        await applier.begun.wait()
+        watch = asyncio.create_task(control._watch())
+        while not applier.looked or not control._switch._waiters:
+            await asyncio.sleep(0.001)
+        applier.let.set()
+        await newer
+        while len(applier.applied) < 2:
+            await asyncio.sleep(0.001)
+        watch.cancel()
+        assert applier.applied == [2, 2]
+        assert control.live.document.version == 2
+
+    asyncio.run(asyncio.wait_for(scenario(), 60.0))
+
+
+def _live(document: PolicyDocument, links: Links) -> Live:
+    return Live(document, None, NO_GUESTS, links, {}, Path(), 0, tried=True)
