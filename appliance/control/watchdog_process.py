@@ -14,6 +14,8 @@ from appliance.model.faults import SystemFault
 from appliance.netns import command_in
 from appliance.watchdog import Report, WatchdogSettings
 
+START_MAX_S = 60.0
+"""Until it says its first word: an interpreter starts, on a busy or emulated machine."""
 SILENT_MAX_S = 5.0
 """It says something every second; after this long it hangs."""
 
@@ -34,6 +36,7 @@ class WatchdogProcess:
     """One run of the watchdog."""
 
     process: asyncio.subprocess.Process
+    has_begun: bool = False
 
     @classmethod
     async def start(cls, settings: WatchdogSettings, netns: str | None) -> "WatchdogProcess":
@@ -50,13 +53,15 @@ class WatchdogProcess:
         return cls(process)
 
     async def report(self) -> Report:
-        """Return what it says next. Raises SystemFault once it has ended, or says nothing for 5 s."""
+        """Return what it says next. Raises SystemFault once it has ended, or is silent for too long."""
         assert self.process.stdout is not None
+        silent_max_s = SILENT_MAX_S if self.has_begun else START_MAX_S
         try:
-            async with asyncio.timeout(SILENT_MAX_S):
+            async with asyncio.timeout(silent_max_s):
                 line = await self.process.stdout.readline()
         except TimeoutError:
-            raise SystemFault(f"it said nothing for {SILENT_MAX_S:.0f} s") from None
+            raise SystemFault(f"it said nothing for {silent_max_s:.0f} s") from None
+        self.has_begun = True
         if not line:
             raise SystemFault("it ended")
         try:
