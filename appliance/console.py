@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,23 @@ def screen(headline: str, rows: Sequence[tuple[str, str]], lacking: Sequence[str
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in [*lines, ""])
 
 
+def addresses(listed: bytes) -> str:
+    """Return what `ip -j address` listed, in words; for each address its filter left out, it lists {}."""
+    return ", ".join(
+        f"{link['ifname']} {address['local']}/{address['prefixlen']}"
+        for link in json.loads(listed)
+        for address in link.get("addr_info", ())
+        if address
+    )
+
+
 def main(ttys: Sequence[str]) -> None:
     """Show it for ever."""
-    shown, addresses = "", ""
+    shown, known = "", ""
     for turn in range(sys.maxsize):
         if turn % ADDRESSES_EVERY == 0:
-            addresses = _addresses()
-        text = _look(addresses)
+            known = _addresses()
+        text = _look(known)
         if text != shown:
             for tty in ttys:
                 _show(tty, text)
@@ -61,7 +71,7 @@ def main(ttys: Sequence[str]) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def _look(addresses: str) -> str:
+def _look(known: str) -> str:
     status, failures, rows, lacking = None, [], [], []
     if MISSING.exists():
         lacking = MISSING.read_text().splitlines()
@@ -84,7 +94,7 @@ def _look(addresses: str) -> str:
         lacking.append(str(status["error"]))
     lacking += (status or {}).get("missing", ())
     age_s = time.time() - (status or {}).get("time_s", 0)
-    rows += [("addresses", addresses), ("ssh key", _host_key())]
+    rows += [("addresses", known), ("ssh key", _host_key())]
     return screen(state(status, age_s, failures), rows, list(dict.fromkeys(lacking)))
 
 
@@ -92,13 +102,7 @@ def _addresses() -> str:
     done = subprocess.run(
         ["ip", "-j", "-br", "address", "show", "up", "scope", "global"], capture_output=True
     )
-    return ", ".join(_in_words(json.loads(done.stdout or b"[]")))
-
-
-def _in_words(links: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for link in links:
-        for address in link.get("addr_info", ()):
-            yield f"{link['ifname']} {address['local']}/{address['prefixlen']}"
+    return addresses(done.stdout or b"[]")
 
 
 def _host_key() -> str:

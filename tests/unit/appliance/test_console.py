@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from appliance.clock import unset_clock
-from appliance.console import screen, state
+from appliance.console import addresses, screen, state
 
 UP = {"up": True}
 
@@ -37,3 +37,9 @@ def test_what_comes_from_outside_cannot_command_the_terminal() -> None:
 def test_a_clock_before_the_release_is_unset() -> None:
     assert unset_clock(now_s=0, made_s=1_700_000_000) is not None
     assert unset_clock(now_s=1_700_000_001, made_s=1_700_000_000) is None
+
+
+def test_addresses_that_ip_filtered_out_are_not_shown() -> None:
+    address = '{"local":"10.0.2.15","prefixlen":24,"metric":1024}'
+    listed = f'[{{"ifname":"eth0","addr_info":[{address},{{}},{{}}]}},{{"ifname":"eth1","addr_info":[]}}]'
+    assert addresses(listed.encode()) == "eth0 10.0.2.15/24"
