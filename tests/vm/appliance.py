@@ -22,7 +22,7 @@ from tests.manager_fixture import RunningManager, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = ROOT / "dist/image/sekisho.qcow2"
-WAIT_S = 300.0
+WAIT_S = 900.0
 """For what must happen in an emulated machine on a busy one."""
 MANAGEMENT, TO_CLIENT, TO_WEB = (f"52:54:00:5e:00:0{number}" for number in (1, 2, 3))
 WEB_MAC, CLIENT_MAC = "52:54:00:5e:01:01", "52:54:00:5e:01:02"
