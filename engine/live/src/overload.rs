@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 /// How long, in nanoseconds, all packets must have waited for too long.
-const STANDING_NS: u64 = 100_000_000;
+const STANDING_NS: u64 = 30_000_000;
 /// And how many: a worker that was itself held up sees time pass and no packets.
 const MANY: u32 = 32;
 /// Time spent counts half after this.
@@ -133,9 +133,9 @@ mod tests {
     #[test]
     fn nobody_is_shed_for_a_moment_in_which_the_machine_stood_still() {
         let mut shares = shares();
-        assert!(!after(&mut shares, FLOOD, 100, LONG), "the line is emptied");
-        assert!(!shares.sheds(FLOOD, Duration::ZERO, 101 * MS));
-        assert!(!shares.sheds(FLOOD, LONG, 102 * MS), "and long once more");
+        assert!(!after(&mut shares, FLOOD, 30, LONG), "the line is emptied");
+        assert!(!shares.sheds(FLOOD, Duration::ZERO, 31 * MS));
+        assert!(!shares.sheds(FLOOD, LONG, 32 * MS), "and long once more");
         assert!(
             !shares.sheds(FLOOD, LONG, 5000 * MS),
             "the worker was held up"
