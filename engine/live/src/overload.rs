@@ -1,11 +1,11 @@
 //! When more comes than can be inspected in time: who has had more than its share is not inspected for a while.
 //!
 //! A worker's queue is one line in which all guests stand. Once every packet has waited longer than the budget for
-//! [`STANDING_NS`] and [`MANY`] packets, the worker is overloaded, until packets wait a quarter of that. One long wait is
-//! none: a machine that stood still for a moment has a full queue and a worker that soon empties it (the standing
-//! queue of RFC 8289, 3.2). Meanwhile a packet is shed if whoever it is charged
-//! to has had at least an equal share of the worker's time lately, so the line moves on and those who ask for
-//! little are inspected. To shed costs a fraction of what it costs to inspect.
+//! [`STANDING_NS`] and [`MANY`] packets, the worker is overloaded, until packets wait a quarter of that. One long wait
+//! is none: a machine that stood still for a moment has a full queue and a worker that soon empties it (the standing
+//! queue of RFC 8289, 3.2). Meanwhile a packet is shed if whoever it is charged to has had at least an equal share of
+//! the worker's time lately, so the line moves on and those who ask for little are inspected. To shed costs a fraction
+//! of what it costs to inspect.
 
 use std::collections::HashMap;
 use std::time::Duration;

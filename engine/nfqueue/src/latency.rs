@@ -49,11 +49,7 @@ impl Default for Latency {
 impl Latency {
     /// Counts one time.
     pub fn record(&self, time: Duration) {
-        self.record_ns(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-    }
-
-    /// Counts one time in nanoseconds.
-    pub fn record_ns(&self, nanos: u64) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.buckets[bucket_of(nanos)].add(1);
         self.total_ns.add(nanos);
         self.max_ns.raise_to(nanos);

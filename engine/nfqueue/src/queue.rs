@@ -190,14 +190,11 @@ impl Queue {
         counters.truncated.add(u64::from(packet.truncated()));
         counters.gso.add(u64::from(packet.gso));
         let now_ns = unix_ns();
-        if let Some(arrived_ns) = packet.timestamp_ns {
-            // By the wall clock, which may be set back in between.
-            counters.waited.record_ns(now_ns.saturating_sub(arrived_ns));
+        let waited = self.waited(&packet, now_ns);
+        if packet.timestamp_ns.is_some() {
+            counters.waited.record(waited);
         }
-        let packet = QueuedPacket {
-            waited: self.waited(&packet, now_ns),
-            ..packet
-        };
+        let packet = QueuedPacket { waited, ..packet };
         let decision = handler.packet(&packet, now_ns);
         match decision.verdict {
             Verdict::Accept => counters.accepted.add(1),
@@ -210,6 +207,7 @@ impl Queue {
     /// queue was last empty.
     fn waited(&self, packet: &QueuedPacket<'_>, now_ns: u64) -> Duration {
         match packet.timestamp_ns {
+            // By the wall clock, which may be set back in between.
             Some(taken_ns) => Duration::from_nanos(now_ns.saturating_sub(taken_ns)),
             None => self.emptied.elapsed(),
         }

@@ -4,6 +4,8 @@
 //! [`GRAMS`] offsets are hashed together and their words are loaded by one instruction, so that a miss of the
 //! nearest cache is waited for once, not once a gram.
 
+use crate::windows;
+
 /// Length of a gram, in bytes.
 pub const GRAM: usize = 4;
 /// Only every second offset is asked about.
@@ -90,29 +92,14 @@ impl GramSet {
     }
 }
 
-/// Goes through a text by windows, the last of them filled up with zeros.
+/// Goes through a text by windows, see [`windows::search`].
 #[inline(always)]
 fn search(text: &[u8], from: usize, asked: impl Fn(&[u8; WINDOW]) -> u32) -> Option<(usize, u32)> {
-    let mut at = from;
-    while let Some(window) = text.get(at..).and_then(|rest| rest.first_chunk()) {
-        let found = asked(window);
-        if found != 0 {
-            return Some((at, found));
-        }
-        at += SPAN;
-    }
-    while let Some(rest) = text.get(at..).filter(|rest| rest.len() >= GRAM) {
-        let mut window = [0; WINDOW];
-        let held = rest.len().min(WINDOW);
-        window[..held].copy_from_slice(&rest[..held]);
-        let whole = (held - GRAM) / STRIDE + 1;
-        let found = asked(&window) & u32::MAX >> (u32::BITS - whole.min(GRAMS) as u32);
-        if found != 0 {
-            return Some((at, found));
-        }
-        at += SPAN;
-    }
-    None
+    let held = |bytes: usize| {
+        let whole = (bytes - GRAM) / STRIDE + 1;
+        u32::MAX >> (u32::BITS - whole.min(GRAMS) as u32)
+    };
+    windows::search(text, from, (SPAN, GRAM), held, asked)
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -6,6 +6,7 @@
 
 mod gram_set;
 mod starts;
+mod windows;
 
 pub use gram_set::{folded, GramSet, GRAM, GRAMS, SPAN, STRIDE};
 pub use starts::{Starts, BLOCK, DEPTH};

@@ -5,6 +5,8 @@
 //! offset is worth a look if some group allows all the half-bytes there. With AVX2 a table is one register and
 //! [`BLOCK`] offsets are looked at together (the idea of Hyperscan's Teddy; Wang et al., NSDI 2019).
 
+use crate::windows;
+
 /// How many bytes of a pattern are looked at.
 pub const DEPTH: usize = 4;
 /// How many offsets are looked at together.
@@ -88,29 +90,14 @@ impl Starts {
     }
 }
 
-/// Goes through a text by blocks, the last of them filled up with zeros.
+/// Goes through a text by blocks, see [`windows::search`].
 #[inline(always)]
 fn search(text: &[u8], from: usize, block: impl Fn(&[u8; WINDOW]) -> u32) -> Option<(usize, u32)> {
-    let mut at = from;
-    while let Some(window) = text.get(at..).and_then(|rest| rest.first_chunk()) {
-        let found = block(window);
-        if found != 0 {
-            return Some((at, found));
-        }
-        at += BLOCK;
-    }
-    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-        let mut window = [0; WINDOW];
-        let held = rest.len().min(WINDOW);
-        window[..held].copy_from_slice(&rest[..held]);
-        let beyond = BLOCK.saturating_sub(rest.len());
-        let found = block(&window) & u32::MAX.checked_shr(beyond as u32).unwrap_or(0);
-        if found != 0 {
-            return Some((at, found));
-        }
-        at += BLOCK;
-    }
-    None
+    let held = |bytes: usize| {
+        let beyond = BLOCK.saturating_sub(bytes);
+        u32::MAX.checked_shr(beyond as u32).unwrap_or(0)
+    };
+    windows::search(text, from, (BLOCK, 1), held, block)
 }
 
 #[cfg(target_arch = "x86_64")]
