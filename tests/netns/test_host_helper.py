@@ -26,6 +26,7 @@ from appliance.netns import command_in, run_in
 from host_helper.identity import keep, signing_request
 from manager_api import tls
 from manager_api.settings import Settings
+from tests.host_helper_fixture import HelperFolder
 from tests.manager_fixture import csr_for, free_ports, private_pem
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,10 +50,9 @@ def wait_for(what: str, holds: Callable[[], Any]) -> Any:
 
 
 @dataclass(slots=True)
-class Rig:
+class Rig(HelperFolder):
     """A host with two guests and an appliance, and the helper that runs on it."""
 
-    folder: Path
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
 
@@ -72,16 +72,7 @@ class Rig:
         (self.folder / "host.yaml").write_text(yaml.safe_dump(config))
 
     def start(self) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "host_helper.cli",
-            "serve",
-            "--config",
-            str(self.folder / "host.yaml"),
-        ]
-        with (self.folder / "helper.log").open("ab") as log:
-            self.process = subprocess.Popen(command_in(HOST, command), stderr=log, cwd=ROOT)
+        self.process = self.serve(HOST)
         wait_for(f"the helper answers: {self.log()}", self._answers)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
@@ -89,26 +80,6 @@ class Rig:
             self.process.send_signal(number)
             self.process.wait(timeout=PATIENCE_S)
             self.process = None
-
-    def log(self) -> str:
-        return (self.folder / "helper.log").read_text()[-2000:]
-
-    def sekisho(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        """Run `sekisho guest`."""
-        command = [
-            sys.executable,
-            "-m",
-            "appliance.cli",
-            "guest",
-            "--socket",
-            str(self.folder / "helper.sock"),
-        ]
-        return subprocess.run([*command, *argv], capture_output=True, text=True, cwd=ROOT, timeout=120)
-
-    def guest(self, name: str) -> dict[str, Any]:
-        report = json.loads(self.sekisho("list", "--json").stdout)
-        (found,) = [each for each in report["guests"] if each["name"] == name]
-        return dict(found)
 
     def bridge_of(self, tap: str) -> str | None:
         (link,) = json.loads(run_in(HOST, ["ip", "-j", "link", "show", tap]))

@@ -14,7 +14,8 @@ import yaml
 
 from appliance import lab
 from appliance.hypervisor import load_guests
-from appliance.netns import command_in, run_in
+from appliance.netns import run_in
+from tests.host_helper_fixture import HelperFolder
 from tests.netns.control_fixture import ROOT, Appliance, appliance_in, wait_for
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
@@ -23,23 +24,11 @@ GUESTS_FILE = "appliance-guests.yaml"
 
 
 @dataclass(slots=True)
-class Rig:
+class Rig(HelperFolder):
     """A helper that runs beside an appliance, which may not."""
 
-    folder: Path
     settings: lab.LabSettings
     appliance: Appliance
-
-    def sekisho(self, *argv: str) -> "subprocess.CompletedProcess[str]":
-        command = [
-            sys.executable,
-            "-m",
-            "appliance.cli",
-            "guest",
-            "--socket",
-            str(self.folder / "helper.sock"),
-        ]
-        return subprocess.run([*command, *argv], capture_output=True, text=True, cwd=ROOT, timeout=120)
 
     def written(self) -> list[str]:
         """Return the guests that the appliance is told of."""
@@ -56,8 +45,7 @@ class Rig:
         return {key["elem"]["val"]: key["elem"]["comment"] for key, _ in elements}
 
     def uuid(self, name: str) -> str:
-        report = json.loads(self.sekisho("list", "--json").stdout)
-        return str(next(each["uuid"] for each in report["guests"] if each["name"] == name))
+        return str(self.guest(name)["uuid"])
 
 
 @pytest.fixture
@@ -72,16 +60,14 @@ def rig(running_lab: lab.LabSettings, tmp_path: Path) -> Iterator[Rig]:
     guests = {"guests": str(tmp_path / GUESTS_FILE), "inspector": {"queues": 1, "first_queue": 30}}
     with appliance_in(tmp_path / "appliance", running_lab, None, **guests) as appliance:
         rig = Rig(tmp_path, running_lab, appliance)
-        command = [sys.executable, "-m", "host_helper.cli", "serve", "--config", str(tmp_path / "host.yaml")]
-        with (tmp_path / "helper.log").open("wb") as log:
-            helper = subprocess.Popen(command_in(running_lab.bridge_netns, command), stderr=log, cwd=ROOT)
+        helper = rig.serve(running_lab.bridge_netns)
         try:
             wait_for("the helper answers", lambda: rig.sekisho("list").returncode == 0)
             yield rig
         finally:
             helper.terminate()
             helper.wait(timeout=30)
-            print((tmp_path / "helper.log").read_text()[-2000:])
+            print(rig.log())
 
 
 def test_a_guest_is_protected_where_it_is_and_its_traffic_counted(rig: Rig) -> None:

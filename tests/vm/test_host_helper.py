@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -20,9 +19,9 @@ import pytest
 import yaml
 
 from appliance.netns import command_in, run_in
+from tests.host_helper_fixture import ROOT, HelperFolder
 from tests.vm.hypervisor import Hypervisor, hypervisor, master_of, tap_of, wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
 PREFIX = f"skt-kvm-{os.getpid()}"
 HOST, CLIENT = f"{PREFIX}-host", f"{PREFIX}-client"
 WEB_MAC, OTHER_MAC = "52:54:00:00:0a:01", "52:54:00:00:0a:09"
@@ -71,24 +70,14 @@ for line in sys.stdin: c.sendall(line.encode()); print(c.recv(100).decode(), end
 
 
 @dataclass(slots=True)
-class Rig:
+class Rig(HelperFolder):
     """A host with libvirtd, the helper, an appliance and a web guest."""
 
-    folder: Path
     libvirtd: Hypervisor
     helper: subprocess.Popen[bytes] | None = None
 
     def start_helper(self) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "host_helper.cli",
-            "serve",
-            "--config",
-            str(self.folder / "host.yaml"),
-        ]
-        with (self.folder / "helper.log").open("ab") as log:
-            self.helper = subprocess.Popen(command_in(HOST, command), stderr=log, cwd=ROOT)
+        self.helper = self.serve(HOST)
         wait_for("the helper answers", lambda: self.sekisho("list").returncode == 0)
 
     def stop_helper(self) -> None:
@@ -97,29 +86,11 @@ class Rig:
             self.helper.wait(timeout=60)
             self.helper = None
 
-    def sekisho(self, *argv: str) -> "subprocess.CompletedProcess[str]":
-        command = [
-            sys.executable,
-            "-m",
-            "appliance.cli",
-            "guest",
-            "--socket",
-            str(self.folder / "helper.sock"),
-        ]
-        return subprocess.run([*command, *argv], capture_output=True, text=True, cwd=ROOT, timeout=300)
-
-    def guest(self, name: str) -> dict[str, Any]:
-        report = json.loads(self.sekisho("list", "--json").stdout)
-        (found,) = [each for each in report["guests"] if each["name"] == name]
-        return dict(found)
-
     def events(self) -> list[tuple[str, str]]:
         """Return what happened so far: (what, name)."""
         done = subprocess.run(
-            ["timeout", "3", sys.executable, "-m", "appliance.cli", "guest", "--socket",
-             str(self.folder / "helper.sock"), "events"],
-            capture_output=True, text=True, cwd=ROOT,
-        )  # fmt: skip
+            ["timeout", "3", *self.guest_command("events")], capture_output=True, text=True, cwd=ROOT
+        )
         return [(each["what"], each["name"]) for each in map(json.loads, done.stdout.splitlines())]
 
     def web(self) -> Any:
