@@ -757,8 +757,7 @@ def _only_one(state: Path) -> Any:
 
 def _panics(stats: Mapping[str, Any]) -> int:
     """Return on how many packets the inspector failed."""
-    source = stats.get("packets_from") or {}
-    workers = (source.get("runtime") or {}).get("queues") or source.get("workers") or ()
+    workers = queues_of(stats) or (stats.get("packets_from") or {}).get("workers") or ()
     return sum(worker.get("panics", 0) for worker in workers)
 
 

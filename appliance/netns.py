@@ -2,10 +2,12 @@
 
 import contextlib
 import ctypes
+import json
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from appliance.model.faults import SystemFault
 
@@ -47,6 +49,21 @@ def run_in(netns: str | None, argv: Sequence[str], stdin: str = "") -> str:
         reason = "; ".join(line for line in done.stderr.splitlines()[:2] if line.strip())[:400]
         raise SystemFault(f"{argv[0]}: {reason or f'exit status {done.returncode}'}")
     return done.stdout
+
+
+def list_objects(netns: str | None, *what: str) -> list[dict[str, Any]]:
+    """Return what `nft -j list …` says, empty if there is no such thing. Raises SystemFault otherwise."""
+    try:
+        answer = run_in(netns, ["nft", "-j", "list", *what])
+    except SystemFault as fault:
+        if "No such file or directory" in str(fault):
+            return []
+        raise
+    try:
+        objects: list[dict[str, Any]] = json.loads(answer)["nftables"] if answer.strip() else []
+    except (ValueError, KeyError) as error:
+        raise SystemFault(f"nft list {' '.join(what)}: unreadable answer") from error
+    return objects
 
 
 @contextlib.contextmanager

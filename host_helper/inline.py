@@ -4,7 +4,6 @@ Nothing is moved. The helper writes the appliance's `guests.yaml`; a guest in it
 appliance's rules go by the tap's name, so that they can be in place before there is a tap.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from appliance.firewall.names import slug
 from appliance.hypervisor import load_guests
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.guest import Guest, GuestInventory, Segment, Vnic
-from appliance.netns import run_in
+from appliance.netns import list_objects
 from host_helper import watch
 from host_helper.config import HostConfig, HostSegment
 from host_helper.model import HostGuest, HostVnic
@@ -157,7 +156,7 @@ class Host:
 
     def _verified(self, guest: HostGuest, vnic: HostVnic, segment: HostSegment) -> str:
         """Wait until the appliance's rules counted traffic of the guest, as far as it speaks."""
-        said, before = f"said_{vnic.mac.replace(':', '')}", watch.counters()
+        said, before = watch.said(vnic.mac), watch.counters()
         passed = _total(self._name(guest))
         if within(VERIFY_S, lambda: _total(self._name(guest)) > passed):
             return f"the appliance counted {_total(self._name(guest)) - passed} packets of it"
@@ -169,13 +168,8 @@ class Host:
 
 def _ports() -> dict[str, str]:
     """Return which guest the appliance's rules take each tap for."""
-    try:
-        answer = run_in(None, ["nft", "-j", "list", "map", *TABLE, "in_ports"])
-    except SystemFault as fault:
-        if "No such file or directory" in str(fault):
-            return {}
-        raise
-    elements = [e for entry in json.loads(answer)["nftables"] for e in entry.get("map", {}).get("elem", ())]
+    entries = list_objects(None, "map", *TABLE, "in_ports")
+    elements = [element for entry in entries for element in entry.get("map", {}).get("elem", ())]
     found = [key["elem"] for key, _ in elements if isinstance(key, dict)]
     return {each["val"]: each.get("comment", "") for each in found}
 
@@ -184,10 +178,10 @@ def _total(name: str) -> int:
     """Return the packets that the appliance's rules counted of a guest."""
     for family in ("inet", "bridge"):
         try:
-            answer = run_in(None, ["nft", "-j", "list", "counter", family, "sekisho", f"total/{slug(name)}"])
+            entries = list_objects(None, "counter", family, "sekisho", f"total/{slug(name)}")
         except SystemFault:
             continue
-        for entry in json.loads(answer)["nftables"]:
+        for entry in entries:
             if "counter" in entry:
                 return int(entry["counter"]["packets"])
     return 0

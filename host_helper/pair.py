@@ -137,9 +137,8 @@ class Pair:
 
     def home(self, guest: HostGuest, vnic: HostVnic) -> str:
         """Return the bridge that the vNIC is on without us."""
-        protected = self._state.protected.get(guest.uuid)
-        if protected is not None and vnic.mac in protected.home:
-            return protected.home[vnic.mac]
+        if home := self._state.home(guest.uuid, vnic.mac):
+            return home
         bridge = links.masters().get(vnic.tap or "") or vnic.bridge or "(none)"
         for segment in self._config.segments:
             if bridge in segment.pairs:
@@ -239,7 +238,7 @@ class Pair:
 
     def _lets_through(self, segment: PairSegment, pair: str) -> bool:
         """Whether a probe from the segment's bridge comes out at the pair bridge."""
-        name = f"probe_{self._at[pair]}"
+        name = watch.probe(self._at[pair])
         before = watch.counters().get(name, 0)
         for _ in range(PROBES):
             links.ask_who_has(segment.bridge, links.SOMEBODY)
@@ -249,8 +248,7 @@ class Pair:
 
     def _verified(self, guest: HostGuest, vnic: HostVnic, segment: PairSegment) -> str:
         """Wait for frames of the guest that come out of the appliance. Raises NotThrough."""
-        plain = vnic.mac.replace(":", "")
-        names = (f"said_{plain}", f"out_{plain}")
+        names = (watch.said(vnic.mac), watch.came_out(vnic.mac))
         before = watch.counters()
         asked = self._known_ipv4(guest, vnic)
         for _ in range(round(VERIFY_S / ASK_EVERY_S)):

@@ -9,13 +9,11 @@ The kernel reads the frames; we read counters. `bridge sekisho_host`, before eve
     flows4_KEY, flows6_KEY while somebody counts connections: TCP segments that begin none, by tuple
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.model.faults import SystemFault
-from appliance.netns import run_in
+from appliance.netns import list_objects, run_in
 from host_helper.links import PROBE_MAC
 
 TABLE = "bridge sekisho_host"
@@ -36,7 +34,7 @@ class Watched:
 
 def key_of(uuid: str, mac: str) -> str:
     """Return a name for nftables: of this vNIC of this guest, whoever has the tap next."""
-    return f"{uuid.replace('-', '')[:12]}_{mac.replace(':', '')}"
+    return f"{uuid.replace('-', '')[:12]}_{_plain(mac)}"
 
 
 def watch(vnics: Sequence[Watched], appliance_taps: Sequence[str], counting: str | None = None) -> None:
@@ -69,11 +67,26 @@ def remove() -> None:
     run_in(None, ["nft", "-f", "-"], f"add table {TABLE}\ndelete table {TABLE}\n")
 
 
+def said(mac: str) -> str:
+    """Return the counter of the frames that came from the guest's tap."""
+    return f"said_{_plain(mac)}"
+
+
+def came_out(mac: str) -> str:
+    """Return the counter of the guest's frames that came out of the appliance."""
+    return f"out_{_plain(mac)}"
+
+
+def probe(tap: str) -> str:
+    """Return the counter of our ARP probes that came out of the appliance at this tap."""
+    return f"probe_{tap}"
+
+
 def counters() -> dict[str, int]:
     """Return how many frames each counter saw. Raises SystemFault."""
     return {
         entry["counter"]["name"]: int(entry["counter"]["packets"])
-        for entry in _list("counters", "table", *TABLE.split())
+        for entry in list_objects(None, "counters", "table", *TABLE.split())
         if "counter" in entry
     }
 
@@ -94,9 +107,9 @@ def _lines(vnics: Sequence[Watched], appliance_taps: Sequence[str], counting: st
     yield f"flush chain {TABLE} watch"
     macs = sorted({each.mac for each in vnics})
     for mac in macs:
-        yield from (f"add counter {TABLE} {way}_{_plain(mac)}" for way in ("said", "out", "in"))
+        yield from (f"add counter {TABLE} {name}" for name in (said(mac), came_out(mac), _went_in(mac)))
     for tap in appliance_taps:
-        yield f"add counter {TABLE} {_probe(tap)}"
+        yield f"add counter {TABLE} {probe(tap)}"
     for each in vnics:
         yield from _vnic_chain(each, counting=each.key == counting)
     if vnics:
@@ -104,12 +117,12 @@ def _lines(vnics: Sequence[Watched], appliance_taps: Sequence[str], counting: st
         yield f"add rule {TABLE} watch iifname vmap {{ {jumps} }}"
     if appliance_taps:
         taps = f"iifname {{ {', '.join(_quoted(tap) for tap in appliance_taps)} }}"
-        probes = ", ".join(f'"{tap}" : "{_probe(tap)}"' for tap in appliance_taps)
+        probes = ", ".join(f'"{tap}" : "{probe(tap)}"' for tap in appliance_taps)
         yield f"add rule {TABLE} watch ether saddr {PROBE_MAC} counter name iifname map {{ {probes} }}"
         # what we say in a guest's name is no proof of anything
         yield f"add rule {TABLE} watch {taps} arp saddr ip 0.0.0.0 return"
-        for way, field in (("out", "saddr"), ("in", "daddr")) if macs else ():
-            names = ", ".join(f'{mac} : "{way}_{_plain(mac)}"' for mac in macs)
+        for counter, field in ((came_out, "saddr"), (_went_in, "daddr")) if macs else ():
+            names = ", ".join(f'{mac} : "{counter(mac)}"' for mac in macs)
             yield f"add rule {TABLE} watch {taps} counter name ether {field} map {{ {names} }}"
 
 
@@ -123,7 +136,7 @@ def _vnic_chain(vnic: Watched, *, counting: bool) -> Iterator[str]:
             f"add set {TABLE} seen{version}_{vnic.key} {{ type ipv{version}_addr; size {ADDRESSES_PER_VNIC}; "
             f"flags dynamic,timeout; timeout {ADDRESS_S}s; }}"
         )
-    yield f'{rule} counter name "said_{_plain(vnic.mac)}"'
+    yield f'{rule} counter name "{said(vnic.mac)}"'
     yield f"{rule} arp saddr ip != 0.0.0.0 update @seen4_{vnic.key} {{ arp saddr ip }}"
     nd = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
     yield f"{rule} {nd} ip6 saddr != :: update @seen6_{vnic.key} {{ ip6 saddr }}"
@@ -138,12 +151,12 @@ def _vnic_chain(vnic: Watched, *, counting: bool) -> Iterator[str]:
             yield f"{rule} tcp flags & (syn|fin|rst) == 0 update @flows{version}_{vnic.key} {{ {tuple_} }}"
 
 
+def _went_in(mac: str) -> str:
+    return f"in_{_plain(mac)}"
+
+
 def _plain(mac: str) -> str:
     return mac.replace(":", "")
-
-
-def _probe(tap: str) -> str:
-    return f"probe_{tap}"
 
 
 def _quoted(tap: str) -> str:
@@ -151,7 +164,7 @@ def _quoted(tap: str) -> str:
 
 
 def _present() -> frozenset[tuple[str, str]]:
-    entries = _list("table", *TABLE.split())
+    entries = list_objects(None, "table", *TABLE.split())
     kinds = ("chain", "counter", "set")
     # anonymous maps and sets are not listed, and go with their rule
     return frozenset((kind, entry[kind]["name"]) for entry in entries for kind in kinds if kind in entry)
@@ -159,17 +172,6 @@ def _present() -> frozenset[tuple[str, str]]:
 
 def _elements(name: str) -> list[Any]:
     elements = []
-    for entry in _list("set", *TABLE.split(), name):
+    for entry in list_objects(None, "set", *TABLE.split(), name):
         elements += [each["elem"]["val"] for each in entry.get("set", {}).get("elem", ())]
     return elements
-
-
-def _list(*what: str) -> list[dict[str, Any]]:
-    try:
-        answer = run_in(None, ["nft", "-j", "list", *what])
-    except SystemFault as fault:
-        if "No such file or directory" in str(fault):
-            return []
-        raise
-    objects: list[dict[str, Any]] = json.loads(answer)["nftables"] if answer.strip() else []
-    return objects

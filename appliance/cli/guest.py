@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from appliance.cli.table import table
+from appliance.cli.table import green, red, table
 from appliance.model.faults import SystemFault
 
 DEFAULT_SOCKET = "/run/sekisho-host/sekisho-host.sock"
@@ -40,7 +40,7 @@ def list_(path: str, as_json: bool) -> None:
     click.echo(table(("guest", "state", "mac", "tap", "bridge", "addresses", "protection"), _rows(report)))
     for each in report["guests"]:
         if each["trouble"]:
-            click.echo(click.style(f"\n{each['name']}: {each['trouble']}", fg="red"))
+            click.echo(red(f"\n{each['name']}: {each['trouble']}"))
 
 
 @guest.command()
@@ -96,16 +96,12 @@ def _protection(guest: dict[str, Any], vnic: dict[str, Any]) -> str:
     if guest["appliance"]:
         return "is the appliance"
     if vnic["obstacle"]:
-        return click.style(f"unprotected: {vnic['obstacle']}", fg="red")
+        return red(f"unprotected: {vnic['obstacle']}")
     if not guest["protected"]:
         return "none"
     if not guest["running"]:
         return "when it starts"
-    return (
-        click.style("led through", fg="green")
-        if vnic.get("led_through")
-        else click.style("NOT led through", fg="red")
-    )
+    return green("led through") if vnic.get("led_through") else red("NOT led through")
 
 
 def _say(report: dict[str, Any]) -> None:
@@ -114,7 +110,7 @@ def _say(report: dict[str, Any]) -> None:
     for sentence in report.get("done", ()):
         click.echo(sentence)
     for sentence in report.get("refused", ()):
-        click.echo(click.style(sentence, fg="red"))
+        click.echo(red(sentence))
 
 
 def _ask(path: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.firewall import nft
-from appliance.firewall.kernel import FAMILIES, list_objects
+from appliance.firewall.kernel import FAMILIES
 from appliance.firewall.nft import DROP, TABLE, Chain, Rule, Set
+from appliance.netns import list_objects
 
 ENTRIES = 8192
 KEPT_S = 3600

@@ -1,11 +1,7 @@
 """Our tables in the kernel: read what is there, and put a batch through `nft`."""
 
-import json
-from typing import Any
-
 from appliance.firewall.nft import TABLE, TableState
-from appliance.model.faults import SystemFault
-from appliance.netns import run_in
+from appliance.netns import list_objects, run_in
 
 FAMILIES = ("bridge", "inet")
 
@@ -13,21 +9,6 @@ FAMILIES = ("bridge", "inet")
 def run_batch(netns: str | None, batch: str) -> None:
     """Hand a JSON batch to the kernel; it takes all of it or nothing. Raises SystemFault."""
     run_in(netns, ["nft", "-j", "-f", "-"], batch)
-
-
-def list_objects(netns: str | None, *what: str) -> list[dict[str, Any]]:
-    """Return what `nft -j list …` says, empty if there is no such thing. Raises SystemFault otherwise."""
-    try:
-        answer = run_in(netns, ["nft", "-j", "list", *what])
-    except SystemFault as fault:
-        if "No such file or directory" in str(fault):
-            return []
-        raise
-    try:
-        objects: list[dict[str, Any]] = json.loads(answer)["nftables"] if answer.strip() else []
-    except (ValueError, KeyError) as error:
-        raise SystemFault(f"nft list {' '.join(what)}: unreadable answer") from error
-    return objects
 
 
 def read_tables(netns: str | None) -> dict[str, TableState]:

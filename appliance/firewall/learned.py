@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from appliance.firewall.guard import LEARNED_TIMEOUT_S
-from appliance.firewall.kernel import list_objects
 from appliance.firewall.nft import TABLE
 from appliance.model.guest import GuestInventory
 from appliance.model.policy import AddressPair
+from appliance.netns import list_objects
 
 
 def promotable(
@@ -19,12 +19,9 @@ def promotable(
     """
     taps = {vnic.tap for each in inventory.guests if each.name == guest for vnic in each.vnics}
     known = {(pair.mac.lower(), pair.ip) for pair in allowed}
-    seen = [pair for tap, pair in _seen(netns) if tap in taps and (pair.mac, pair.ip) not in known]
+    pairs = (each.pair for each in offences(netns) if each.tap in taps)
+    seen = [pair for pair in pairs if (pair.mac, pair.ip) not in known]
     return tuple(sorted(set(seen), key=lambda pair: (pair.mac, pair.ip)))
-
-
-def _seen(netns: str | None) -> Iterator[tuple[str, AddressPair]]:
-    yield from ((each.tap, each.pair) for each in offences(netns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The appliance's status as Prometheus metrics; docs/metrics.md says what each means.
+"""The appliance's status as Prometheus metrics; docs/observability.md says what each means.
 
 Counts that the inspector makes itself (queues, stages) begin anew with each of its runs, as Prometheus
 expects of a process that was restarted; all else goes on.

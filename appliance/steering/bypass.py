@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.firewall.kernel import list_objects, run_batch
+from appliance.firewall.kernel import run_batch
 from appliance.firewall.nft import TABLE
 from appliance.model.faults import PolicyError, SystemFault
+from appliance.netns import list_objects
 
 MAX_BYPASS_S = 7 * 24 * 3600
 WHERE = {"family": "bridge", "table": TABLE, "name": "bypassed"}

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.firewall.guard import VIOLATIONS
-from appliance.firewall.kernel import list_objects
 from appliance.firewall.names import slug
 from appliance.firewall.nft import TABLE
 from appliance.firewall.rules import DIRECTIONS, Direction, counter_name, default_counter_name
 from appliance.model.guest import GuestInventory
 from appliance.model.policy import FirewallRule, PolicyDocument
+from appliance.netns import list_objects
 from appliance.steering.chains import REASONS, counter_of
 
 DROPPED = ("flow", "inspector-down", "ethertype")

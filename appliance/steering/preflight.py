@@ -13,7 +13,7 @@ from typing import Any
 
 from appliance.firewall.nft import TABLE
 from appliance.model.faults import SystemFault
-from appliance.netns import run_in
+from appliance.netns import list_objects, run_in
 from appliance.steering.backend import (
     BRIDGE_CALLS,
     TIMESTAMP_SYSCTL,
@@ -79,8 +79,7 @@ def _bridge_changes(bridge: str, netns: str | None) -> Iterator[str]:
 
 def _refusals(netns: str | None) -> Iterator[str]:
     """Yield each chain of somebody else's that would catch bridged packets."""
-    text = run_in(netns, ["nft", "-j", "list", "ruleset"])
-    objects = json.loads(text)["nftables"] if text.strip() else []
+    objects = list_objects(netns, "ruleset")
     chains = [entry["chain"] for entry in objects if "chain" in entry]
     rules = [entry["rule"] for entry in objects if "rule" in entry]
     for chain in chains:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from appliance.firewall.guard import bridge_table
-from appliance.firewall.kernel import FAMILIES, list_objects, read_tables, run_batch
+from appliance.firewall.kernel import FAMILIES, read_tables, run_batch
 from appliance.firewall.nft import TABLE, KernelState, Table, joined, removal, transaction
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
 from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
-from appliance.netns import exists, run_in
+from appliance.netns import exists, list_objects, run_in
 from appliance.steering.backend import (
     Backend,
     choose_backend,

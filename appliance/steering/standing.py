@@ -16,10 +16,10 @@ from typing import Any, Self
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from appliance.firewall.kernel import FAMILIES, list_objects
+from appliance.firewall.kernel import FAMILIES
 from appliance.firewall.nft import TABLE
 from appliance.model.faults import SystemFault
-from appliance.netns import entered, run_in
+from appliance.netns import entered, list_objects, run_in
 from appliance.steering.backend import BRIDGE_CALLS, VLAN_SYSCTL, Backend
 from appliance.steering.queues import CHAIN
 from appliance.steering.ruleset import IPTABLES, Ruleset
