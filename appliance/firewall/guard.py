@@ -40,6 +40,8 @@ PREROUTING_PRIORITY = -300
 FORWARD_PRIORITY = -200
 """Before br_netfilter's own forward hook at 0, which calls the inet chains."""
 
+NO_GUEST = "port_of_no_guest"
+
 LEARNED_ENTRIES = 4096
 LEARNED_TIMEOUT_S = 24 * 3600
 
@@ -131,6 +133,8 @@ def bridge_table(policy: PolicyDocument, inventory: GuestInventory, links: Links
 
 
 def _guard_rules() -> Iterator[Rule]:
+    # nearly every frame: IPv4 from one of the vNIC's own addresses, told by one lookup
+    yield nft.match(nft.concat(IIF, SOURCE_MAC, nft.payload("ip", "saddr")), "@own_ipv4"), nft.ACCEPT
     yield nft.unequal(IIF, "@judged"), nft.ACCEPT
     yield nft.unequal(nft.concat(IIF, SOURCE_MAC), "@macs"), nft.goto("bad_mac")
     kinds: list[tuple[Any, nft.Statement]] = [
@@ -273,6 +277,13 @@ def _guard_sets(judged: Sequence[GuardedVnic]) -> Iterator[Set]:
         ]
         name, types = f"ipv{version}_pairs", ("ifname", "ether_addr", address_type)
         yield Set(name, types, tuple(pairs), flags=("interval",))
+    own = [
+        nft.concat(each.vnic.tap, mac, _network(network))
+        for each in judged
+        for mac, network in each.pairs(4)
+        if each.knows(4) and ipaddress.ip_network(network).prefixlen == 32
+    ]
+    yield Set("own_ipv4", ("ifname", "ether_addr", "ipv4_addr"), tuple(own))
     targets = [
         (each.vnic.tap, nft.jump(f"nd_{slug(each.vnic.tap)}")) for each in judged if _checks_ipv6(each)
     ]
@@ -318,15 +329,16 @@ def _network(network: str) -> Any:
 
 
 def _mark_rules() -> Iterator[Rule]:
-    """Clear our bits, judge the framing, write both ports' numbers and the operator's bypass."""
-    yield nft.unequal(IIF, "@members"), nft.ACCEPT
-    yield (nft.set_bits(MARK, keep=ALL ^ PACKET_MASK, to=0),)
+    """Clear our bits, write both ports' numbers and the operator's bypass, judge the framing.
+
+    The maps and sets are of our bridges' ports: what crosses another bridge is left as it is.
+    """
     yield (nft.dispatch(IIF, "in_ports"),)
     yield (nft.dispatch(OIF, "out_ports"),)
     yield nft.match(IIF, "@bypassed"), nft.set_bits(MARK, keep=ALL, to=BYPASS)
     yield nft.match(OIF, "@bypassed"), nft.set_bits(MARK, keep=ALL, to=BYPASS)
-    yield nft.match(nft.masked(MARK, IN_PORT | OUT_PORT), 0), nft.ACCEPT
     yield nft.match(ETHER_TYPE, PLAIN_TYPES), nft.ACCEPT
+    yield nft.match(nft.masked(MARK, IN_PORT | OUT_PORT), 0), nft.ACCEPT
     # one tag is looked through (steering.backend sees to it), but VLAN ID 0 is no VLAN: receivers take
     # such a frame for an untagged one, and bridges do not
     yield (
@@ -357,17 +369,20 @@ def _unreadable_chains() -> Iterator[Chain]:
 
 
 def _port_chains(vnics: Sequence[GuardedVnic]) -> Iterator[Chain]:
+    ours = ALL ^ PACKET_MASK
+    yield Chain(NO_GUEST, ((nft.set_bits(MARK, keep=ours, to=0),),))
     for each in vnics:
         name, number = slug(each.vnic.tap), each.port.number
-        yield Chain(f"port_in_{name}", ((nft.set_bits(MARK, keep=ALL, to=number),),))
+        yield Chain(f"port_in_{name}", ((nft.set_bits(MARK, keep=ours, to=number),),))
         yield Chain(f"port_out_{name}", ((nft.set_bits(MARK, keep=ALL, to=number << OUT_PORT_SHIFT),),))
 
 
 def _mark_sets(vnics: Sequence[GuardedVnic], members: Sequence[str]) -> Iterator[Set]:
-    yield Set("members", "ifname", tuple(members))
-    for way in ("in", "out"):
+    guests = {each.vnic.tap for each in vnics}
+    others = [[member, nft.jump(NO_GUEST)] for member in members if member not in guests]
+    for way, rest in (("in", others), ("out", [])):
         elements = [[_commented(each), nft.jump(f"port_{way}_{slug(each.vnic.tap)}")] for each in vnics]
-        yield Set(f"{way}_ports", "ifname", tuple(elements), maps_to="verdict")
+        yield Set(f"{way}_ports", "ifname", (*elements, *rest), maps_to="verdict")
     yield Set("bypassed", "ifname", flags=("timeout",), learned=True)
     dropped = [each.vnic.tap for each in vnics if each.guard.frames == "drop"]
     yield Set("frames_dropped", "ifname", tuple(dropped))

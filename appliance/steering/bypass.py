@@ -67,7 +67,8 @@ def bypassed(netns: str | None = None) -> tuple[Bypassed, ...]:
 def loaded_taps(netns: str | None = None) -> Iterator[tuple[str, str]]:
     """Yield each tap and its guest, as the loaded map's comments say."""
     for key, _ in _elements(netns, "map", "in_ports"):
-        yield key["elem"]["val"], key["elem"].get("comment", "?")
+        if isinstance(key, dict):  # a port of no guest's has no comment, and is a plain name
+            yield key["elem"]["val"], key["elem"].get("comment", "?")
 
 
 def _elements(netns: str | None, kind: str, name: str) -> list[Any]:

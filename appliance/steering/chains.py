@@ -3,7 +3,7 @@
     zones     a segment's connections are its own: equal addresses on two segments never meet
     firewall  counts, then the guests' own chains (appliance.firewall)
     steer     queue or not, and to which worker
-    failure   what happens instead while the inspector hangs (appliance.steering.failure)
+    queued    what is to be queued; what happens instead while the inspector hangs (appliance.steering.failure)
     after     what came back from the inspector: drops are made to stick, what need not be looked at any more
               is remembered, what it never saw is counted
 
@@ -22,7 +22,7 @@ What the inspector clears is remembered with the generation of its policy, and c
 new policy looks again at all connections. Every answer states anew what is cleared, and a SYN clears nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from appliance.firewall import nft
@@ -121,15 +121,16 @@ def steering_table(
     """
     needs = {port.guest: _needs_of(port.guest, policy, needs or {}) for port in links.ports}
     zones = tuple(_zone_rules(inventory, links, dialect))
+    look = tuple(look_sets(needs, links))
     return Table(
         dialect.family,
         chains=(
             Chain("zones", zones, nft.Hook("prerouting", ZONES_PRIORITY)),
             Chain("firewall", tuple(_firewall_rules(dialect)), nft.Hook("forward", FIREWALL_PRIORITY)),
             *firewall_chains(policy, inventory, links),
-            *steer_chains(workers, generation),
+            *steer_chains(workers, generation, {each.name for each in look if each.elements}),
             *_worker_chains(workers),
-            failure_chain(dialect, passed="pass_inspector-down", blocked="blocked"),
+            failure_chain(dialect, queued="queued", passed="pass_inspector-down", blocked="blocked"),
             *_after_chains(generation, dialect),
         ),
         sets=(
@@ -138,7 +139,7 @@ def steering_table(
             *firewall_sets(links),
             *denied_sets(),
             *_inspected_sets(policy, links),
-            *look_sets(needs, links),
+            *look,
             *_counter_maps(links),
         ),
         counters=(*_counters(links), *firewall_counters(policy, inventory)),
@@ -172,20 +173,22 @@ def _needs_of(guest: str, policy: PolicyDocument, needs: Mapping[str, Needs]) ->
     return needs.get(guest, EVERYTHING)
 
 
-def steer_chains(workers: int, generation: int) -> Iterator[Chain]:
-    """Yield the chains from `steer` on; they are the same in every family that has conntrack."""
+def steer_chains(workers: int, generation: int, looked_at: Container[str]) -> Iterator[Chain]:
+    """Yield the chains from `steer` on; they are the same in every family that has conntrack.
+
+    looked_at: the names of the sets of what is looked at that hold anything.
+    """
     is_tcp = nft.match(nft.meta("l4proto"), "tcp")
+    # both headers must say multicast: a unicast packet in a broadcast frame is an attack's carrier
+    multicast = (
+        nft.match(nft.meta("pkttype"), {"set": ["broadcast", "multicast"]}),
+        nft.jump("multicast"),
+    )
     yield Chain(
         "steer",
         (
             (nft.bits_set(MARK, BYPASS), nft.goto("pass_bypass")),
-            (nft.bits_set(CONNTRACK_MARK, CONNTRACK_DROP), is_tcp, PLAIN_SYN, nft.goto("queue")),
-            (nft.bits_set(CONNTRACK_MARK, CONNTRACK_DROP), nft.goto("dropped")),
-            # both headers must say multicast: a unicast packet in a broadcast frame is an attack's carrier
-            (
-                nft.match(nft.meta("pkttype"), {"set": ["broadcast", "multicast"]}),
-                nft.jump("multicast"),
-            ),
+            (nft.bits_set(CONNTRACK_MARK, CONNTRACK_DROP), nft.goto("steer_dropped")),
             # only the first fragment shows ports, and its receiver need not believe them
             (nft.bits_set(nft.payload("ip", "frag-off"), 0x3FFF), nft.goto("steer_rest")),
             (nft.match({"exthdr": {"name": "frag"}}, True), nft.goto("steer_rest")),
@@ -194,18 +197,22 @@ def steer_chains(workers: int, generation: int) -> Iterator[Chain]:
             (
                 nft.match(nft.meta("l4proto"), "udp"),
                 nft.match(nft.payload("udp", "length"), 8, ">="),
-                nft.goto("steer_any"),
+                nft.goto("steer_udp"),
             ),
             (nft.goto("steer_rest"),),
         ),
     )
+    yield Chain("steer_dropped", ((is_tcp, PLAIN_SYN, nft.goto("queue")), (nft.goto("dropped"),)))
     yield Chain("steer_tcp", tuple(_tcp_rules()))
+    yield Chain("steer_tcp_ends", tuple(_tcp_end_rules()))
+    yield Chain("steer_udp", (multicast, (nft.goto("steer_any"),)))
     yield Chain("steer_any", ((REPLY, nft.goto("look_any_reply")), (nft.goto("look_any_original"),)))
-    yield Chain("steer_rest", ((REPLY, nft.goto("rest_reply")), (nft.goto("rest_original"),)))
-    yield from _look_chains("look_to_server", "to_server", generation)
-    yield from _look_chains("look_to_client", "to_client", generation)
+    yield Chain("steer_rest", (multicast, (REPLY, nft.goto("rest_reply")), (nft.goto("rest_original"),)))
+    yield from _look_chains("look_to_server", "to_server", generation, looked_at)
+    yield from _look_chains("look_to_client", "to_client", generation, looked_at)
     for direction in ("original", "reply"):
-        yield from _look_chains(f"look_any_{direction}", "any", generation, reply=direction == "reply")
+        name, reply = f"look_any_{direction}", direction == "reply"
+        yield from _look_chains(name, "any", generation, looked_at, reply=reply)
         yield from _end_chains(
             f"rest_{direction}",
             [nft.match(FROM_PORT, "@inspected_from")],
@@ -241,7 +248,18 @@ def steer_chains(workers: int, generation: int) -> Iterator[Chain]:
 
 def _tcp_rules() -> Iterator[Rule]:
     """Which way a segment travels: known only in a connection that a SYN was seen to begin."""
-    syn, ends = 0x02, 0x07  # FIN, SYN, RST
+    ends = 0x07  # FIN, SYN, RST
+    yield nft.bits_set(TCP_FLAGS, ends), nft.goto("steer_tcp_ends")
+    # a packet without a connection has no such bit, and ends the rule as well
+    placed = nft.bits_set(CONNTRACK_MARK, CONNTRACK_PLACED)
+    yield placed, REPLY, nft.goto("look_to_client")
+    yield placed, nft.goto("look_to_server")
+    yield (nft.goto("steer_any"),)
+
+
+def _tcp_end_rules() -> Iterator[Rule]:
+    """What begins or ends a connection: it takes back what was cleared, and says who is the client."""
+    syn = 0x02
     yield nft.bits_set(TCP_FLAGS, syn), nft.set_bits(CONNTRACK_MARK, keep=ALL ^ CONNTRACK_CLEARED, to=0)
     yield (
         OPENING,
@@ -251,15 +269,16 @@ def _tcp_rules() -> Iterator[Rule]:
     )
     # the other end opens: whoever was first is not the client, or not any more
     yield PLAIN_SYN, REPLY, nft.set_bits(CONNTRACK_MARK, keep=ALL ^ CONNTRACK_PLACED, to=0)
-    yield nft.bits_set(TCP_FLAGS, ends), nft.goto("steer_any")
-    placed = nft.bits_set(CONNTRACK_MARK, CONNTRACK_PLACED)
-    yield placed, ORIGINAL, nft.goto("look_to_server")
-    yield placed, REPLY, nft.goto("look_to_client")
     yield (nft.goto("steer_any"),)
 
 
-def _look_chains(name: str, way: Way, generation: int, *, reply: bool | None = None) -> Iterator[Chain]:
-    """Queue what one of the two ends looks at, unless the inspector cleared it."""
+def _look_chains(
+    name: str, way: Way, generation: int, looked_at: Container[str], *, reply: bool | None = None
+) -> Iterator[Chain]:
+    """Queue what one of the two ends looks at, unless the inspector cleared it.
+
+    looked_at: the names of the sets that hold anything; the others are not asked.
+    """
     clears = {
         "to_server": CONNTRACK_CLEAR_TO_SERVER,
         "to_client": CONNTRACK_CLEAR_TO_CLIENT,
@@ -270,8 +289,8 @@ def _look_chains(name: str, way: Way, generation: int, *, reply: bool | None = N
         first = [(nft.match(nft.masked(CONNTRACK_MARK, mask), value), nft.goto("pass_cleared"))]
     yield from _end_chains(
         name,
-        [*lookups(way, "from")],
-        [*lookups(way, "to")],
+        [*lookups(way, "from", looked_at)],
+        [*lookups(way, "to", looked_at)],
         "queue" if way == "any" else "queue_data",
         reply=way == "to_client" if reply is None else reply,
         first=first,
@@ -296,15 +315,22 @@ def _end_chains(
     sender_bypass, receiver_bypass = reversed(ends) if reply else ends
     senders = [(look, nft.goto(queue)) for look in sender_looks]
     receivers = [(look, nft.goto(queue)) for look in receiver_looks]
+    either = CONNTRACK_BYPASS_ORIGINATOR | CONNTRACK_BYPASS_RESPONDER
     yield Chain(
         name,
         (
             *(first or ()),
-            (nft.bits_set(CONNTRACK_MARK, sender_bypass), nft.goto(f"{name}_receiver")),
-            (nft.bits_set(CONNTRACK_MARK, receiver_bypass), nft.goto(f"{name}_sender")),
+            (nft.bits_set(CONNTRACK_MARK, either), nft.goto(f"{name}_bypassed")),
             *senders,
             *receivers,
             (nft.goto("pass_steered"),),
+        ),
+    )
+    yield Chain(
+        f"{name}_bypassed",
+        (
+            (nft.bits_set(CONNTRACK_MARK, sender_bypass), nft.goto(f"{name}_receiver")),
+            (nft.goto(f"{name}_sender"),),
         ),
     )
     yield Chain(
@@ -353,14 +379,14 @@ def _worker_rules(workers: int) -> Iterator[Rule]:
             (number, nft.goto(f"worker_{number}")) for number in range(workers)
         ]
         yield (nft.dispatch({"symhash": {"mod": workers}}, verdicts),)
-    yield nft.set_bits(MARK, keep=ALL, to=QUEUED), ACCEPT
+    yield nft.set_bits(MARK, keep=ALL, to=QUEUED), nft.goto("queued")
 
 
 def _worker_chains(workers: int) -> Iterator[Chain]:
     for number in range(workers if workers > 1 else 0):
         yield Chain(
             f"worker_{number}",
-            ((nft.set_bits(MARK, keep=ALL, to=QUEUED | number << WORKER_SHIFT), ACCEPT),),
+            ((nft.set_bits(MARK, keep=ALL, to=QUEUED | number << WORKER_SHIFT), nft.goto("queued")),),
         )
 
 
@@ -370,6 +396,8 @@ def _after_chains(generation: int, dialect: Dialect) -> Iterator[Chain]:
     yield Chain(
         "after",
         (
+            # most packets: not queued, so that there is no answer
+            (nft.bits_clear(MARK, PACKET_MASK), ACCEPT),
             (nft.unequal(dialect.bridge, "@bridges"), ACCEPT),
             (nft.match(nft.masked(MARK, QUEUED | SEEN), QUEUED), nft.goto("pass_inspector-down")),
             # what was not queued; its bits may say something else

@@ -1,8 +1,8 @@
 """The failure policy for an inspector that is there and does not answer: in the kernel, one switch away.
 
-A hung inspector keeps its queues, so the kernel would let packets wait for it for ever. The chain `failure`
-stands before the queue and holds what each segment's policy says; it does nothing while the set `hung` is
-empty. To switch is to put one element into that set: no rule is made when something is wrong, and a policy
+A hung inspector keeps its queues, so the kernel would let packets wait for it for ever. The chain `queued`,
+through which goes all that is marked for a queue, holds what each segment's policy says; it does nothing while
+the set `hung` is empty. To switch is to put one element into that set: no rule is made when something is wrong, and a policy
 that is applied meanwhile leaves the switch as it is.
 """
 
@@ -17,10 +17,6 @@ from appliance.model.guest import GuestInventory
 from appliance.model.marks import QUEUED
 from appliance.steering.dialect import Dialect
 
-FAILURE_PRIORITY = -155
-"""After `firewall` at -160, which says what is queued, and before the NFQUEUE rules at -150."""
-
-
 def failure_sets(inventory: GuestInventory) -> Iterator[Set]:
     """Yield the switch, and the bridges that pass traffic while nothing inspects it."""
     open_bridges = [s.bridge for s in inventory.segments if s.failure.inspector_down == "open"]
@@ -28,18 +24,16 @@ def failure_sets(inventory: GuestInventory) -> Iterator[Set]:
     yield Set("open_bridges", "ifname", tuple(open_bridges))
 
 
-def failure_chain(dialect: Dialect, passed: str, blocked: str) -> Chain:
-    """Return the chain; packets that would be queued go to the chains named while the switch is on."""
+def failure_chain(dialect: Dialect, queued: str, passed: str, blocked: str) -> Chain:
+    """Return the chain `queued`; its packets go to the chains `passed` or `blocked` while the switch is on."""
     return Chain(
-        "failure",
+        queued,
         (
-            (nft.unequal(dialect.bridge, "@bridges"), ACCEPT),
-            # The set holds the bit QUEUED itself or nothing: the one comparison asks for both.
+            # The set holds the bit QUEUED itself or nothing.
             (nft.unequal(nft.masked(MARK, QUEUED), "@hung"), ACCEPT),
             (nft.match(dialect.bridge, "@open_bridges"), nft.goto(passed)),
             (nft.goto(blocked),),
         ),
-        nft.Hook("forward", FAILURE_PRIORITY),
     )
 
 

@@ -7,7 +7,7 @@ matter, `any`; `from` or `to` the guest whose signatures look; that guest's `own
     any_from_peer       mark & IN_PORT . udp . destination port
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from appliance.firewall import nft
@@ -22,10 +22,15 @@ WAYS: tuple[Way, ...] = get_args(Way)
 TYPE = ("mark", "inet_proto", "inet_service")
 
 
-def lookups(way: Way, end: Literal["from", "to"]) -> Iterator[nft.Statement]:
-    """Yield the comparisons of which one holds for a packet from or to a guest that looks at it."""
+def lookups(way: Way, end: Literal["from", "to"], looked_at: Container[str]) -> Iterator[nft.Statement]:
+    """Yield the comparisons of which one holds for a packet from or to a guest that looks at it.
+
+    looked_at: the sets that hold anything; to ask the others would cost every packet.
+    """
     guest, own, peer = (FROM_PORT, "sport", "dport") if end == "from" else (TO_PORT, "dport", "sport")
     for whose, port in (("own", own), ("peer", peer)):
+        if f"{way}_{end}_{whose}" not in looked_at:
+            continue
         key = nft.concat(guest, nft.meta("l4proto"), nft.payload("th", port))
         yield nft.match(key, f"@{way}_{end}_{whose}")
 

@@ -59,6 +59,7 @@ def queue_rules(inventory: GuestInventory, first_queue: int, workers: int, jumps
 
 
 def _rules(inventory: GuestInventory, first_queue: int, workers: int) -> Iterator[str]:
+    yield f"-A {CHAIN} -m mark --mark 0/{QUEUED:#010x} -j RETURN"
     for segment in inventory.segments:
         bypass = " --queue-bypass" if segment.failure.inspector_down == "open" else ""
         for worker in range(workers):

@@ -42,7 +42,8 @@ class Rig(HelperFolder):
         elements = [
             e for entry in json.loads(listing)["nftables"] for e in entry.get("map", {}).get("elem", ())
         ]
-        return {key["elem"]["val"]: key["elem"]["comment"] for key, _ in elements}
+        commented = [key["elem"] for key, _ in elements if isinstance(key, dict)]
+        return {each["val"]: each["comment"] for each in commented}
 
     def uuid(self, name: str) -> str:
         return str(self.guest(name)["uuid"])

@@ -34,7 +34,7 @@ def flush_a_chain(netns: str) -> None:
 
 
 def empty_a_set(netns: str) -> None:
-    run_in(netns, ["nft", "flush", "set", "bridge", "sekisho", "members"])
+    run_in(netns, ["nft", "flush", "set", "bridge", "sekisho", "judged"])
 
 
 def add_a_rule(netns: str) -> None:
