@@ -1,19 +1,27 @@
 //! Bytes by offset, with holes: for TCP past a hole or not yet acknowledged, and for IP fragments.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 /// Runs of bytes by offset, which never overlap.
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
-    pieces: BTreeMap<u64, Piece>,
+    /// In order. Nearly all come at the back and go at the front; for the others callers bound how many there are.
+    pieces: VecDeque<Piece>,
     bytes: usize,
 }
 
 /// A run of bytes, and the segment it came in, which overlap policies ask about.
 #[derive(Debug)]
 struct Piece {
+    at: u64,
     data: Vec<u8>,
     segment: (u64, u64),
+}
+
+impl Piece {
+    fn end(&self) -> u64 {
+        self.at + self.data.len() as u64
+    }
 }
 
 /// The part of `data`, which starts at stream offset `start`, that lies in `from..to`.
@@ -36,48 +44,49 @@ impl Pieces {
 
     /// About how much memory is held, with the cost of the pieces themselves.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes + self.pieces.len() * std::mem::size_of::<(u64, Piece)>()
+        self.bytes + self.pieces.len() * std::mem::size_of::<Piece>()
     }
 
     /// Where the first piece starts.
     pub fn start(&self) -> Option<u64> {
-        self.pieces.first_key_value().map(|(start, _)| *start)
+        self.pieces.front().map(|piece| piece.at)
     }
 
     /// Where the last piece ends.
     pub fn end(&self) -> Option<u64> {
-        self.pieces
-            .last_key_value()
-            .map(|(start, piece)| start + piece.data.len() as u64)
+        self.pieces.back().map(Piece::end)
     }
 
-    /// The pieces that `start..end` touches, with their offsets.
-    fn overlapping(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, &Piece)> {
-        let first = self
-            .pieces
-            .range(..=start)
-            .next_back()
-            .map_or(start, |(at, _)| *at);
-        self.pieces
-            .range(first..end.max(first))
-            .map(|(at, piece)| (*at, piece))
-            .filter(move |(at, piece)| at + piece.data.len() as u64 > start && start < end)
+    /// How many pieces end at or before `offset`.
+    fn before(&self, offset: u64) -> usize {
+        match self.pieces.back() {
+            Some(last) if last.end() > offset => {
+                self.pieces.partition_point(|piece| piece.end() <= offset)
+            }
+            _ => self.pieces.len(),
+        }
+    }
+
+    /// The pieces that `start..end` touches.
+    fn overlapping(&self, start: u64, end: u64) -> impl Iterator<Item = &Piece> {
+        let touched = self.pieces.range(self.before(start)..);
+        touched.take_while(move |piece| piece.at < end && start < end)
     }
 
     /// Whether `data` at `start` contradicts a byte that is held.
     pub fn differs(&self, start: u64, data: &[u8]) -> bool {
         let end = start + data.len() as u64;
-        self.overlapping(start, end).any(|(at, piece)| {
-            cut(&piece.data, at, start, end) != cut(data, start, at, at + piece.data.len() as u64)
+        self.overlapping(start, end).any(|piece| {
+            cut(&piece.data, piece.at, start, end) != cut(data, start, piece.at, piece.end())
         })
     }
 
     /// Overwrites `data` at `start` with the bytes that are held.
     pub fn copy_over(&self, start: u64, data: &mut [u8]) {
         let end = start + data.len() as u64;
-        for (at, piece) in self.overlapping(start, end) {
-            let held = cut(&piece.data, at, start, end);
-            let from = (at.max(start) - start) as usize;
+        for piece in self.overlapping(start, end) {
+            let held = cut(&piece.data, piece.at, start, end);
+            let from = (piece.at.max(start) - start) as usize;
             data[from..from + held.len()].copy_from_slice(held);
         }
     }
@@ -85,7 +94,7 @@ impl Pieces {
     /// How many bytes of `start..end` are held.
     pub fn covered(&self, start: u64, end: u64) -> usize {
         self.overlapping(start, end)
-            .map(|(at, piece)| cut(&piece.data, at, start, end).len())
+            .map(|piece| cut(&piece.data, piece.at, start, end).len())
             .sum()
     }
 
@@ -107,18 +116,17 @@ impl Pieces {
         for (from, to) in self.uncovered(segment.0, segment.1) {
             let run = cut(data, start, from, to);
             self.bytes += run.len();
-            match self.pieces.range_mut(..from).next_back() {
-                Some((at, piece)) if at + piece.data.len() as u64 == from => {
-                    piece.data.extend_from_slice(run)
-                }
+            let number = self.before(from);
+            let left = number.checked_sub(1);
+            match left.and_then(|left| self.pieces.get_mut(left)) {
+                Some(piece) if piece.end() == from => piece.data.extend_from_slice(run),
                 _ => {
-                    self.pieces.insert(
-                        from,
-                        Piece {
-                            data: run.to_vec(),
-                            segment,
-                        },
-                    );
+                    let piece = Piece {
+                        at: from,
+                        data: run.to_vec(),
+                        segment,
+                    };
+                    self.pieces.insert(number, piece);
                 }
             }
         }
@@ -134,22 +142,22 @@ impl Pieces {
         later_wins: impl Fn((u64, u64), (u64, u64)) -> bool,
     ) -> bool {
         let segment = (start, start + data.len() as u64);
+        let first = self.before(segment.0);
+        if self.pieces.get(first).is_none_or(|it| it.at >= segment.1) {
+            self.put(segment.0, data, segment);
+            return false;
+        }
         // A segment that stands for one in the same place is a repetition, whatever it says.
-        let differs = self.overlapping(segment.0, segment.1).any(|(at, piece)| {
+        let differs = self.overlapping(segment.0, segment.1).any(|piece| {
             piece.segment != segment
-                && cut(&piece.data, at, segment.0, segment.1)
-                    != cut(data, start, at, at + piece.data.len() as u64)
+                && cut(&piece.data, piece.at, segment.0, segment.1)
+                    != cut(data, start, piece.at, piece.end())
         });
-        let touched: Vec<u64> = self
-            .overlapping(segment.0, segment.1)
-            .map(|(at, _)| at)
-            .collect();
+        let touched = self.overlapping(segment.0, segment.1).count();
+        let touched: Vec<Piece> = self.pieces.drain(first..first + touched).collect();
         let mut from = segment.0;
-        for at in touched {
-            let Some(piece) = self.pieces.remove(&at) else {
-                continue;
-            };
-            let end = at + piece.data.len() as u64;
+        for piece in touched {
+            let (at, end) = (piece.at, piece.end());
             self.bytes -= piece.data.len();
             if later_wins(segment, piece.segment) {
                 self.put(at, cut(&piece.data, at, at, segment.0), piece.segment);
@@ -161,8 +169,7 @@ impl Pieces {
             } else {
                 self.put(from, cut(data, start, from, at), segment);
                 from = end;
-                self.bytes += piece.data.len();
-                self.pieces.insert(at, piece);
+                self.put_piece(piece);
             }
         }
         self.put(from, cut(data, start, from, segment.1), segment);
@@ -171,27 +178,31 @@ impl Pieces {
 
     fn put(&mut self, at: u64, data: &[u8], segment: (u64, u64)) {
         if !data.is_empty() {
-            self.bytes += data.len();
-            self.pieces.insert(
+            self.put_piece(Piece {
                 at,
-                Piece {
-                    data: data.to_vec(),
-                    segment,
-                },
-            );
+                data: data.to_vec(),
+                segment,
+            });
         }
+    }
+
+    fn put_piece(&mut self, piece: Piece) {
+        self.bytes += piece.data.len();
+        self.pieces.insert(self.before(piece.at), piece);
     }
 
     /// Takes out what is held at `next` and directly after it, up to `limit`, appending it to `into`; bytes
     /// before `next` are given up.
     pub fn drain_into(&mut self, into: &mut Vec<u8>, mut next: u64, limit: u64) {
-        while let Some(entry) = self.pieces.first_entry() {
-            let at = *entry.key();
-            if at > next || at >= limit {
+        while self
+            .pieces
+            .front()
+            .is_some_and(|it| it.at <= next && it.at < limit)
+        {
+            let Some(piece) = self.pieces.pop_front() else {
                 return;
-            }
-            let piece = entry.remove();
-            let end = at + piece.data.len() as u64;
+            };
+            let (at, end) = (piece.at, piece.end());
             self.bytes -= piece.data.len();
             into.extend_from_slice(cut(&piece.data, at, next, limit));
             next = next.max(end.min(limit));
@@ -200,19 +211,20 @@ impl Pieces {
     }
 
     fn ends_at(&self, offset: u64) -> bool {
-        let before = self.pieces.range(..offset).next_back();
-        before.is_some_and(|(at, piece)| at + piece.data.len() as u64 == offset)
+        let left = self.before(offset).checked_sub(1);
+        let left = left.and_then(|left| self.pieces.get(left));
+        left.is_some_and(|piece| piece.end() == offset)
     }
 
     /// The runs of `start..end` that no piece holds.
     fn uncovered(&self, start: u64, end: u64) -> Vec<(u64, u64)> {
         let mut runs = Vec::new();
         let mut from = start;
-        for (at, piece) in self.overlapping(start, end) {
-            if at > from {
-                runs.push((from, at));
+        for piece in self.overlapping(start, end) {
+            if piece.at > from {
+                runs.push((from, piece.at));
             }
-            from = at + piece.data.len() as u64;
+            from = piece.end();
         }
         if from < end {
             runs.push((from, end));

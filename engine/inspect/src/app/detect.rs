@@ -95,6 +95,12 @@ impl Detector {
         }
     }
 
+    /// Whether it was last asked with so many bytes of `direction`: `Some` of whether those were all.
+    pub fn was_asked(&self, direction: Direction, bytes: usize) -> Option<bool> {
+        let (before, ended) = self.asked[direction as usize]?;
+        (before == bytes).then_some(ended)
+    }
+
     /// How many bytes of `direction` were there when it was last asked.
     pub fn asked_bytes(&self, direction: Direction) -> usize {
         self.asked[direction as usize].map_or(0, |(bytes, _)| bytes)

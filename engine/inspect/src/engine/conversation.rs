@@ -145,6 +145,11 @@ impl UdpLayer {
         }
     }
 
+    /// Whether it is known what is spoken, or that nothing known is.
+    pub fn is_settled(&self) -> bool {
+        !matches!(self.app, AppState::Detecting)
+    }
+
     /// Learns the protocol from a datagram, if it is not known yet.
     pub fn detect_app(
         &mut self,
@@ -153,7 +158,7 @@ impl UdpLayer {
         ends: Ends,
         settings: &app::Settings,
     ) {
-        if !matches!(self.app, AppState::Detecting) || datagram.is_empty() {
+        if self.is_settled() || datagram.is_empty() {
             return;
         }
         let ports = (ends.client.port, ends.server.port);
@@ -310,6 +315,24 @@ impl TcpLayer {
         }
     }
 
+    /// Whether what `direction` has brought tells nothing that was not told: so with most packets.
+    pub fn is_settled(&self, direction: Direction) -> bool {
+        match &self.app {
+            AppState::Detecting => {
+                let bytes = self.session.readable(direction).len();
+                let asked = self.detector.was_asked(direction, bytes);
+                asked.is_some_and(|ended| ended == self.begins_no_more(direction))
+            }
+            AppState::Parsed(_, parser) => self.beginnings.is_none() && !parser.has_switched(),
+            AppState::Other(_) => self.beginnings.is_none(),
+        }
+    }
+
+    /// What lies behind a hole is no beginning: only the other direction can still tell.
+    fn begins_no_more(&self, direction: Direction) -> bool {
+        self.ended(direction) || self.gap(direction).is_some()
+    }
+
     /// Learns the protocol from what `direction` has brought, if it is not known yet or given up for another.
     ///
     /// Returns what is odd about how the connection began, once.
@@ -339,8 +362,7 @@ impl TcpLayer {
         }
         self.detector.meet(ends.server.port);
         let bytes = self.session.readable(direction);
-        // What lies behind a hole is no beginning: only the other direction can still tell.
-        let last = self.ended(direction) || self.gap(direction).is_some();
+        let last = self.begins_no_more(direction);
         self.app = match self.detector.probe_tcp(direction, bytes, last) {
             Detection::NeedMore => return PacketEvents::NONE,
             Detection::Unknown => match self.hint.take() {

@@ -569,6 +569,14 @@ impl Desk {
         scene: &Scene<'_>,
     ) -> PacketEvents {
         let mut found = PacketEvents::NONE;
+        let settled = match (&flow.data.tcp, &flow.data.udp) {
+            (Some(tcp), _) => tcp.is_settled(direction),
+            (None, Some(udp)) => udp.is_settled(),
+            (None, None) => true,
+        };
+        if settled {
+            return found;
+        }
         let begins = flow
             .data
             .tcp
