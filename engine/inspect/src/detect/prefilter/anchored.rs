@@ -7,6 +7,8 @@
 const HEAD: usize = 4;
 /// Heads are compared with this bit of every byte set, so that letters of either case are alike.
 const FOLD: u8 = 0x20;
+/// How many first bytes are told apart.
+const FIRSTS: usize = 256;
 
 /// Texts by the offset at which they stand.
 #[derive(Debug, Default)]
@@ -22,8 +24,8 @@ struct Place {
     offset: u32,
     /// Where their heads begin; they end where the next place's begin.
     heads: u32,
-    /// A bit for the first byte of each head, modulo 64: most places have few texts.
-    firsts: u64,
+    /// A bit for the first byte of each head.
+    firsts: [u64; FIRSTS / 64],
     /// A bit for each length that heads have.
     lengths: u8,
 }
@@ -31,48 +33,51 @@ struct Place {
 /// The first bytes of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Head {
-    length: u8,
-    bytes: [u8; HEAD],
+    /// See [`key`].
+    key: u64,
     text: u32,
 }
 
-/// At most [`HEAD`] bytes, folded, zeros behind fewer.
-fn folded(bytes: &[u8]) -> [u8; HEAD] {
-    let mut head = [0; HEAD];
-    for (to, from) in head.iter_mut().zip(bytes) {
-        *to = from | FOLD;
-    }
-    head
+/// At most [`HEAD`] bytes, folded, and how many: one number to compare.
+fn key(bytes: &[u8]) -> u64 {
+    let head = bytes.iter().take(HEAD);
+    let folded = head.fold(0, |key, byte| key << 8 | u64::from(byte | FOLD));
+    (bytes.len().min(HEAD) as u64) << 32 | folded
+}
+
+/// Where the bit of a first byte is: word and bit.
+fn first_of(byte: u8) -> (usize, u64) {
+    let number = usize::from(byte | FOLD) % FIRSTS;
+    (number / 64, 1 << (number % 64))
 }
 
 impl Anchored {
     /// Of texts with their offsets and bytes.
     pub fn new<'a>(texts: impl Iterator<Item = (u32, &'a [u8], u32)>) -> Self {
-        let head = |bytes: &[u8], text| Head {
-            length: bytes.len().min(HEAD) as u8,
-            bytes: folded(bytes),
-            text,
-        };
         let mut all: Vec<_> = texts
-            .map(|(offset, bytes, text)| (offset, head(bytes, text)))
+            .map(|(offset, bytes, text)| {
+                let key = key(bytes);
+                (offset, Head { key, text }, bytes.first().copied())
+            })
             .collect();
         all.sort_unstable();
         let mut places: Vec<Place> = Vec::new();
-        for (at, (offset, head)) in (0u32..).zip(&all) {
+        for (at, (offset, head, first)) in (0u32..).zip(&all) {
             if places.last().is_none_or(|last| last.offset != *offset) {
                 places.push(Place {
                     offset: *offset,
                     heads: at,
-                    firsts: 0,
+                    firsts: [0; FIRSTS / 64],
                     lengths: 0,
                 });
             }
             if let Some(place) = places.last_mut() {
-                place.firsts |= 1 << (head.bytes[0] % 64);
-                place.lengths |= 1 << head.length;
+                let (word, bit) = first_of(first.unwrap_or_default());
+                place.firsts[word] |= bit;
+                place.lengths |= 1 << (head.key >> 32);
             }
         }
-        let heads = all.into_iter().map(|(_, head)| head).collect();
+        let heads = all.into_iter().map(|(_, head, _)| head).collect();
         Self { places, heads }
     }
 
@@ -88,7 +93,8 @@ impl Anchored {
             let Some(found) = bytes.get(start..).filter(|found| !found.is_empty()) else {
                 return;
             };
-            if place.firsts >> ((found[0] | FOLD) % 64) & 1 == 0 {
+            let (word, bit) = first_of(found[0]);
+            if place.firsts[word] & bit == 0 {
                 continue;
             }
             let next = self.places.get(number + 1);
@@ -96,10 +102,10 @@ impl Anchored {
             let heads = &self.heads[place.heads as usize..end];
             for length in 1..=HEAD.min(found.len()) {
                 if place.lengths >> length & 1 != 0 {
-                    let wanted = (length as u8, folded(&found[..length]));
-                    let from = heads.partition_point(|head| (head.length, head.bytes) < wanted);
+                    let wanted = key(&found[..length]);
+                    let from = heads.partition_point(|head| head.key < wanted);
                     let same = heads[from..].iter();
-                    same.take_while(|head| (head.length, head.bytes) == wanted)
+                    same.take_while(|head| head.key == wanted)
                         .for_each(|head| see(head.text, start));
                 }
             }

@@ -5,7 +5,11 @@ use vector::{folded, GramSet, GRAM, SPAN, STRIDE};
 
 use crate::rule::content::commonness;
 
-use super::short::Short;
+use super::short::{Short, Sought};
+
+/// Up to so many patterns are looked for as if they were short: with few of them [`vector::Starts`] sees as little
+/// where there is nothing as [`GramSet`] does, at less than half the cost.
+const FEW: usize = 40;
 
 /// The grams of some patterns.
 #[derive(Debug)]
@@ -91,8 +95,10 @@ pub struct Builder<'t> {
     entries: Vec<Entry>,
     /// How many patterns have each gram.
     shared: HashMap<u32, u32>,
-    /// Shorter patterns, with whether the case of their letters does not count.
-    short: Vec<(&'t [u8], bool, u32)>,
+    /// Shorter patterns.
+    short: Vec<Sought<'t>>,
+    /// What would be looked for of the others if they were few.
+    few: Vec<Sought<'t>>,
 }
 
 impl<'t> Builder<'t> {
@@ -109,10 +115,19 @@ impl<'t> Builder<'t> {
         let grams = |window: &[u8]| [gram_of(window), gram_of(&window[1..])];
         let windows = bytes.windows(GRAM + STRIDE - 1).map(grams).enumerate();
         let best = windows.min_by_key(|(_, [even, odd])| price(*even) + price(*odd));
+        let sought = |before| Sought {
+            bytes,
+            nocase,
+            before,
+            text,
+        };
         let Some((before, grams)) = best else {
-            self.short.push((bytes, nocase, text));
+            self.short.push(sought(0));
             return;
         };
+        if self.few.len() <= FEW {
+            self.few.push(sought(before));
+        }
         for (before, gram) in (before..).zip(grams) {
             *self.shared.entry(gram).or_default() += 1;
             self.entries.push(Entry::new(bytes, text, before));
@@ -120,7 +135,11 @@ impl<'t> Builder<'t> {
     }
 
     /// The finished grams.
-    pub fn build(self) -> Grams {
+    pub fn build(mut self) -> Grams {
+        if self.few.len() + self.short.len() <= FEW {
+            self.short.append(&mut self.few);
+            self.entries.clear();
+        }
         Grams {
             long: (!self.entries.is_empty()).then(|| Long::new(self.entries, self.shared.len())),
             short: (!self.short.is_empty()).then(|| Short::new(&self.short)),

@@ -1,5 +1,25 @@
-//! Where in a text a pattern stands that is too short for a gram.
-use vector::{Starts, BLOCK};
+//! Where in a text a pattern stands that is too short for a gram, or one of few.
+use vector::{Starts, BLOCK, DEPTH};
+
+/// A pattern, and which bytes of it are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'t> {
+    /// All of it.
+    pub bytes: &'t [u8],
+    /// Whether the case of its letters does not count.
+    pub nocase: bool,
+    /// How many bytes stand before those that are looked for.
+    pub before: usize,
+    /// Its number.
+    pub text: u32,
+}
+
+impl<'t> Sought<'t> {
+    fn head(&self) -> &'t [u8] {
+        let head = self.bytes.get(self.before..).unwrap_or_default();
+        &head[..head.len().min(DEPTH)]
+    }
+}
 
 /// Short patterns.
 #[derive(Debug)]
@@ -10,7 +30,7 @@ pub struct Short {
     entries: Box<[Entry]>,
 }
 
-/// One way in which a text may begin.
+/// One way in which what is looked for of a text may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     first: u8,
@@ -21,6 +41,8 @@ struct Entry {
     /// The bits that do not count.
     case: u32,
     text: u32,
+    /// How many bytes of the text stand before these.
+    before: u8,
 }
 
 /// A letter's bit that tells its case.
@@ -38,28 +60,30 @@ fn head(bytes: &[u8]) -> u32 {
 }
 
 impl Short {
-    /// Of texts, with whether the case of their letters does not count; none is empty.
-    pub fn new(texts: &[(&[u8], bool, u32)]) -> Self {
+    /// Of texts; none is empty.
+    pub fn new(texts: &[Sought<'_>]) -> Self {
         let mut entries = Vec::new();
-        for (bytes, nocase, text) in texts {
+        for sought in texts {
+            let (bytes, nocase) = (sought.head(), sought.nocase);
             let Some(first) = bytes.first() else {
                 continue;
             };
             let held = |at: usize| bytes.get(at).copied();
             let mask = |at: usize| held(at).map_or(0, |_| u8::MAX);
             let case = |at: usize| match held(at) {
-                Some(byte) if *nocase && byte.is_ascii_alphabetic() => CASE,
+                Some(byte) if nocase && byte.is_ascii_alphabetic() => CASE,
                 _ => 0,
             };
             let [mask, case] = [&mask as &dyn Fn(usize) -> u8, &case]
                 .map(|byte| u32::from_le_bytes(std::array::from_fn(byte)));
-            for first in cases(*first, *nocase) {
+            for first in cases(*first, nocase) {
                 entries.push(Entry {
                     first,
                     head: head(bytes) & mask | case,
                     mask,
                     case,
-                    text: *text,
+                    text: sought.text,
+                    before: sought.before as u8,
                 });
             }
         }
@@ -67,7 +91,7 @@ impl Short {
         entries.dedup();
         let first = |byte: u32| entries.partition_point(|entry| u32::from(entry.first) < byte);
         Self {
-            starts: Starts::new(texts.iter().map(|(bytes, nocase, _)| (*bytes, *nocase))),
+            starts: Starts::new(texts.iter().map(|sought| (sought.head(), sought.nocase))),
             firsts: (0..=256).map(|byte| first(byte) as u32).collect(),
             entries: entries.into(),
         }
@@ -80,26 +104,26 @@ impl Short {
             while found != 0 {
                 let start = block + found.trailing_zeros() as usize;
                 found &= found - 1;
-                let texts = bytes.get(start..).map(|rest| self.beginning(rest));
-                texts
-                    .into_iter()
-                    .flatten()
-                    .for_each(|text| see(text, start));
+                let rest = bytes.get(start..).unwrap_or_default();
+                for entry in self.beginning(rest) {
+                    match start.checked_sub(entry.before.into()) {
+                        Some(place) if place >= from => see(entry.text, place),
+                        _ => {}
+                    }
+                }
             }
             next = block + BLOCK;
         }
     }
 
-    /// The texts that `rest` begins with.
-    fn beginning<'a>(&'a self, rest: &'a [u8]) -> impl Iterator<Item = u32> + 'a {
+    /// Those that `rest` begins with.
+    fn beginning<'a>(&'a self, rest: &'a [u8]) -> impl Iterator<Item = &'a Entry> + 'a {
         let first = rest.first().map_or(256, |first| usize::from(*first));
         let end = self.firsts.get(first + 1).copied().unwrap_or_default() as usize;
         let begin = self.firsts[first] as usize;
         let entries = self.entries.get(begin..end).unwrap_or_default().iter();
         let here = head(rest);
-        entries
-            .filter(move |entry| here & entry.mask | entry.case == entry.head)
-            .map(|entry| entry.text)
+        entries.filter(move |entry| here & entry.mask | entry.case == entry.head)
     }
 }
 
