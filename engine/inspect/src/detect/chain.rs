@@ -364,7 +364,12 @@ impl<'a> Run<'a, '_> {
             .not_before(rest)
             .saturating_sub(base)
             .min(subject.len());
-        while let Ok(Some((start, end))) = self.match_at(pcre, subject, from) {
+        let mut matched = self.match_at(pcre, subject, from);
+        if matches!(matched, Ok(None)) && self.prune && place.ordered && pcre.slides {
+            // Nor is it in what is left behind a later occurrence of what stands before it.
+            return Outcome::Hopeless;
+        }
+        while let Ok(Some((start, end))) = matched {
             match self.follow(rest, place.after(base + end, false)) {
                 Outcome::Holds => {
                     self.captures(pcre, subject, from);
@@ -377,6 +382,7 @@ impl<'a> Run<'a, '_> {
             if from > subject.len() {
                 break;
             }
+            matched = self.match_at(pcre, subject, from);
         }
         Outcome::Fails
     }

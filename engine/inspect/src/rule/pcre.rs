@@ -1,4 +1,5 @@
 //! `pcre`: regular expressions, through PCRE2 with bounded work.
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct Pcre {
     pub relative: bool,
     /// Its outcome may change when bytes follow.
     pub sees_end: bool,
+    /// Where it is not found, it is not found in what is left when the front is cut off.
+    pub slides: bool,
     /// The groups whose captures are kept, and as what.
     pub captures: Vec<(usize, Variable)>,
 }
@@ -183,7 +186,11 @@ fn compile(
         if anchored { "\\G(?:" } else { "" }
     );
     let suffix = if anchored { ")" } else { "" };
-    let pattern = pattern("pcre", limit, [&prefix, suffix], expression)?;
+    let sought = match anchored || ungreedy {
+        true => Cow::Borrowed(expression),
+        false => from_its_last_byte(expression),
+    };
+    let pattern = pattern("pcre", limit, [&prefix, suffix], &sought)?;
     let mut options: Vec<u8> = flags
         .iter()
         .copied()
@@ -198,6 +205,7 @@ fn compile(
         negated,
         relative,
         sees_end: sees_end(expression),
+        slides: !anchored && !sees_start(expression),
         captures: Vec::new(),
     };
     Ok(Parsed { pcre, buffer_flag })
@@ -246,14 +254,40 @@ fn push_as_text(pattern: &mut String, expression: &[u8]) {
     }
 }
 
+/// The expression without the run of anything that it begins with but for the byte that must be there.
+///
+/// `.+?x` is found where `.x` is, at the same first `x`; but PCRE2 walks to the end of the line from each byte of it.
+fn from_its_last_byte(expression: &[u8]) -> Cow<'_, [u8]> {
+    match (
+        expression.strip_prefix(b".+?"),
+        expression.strip_prefix(b".*?"),
+    ) {
+        (Some(rest), _) => Cow::Owned([b".", rest].concat()),
+        (_, Some(rest)) => Cow::Borrowed(rest),
+        _ => Cow::Borrowed(expression),
+    }
+}
+
+/// Whether what the expression finds may depend on where its subject begins. May err on yes.
+fn sees_start(expression: &[u8]) -> bool {
+    const SIGNS: [&[u8]; 6] = [b"\\A", b"\\G", b"\\b", b"\\B", b"\\K", b"(?<"];
+    let begins = |at: usize| at.checked_sub(1).map(|before| expression[before]) != Some(b'[');
+    let mut carets = memchr::memchr_iter(b'^', expression);
+    carets.any(begins) || has_any(expression, &SIGNS)
+}
+
+fn has_any(expression: &[u8], signs: &[&[u8]]) -> bool {
+    signs
+        .iter()
+        .any(|sign| expression.windows(sign.len()).any(|window| window == *sign))
+}
+
 /// Whether the expression can match at the end of a subject and not with more behind it. May err on yes.
 fn sees_end(expression: &[u8]) -> bool {
     const SIGNS: [&[u8]; 8] = [
         b"$", b"\\z", b"\\Z", b"\\b", b"\\B", b"(?!", b"(?<!", b"\\G",
     ];
-    SIGNS
-        .iter()
-        .any(|sign| expression.windows(sign.len()).any(|window| window == *sign))
+    has_any(expression, &SIGNS)
 }
 
 #[cfg(test)]
@@ -295,6 +329,46 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &regex(r#"!"/ab/Rsi""#)));
         for other in [r#""/ab/i""#, r#""/ab/siA""#, r#""/ab/siO""#, r#""/abc/si""#] {
             assert!(!Arc::ptr_eq(&first, &regex(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_lazy_run_in_front_is_found_where_its_last_byte_is() {
+        for (expression, subject) in [
+            (".+?ab", "ab ab\nab"),
+            (".+?ab", "\nab"),
+            (".*?ab", "x\nab"),
+            (".+?(?:ab|c)", "c\n\nxab"),
+            (".+?a|b", "b"),
+            (".+?a", "aa"),
+        ] {
+            let whole = pcre2::bytes::Regex::new(expression).unwrap();
+            let trimmed = parse(format!("\"/{expression}/\"").as_bytes()).unwrap();
+            let end = |regex: &Regex| regex.find(subject.as_bytes()).unwrap().map(|it| it.end());
+            assert_eq!(
+                end(&trimmed.pcre.regex),
+                end(&whole),
+                "{expression} in {subject:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lazy_run_in_front_does_not_cost_the_square_of_a_line() {
+        let subject = vec![b'a'; 64 << 10];
+        let parsed = parse(br#""/.+?(?:on|s)\d/s""#).unwrap();
+        assert!(!parsed.pcre.regex.is_match(&subject).unwrap());
+    }
+
+    #[test]
+    fn tells_whether_it_sees_where_its_subject_begins() {
+        let slides = |expression: &str| {
+            let parsed = parse(format!("\"/{expression}/R\"").as_bytes());
+            parsed.unwrap().pcre.slides
+        };
+        assert!(slides("a[^b]+c"));
+        for expression in ["^a", r"\Aa", r"\ba", "(?<=a)b", "(?:x|^a)", r"a\Kb"] {
+            assert!(!slides(expression), "{expression}");
         }
     }
 
