@@ -3,7 +3,7 @@
     zones     a segment's connections are its own: equal addresses on two segments never meet
     firewall  counts, then the guests' own chains (appliance.firewall)
     steer     queue or not, and to which worker
-    queued    what is to be queued; what happens instead while the inspector hangs (appliance.steering.failure)
+    queued    what is to be queued; what happens instead while the inspector hangs: appliance.steering.failure
     after     what came back from the inspector: drops are made to stick, what need not be looked at any more
               is remembered, what it never saw is counted
 

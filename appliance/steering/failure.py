@@ -1,9 +1,9 @@
 """The failure policy for an inspector that is there and does not answer: in the kernel, one switch away.
 
 A hung inspector keeps its queues, so the kernel would let packets wait for it for ever. The chain `queued`,
-through which goes all that is marked for a queue, holds what each segment's policy says; it does nothing while
-the set `hung` is empty. To switch is to put one element into that set: no rule is made when something is wrong, and a policy
-that is applied meanwhile leaves the switch as it is.
+through which goes whatever is marked for a queue, holds what each segment's policy says; it does nothing
+while the set `hung` is empty. To switch is to put one element into that set: no rule is made when something
+is wrong, and a policy that is applied meanwhile leaves the switch as it is.
 """
 
 import json
@@ -17,6 +17,7 @@ from appliance.model.guest import GuestInventory
 from appliance.model.marks import QUEUED
 from appliance.steering.dialect import Dialect
 
+
 def failure_sets(inventory: GuestInventory) -> Iterator[Set]:
     """Yield the switch, and the bridges that pass traffic while nothing inspects it."""
     open_bridges = [s.bridge for s in inventory.segments if s.failure.inspector_down == "open"]
@@ -25,7 +26,7 @@ def failure_sets(inventory: GuestInventory) -> Iterator[Set]:
 
 
 def failure_chain(dialect: Dialect, queued: str, passed: str, blocked: str) -> Chain:
-    """Return the chain `queued`; its packets go to the chains `passed` or `blocked` while the switch is on."""
+    """Return the chain `queued`; its packets go to the chain `passed` or `blocked` while the switch is on."""
     return Chain(
         queued,
         (
