@@ -11,6 +11,10 @@ inspector hangs, and while control is busy, hung or stopped.
 First the switch, then the kill: to close a queue costs the packets in it, and a process can be beyond
 killing. Nothing waits for the watchdog: workers speak to a socket that may be full or closed, and when it
 starts, as when it ended, the switch is off.
+
+The switch goes with the table it is in, when somebody takes our rules away (`nft flush ruleset`); control
+puts the table back with the switch off. So as long as the failure policy decides, whatever changes nftables
+has us look whether it is on.
 """
 
 import contextlib
@@ -28,7 +32,8 @@ import msgspec
 from appliance.firewall.nft import Family
 from appliance.model.faults import SystemFault
 from appliance.process import die_with_parent
-from appliance.steering.failure import switch_to_failure_policy
+from appliance.steering.failure import failure_policy_decides, switch_to_failure_policy
+from appliance.steering.standing import Alarm
 
 SILENT_MAX_S = 0.7
 """A worker is given up after this long; with the look-round and the switch that stays within a second."""
@@ -134,7 +139,10 @@ class Inspector:
 
 @dataclass(slots=True)
 class Watchdog:
-    """One run. Every step is called with the time, monotonic seconds."""
+    """One run. Every step is called with the time, monotonic seconds.
+
+    failing: the failure policy is to decide, whatever became of the switch.
+    """
 
     heart: socket.socket
     family: Family
@@ -143,13 +151,22 @@ class Watchdog:
     _told_s: float = 0.0
 
     def run(self) -> None:
-        """Watch for ever."""
+        """Watch for ever. Raises SystemFault when the kernel tells nobody of its rules' changes."""
         self._switch(on=False)
+        with Alarm(None) as alarm:
+            self._watch(alarm)
+
+    def _watch(self, alarm: Alarm) -> None:
         before_s = time.monotonic()
         while True:
-            select.select([self.heart], [], [], ROUND_S)
+            changed = (
+                alarm.fileno() in select.select([self.heart.fileno(), alarm.fileno()], [], [], ROUND_S)[0]
+            )
             now_s = time.monotonic()
             late_s = now_s - before_s - ROUND_S
+            if changed:
+                alarm.hush()  # before the look: what comes after it rings again
+                self.put_back()
             self.listen(now_s)
             if self.inspector is not None:
                 if late_s > LATE_S:
@@ -182,7 +199,9 @@ class Watchdog:
         assert inspector is not None
         if inspector.ended():
             # Workers that said farewell ended as they were told to.
-            if inspector.workers and not self.failing:
+            if self.failing:
+                self.put_back()
+            elif inspector.workers:
                 self._fail(Report("failing", inspector.pid, why="it ended"))
             os.close(inspector.pidfd)
             self.inspector = None
@@ -198,8 +217,21 @@ class Watchdog:
             self.failing = False
             self._tell(Report("restored", inspector.pid))
 
+    def put_back(self) -> None:
+        """Switch again if the failure policy is to decide and the switch went with its table."""
+        if not self.failing:
+            return
+        try:
+            decides = failure_policy_decides(None, self.family)
+        except SystemFault as fault:
+            self._tell(Report("fault", why=str(fault)))
+            return
+        if decides is False:  # without the table there is nothing to switch until it is back, which rings
+            self._switch(on=True)
+
     def _fail(self, report: Report) -> None:
-        self.failing = self._switch(on=True) or self.failing
+        self.failing = True
+        self._switch(on=True)
         self._tell(report)
 
     def _switch(self, *, on: bool) -> bool:

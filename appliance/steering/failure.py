@@ -15,6 +15,7 @@ from appliance.firewall.nft import ACCEPT, TABLE, Chain, Family, Set
 from appliance.firewall.rules import MARK
 from appliance.model.guest import GuestInventory
 from appliance.model.marks import QUEUED
+from appliance.netns import list_objects
 from appliance.steering.dialect import Dialect
 
 
@@ -46,3 +47,11 @@ def switch_to_failure_policy(netns: str | None, family: Family, *, on: bool) -> 
     where = {"family": family, "table": TABLE, "name": "hung"}
     switch = {"add": {"element": {**where, "elem": [QUEUED]}}} if on else {"flush": {"set": where}}
     run_batch(netns, json.dumps({"nftables": [switch]}))
+
+
+def failure_policy_decides(netns: str | None, family: Family) -> bool | None:
+    """Return whether the switch is on; None where our table is not there. Raises SystemFault."""
+    for entry in list_objects(netns, "set", family, TABLE, "hung"):
+        if "set" in entry:
+            return bool(entry["set"].get("elem"))
+    return None

@@ -1,18 +1,29 @@
 """Somebody else's firewall takes our rules away: it is noticed, told and put right, and theirs stay."""
 
+import contextlib
 import json
+import os
 import select
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from appliance import lab, steering
 from appliance.control.network import Network
+from appliance.control.watchdog_process import heart_sockets
+from appliance.firewall.nft import Family
 from appliance.hypervisor import load_guests
-from appliance.netns import run_in
+from appliance.netns import command_in, run_in
 from appliance.steering.backend import switch_bridges
-from tests.netns.control_fixture import Appliance, appliance_in, wait_for
+from appliance.steering.failure import failure_policy_decides
+from appliance.watchdog import WatchdogSettings
+from tests.netns.control_fixture import ROOT, Appliance, appliance_in, runs, wait_for
 from tests.netns.kit import BACKEND, Bench, policy
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
@@ -130,6 +141,68 @@ def test_every_way_to_take_rules_away_is_seen_and_put_right(bench: Bench, networ
         network.apply(policy(), inventory, network.links(inventory), {}, 1)
         run_in(bench.netns, ["sh", "-c", "nft delete table inet firewalld 2>&1 || true"])
         assert rules(bench.netns) == before, meddle.__name__
+
+
+def test_an_inspector_that_hangs_is_still_stepped_round_when_the_rules_are_back(
+    bench: Bench, network: Network
+) -> None:
+    family, inventory = network.choice.family, load_guests(bench.settings.guests_yaml)
+
+    def decides() -> bool | None:
+        return failure_policy_decides(bench.netns, family)
+
+    with watchdog_in(bench.netns, family) as speaks, hung_inspector(speaks) as pid:
+        wait_for("the failure policy", decides)
+        wait_for("its end", lambda: not runs(pid))
+        flush(bench.netns)
+        assert decides() is None
+        network.apply(policy(), inventory, network.links(inventory), {}, 1)
+        wait_for("the failure policy again", decides)
+        with inspector_that_lives(speaks):
+            wait_for("the inspector to decide", lambda: decides() is False)
+
+
+@contextlib.contextmanager
+def watchdog_in(netns: str, family: Family) -> Iterator[socket.socket]:
+    """Run the real watchdog; give the socket that workers speak on."""
+    heard, spoken = heart_sockets()
+    with heard, spoken:
+        settings = WatchdogSettings(heart=heard.fileno(), parent_pid=os.getpid(), family=family)
+        argv = [sys.executable, "-m", "appliance.watchdog", msgspec.json.encode(settings).decode()]
+        command = command_in(netns, argv)
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, pass_fds=(heard.fileno(),), cwd=ROOT
+        ) as process:
+            assert process.stdout is not None
+            assert b"alive" in process.stdout.readline()
+            try:
+                yield spoken
+            finally:
+                process.kill()
+
+
+SPEAK = """\
+import os, sys, time
+for _ in range(int(sys.argv[2])):
+    os.write(int(sys.argv[1]), bytes((0, 1)))
+    time.sleep(0.1)
+time.sleep(600)
+"""
+
+
+@contextlib.contextmanager
+def hung_inspector(speaks: socket.socket, beats: int = 2) -> Iterator[int]:
+    """Run what says so often that its only worker lives, and then nothing; give its pid."""
+    descriptor = speaks.fileno()
+    command = [sys.executable, "-c", SPEAK, str(descriptor), str(beats)]
+    with subprocess.Popen(command, pass_fds=(descriptor,)) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+inspector_that_lives = partial(hung_inspector, beats=1_000)
 
 
 def test_what_others_do_to_their_own_rules_is_none_of_ours(bench: Bench, network: Network) -> None:

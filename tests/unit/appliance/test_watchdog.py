@@ -24,10 +24,10 @@ def child() -> Iterator["subprocess.Popen[bytes]"]:
 
 
 class Switch:
-    """Takes the place of the kernel's; `refusing` as one without our rules."""
+    """Takes the place of the kernel's; `refusing` as one without our rules. on: as it stands."""
 
     def __init__(self, child: "subprocess.Popen[bytes]") -> None:
-        self.child, self.refusing = child, False
+        self.child, self.refusing, self.on = child, False, False
         self.put: list[tuple[bool, bool]] = []
 
     def __call__(self, _netns: str | None, _family: str, *, on: bool) -> None:
@@ -35,12 +35,17 @@ class Switch:
         self.put.append((on, self.child.poll() is None))
         if self.refusing:
             raise SystemFault("nft: no such table")
+        self.on = on
+
+    def decides(self, _netns: str | None, _family: str) -> bool | None:
+        return None if self.refusing else self.on
 
 
 @pytest.fixture
 def switch(child: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch) -> Switch:
     made = Switch(child)
     monkeypatch.setattr(watchdog, "switch_to_failure_policy", made)
+    monkeypatch.setattr(watchdog, "failure_policy_decides", made.decides)
     monkeypatch.setattr(watchdog, "PAUSE_AFTER_FAULT_S", 0)
     return made
 
@@ -91,7 +96,22 @@ def test_inspector_is_killed_though_the_kernel_refuses_the_switch(
     switch.refusing = True
     watching.judge(LATE_S)
     assert child.wait(10) == -signal.SIGKILL
-    assert not watching.failing
+    switch.refusing = False
+    watching.put_back()
+    assert switch.on, "once it can"
+
+
+def test_switch_that_went_with_its_table_is_put_back_as_long_as_it_is_meant(
+    watching: Watchdog, switch: Switch
+) -> None:
+    watching.put_back()
+    assert not switch.put
+    watching.judge(LATE_S)
+    switch.on = False
+    watching.put_back()
+    assert switch.on
+    watching.put_back()
+    assert len(switch.put) == 2
 
 
 def test_time_in_which_we_did_not_run_is_not_held_against_it(watching: Watchdog, switch: Switch) -> None:
