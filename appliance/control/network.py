@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance import steering
+from appliance.firewall.generation import generation as kernel_generation
 from appliance.hypervisor import read_links
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
@@ -24,7 +25,8 @@ from appliance.steering.standing import (
     standing_switches,
     standing_tables,
 )
-from appliance.steering.standing import generation as kernel_generation
+
+ATTEMPTS = 5
 
 
 @dataclass(slots=True)
@@ -36,7 +38,7 @@ class Network:
     choice: Choice
     _numbers: dict[str, int] = field(default_factory=dict)
     _ruleset: Ruleset | None = None
-    _generation: int = 0
+    _generation: int | None = None
     _tables: Standing = field(default_factory=dict)
     _switches: Standing = field(default_factory=dict)
 
@@ -54,20 +56,31 @@ class Network:
         needs: Mapping[str, Needs],
         generation: int,
     ) -> None:
-        """Make the policy's rules live, whole. Raises PolicyError too; what was live stays."""
-        self._ruleset = steering.apply(
-            document,
-            inventory,
-            links,
-            queues=self.queues,
-            netns=self.netns,
-            needs=needs,
-            generation=generation,
-            backend=self.choice.backend,
-        )
-        self._generation = kernel_generation(self.netns)
-        self._tables = standing_tables(self._ruleset, self.netns)
-        self._switches = standing_switches(self._ruleset, self.netns)
+        """Make the policy's rules live, whole. Raises PolicyError too; what was live stays.
+
+        What then stands counts as ours only if nobody changed anything between our batch and the look at
+        it; else the rules are made once more. Where others never rest, what stood twice counts too.
+        """
+        former = self._ruleset.turned_on if self._ruleset is not None else frozenset()
+        before: Standing | None = None
+        for _ in range(ATTEMPTS):
+            self._ruleset, made = steering.apply(
+                document,
+                inventory,
+                links,
+                queues=self.queues,
+                netns=self.netns,
+                needs=needs,
+                generation=generation,
+                backend=self.choice.backend,
+                turned_on=former,
+            )
+            self._tables = standing_tables(self._ruleset, self.netns)
+            self._switches = standing_switches(self._ruleset, self.netns)
+            self._generation = made
+            if made == kernel_generation(self.netns) or self._tables == before:
+                return
+            before = self._tables
 
     def alarm(self) -> Alarm:
         """Return what says that somebody, perhaps we, changed the namespace's nftables."""

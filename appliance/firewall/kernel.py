@@ -1,14 +1,21 @@
 """Our tables in the kernel: read what is there, and put a batch through `nft`."""
 
+from appliance.firewall.generation import generation
 from appliance.firewall.nft import TABLE, TableState
 from appliance.netns import list_objects, run_in
 
 FAMILIES = ("bridge", "inet")
 
 
-def run_batch(netns: str | None, batch: str) -> None:
-    """Hand a JSON batch to the kernel; it takes all of it or nothing. Raises SystemFault."""
+def run_batch(netns: str | None, batch: str) -> int | None:
+    """Hand a JSON batch to the kernel; it takes all of it or nothing. Raises SystemFault.
+
+    Returns the generation that it made; None if somebody else changed something at the same moment.
+    """
+    before = generation(netns)
     run_in(netns, ["nft", "-j", "-f", "-"], batch)
+    after = generation(netns)
+    return after if after == before + 1 else None
 
 
 def read_tables(netns: str | None) -> dict[str, TableState]:

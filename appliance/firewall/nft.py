@@ -73,10 +73,15 @@ class TableState:
 
 @dataclass(frozen=True, slots=True)
 class KernelState:
-    """What is loaded now. jumps: how often our chain is called from FORWARD, for IPv4 and IPv6."""
+    """What is loaded now. jumps: how often our chain is called from FORWARD, for IPv4 and IPv6.
+
+    turned_on: the sysctls that are on because of us. off: those that are off, by the same numbers.
+    """
 
     tables: Mapping[str, TableState] = field(default_factory=dict)
     jumps: tuple[int, int] = (0, 0)
+    turned_on: frozenset[int] = frozenset()
+    off: frozenset[int] = frozenset()
 
 
 def transaction(tables: tuple[Table, ...], state: KernelState) -> str:

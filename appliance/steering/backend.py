@@ -21,6 +21,9 @@ from appliance.steering.dialect import BRIDGE, INET
 SYSCTLS = Path("/proc/sys/net/bridge")
 VLAN_SYSCTL = SYSCTLS / "bridge-nf-filter-vlan-tagged"
 TIMESTAMP_SYSCTL = Path("/proc/sys/net/netfilter/nf_conntrack_timestamp")
+SWITCHED_SYSCTLS = {1: TIMESTAMP_SYSCTL, 2: VLAN_SYSCTL}
+"""What is turned on beside the bridges, by the number under which the set `turned_on` remembers that it was
+off before us."""
 CALL_SYSCTLS = f"{SYSCTLS}/bridge-nf-call-*"
 BRIDGE_CALLS = ("br_nf_call_iptables", "br_nf_call_ip6tables")
 """The bridge's attributes that turn br_netfilter on for it alone. Not nf_call_arptables: ARP is judged
@@ -125,6 +128,22 @@ def _lacking_for_nft_bridge(netns: str | None) -> str | None:
         except SystemFault as fault:
             return f"{what}: {fault}"
     return None
+
+
+def sysctls_off(netns: str | None) -> frozenset[int]:
+    """Return which of SWITCHED_SYSCTLS are off, or not there yet. Raises SystemFault."""
+
+    def is_off(path: Path) -> bool:
+        try:
+            return path.read_text().strip() == "0"
+        except FileNotFoundError:
+            return True
+
+    try:
+        with entered(netns):
+            return frozenset(number for number, path in SWITCHED_SYSCTLS.items() if is_off(path))
+    except OSError as error:
+        raise SystemFault(f"steering: cannot read the kernel's switches: {error}") from error
 
 
 def look_through_tags(netns: str | None, *, on: bool) -> None:

@@ -2,11 +2,12 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from appliance.firewall.guard import bridge_table
 from appliance.firewall.kernel import FAMILIES, read_tables, run_batch
-from appliance.firewall.nft import TABLE, KernelState, Table, joined, removal, transaction
+from appliance.firewall.nft import TABLE, KernelState, Set, Table, TableState, joined, removal, transaction
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
@@ -14,12 +15,16 @@ from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
 from appliance.netns import exists, list_objects, run_in
 from appliance.steering.backend import (
+    SWITCHED_SYSCTLS,
+    TIMESTAMP_SYSCTL,
+    VLAN_SYSCTL,
     Backend,
     choose_backend,
     load_br_netfilter,
     look_through_tags,
     note_beginnings,
     switch_bridges,
+    sysctls_off,
 )
 from appliance.steering.chains import steering_table
 from appliance.steering.dialect import BRIDGE, INET
@@ -43,7 +48,8 @@ class Queues:
 class Ruleset:
     """nft: a batch for `nft -j -f -`. iptables, ip6tables: input for their -restore --noflush, if any.
 
-    learned: the sets whose elements are the kernel's or the operator's.
+    learned: the sets whose elements are the kernel's or the operator's. turned_on: which of SWITCHED_SYSCTLS
+    were off before us.
     """
 
     nft: str
@@ -52,6 +58,7 @@ class Ruleset:
     bridges: tuple[str, ...]
     backend: Backend = Backend.BR_NETFILTER
     learned: tuple[str, ...] = ()
+    turned_on: frozenset[int] = frozenset()
 
 
 def render(
@@ -71,7 +78,8 @@ def render(
     Raises PolicyError for a firewall rule or address pair that cannot be, naming guest and rule.
     """
     queues = queues or Queues()
-    guard = bridge_table(policy, inventory, links)
+    turned_on = state.turned_on | state.off & _turns_on(backend)
+    guard = _remembering(bridge_table(policy, inventory, links), turned_on)
     bridges = tuple(segment.bridge for segment in inventory.segments)
     tables: tuple[Table, ...]
     match backend:
@@ -87,17 +95,40 @@ def render(
             tables = (joined(guard, steering, queueing),)
             v4, v6 = (queue_removal(jumps) if jumps else "" for jumps in state.jumps)
     learned = tuple(each.name for table in tables for each in table.sets if each.learned)
-    return Ruleset(transaction(tables, state), v4, v6, bridges, backend, learned)
+    return Ruleset(transaction(tables, state), v4, v6, bridges, backend, learned, turned_on)
+
+
+def _turns_on(backend: Backend) -> frozenset[int]:
+    return frozenset(
+        number
+        for number, path in SWITCHED_SYSCTLS.items()
+        if backend is Backend.BR_NETFILTER or path != VLAN_SYSCTL
+    )
+
+
+def _remembering(table: Table, turned_on: frozenset[int]) -> Table:
+    """Return the table with a set of what is to be off again when our tables go."""
+    return replace(table, sets=(*table.sets, Set("turned_on", "mark", tuple(sorted(turned_on)))))
 
 
 def read_state(netns: str | None = None) -> KernelState:
     """Return what of ours the kernel holds now. Raises SystemFault."""
     v4, v6 = (_count_jumps(netns, program) for program in IPTABLES)
-    return KernelState(read_tables(netns), (v4, v6))
+    tables = read_tables(netns)
+    return KernelState(tables, (v4, v6), _turned_on(netns, tables), sysctls_off(netns))
 
 
-def load(ruleset: Ruleset, netns: str | None = None) -> None:
-    """Make the ruleset live.
+def _turned_on(netns: str | None, tables: Mapping[str, TableState]) -> frozenset[int]:
+    if BRIDGE.family in tables and "turned_on" not in tables[BRIDGE.family].sets:
+        # made by a version that did not look what it found
+        return _turns_on(Backend.BR_NETFILTER if INET.family in tables else Backend.NFT_BRIDGE)
+    return frozenset(_elements(netns, "bridge", "turned_on"))
+
+
+def load(ruleset: Ruleset, netns: str | None = None) -> int | None:
+    """Make the ruleset live; return the generation of nftables that it is in.
+
+    None if somebody else changed nftables at the same moment: then it cannot be told whose what stands is.
 
     A policy change is the one nft batch: a packet sees the old policy or the new one. With br-netfilter the
     queue rules go first, as without marks they match nothing, and the bridges are switched on last, so that
@@ -109,13 +140,14 @@ def load(ruleset: Ruleset, netns: str | None = None) -> None:
         case Backend.BR_NETFILTER:
             load_br_netfilter(netns)
             _restore(ruleset, netns)
-            run_batch(netns, ruleset.nft)
+            generation = run_batch(netns, ruleset.nft)
             look_through_tags(netns, on=True)
             switch_bridges(ruleset.bridges, netns, on=True)
         case Backend.NFT_BRIDGE:
-            run_batch(netns, ruleset.nft)
+            generation = run_batch(netns, ruleset.nft)
             switch_bridges(ruleset.bridges, netns, on=False)
             _restore(ruleset, netns)
+    return generation
 
 
 def _restore(ruleset: Ruleset, netns: str | None) -> None:
@@ -134,21 +166,24 @@ def apply(
     needs: Mapping[str, Needs] | None = None,
     generation: int = 0,
     backend: Backend | None = None,
-) -> Ruleset:
-    """Render for what the kernel holds now, load, and return what was loaded.
+    turned_on: frozenset[int] = frozenset(),
+) -> tuple[Ruleset, int | None]:
+    """Render for what the kernel holds now, load, and return what was loaded and what `load` returned.
 
-    backend: None for the one that this kernel does best. Raises PolicyError or SystemFault; what was live
-    stays.
+    backend: None for the one that this kernel does best. turned_on: as of what we loaded before, which
+    somebody may have taken away. Raises PolicyError or SystemFault; what was live stays.
     """
     backend = backend or choose_backend(netns).backend
     state = read_state(netns)
+    state = replace(state, turned_on=state.turned_on | turned_on)
     ruleset = render(policy, inventory, links, state, queues, needs, generation, backend)
-    load(ruleset, netns)
-    return ruleset
+    return ruleset, load(ruleset, netns)
 
 
 def teardown(netns: str | None = None, bridges: tuple[str, ...] = ()) -> None:
-    """Remove all that `load` made, by name; nothing loaded is no error. Raises SystemFault.
+    """Remove all that `load` made, by name, and turn off what it turned on; nothing loaded is no error.
+
+    Raises SystemFault.
 
     bridges: those on which br_netfilter is turned off again; without them the ones our table names.
     """
@@ -159,19 +194,25 @@ def teardown(netns: str | None = None, bridges: tuple[str, ...] = ()) -> None:
     for program, jumps in zip(IPTABLES, state.jumps, strict=True):
         if jumps or _has_chain(netns, program):
             run_in(netns, [f"{program}-restore", "--noflush"], queue_removal(jumps))
-    if INET.family in state.tables:  # br-netfilter's; nft-bridge never touched the switch
+    found_off = {SWITCHED_SYSCTLS[number] for number in state.turned_on if number in SWITCHED_SYSCTLS}
+    if VLAN_SYSCTL in found_off:
         look_through_tags(netns, on=False)
     if state.tables:
         run_batch(netns, removal(state))
+    if TIMESTAMP_SYSCTL in found_off:
         note_beginnings(netns, on=False)
 
 
 def _loaded_bridges(netns: str | None) -> tuple[str, ...]:
-    for family in FAMILIES:
-        for entry in list_objects(netns, "set", family, TABLE, "bridges"):
-            if "set" in entry:
-                return tuple(entry["set"].get("elem", ()))
-    return ()
+    return next(filter(None, (tuple(_elements(netns, family, "bridges")) for family in FAMILIES)), ())
+
+
+def _elements(netns: str | None, family: str, name: str) -> list[Any]:
+    for entry in list_objects(netns, "set", family, TABLE, name):
+        if "set" in entry:
+            elements: list[Any] = entry["set"].get("elem", [])
+            return elements
+    return []
 
 
 def _count_jumps(netns: str | None, program: str) -> int:

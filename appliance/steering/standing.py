@@ -8,14 +8,13 @@ told (a bridge's switches, iptables-legacy) is looked at now and then.
 
 import json
 import shutil
-import socket
-import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from appliance.firewall.generation import nftables_socket
 from appliance.firewall.kernel import FAMILIES
 from appliance.firewall.nft import TABLE
 from appliance.model.faults import SystemFault
@@ -24,14 +23,8 @@ from appliance.steering.backend import BRIDGE_CALLS, VLAN_SYSCTL, Backend
 from appliance.steering.queues import CHAIN
 from appliance.steering.ruleset import IPTABLES, Ruleset
 
-# include/uapi/linux/netlink.h and netfilter/nfnetlink.h
-NETLINK_NETFILTER = 12
 NFNLGRP_NFTABLES = 7
-NFT_MSG_GETGEN = 10 << 8 | 16
-NLM_F_REQUEST = 1
-GENERATION_AT = 24
-"""Where the answer holds the generation: after its header (16), nfgenmsg (4) and the attribute's own (4)."""
-ANSWER_S = 5.0
+"""include/uapi/linux/netfilter/nfnetlink.h"""
 
 Standing = Mapping[str, str]
 """What stands, by where it stands."""
@@ -44,7 +37,7 @@ class Alarm:
     """
 
     def __init__(self, netns: str | None) -> None:
-        self._socket = _netlink(netns)
+        self._socket = nftables_socket(netns)
         self._socket.setblocking(False)
         self._socket.bind((0, 1 << NFNLGRP_NFTABLES - 1))
 
@@ -67,21 +60,6 @@ class Alarm:
                 return
             except OSError:  # ENOBUFS: more came than the socket holds
                 continue
-
-
-def generation(netns: str | None) -> int:
-    """Return the number of nftables' rules in the namespace: every change has another. Raises SystemFault."""
-    request = struct.pack("=IHHIIBBH", 20, NFT_MSG_GETGEN, NLM_F_REQUEST, 1, 0, 0, 0, 0)
-    try:
-        with _netlink(netns) as asked:
-            asked.settimeout(ANSWER_S)
-            asked.send(request)
-            answer = asked.recv(4096)
-    except OSError as error:
-        raise SystemFault(f"nftables: cannot ask for the generation: {error}") from error
-    if len(answer) < GENERATION_AT + 4:
-        raise SystemFault("nftables: the kernel does not know the generation")
-    return int.from_bytes(answer[GENERATION_AT : GENERATION_AT + 4], "big")
 
 
 def standing_tables(ruleset: Ruleset, netns: str | None) -> Standing:
@@ -147,11 +125,3 @@ def _queue_rules(netns: str | None, program: str) -> str:
 def _switch(link: Any, call: str) -> int | None:
     value: int | None = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", f"IFLA_{call.upper()}")
     return value
-
-
-def _netlink(netns: str | None) -> socket.socket:
-    try:
-        with entered(netns):
-            return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-    except OSError as error:
-        raise SystemFault(f"nftables: cannot listen for changes: {error}") from error

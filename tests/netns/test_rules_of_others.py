@@ -10,18 +10,21 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from appliance import lab, steering
+from appliance.control import network as control_network
 from appliance.control.network import Network
 from appliance.control.watchdog_process import heart_sockets
 from appliance.firewall.nft import Family
 from appliance.hypervisor import load_guests
 from appliance.netns import command_in, run_in
-from appliance.steering.backend import switch_bridges
+from appliance.steering.backend import TIMESTAMP_SYSCTL, switch_bridges
 from appliance.steering.failure import failure_policy_decides
+from appliance.steering.standing import Standing
 from appliance.watchdog import WatchdogSettings
 from tests.netns.control_fixture import ROOT, Appliance, appliance_in, runs, wait_for
 from tests.netns.kit import BACKEND, Bench, policy
@@ -141,6 +144,34 @@ def test_every_way_to_take_rules_away_is_seen_and_put_right(bench: Bench, networ
         network.apply(policy(), inventory, network.links(inventory), {}, 1)
         run_in(bench.netns, ["sh", "-c", "nft delete table inet firewalld 2>&1 || true"])
         assert rules(bench.netns) == before, meddle.__name__
+
+
+def test_a_change_at_the_moment_of_our_own_is_not_taken_for_ours(
+    bench: Bench, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory = load_guests(bench.settings.guests_yaml)
+    before = rules(bench.netns)
+    look, meddles = control_network.standing_tables, [add_a_rule]
+
+    def looked_at_a_moment_too_late(*arguments: Any) -> Standing:
+        if meddles:
+            meddles.pop()(bench.netns)
+        return look(*arguments)
+
+    monkeypatch.setattr(control_network, "standing_tables", looked_at_a_moment_too_late)
+    network.apply(policy(), inventory, network.links(inventory), {}, 1)
+    assert not meddles
+    assert network.changes_by_others() or rules(bench.netns) == before
+
+
+def test_what_was_off_before_us_is_off_after_us_whoever_flushed_our_rules(
+    bench: Bench, network: Network
+) -> None:
+    inventory = load_guests(bench.settings.guests_yaml)
+    flush(bench.netns)
+    network.apply(policy(), inventory, network.links(inventory), {}, 1)
+    network.remove(inventory)
+    assert run_in(bench.netns, ["cat", str(TIMESTAMP_SYSCTL)]) == "0\n"
 
 
 def test_an_inspector_that_hangs_is_still_stepped_round_when_the_rules_are_back(

@@ -7,6 +7,7 @@ from appliance.lab.wire import Outcome
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.policy import Firewall, FirewallRule
 from appliance.netns import run_in
+from appliance.steering.backend import SWITCHED_SYSCTLS
 from tests.netns.kit import Bench, policy
 
 STRANGER = "table inet stranger {\nchain c {\ntype filter hook forward priority 5\n}\n}\n"
@@ -45,6 +46,21 @@ def test_teardown_takes_everything_of_ours_and_nothing_else(bench: Bench) -> Non
     assert "192.0.2.1" in run_in(bench.netns, ["iptables", "-t", "mangle", "-S"])
     run_in(bench.netns, ["nft", "delete", "table", "inet", "stranger"])
     run_in(bench.netns, ["iptables", "-t", "mangle", "-F", "FORWARD"])
+
+
+@pytest.mark.parametrize("found", [0, 1])
+def test_teardown_leaves_the_kernels_switches_as_they_were_found(bench: Bench, found: int) -> None:
+    def values() -> str:
+        return run_in(bench.netns, ["cat", *map(str, SWITCHED_SYSCTLS.values())])
+
+    for path in SWITCHED_SYSCTLS.values():
+        run_in(bench.netns, ["sh", "-c", f"echo {found} > {path}"])
+    before = values()
+    for _ in range(2):
+        bench.apply(policy())
+    assert values() == "1\n1\n"
+    steering.teardown(bench.netns)
+    assert values() == before
 
 
 def test_a_bad_policy_leaves_the_live_one(bench: Bench) -> None:
