@@ -52,18 +52,20 @@ def flows(ctx: click.Context, config_path: Path, midstream: bool, guest: str | N
 @click.option("--dry-run", is_flag=True, help="Only show which it would be.")
 @click.pass_context
 def reset(ctx: click.Context, config_path: Path, which: str, midstream: bool, dry_run: bool) -> None:
-    """End the connections that FILTER fits: every further packet of them is dropped.
+    """End the connections that FILTER fits: every further packet is dropped, and both ends are sent resets.
 
-    FILTER is a flow as for `sekisho explain`, or `guest:NAME`. Both ends notice when they time out; a new
-    connection, on the same ports too, is judged anew. It is written to audit.jsonl in the state directory.
+    FILTER is a flow as for `sekisho explain`, or `guest:NAME`. An end that a reset does not reach (no TCP, a
+    guest whose address guests.yaml does not know) notices when it times out. A new connection, on the same
+    ports too, is judged anew. It is written to audit.jsonl in the state directory.
     """
     from appliance.control.audit import audit
     from appliance.steering.connections import drop
+    from appliance.steering.resets import reset_ends
 
     if ctx.parent is not None and ctx.get_parameter_source("config_path") is ParameterSource.DEFAULT:
         config_path = ctx.parent.params["config_path"]  # `sekisho flows --config FILE reset …`
     config, inventory = _read(config_path)
-    ended = 0
+    ended = []
     fits, address = _filter(which, inventory)
     for connection in _connections(config, inventory, midstream, address):
         if connection.is_dropped or not fits(connection):
@@ -73,10 +75,12 @@ def reset(ctx: click.Context, config_path: Path, which: str, midstream: bool, dr
             audit(config.state, "flows-reset", filter=which, flow=str(connection))
             if not drop(connection, config.netns):
                 continue
-        ended += 1
+        ended.append(connection)
         click.echo(str(connection))
+    if not dry_run:
+        reset_ends(ended, inventory, config.netns)
     did = "would be reset" if dry_run else "reset"
-    click.echo(f"{ended} connections {did}" if ended != 1 else f"1 connection {did}")
+    click.echo(f"{len(ended)} connections {did}" if len(ended) != 1 else f"1 connection {did}")
     if not ended:
         raise click.exceptions.Exit(1)
 
