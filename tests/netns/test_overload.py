@@ -6,23 +6,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from appliance import lab
 from appliance.lab.wire import Outcome, exchange
-from appliance.model.policy import PolicyDocument
 from appliance.netns import command_in
 from bench.inline.segment import Segment, segment_of
-from tests.netns.kit import Bench
 from tests.netns.live_kit import Live, live
+from tests.netns.segment_bench import SegmentBench
 from tests.netns.topology import PATIENCE_S, eventually
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
 
+pytestmark = pytest.mark.alone
 ATTACKS = 10
 PORT = 8080
 FLOOD_PORT = 6500
@@ -44,26 +42,6 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
             pass
 """
 SERVER = ("-m", "http.server", str(PORT))
-
-
-class SegmentBench(Bench):
-    """A bench of more than two guests."""
-
-    segment: Segment
-
-    @classmethod
-    def on(cls, segment: Segment, queue_full: str) -> "SegmentBench":
-        inventory = segment.inventory()
-        (only,) = inventory.segments
-        failure = replace(only.failure, queue_full=queue_full)  # type: ignore[arg-type]
-        inventory = replace(inventory, segments=(replace(only, failure=failure),))
-        made = cls(lab.LabSettings(), inventory, PolicyDocument(0))
-        made.segment = segment
-        return made
-
-    @property
-    def netns(self) -> str:
-        return self.segment.netns
 
 
 @contextlib.contextmanager
