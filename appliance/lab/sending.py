@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.lab.definitions import AttackFile, AttackRequest, Kind, load_attacks
@@ -13,7 +13,7 @@ from appliance.model.faults import SystemFault
 from appliance.netns import exists
 
 ARRIVAL_GRACE_S = 0.3
-"""How long an unanswered request may still take to be recorded before it counts as stopped."""
+"""How long after the last one unanswered requests may still be recorded before they count as stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,57 +55,55 @@ def attack(
     timeout_s: float = 3.0,
     files: Sequence[AttackFile] | None = None,
 ) -> Iterator[AttackResult]:
-    """Send the attacks one by one, and yield what became of each.
+    """Send the attacks one by one, then yield what became of each.
 
     only: file stems or CVEs (none: all). kinds: which requests (none: all). segments: sizes of each
     request's first TCP segments. Raises SystemFault when the lab is not up, PolicyError for a bad file.
     """
     if not exists(settings.guest_netns(CLIENT)):
         raise SystemFault("lab: not up; `sekisho lab up` starts it")
-    for file in load_attacks() if files is None else files:
+    client, offset = settings.guest_netns(CLIENT), _size_of(settings)
+    address = WEB.ipv4 if ip_version == 4 else WEB.ipv6
+    sent = [
+        (file, request, exchange(client, address, request.port, request.wire(WEB.name), segments, timeout_s))
+        for file, request in _chosen(load_attacks() if files is None else files, only, kinds)
+    ]
+    recorded = _recorded(settings, offset, {each.port: each.outcome for _, _, each in sent})
+    for file, request, each in sent:
+        yield AttackResult(
+            attack=file.stem,
+            cve=file.attack.cve,
+            request=request.name,
+            kind=request.kind,
+            family=request.family,
+            ip_version=ip_version,
+            outcome=each.outcome,
+            status=each.status,
+            recorded=each.port in recorded,
+            took_s=each.took_s,
+            port=each.port,
+        )
+
+
+def _chosen(
+    files: Sequence[AttackFile], only: Sequence[str], kinds: Sequence[Kind]
+) -> Iterator[tuple[AttackFile, AttackRequest]]:
+    for file in files:
         if only and not {file.stem, file.attack.cve, *file.attack.also} & set(only):
             continue
         for request in file.attack.requests:
             if not kinds or request.kind in kinds:
-                yield _send(settings, file, request, ip_version, segments, timeout_s)
+                yield file, request
 
 
-def _send(
-    settings: LabSettings,
-    file: AttackFile,
-    request: AttackRequest,
-    ip_version: int,
-    segments: Sequence[int],
-    timeout_s: float,
-) -> AttackResult:
-    address = WEB.ipv4 if ip_version == 4 else WEB.ipv6
-    offset = _size_of(settings)
-    sent = exchange(
-        settings.guest_netns(CLIENT), address, request.port, request.wire(WEB.name), segments, timeout_s
-    )
-    return AttackResult(
-        attack=file.stem,
-        cve=file.attack.cve,
-        request=request.name,
-        kind=request.kind,
-        family=request.family,
-        ip_version=ip_version,
-        outcome=sent.outcome,
-        status=sent.status,
-        recorded=_was_recorded(settings, offset, sent.port, sent.outcome),
-        took_s=sent.took_s,
-        port=sent.port,
-    )
-
-
-def _was_recorded(settings: LabSettings, offset: int, port: int, outcome: Outcome) -> bool:
-    """Look for a record from our port; an answered request is recorded before its answer is sent."""
-    deadline = time.monotonic() + (0 if outcome is Outcome.ANSWERED else ARRIVAL_GRACE_S)
+def _recorded(settings: LabSettings, offset: int, sent: Mapping[int, Outcome]) -> set[int]:
+    """Return the ports that sent what was recorded; an answered request is recorded before its answer."""
+    deadline = time.monotonic() + ARRIVAL_GRACE_S
+    unanswered = {port for port, outcome in sent.items() if outcome is not Outcome.ANSWERED}
     while True:
-        if any(record.peer_port == port for record in records(settings, offset)):
-            return True
-        if time.monotonic() >= deadline:
-            return False
+        found = {record.peer_port for record in records(settings, offset)}
+        if unanswered <= found or time.monotonic() >= deadline:
+            return found
         time.sleep(0.02)
 
 
