@@ -193,24 +193,25 @@ def test_an_enrolment_token_is_made_on_the_page(
     assert secret not in page.content()
 
 
-@pytest.mark.parametrize("path", ["/", "/events", "/rule-sets", "/appliances", "/audit", "/guests/lab/web"])
-def test_no_page_is_wider_than_a_phone(
-    page: Any, manager: RunningManager, lab: EnrolledAppliance, path: str
-) -> None:
+def test_no_page_is_wider_than_a_phone(page: Any, manager: RunningManager, lab: EnrolledAppliance) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
-    page.goto(manager.url + path)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for path in ("/", "/events", "/rule-sets", "/appliances", "/audit", "/guests/lab/web"):
+        page.goto(manager.url + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
 
 
 def test_says_that_it_is_old_when_the_manager_stops(browser: Any, tmp_path: Path) -> None:
     with running_manager(tmp_path) as own:
         context = browser.new_context(ignore_https_errors=True)
         page = context.new_page()
+        page.clock.install()
         log_in(page, own)
         own.stop()
+        page.clock.fast_forward("00:10")
         page.wait_for_selector("#stale:not([hidden])")
         page.wait_for_selector("#live-state.off")
         own.restart()
+        page.clock.fast_forward("00:10")
         page.wait_for_selector("#stale", state="hidden")
         page.wait_for_selector("#live-state:not(.off)")
         context.close()
