@@ -6,6 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
 SOAK_S ?= 3600
+TEST_JOBS ?= 2
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,8 +41,10 @@ test: deps-test build test-rust test-python ## Run every test: Rust, Python, and
 test-rust: deps
 	@cd engine && . ../tools/rust-env && cargo test --locked --quiet --workspace --exclude sekisho-python
 
+# Two at a time, a file to each: most tests of namespaces wait, for processes to start and for time to pass.
 test-python: build
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder -m "not alone"
+	@$(PY) -m pytest -m alone
 
 deb: deps-image deps ## Build the Debian packages in dist/ (VERSION=… instead of debian/changelog's)
 	@echo "sekisho: building the packages (the first time five to ten minutes)"

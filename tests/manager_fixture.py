@@ -176,7 +176,7 @@ def running_manager(
         process,
     )
     try:
-        manager.key = manager.cli("key", "create", "test", "--role", "admin")
+        manager.key = _admin_key(manager)
         yield manager
     finally:
         for client in manager.clients:
@@ -186,6 +186,22 @@ def running_manager(
         except subprocess.TimeoutExpired:
             manager.process.kill()
             manager.process.wait(STOP_TIMEOUT_S)
+
+
+def _admin_key(manager: RunningManager) -> str:
+    """Return a new key, made as `sekisho-manager key create` makes it but without a process of its own."""
+    if not engine_is_built():
+        return manager.cli("key", "create", "test", "--role", "admin")
+    from manager_api.manager import open_manager
+    from manager_api.operations import access
+    from manager_api.settings import Settings
+
+    opened = open_manager(Settings(manager.data_dir, manager.database_url))
+    try:
+        _, secret = access.make_key(opened, "cli", "test", "admin")
+    finally:
+        opened.database.close()
+    return secret
 
 
 def csr_for(key: Any, name: str = "whatever") -> str:
@@ -243,10 +259,23 @@ def _said(text: str) -> dict[str, str]:
     return said
 
 
+_next_port = 15_000 + os.getpid() * 101 % 17_000
+"""Below what the kernel gives to whoever asks for any, and with others than other processes of tests."""
+
+
 def free_ports(count: int) -> list[int]:
-    """Return TCP ports of loopback that were free just now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
+    """Return TCP ports of loopback, one after the other, that were free just now and are given once."""
+    global _next_port
+    while True:
+        ports = list(range(_next_port, _next_port + count))
+        _next_port += count
+        if all(map(_is_free, ports)):
+            return ports
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

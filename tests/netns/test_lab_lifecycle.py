@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,9 +25,9 @@ def settings(tmp_path: Path) -> Iterator[lab.LabSettings]:
     lab.down(settings)
 
 
-def assert_nothing_is_left(settings: lab.LabSettings, mounts_before: str) -> None:
+def assert_nothing_is_left(settings: lab.LabSettings, mounts_before: list[str]) -> None:
     assert not any(lab.status(settings).namespaces.values())
-    assert mounts() == mounts_before
+    assert mounts(settings) == mounts_before
     commands = [command_line(pid) for pid in Path("/proc").iterdir() if pid.name.isdigit()]
     assert not [line for line in commands if str(settings.run_dir) in line]
     with IPRoute() as ours:
@@ -40,10 +41,14 @@ def command_line(process: Path) -> str:
         return ""
 
 
-def mounts() -> str:
-    """This process's mounts but for /run/netns itself, which the first namespace on a machine makes."""
+def mounts(settings: lab.LabSettings) -> list[str]:
+    """Return this process's mounts, without /run/netns and what other tests, beside this one, mount."""
+    ours = (settings.prefix, str(settings.run_dir))
+    theirs = ("/run/netns", tempfile.gettempdir())
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return "\n".join(line for line in lines if " /run/netns " not in line)
+    return [
+        line for line in lines if not line.split()[4].startswith(theirs) or any(name in line for name in ours)
+    ]
 
 
 def test_up_twice_is_the_same_lab(settings: lab.LabSettings) -> None:
@@ -53,7 +58,7 @@ def test_up_twice_is_the_same_lab(settings: lab.LabSettings) -> None:
 
 
 def test_down_leaves_nothing(settings: lab.LabSettings) -> None:
-    before = mounts()
+    before = mounts(settings)
     lab.up(settings)
     lab.down(settings)
     assert_nothing_is_left(settings, before)
@@ -65,7 +70,7 @@ def test_down_without_up_is_no_error(settings: lab.LabSettings) -> None:
 
 @pytest.mark.parametrize("victim", ["unshare", "appliance.lab.web", "nginx: master"])
 def test_down_leaves_nothing_after_a_killed_part(settings: lab.LabSettings, victim: str) -> None:
-    before = mounts()
+    before = mounts(settings)
     lab.up(settings)
     (pid, *_) = [
         pid
@@ -78,7 +83,7 @@ def test_down_leaves_nothing_after_a_killed_part(settings: lab.LabSettings, vict
 
 
 def test_down_leaves_nothing_without_the_state_file(settings: lab.LabSettings) -> None:
-    before = mounts()
+    before = mounts(settings)
     lab.up(settings)
     settings.state.write_text("{torn")
     lab.down(settings)
@@ -99,7 +104,7 @@ def test_down_spares_a_process_that_got_a_recorded_pid_later(settings: lab.LabSe
 def test_a_killed_up_can_be_taken_down_and_brought_up_again(
     settings: lab.LabSettings, delay_s: float
 ) -> None:
-    before = mounts()
+    before = mounts(settings)
     program = (
         "from pathlib import Path; from appliance import lab;"
         f"lab.up(lab.LabSettings(run_dir=Path({str(settings.run_dir)!r}), prefix={settings.prefix!r}))"
@@ -115,7 +120,7 @@ def test_a_killed_up_can_be_taken_down_and_brought_up_again(
 
 
 def test_up_that_fails_takes_itself_down(settings: lab.LabSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = mounts()
+    before = mounts(settings)
     monkeypatch.setattr("appliance.lab.services.sys.executable", "/bin/false")
     with pytest.raises(SystemFault, match="does not listen on port 80"):
         lab.up(settings)
