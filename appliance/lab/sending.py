@@ -3,15 +3,17 @@
 import base64
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from appliance.lab.definitions import AttackFile, AttackRequest, Kind, load_attacks
-from appliance.lab.settings import CLIENT, WEB, LabSettings
+from appliance.lab.settings import CLIENT, HTTP_PORT, RAW_PORT, WEB, LabSettings
 from appliance.lab.wire import Outcome, exchange
 from appliance.model.faults import SystemFault
 from appliance.netns import exists
 
+SERVICES = {HTTP_PORT: "http", RAW_PORT: "raw"}
+"""What records call the services, by their ports."""
 ARRIVAL_GRACE_S = 0.3
 """How long after the last one unanswered requests may still be recorded before they count as stopped."""
 
@@ -68,7 +70,12 @@ def attack(
         (file, request, exchange(client, address, request.port, request.wire(WEB.name), segments, timeout_s))
         for file, request in _chosen(load_attacks() if files is None else files, only, kinds)
     ]
-    recorded = _recorded(settings, offset, {each.port: each.outcome for _, _, each in sent})
+    unanswered = {
+        (SERVICES.get(request.port, ""), each.port)
+        for _, request, each in sent
+        if each.outcome is not Outcome.ANSWERED
+    }
+    recorded = _recorded(settings, offset, unanswered)
     for file, request, each in sent:
         yield AttackResult(
             attack=file.stem,
@@ -79,7 +86,7 @@ def attack(
             ip_version=ip_version,
             outcome=each.outcome,
             status=each.status,
-            recorded=each.port in recorded,
+            recorded=(SERVICES.get(request.port, ""), each.port) in recorded,
             took_s=each.took_s,
             port=each.port,
         )
@@ -96,12 +103,14 @@ def _chosen(
                 yield file, request
 
 
-def _recorded(settings: LabSettings, offset: int, sent: Mapping[int, Outcome]) -> set[int]:
-    """Return the ports that sent what was recorded; an answered request is recorded before its answer."""
+def _recorded(settings: LabSettings, offset: int, unanswered: set[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Return the services and the client's ports of what was recorded; an answered request was already.
+
+    The client's kernel may use one port for connections to two services.
+    """
     deadline = time.monotonic() + ARRIVAL_GRACE_S
-    unanswered = {port for port, outcome in sent.items() if outcome is not Outcome.ANSWERED}
     while True:
-        found = {record.peer_port for record in records(settings, offset)}
+        found = {(record.service, record.peer_port) for record in records(settings, offset)}
         if unanswered <= found or time.monotonic() >= deadline:
             return found
         time.sleep(0.02)
