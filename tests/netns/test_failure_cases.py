@@ -206,6 +206,7 @@ def test_flows_that_memory_had_no_room_for_follow_the_midstream_policy(
 
         first = connection()
         first.sendall(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 100000000\r\n\r\n")
+        assert first.recv(1) == b"k"
         piece = b"x" * 60_000
         for _ in range(350):
             other = connection()
@@ -225,7 +226,7 @@ def test_flows_that_memory_had_no_room_for_follow_the_midstream_policy(
 
 @contextlib.contextmanager
 def sink_at(appliance: Appliance, port: int) -> Iterator[None]:
-    """Answer `k` for every 1,000 bytes read of a connection, to as many as there are."""
+    """Answer `k` for whatever is read of a connection, to as many as there are."""
     listener: socket.socket = netns.create_socket(guest(appliance, "web"), socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((lab.WEB.ipv4, port))
@@ -233,7 +234,7 @@ def sink_at(appliance: Appliance, port: int) -> Iterator[None]:
 
     def serve(peer: socket.socket) -> None:
         with contextlib.suppress(OSError), peer:
-            while len(peer.recv(1000, socket.MSG_WAITALL)) == 1000:
+            while peer.recv(1 << 16):
                 peer.sendall(b"k")
 
     def accept() -> None:

@@ -77,10 +77,10 @@ def test_refuses_a_weak_key(reason: str, key: rsa.RSAPrivateKey) -> None:
 GOOD = csr_for(ec.generate_private_key(ec.SECP256R1()))
 
 
-@pytest.mark.parametrize("length", range(0, len(GOOD) - 1, 7))
-def test_refuses_every_prefix_of_a_good_request(length: int) -> None:
-    with pytest.raises(tls.BadRequestForCertificate):
-        AUTHORITY.sign_appliance(GOOD[:length], "id-1")
+def test_refuses_every_prefix_of_a_good_request() -> None:
+    for length in range(len(GOOD) - 1):
+        with pytest.raises(tls.BadRequestForCertificate):
+            AUTHORITY.sign_appliance(GOOD[:length], "id-1")
 
 
 @given(st.text(max_size=200), st.integers(0, len(GOOD)))
