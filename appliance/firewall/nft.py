@@ -7,7 +7,7 @@ is no longer wanted, all in one batch that the kernel takes whole or not at all.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -63,12 +63,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """The names that a table of ours holds in the kernel."""
+    """The names that a table of ours holds in the kernel. intervals: elements of the sets that hold such."""
 
     chains: frozenset[str] = frozenset()
     sets: frozenset[str] = frozenset()
     maps: frozenset[str] = frozenset()
     counters: frozenset[str] = frozenset()
+    intervals: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +126,38 @@ def _replace(table: Table, state: TableState | None) -> Iterator[Command]:
             continue
         kind = "map" if each.maps_to else "set"
         yield {"add": {kind: {**where, **_definition(each)}}}
-        if not each.learned:
+        if each.name in state.intervals:
+            yield from _update_intervals(each, state.intervals[each.name], where)
+        elif not each.learned:
             yield {"flush": {kind: {**where, "name": each.name}}}
     yield from _remove_unwanted(table, state, where)
     for chain in table.chains:
         yield {"add": {"chain": {**where, "name": chain.name, **_base(chain.hook)}}}
     for each in table.sets:
-        if each.elements:
+        if each.elements and each.name not in state.intervals:
             yield {"add": {"element": {**where, "name": each.name, "elem": list(each.elements)}}}
     for chain in table.chains:
         for rule in chain.rules:
             yield {"add": {"rule": {**where, "chain": chain.name, "expr": list(rule)}}}
+
+
+def _update_intervals(each: Set, found: Sequence[Any], where: dict[str, str]) -> Iterator[Command]:
+    """Change only the elements that differ.
+
+    While the kernel commits a transaction it already takes elements that were deleted for gone, and does not
+    find those added to such a set yet (nft_set_pipapo, before Linux 6.18): a frame in that moment would be
+    in no set, and its sender a spoofer. So an element that stays is not touched.
+    """
+    before, wanted = (
+        {json.dumps(element, sort_keys=True): element for element in elements}
+        for elements in (found, each.elements)
+    )
+    for what, elements in (
+        ("delete", [before[key] for key in before if key not in wanted]),
+        ("add", [wanted[key] for key in wanted if key not in before]),
+    ):
+        if elements:
+            yield {what: {"element": {**where, "name": each.name, "elem": elements}}}
 
 
 def _remove_unwanted(table: Table, state: TableState, where: dict[str, str]) -> Iterator[Command]:
