@@ -1,26 +1,32 @@
 """What the machine's consoles show: `python -m appliance.console TTY…`. Nobody logs in there.
 
-The screen is written anew when it says something new, so that a serial line stays quiet.
+The screen is written anew when it says something new, so that a serial line stays quiet. Files are read when
+they changed, addresses when the kernel says that they did: a screen that nobody looks at must cost nothing.
 """
 
+import base64
+import hashlib
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance import rtnetlink
 from appliance.clock import unset_clock
-from appliance.config import read_config
+from appliance.config import Config, read_config
 from appliance.control.status import read_status
 from appliance.hypervisor import load_guests
 from appliance.model.faults import PolicyError, SystemFault
 
 CONFIG = Path("/etc/sekisho/sekisho.yaml")
 MISSING = Path("/run/sekisho/missing")
+HOST_KEY = Path("/data/ssh/ssh_host_ed25519_key.pub")
+SSH = Path("/run/sekisho/ssh")
 LOOK_EVERY_S = 2.0
-ADDRESSES_EVERY = 5
 STALE_AFTER_S = 15.0
 
 
@@ -59,26 +65,66 @@ def addresses(listed: bytes) -> str:
 
 def main(ttys: Sequence[str]) -> None:
     """Show it for ever."""
-    shown, known = "", ""
-    for turn in range(sys.maxsize):
-        if turn % ADDRESSES_EVERY == 0:
-            known = _addresses()
-        text = _look(known)
-        if text != shown:
-            for tty in ttys:
-                _show(tty, text)
-            shown = text
-        time.sleep(LOOK_EVERY_S)
+    shown, known, configured = "", "", Configured((), ())
+    seen: object = None
+    with rtnetlink.alarm(
+        None, rtnetlink.RTNLGRP_LINK, rtnetlink.RTNLGRP_IPV4_IFADDR, rtnetlink.RTNLGRP_IPV6_IFADDR
+    ) as alarm:
+        while True:
+            if alarm.hush() or seen is None:
+                known = _addresses()
+            if (stamp := _stamp()) != seen:
+                configured, seen = _configured(), stamp
+            text = _look(known, configured)
+            if text != shown:
+                for tty in ttys:
+                    _show(tty, text)
+                shown = text
+            time.sleep(LOOK_EVERY_S)
 
 
-def _look(known: str) -> str:
-    status, failures, rows, lacking = None, [], [], []
-    if MISSING.exists():
-        lacking = MISSING.read_text().splitlines()
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What files say that seldom change. failures: each segment's policy for `inspector_down`."""
+
+    failures: tuple[str, ...]
+    lacking: tuple[str, ...]
+    config: Config | None = None
+    host_key: str = ""
+
+
+def _stamp() -> tuple[int, ...]:
+    """Return what is another number when one of the files is another."""
+    stamps = []
+    for path in (CONFIG, CONFIG.with_name("guests.yaml"), MISSING, HOST_KEY, SSH):
+        try:
+            status = path.stat()
+        except OSError:
+            stamps.append(0)
+        else:
+            stamps += [status.st_mtime_ns, status.st_size]
+    return tuple(stamps)
+
+
+def _configured() -> Configured:
+    lacking = MISSING.read_text().splitlines() if MISSING.exists() else []
+    config, failures = None, []
     try:
         config = read_config(CONFIG)
-        status = read_status(config.state / "status.json")
-        failures = [segment.failure.inspector_down for segment in load_guests(Path(config.guests)).segments]
+        failures = [each.failure.inspector_down for each in load_guests(Path(config.guests)).segments]
+    except (PolicyError, SystemFault, OSError) as error:
+        lacking.append(str(error))
+    return Configured(tuple(failures), tuple(lacking), config, host_key())
+
+
+def _look(known: str, configured: Configured) -> str:
+    status, rows, lacking = None, [], [*configured.lacking]
+    config = configured.config
+    if config is not None:
+        try:
+            status = read_status(config.state / "status.json")
+        except (SystemFault, OSError) as error:
+            lacking.append(str(error))
         if config.manager is not None:
             connection = (status or {}).get("manager", "not reached yet")
             rows += [
@@ -86,16 +132,14 @@ def _look(known: str) -> str:
                 ("its CA", config.manager.ca_fingerprint),
                 ("called", config.manager.name),
             ]
-    except (PolicyError, SystemFault, OSError) as error:
-        lacking.append(str(error))
     if (unset := unset_clock()) is not None:
         lacking.append(unset)
     if status is not None and status.get("error"):
         lacking.append(str(status["error"]))
     lacking += (status or {}).get("missing", ())
     age_s = time.time() - (status or {}).get("time_s", 0)
-    rows += [("addresses", known), ("ssh key", _host_key())]
-    return screen(state(status, age_s, failures), rows, list(dict.fromkeys(lacking)))
+    rows += [("addresses", known), ("ssh key", configured.host_key)]
+    return screen(state(status, age_s, configured.failures), rows, list(dict.fromkeys(lacking)))
 
 
 def _addresses() -> str:
@@ -105,12 +149,15 @@ def _addresses() -> str:
     return addresses(done.stdout or b"[]")
 
 
-def _host_key() -> str:
-    key = Path("/data/ssh/ssh_host_ed25519_key.pub")
-    if not (key.exists() and Path("/run/sekisho/ssh").exists()):
+def host_key(path: Path = HOST_KEY, is_on: Path = SSH) -> str:
+    """Return the fingerprint of SSH's key as clients show it, or nothing while SSH is off."""
+    try:
+        if not is_on.exists():
+            return ""
+        blob = base64.b64decode(path.read_text().split()[1])
+    except (OSError, ValueError, IndexError):
         return ""
-    done = subprocess.run(["ssh-keygen", "-lf", str(key)], capture_output=True, text=True)
-    return done.stdout.split()[1] if done.returncode == 0 else ""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
 def _show(tty: str, text: str) -> None:

@@ -23,7 +23,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance.clock import unset_clock
 from appliance.config import Config, ManagerConfig
@@ -44,8 +44,6 @@ from appliance.model.guest import GuestInventory
 from appliance.model.policy import PolicyDocument
 from appliance.ready import alive_every_s, tell_alive, tell_ready
 from appliance.reporting.client import ManagerClient, SignedPolicy
-from appliance.reporting.delivery import Delivery
-from appliance.reporting.exporter import exporter
 from appliance.reporting.identity import Identity, enrol, load_identity
 from appliance.reporting.journal import Journal
 from appliance.reporting.queues import dropped_by_full, queues_of
@@ -55,12 +53,14 @@ from appliance.rulesets.store import RuleSetStore
 from appliance.steering import Backend, Choice, Counters, Queues, choose_backend
 from appliance.watchdog import Report, WatchdogSettings
 
+if TYPE_CHECKING:
+    from appliance.reporting.delivery import Delivery  # imported once the rules stand
+
 log = logging.getLogger("sekisho")
 
 HEARTBEAT_S = 3.0
 COUNTERS_EVERY_S = 1.0
 WATCH_S = 1.0
-STAND_S = 0.5
 RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 15.0
 ENROL_AGAIN_S = 60.0
@@ -86,7 +86,7 @@ class Control:
     run_as: tuple[int, int]
     identity: Identity | None = None
     client: ManagerClient | None = None
-    delivery: Delivery | None = None
+    delivery: "Delivery | None" = None
     live: Live | None = None
     inspector: InspectorProcess | None = None
     restarts: int = 0
@@ -126,7 +126,7 @@ class Control:
         if self.config.manager is not None:
             duties.append(self._talk)
         try:
-            with exporter(self.config.metrics, lambda: self._reported):
+            with self._metrics():
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(self._kept(duty)) for duty in duties]
                     await stop.wait()
@@ -134,6 +134,14 @@ class Control:
                         task.cancel()
         finally:
             await self._shut_down(keep_rules=keep_rules)
+
+    def _metrics(self) -> contextlib.AbstractContextManager[None]:
+        """Serve metrics where it is asked for, and import what serves them only then."""
+        if self.config.metrics is None:
+            return contextlib.nullcontext()
+        from appliance.reporting.exporter import exporter
+
+        return exporter(self.config.metrics, lambda: self._reported)
 
     async def _kept(self, duty: Callable[[], Awaitable[None]]) -> None:
         """Do a duty for ever: an error nobody foresaw is reported loudly and ends no duty."""
@@ -458,20 +466,26 @@ class Control:
         """Apply the live policy anew when a guest's port came or went, or guests.yaml changed."""
         path = Path(self.config.guests)
         seen = _stamp(path)
-        while True:
-            await asyncio.sleep(WATCH_S)
-            changed = (stamp := _stamp(path)) != seen
-            seen = stamp
-            try:
-                if changed:
-                    self.inventory = await asyncio.to_thread(load_guests, path)
-                links = await asyncio.to_thread(self.applier.network.links, self.inventory)
-                if self.live is None or (not changed and links == self.live.links):
+        is_new = True  # links may have changed since the boot read them
+        with self.applier.network.link_alarm() as alarm:
+            while True:
+                await asyncio.sleep(WATCH_S)
+                changed = (stamp := _stamp(path)) != seen
+                seen = stamp
+                if not (alarm.hush() or changed or is_new):
                     continue
-                await self._apply_anew()
-                log.info("guests or their ports changed; policy version %d applied anew", self._version)
-            except (PolicyError, SystemFault, OSError) as error:
-                self._refused(self._version, str(error))
+                try:
+                    if changed:
+                        self.inventory = await asyncio.to_thread(load_guests, path)
+                    links = await asyncio.to_thread(self.applier.network.links, self.inventory)
+                    is_new = False
+                    if self.live is None or (not changed and links == self.live.links):
+                        continue
+                    await self._apply_anew()
+                    log.info("guests or their ports changed; policy version %d applied anew", self._version)
+                except (PolicyError, SystemFault, OSError) as error:
+                    is_new = True
+                    self._refused(self._version, str(error))
 
     async def _stand(self) -> None:
         """Put our rules back when somebody else took them away or changed them, by alarm or at a look."""
@@ -482,7 +496,7 @@ class Control:
             try:
                 while True:
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(STAND_S):
+                        async with asyncio.timeout(self.applier.network.look_every_s):
                             await changed.wait()
                     alarm.hush()
                     changed.clear()
@@ -620,6 +634,8 @@ class Control:
 
     async def _talk(self) -> None:
         """Enrol if that was not done, then follow and deliver for ever."""
+        from appliance.reporting.delivery import Delivery
+
         config = self.config.manager
         assert config is not None
         if self.identity is None:

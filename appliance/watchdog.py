@@ -29,17 +29,19 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from appliance import netlink
+from appliance.firewall import kernel
 from appliance.firewall.nft import Family
 from appliance.model.faults import SystemFault
 from appliance.process import die_with_parent
 from appliance.steering.failure import failure_policy_decides, switch_to_failure_policy
-from appliance.steering.standing import Alarm
 
 SILENT_MAX_S = 0.7
 """A worker is given up after this long; with the look-round and the switch that stays within a second."""
 STARTING_MAX_S = 3.0
 """The same for one that has not begun yet: rights are given up and threads started, on a busy machine."""
-ROUND_S = 0.05
+ROUND_S = 0.1
+"""As often as workers speak; the end of the process is seen at once."""
 LATE_S = 0.1
 """A round that took this much longer than it should says that the machine is busy, not the worker."""
 ALIVE_EVERY_S = 1.0
@@ -153,15 +155,15 @@ class Watchdog:
     def run(self) -> None:
         """Watch for ever. Raises SystemFault when the kernel tells nobody of its rules' changes."""
         self._switch(on=False)
-        with Alarm(None) as alarm:
+        with kernel.alarm(None) as alarm:
             self._watch(alarm)
 
-    def _watch(self, alarm: Alarm) -> None:
+    def _watch(self, alarm: netlink.Alarm) -> None:
         before_s = time.monotonic()
         while True:
-            changed = (
-                alarm.fileno() in select.select([self.heart.fileno(), alarm.fileno()], [], [], ROUND_S)[0]
-            )
+            # Not for each sign of life: what arrived is taken a round at a time.
+            awaited = self.heart if self.inspector is None else self.inspector.pidfd
+            changed = alarm.fileno() in select.select([awaited, alarm.fileno()], [], [], ROUND_S)[0]
             now_s = time.monotonic()
             late_s = now_s - before_s - ROUND_S
             if changed:

@@ -10,23 +10,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance import steering
-from appliance.firewall.generation import generation as kernel_generation
-from appliance.hypervisor import read_links
+from appliance.firewall import kernel
+from appliance.hypervisor import link_alarm, read_links
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
 from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
+from appliance.netlink import Alarm
 from appliance.steering import Choice, Counters, Queues, Ruleset
 from appliance.steering.standing import (
-    Alarm,
     Standing,
     changes,
+    nothing_is_unsaid,
+    standing_rules,
     standing_switches,
-    standing_tables,
 )
 
 ATTEMPTS = 5
+LOOK_S = 0.5
+LOOK_SELDOM_S = 10.0
 
 
 @dataclass(slots=True)
@@ -39,7 +42,7 @@ class Network:
     _numbers: dict[str, int] = field(default_factory=dict)
     _ruleset: Ruleset | None = None
     _generation: int | None = None
-    _tables: Standing = field(default_factory=dict)
+    _rules: Standing = field(default_factory=dict)
     _switches: Standing = field(default_factory=dict)
 
     def links(self, inventory: GuestInventory) -> Links:
@@ -75,24 +78,33 @@ class Network:
                 backend=self.choice.backend,
                 turned_on=former,
             )
-            self._tables = standing_tables(self._ruleset, self.netns)
+            self._rules = standing_rules(self._ruleset, self.netns)
             self._switches = standing_switches(self._ruleset, self.netns)
             self._generation = made
-            if made == kernel_generation(self.netns) or self._tables == before:
+            if made == kernel.generation(self.netns) or self._rules == before:
                 return
-            before = self._tables
+            before = self._rules
 
     def alarm(self) -> Alarm:
         """Return what says that somebody, perhaps we, changed the namespace's nftables."""
-        return Alarm(self.netns)
+        return kernel.alarm(self.netns)
+
+    def link_alarm(self) -> Alarm:
+        """Return what says that a bridge or tap, or one of their neighbours, came, went or changed."""
+        return link_alarm(self.netns)
+
+    @property
+    def look_every_s(self) -> float:
+        """How often `changes_by_others` is worth asking without an alarm."""
+        return LOOK_SELDOM_S if nothing_is_unsaid(self.choice.backend) else LOOK_S
 
     def changes_by_others(self) -> tuple[str, ...]:
         """Return a sentence for everything of ours that does not stand as `apply` left it."""
         if self._ruleset is None:
             return ()
         changed = changes(self._switches, standing_switches(self._ruleset, self.netns))
-        if (now := kernel_generation(self.netns)) != self._generation:
-            changed += changes(self._tables, standing_tables(self._ruleset, self.netns))
+        if (now := kernel.generation(self.netns)) != self._generation:
+            changed += changes(self._rules, standing_rules(self._ruleset, self.netns))
         if not changed:
             self._generation = now
         return changed

@@ -1,15 +1,10 @@
 """Which of an inventory's bridges and taps the kernel has, and the numbers of the ports."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
-from appliance.model.faults import SystemFault
+from appliance import netlink, rtnetlink
 from appliance.model.guest import GuestInventory
 from appliance.model.links import MAX_PORT_NUMBER, BridgeLink, Links, Port
-from appliance.netns import entered
 
 
 def number_ports(inventory: GuestInventory, known: Mapping[str, int] | None = None) -> dict[str, int]:
@@ -34,7 +29,7 @@ def read_links(
     A missing tap is no error, for a guest may be off; its port is there with ifindex 0, so that rules,
     which go by name, protect it from its first frame on. Raises SystemFault when the kernel can't be asked.
     """
-    interfaces = {interface.name: interface for interface in _interfaces(netns)}
+    interfaces = {interface.name: interface for interface in rtnetlink.interfaces(netns)}
     numbers = number_ports(inventory, known)
     bridges, ports, missing = [], [], []
     bridge_of = {segment.name: segment.bridge for segment in inventory.segments}
@@ -69,33 +64,11 @@ def read_links(
     return Links(tuple(bridges), tuple(ports), tuple(missing))
 
 
-@dataclass(frozen=True, slots=True)
-class _Interface:
-    name: str
-    ifindex: int
-    kind: str
-    mac: str
-    master: int
-    mtu: int
+def link_alarm(netns: str | None = None) -> netlink.Alarm:
+    """Return what says that an interface came, went or changed: only then do links need to be read anew."""
+    return rtnetlink.alarm(netns, rtnetlink.RTNLGRP_LINK)
 
 
 def existing(names: Iterable[str], netns: str | None = None) -> frozenset[str]:
     """Return which of the names are interfaces now. Raises SystemFault."""
-    return frozenset(names) & {interface.name for interface in _interfaces(netns)}
-
-
-def _interfaces(netns: str | None) -> Iterator[_Interface]:
-    try:
-        with entered(netns), IPRoute() as handle:
-            links = list(handle.get_links())
-    except (NetlinkError, OSError) as error:
-        raise SystemFault(f"network namespace {netns or '(ours)'}: {error}") from error
-    for link in links:
-        yield _Interface(
-            name=link.get_attr("IFLA_IFNAME"),
-            ifindex=link["index"],
-            kind=link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or "",
-            mac=link.get_attr("IFLA_ADDRESS") or "",
-            master=link.get_attr("IFLA_MASTER") or 0,
-            mtu=link.get_attr("IFLA_MTU") or 0,
-        )
+    return frozenset(names) & {interface.name for interface in rtnetlink.interfaces(netns)}

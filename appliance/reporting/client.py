@@ -1,15 +1,17 @@
 """The calls an appliance makes to its manager, over TLS with its certificate."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import httpx
 import msgspec
 
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.policy import POLICY_FORMAT, PolicyDocument
 from appliance.reporting.identity import Identity, digest_of, problem_text
 from appliance.reporting.spool import Batch
+
+if TYPE_CHECKING:
+    import httpx  # imported when a manager is dialled: the rules stand before
 
 POLL_S = 25.0
 TIMEOUT_S = 15.0
@@ -55,11 +57,13 @@ class ManagerClient:
     """The manager, as an enrolled appliance sees it. Each call raises SystemFault or Refused."""
 
     identity: Identity
-    _http: httpx.AsyncClient
+    _http: "httpx.AsyncClient"
 
     @classmethod
     def of(cls, identity: Identity) -> Self:
         """Return a client for the identity. Raises OSError when its files cannot be read."""
+        import httpx
+
         base = f"{identity.appliance_url}/api/v1/appliance"
         limits = httpx.Limits(max_connections=8)
         return cls(
@@ -109,6 +113,8 @@ class ManagerClient:
         )
 
     async def _call(self, method: str, path: str, max_bytes: int, **arguments: Any) -> bytes:
+        import httpx
+
         try:
             async with self._http.stream(method, path, **arguments) as response:
                 content = bytearray()

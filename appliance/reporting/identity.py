@@ -12,9 +12,9 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -33,6 +33,9 @@ from cryptography.x509.oid import NameOID
 from appliance.config import ManagerConfig, fingerprint_hex
 from appliance.durable import replace_file
 from appliance.model.faults import PolicyError, SystemFault
+
+if TYPE_CHECKING:
+    import httpx  # imported when a manager is dialled: the rules stand before
 
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 64 * 1024
@@ -98,6 +101,8 @@ async def enrol(config: ManagerConfig, directory: Path) -> Identity:
     Raises SystemFault when the manager cannot be reached (trying again may help) and PolicyError when it
     refuses or is not the one whose fingerprint was configured (trying again will not).
     """
+    import httpx
+
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     directory.chmod(0o700)
     token = _token(config)
@@ -115,7 +120,7 @@ async def enrol(config: ManagerConfig, directory: Path) -> Identity:
     return _keep(config, directory, ca, response.content)
 
 
-def problem_text(response: httpx.Response) -> str:
+def problem_text(response: "httpx.Response") -> str:
     """Return what an error answer says for people, at most a few hundred characters of it."""
     try:
         body = msgspec.json.decode(response.content)
@@ -129,6 +134,8 @@ def problem_text(response: httpx.Response) -> str:
 
 async def _pinned_ca(config: ManagerConfig) -> str:
     """Return the manager's CA certificate (PEM) if it is the one whose fingerprint was configured."""
+    import httpx
+
     untrusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     untrusting.check_hostname = False
     untrusting.verify_mode = ssl.CERT_NONE

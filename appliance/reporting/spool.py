@@ -159,12 +159,20 @@ class SpoolReader:
         return text if EPOCH.fullmatch(text) else None
 
     def _lanes(self) -> list[str]:
-        names = (path.name for path in self.root.glob("*-[1-4]") if path.is_dir())
-        return sorted((n for n in names if LANE.fullmatch(n)), key=lambda name: (name[-1], name))
+        try:
+            with os.scandir(self.root) as entries:
+                names = [each.name for each in entries if LANE.fullmatch(each.name) and each.is_dir()]
+        except FileNotFoundError:
+            return []
+        return sorted(names, key=lambda name: (name[-1], name))
 
     def _segments(self, lane: str) -> list[int]:
         """Return the first numbers of a lane's segments, in order."""
-        names = (path.name for path in (self.root / lane).glob("*.eve"))
+        try:
+            with os.scandir(self.root / lane) as entries:
+                names = [each.name for each in entries]
+        except FileNotFoundError:
+            return []
         return sorted(int(name[:20]) for name in names if SEGMENT.fullmatch(name))
 
     def _path(self, lane: str, first: int) -> Path:
@@ -190,6 +198,8 @@ class SpoolReader:
         place = self._places.get(lane)
         if place is None or place.segment != first or place.number > number:
             place = _Place(first, first, 0)
+        elif place.number == number and place.offset == _size(self._path(lane, first)):
+            return ()  # nothing new, which is so at most looks
         events: list[bytes] = []
         taken = 0
         try:
@@ -285,6 +295,6 @@ def _event(line: bytes) -> bytes:
 
 def _size(path: Path) -> int:
     try:
-        return path.lstat().st_size
+        return os.lstat(path).st_size
     except FileNotFoundError:
         return 0

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
+from appliance import rtnetlink
 from appliance.firewall import nft
 from appliance.model.faults import SystemFault
 from appliance.netns import entered, run_in
@@ -25,9 +23,6 @@ SWITCHED_SYSCTLS = {1: TIMESTAMP_SYSCTL, 2: VLAN_SYSCTL}
 """What is turned on beside the bridges, by the number under which the set `turned_on` remembers that it was
 off before us."""
 CALL_SYSCTLS = f"{SYSCTLS}/bridge-nf-call-*"
-BRIDGE_CALLS = ("br_nf_call_iptables", "br_nf_call_ip6tables")
-"""The bridge's attributes that turn br_netfilter on for it alone. Not nf_call_arptables: ARP is judged
-in the bridge family."""
 
 
 class Backend(Enum):
@@ -169,10 +164,5 @@ def switch_bridges(bridges: Iterable[str], netns: str | None, *, on: bool) -> No
     The sysctl for all bridges stays as it is: turned on it would pull other people's bridges into FORWARD.
     Raises SystemFault.
     """
-    try:
-        with entered(netns), IPRoute() as handle:
-            for bridge in bridges:
-                for index in handle.link_lookup(ifname=bridge):
-                    handle.link("set", index=index, kind="bridge", **dict.fromkeys(BRIDGE_CALLS, int(on)))
-    except (NetlinkError, OSError) as error:
-        raise SystemFault(f"steering: cannot turn br_netfilter on the bridges: {error}") from error
+    for bridge in bridges:
+        rtnetlink.set_bridge_calls(netns, bridge, on=on)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.firewall.kernel import run_batch
+from appliance.firewall.kernel import is_empty, run_batch
 from appliance.firewall.nft import TABLE
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.netns import list_objects
@@ -57,6 +57,8 @@ def bypass(guest: str | None, duration_s: int, netns: str | None = None) -> tupl
 
 def bypassed(netns: str | None = None) -> tuple[Bypassed, ...]:
     """Return what is bypassed now. Raises SystemFault."""
+    if is_empty(netns, "bridge", WHERE["name"]):
+        return ()
     taps = dict(loaded_taps(netns))
     return tuple(
         Bypassed(taps.get(element["val"], "?"), element["val"], element.get("expires", 0))

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from appliance.firewall.guard import VIOLATIONS
+from appliance.firewall.kernel import FAMILIES
+from appliance.firewall.kernel import read_counters as read_kernel
 from appliance.firewall.names import slug
-from appliance.firewall.nft import TABLE
 from appliance.firewall.rules import DIRECTIONS, Direction, counter_name, default_counter_name
 from appliance.model.guest import GuestInventory
 from appliance.model.policy import FirewallRule, PolicyDocument
-from appliance.netns import list_objects
 from appliance.steering.chains import REASONS, counter_of
 
 DROPPED = ("flow", "inspector-down", "ethertype")
@@ -93,8 +92,6 @@ def _rule_counts(
 
 
 def _counters(netns: str | None) -> Iterator[tuple[str, Traffic]]:
-    for family in ("bridge", "inet"):
-        for entry in list_objects(netns, "counters", "table", family, TABLE):
-            counter: dict[str, Any] | None = entry.get("counter")
-            if counter is not None:
-                yield counter["name"], Traffic(counter["packets"], counter["bytes"])
+    for family in FAMILIES:
+        for name, packets, count in read_kernel(netns, family):
+            yield name, Traffic(packets, count)

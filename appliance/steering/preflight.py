@@ -5,17 +5,15 @@ were written for routed traffic; where one of them drops, guests would lose one 
 before anything is turned on. nft-bridge touches none of it.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance import rtnetlink
 from appliance.firewall.nft import TABLE
-from appliance.model.faults import SystemFault
 from appliance.netns import list_objects, run_in
 from appliance.steering.backend import (
-    BRIDGE_CALLS,
     TIMESTAMP_SYSCTL,
     VLAN_SYSCTL,
     Backend,
@@ -24,6 +22,7 @@ from appliance.steering.backend import (
 )
 
 MODULES = Path("/proc/modules")
+BRIDGE_CALLS = ("nf_call_iptables", "nf_call_ip6tables")
 IP_FAMILIES = ("ip", "ip6", "inet")
 DROPPING = ("drop", "reject", "DROP", "REJECT")
 
@@ -63,18 +62,13 @@ def _sysctl_change(sysctl: Path, netns: str | None) -> Iterator[str]:
 
 
 def _bridge_changes(bridge: str, netns: str | None) -> Iterator[str]:
-    try:
-        (link,) = json.loads(
-            run_in(netns, ["ip", "-d", "-j", "link", "show", "dev", bridge, "type", "bridge"])
-        )
-        data = link["linkinfo"]["info_data"]
-    except (SystemFault, ValueError, KeyError):
+    calls = rtnetlink.bridge_calls(netns, bridge)
+    if not calls:
         yield f"bridge {bridge}: is not there (yet)"
         return
-    for attribute in BRIDGE_CALLS:
-        name = attribute.removeprefix("br_")
-        if data.get(name) != 1:
-            yield f"bridge {bridge}: {name} {data.get(name, 0)} becomes 1"
+    for name, is_on in zip(BRIDGE_CALLS, calls, strict=True):
+        if not is_on:
+            yield f"bridge {bridge}: {name} 0 becomes 1"
 
 
 def _refusals(netns: str | None) -> Iterator[str]:

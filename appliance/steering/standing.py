@@ -1,91 +1,62 @@
-"""What of ours stands in the kernel, and when somebody else touched it.
+"""What of ours stands in the kernel, and whether somebody else touched it.
 
 A reload of somebody's firewall (`nft flush ruleset`, firewalld, iptables-restore) can take our rules away
-without meaning to. Every change of a namespace's nftables, by iptables-nft too, is told to whoever listens:
-`Alarm`. What then stands is compared with what stood after our own last change: `standing`. What is not
-told (a bridge's switches, iptables-legacy) is looked at now and then.
+without meaning to. Every change of a namespace's nftables, by iptables-nft too, is told to whoever listens
+(`firewall.kernel.alarm`) and makes another generation. What then stands is compared with what stood after our
+own last change. What is not told (a bridge's switches, iptables-legacy) is looked at now and then.
 """
 
+import functools
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
-from appliance.firewall.generation import nftables_socket
+from appliance import rtnetlink
 from appliance.firewall.kernel import FAMILIES
 from appliance.firewall.nft import TABLE
 from appliance.model.faults import SystemFault
 from appliance.netns import entered, list_objects, run_in
-from appliance.steering.backend import BRIDGE_CALLS, VLAN_SYSCTL, Backend
+from appliance.steering.backend import VLAN_SYSCTL, Backend
 from appliance.steering.queues import CHAIN
 from appliance.steering.ruleset import IPTABLES, Ruleset
-
-NFNLGRP_NFTABLES = 7
-"""include/uapi/linux/netfilter/nfnetlink.h"""
 
 Standing = Mapping[str, str]
 """What stands, by where it stands."""
 
 
-class Alarm:
-    """A descriptor that becomes readable when anything changed nftables in a network namespace.
+def standing_rules(ruleset: Ruleset, netns: str | None) -> Standing:
+    """Return all whose change makes another generation, but what the kernel counts and learns.
 
-    Raises SystemFault when the kernel refuses.
+    Raises SystemFault.
     """
-
-    def __init__(self, netns: str | None) -> None:
-        self._socket = nftables_socket(netns)
-        self._socket.setblocking(False)
-        self._socket.bind((0, 1 << NFNLGRP_NFTABLES - 1))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        return self._socket.fileno()
-
-    def hush(self) -> None:
-        """Make it unreadable until the next change. Only that something came matters, so losses do not."""
-        while True:
-            try:
-                self._socket.recv(1 << 16)
-            except BlockingIOError:
-                return
-            except OSError:  # ENOBUFS: more came than the socket holds
-                continue
-
-
-def standing_tables(ruleset: Ruleset, netns: str | None) -> Standing:
-    """Return our tables as they stand, without what the kernel counts and learns. Raises SystemFault."""
-    return {
+    tables = {
         f"table {family} {TABLE}": "\n".join(_table(netns, family, frozenset(ruleset.learned)))
         for family in FAMILIES
     }
+    jumps = _jumps(netns, told=True) if ruleset.backend is Backend.BR_NETFILTER else {}
+    return {**tables, **jumps}
 
 
 def standing_switches(ruleset: Ruleset, netns: str | None) -> Standing:
-    """Return what leads packets to our tables, and is in none: jumps and switches. Raises SystemFault."""
+    """Return what leads packets to our tables and may change unsaid. Raises SystemFault."""
     if ruleset.backend is Backend.NFT_BRIDGE:
         return {}
-    jumps = {f"{program}'s mangle table": _queue_rules(netns, program) for program in IPTABLES}
     try:
-        with entered(netns), IPRoute() as handle:
-            links = [link for link in handle.get_links() if link.get_attr("IFLA_IFNAME") in ruleset.bridges]
+        with entered(netns):
             tags = VLAN_SYSCTL.read_text().strip()
-    except (NetlinkError, OSError) as error:
-        raise SystemFault(f"steering: cannot read the bridges' switches: {error}") from error
+    except OSError as error:
+        raise SystemFault(f"steering: cannot read {VLAN_SYSCTL}: {error}") from error
     switches = {
-        f"br_netfilter on {link.get_attr('IFLA_IFNAME')}": str([_switch(link, call) for call in BRIDGE_CALLS])
-        for link in links
+        f"br_netfilter on {bridge}": str(rtnetlink.bridge_calls(netns, bridge) or "")
+        for bridge in ruleset.bridges
     }
-    return {**jumps, **switches, VLAN_SYSCTL.name: tags}
+    return {**_jumps(netns, told=False), **switches, VLAN_SYSCTL.name: tags}
+
+
+def nothing_is_unsaid(backend: Backend) -> bool:
+    """Say whether all that stands with this back end is told of when it changes."""
+    return backend is Backend.NFT_BRIDGE
 
 
 def changes(wanted: Standing, found: Standing) -> tuple[str, ...]:
@@ -114,14 +85,19 @@ def _without_handle(body: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in body.items() if key != "handle"}
 
 
+def _jumps(netns: str | None, *, told: bool) -> Standing:
+    """Return our chain and the jumps to it, of those programs whose changes are told or of the others."""
+    programs = [program for program in IPTABLES if shutil.which(program) and _is_told(program) == told]
+    return {f"{program}'s mangle table": _queue_rules(netns, program) for program in programs}
+
+
+@functools.cache
+def _is_told(program: str) -> bool:
+    """Whether the program writes nftables, as all but iptables-legacy do."""
+    return "nf_tables" in run_in(None, [program, "--version"])
+
+
 def _queue_rules(netns: str | None, program: str) -> str:
     """Return our chain and the jumps to it; others' rules may come and go."""
-    if shutil.which(program) is None:
-        return ""
     lines = run_in(netns, [program, "-w", "-t", "mangle", "-S"]).splitlines()
     return "\n".join(line for line in lines if CHAIN in line.split())
-
-
-def _switch(link: Any, call: str) -> int | None:
-    value: int | None = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", f"IFLA_{call.upper()}")
-    return value

@@ -151,14 +151,14 @@ def test_a_change_at_the_moment_of_our_own_is_not_taken_for_ours(
 ) -> None:
     inventory = load_guests(bench.settings.guests_yaml)
     before = rules(bench.netns)
-    look, meddles = control_network.standing_tables, [add_a_rule]
+    look, meddles = control_network.standing_rules, [add_a_rule]
 
     def looked_at_a_moment_too_late(*arguments: Any) -> Standing:
         if meddles:
             meddles.pop()(bench.netns)
         return look(*arguments)
 
-    monkeypatch.setattr(control_network, "standing_tables", looked_at_a_moment_too_late)
+    monkeypatch.setattr(control_network, "standing_rules", looked_at_a_moment_too_late)
     network.apply(policy(), inventory, network.links(inventory), {}, 1)
     assert not meddles
     assert network.changes_by_others() or rules(bench.netns) == before

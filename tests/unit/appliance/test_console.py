@@ -1,11 +1,14 @@
 """What the consoles say of the appliance's state."""
 
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.clock import unset_clock
-from appliance.console import addresses, screen, state
+from appliance.console import addresses, host_key, screen, state
 
 UP = {"up": True}
 
@@ -43,3 +46,13 @@ def test_addresses_that_ip_filtered_out_are_not_shown() -> None:
     address = '{"local":"10.0.2.15","prefixlen":24,"metric":1024}'
     listed = f'[{{"ifname":"eth0","addr_info":[{address},{{}},{{}}]}},{{"ifname":"eth1","addr_info":[]}}]'
     assert addresses(listed.encode()) == "eth0 10.0.2.15/24"
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
+def test_the_key_is_named_as_ssh_names_it(tmp_path: Path) -> None:
+    key, on = tmp_path / "key", tmp_path / "on"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    said = subprocess.run(["ssh-keygen", "-lf", str(key)], capture_output=True, text=True, check=True)
+    assert host_key(key.with_suffix(".pub"), on) == ""
+    on.touch()
+    assert host_key(key.with_suffix(".pub"), on) == said.stdout.split()[1]

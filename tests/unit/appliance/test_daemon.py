@@ -11,6 +11,7 @@ import pytest
 from appliance import daemon
 from appliance.control.applying import Live
 from appliance.daemon import NO_POLICY, Control
+from appliance.hypervisor import link_alarm
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
 from appliance.model.policy import PolicyDocument
@@ -30,7 +31,7 @@ class SlowApplier:
 
     @property
     def network(self) -> Any:
-        return SimpleNamespace(links=self._links)
+        return SimpleNamespace(links=self._links, link_alarm=link_alarm)
 
     async def apply(self, document: PolicyDocument, *_: Any) -> Live:
         self.begun.set()
