@@ -113,15 +113,22 @@ _PROBES: dict[str, nft.Rule] = {
 def _lacking_for_nft_bridge(netns: str | None) -> str | None:
     """Return the first thing that the kernel lacks, or None.
 
-    Each is asked for with a transaction that the kernel checks, loading its modules, and then forgets.
+    All are asked for with a transaction that the kernel checks, loading its modules, and then forgets; one by
+    one only if it refuses.
     """
-    for what, rule in _PROBES.items():
-        chain = nft.Chain("probe", (rule,), nft.Hook("forward", 0))
-        batch = nft.transaction((nft.Table("bridge", (chain,)),), nft.KernelState())
-        try:
-            run_in(netns, ["nft", "--check", "-j", "-f", "-"], batch.replace(nft.TABLE, "sekisho_probe"))
-        except SystemFault as fault:
-            return f"{what}: {fault}"
+    if _refusal(netns, *_PROBES.values()) is None:
+        return None
+    refusals = ((what, _refusal(netns, rule)) for what, rule in _PROBES.items())
+    return next((f"{what}: {why}" for what, why in refusals if why is not None), None)
+
+
+def _refusal(netns: str | None, *rules: nft.Rule) -> str | None:
+    chain = nft.Chain("probe", rules, nft.Hook("forward", 0))
+    batch = nft.transaction((nft.Table("bridge", (chain,)),), nft.KernelState())
+    try:
+        run_in(netns, ["nft", "--check", "-j", "-f", "-"], batch.replace(nft.TABLE, "sekisho_probe"))
+    except SystemFault as fault:
+        return str(fault)
     return None
 
 

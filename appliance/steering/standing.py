@@ -18,6 +18,7 @@ from appliance.firewall.nft import TABLE
 from appliance.model.faults import SystemFault
 from appliance.netns import entered, list_objects, run_in
 from appliance.steering.backend import VLAN_SYSCTL, Backend
+from appliance.steering.dialect import BRIDGE
 from appliance.steering.queues import CHAIN
 from appliance.steering.ruleset import IPTABLES, Ruleset
 
@@ -30,12 +31,12 @@ def standing_rules(ruleset: Ruleset, netns: str | None) -> Standing:
 
     Raises SystemFault.
     """
+    is_bridge = ruleset.backend is Backend.NFT_BRIDGE
     tables = {
         f"table {family} {TABLE}": "\n".join(_table(netns, family, frozenset(ruleset.learned)))
-        for family in FAMILIES
+        for family in ((BRIDGE.family,) if is_bridge else FAMILIES)
     }
-    jumps = _jumps(netns, told=True) if ruleset.backend is Backend.BR_NETFILTER else {}
-    return {**tables, **jumps}
+    return tables if is_bridge else {**tables, **_jumps(netns, told=True)}
 
 
 def standing_switches(ruleset: Ruleset, netns: str | None) -> Standing:
