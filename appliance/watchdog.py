@@ -161,9 +161,8 @@ class Watchdog:
     def _watch(self, alarm: netlink.Alarm) -> None:
         before_s = time.monotonic()
         while True:
-            # Not for each sign of life: what arrived is taken a round at a time.
-            awaited = self.heart if self.inspector is None else self.inspector.pidfd
-            changed = alarm.fileno() in select.select([awaited, alarm.fileno()], [], [], ROUND_S)[0]
+            awaited = [self._waits_for(), alarm.fileno()]
+            changed = alarm.fileno() in select.select(awaited, [], [], ROUND_S)[0]
             now_s = time.monotonic()
             late_s = now_s - before_s - ROUND_S
             if changed:
@@ -178,6 +177,12 @@ class Watchdog:
                 self._tell(Report("alive"))
                 self._told_s = now_s
             before_s = now_s
+
+    def _waits_for(self) -> int:
+        """Return the descriptor worth waking up for: while all is well the end alone, and no sign of life."""
+        if self.inspector is None or self.failing or not self.inspector.lives():
+            return self.heart.fileno()
+        return self.inspector.pidfd
 
     def listen(self, now_s: float) -> None:
         """Take the signs of life that have arrived."""
