@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import signal
 import socket
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 
 import click
 
+from appliance.cli.faults import FaultsInWords
 from appliance.model.faults import PolicyError, SystemFault
 
 DEFAULT_CONFIG = "/etc/sekisho/host.yaml"
@@ -28,20 +28,9 @@ config_option = click.option(
 )
 
 
-class _Group(click.Group):
-    """Turns faults into one line and an exit status."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (PolicyError, SystemFault) as error:
-            raise click.ClickException(str(error)) from None
-        except OSError as error:
-            name = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{name}{error.strerror or error}") from None
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=FaultsInWords, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 def main() -> None:
     """The part of Sekisho that speaks to the hypervisor, on the KVM host.
 
@@ -54,11 +43,12 @@ def main() -> None:
 @config_option
 def serve(config_path: Path) -> None:
     """Run the helper until SIGTERM or SIGINT. Protected guests stay as they are when it ends."""
+    from appliance import logs
     from host_helper.config import read_config
     from host_helper.helper import Helper
     from host_helper.server import Server
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up("sekisho-host")
     config = read_config(config_path)
     helper = Helper(config, _source(config))
     asyncio.run(_serve(helper, Server(config, helper)))

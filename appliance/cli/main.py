@@ -1,13 +1,11 @@
-"""The group of all subcommands, and what an error looks like to who typed one."""
+"""The group of all subcommands."""
 
-import os
 import sys
-from typing import Any
 
 import click
 
+from appliance.cli.faults import FaultsInWords
 from appliance.cli.lazy import LazyGroup
-from appliance.model.faults import PolicyError, SystemFault
 
 PLACES = {
     "run": "appliance.cli.appliance:run",
@@ -26,27 +24,8 @@ PLACES = {
 }
 
 
-class Sekisho(LazyGroup):
-    """Turns the faults that a command may meet into one line and an exit status, never a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (PolicyError, SystemFault) as error:
-            raise click.ClickException(str(error)) from None
-        except BrokenPipeError:
-            # Who reads along may stop early (`sekisho status | head`); nothing is left to be said to it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(1)
-        except OSError as error:
-            name = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{name}{error.strerror or error}") from None
-        except ImportError as error:
-            if error.name != "appliance._engine" and "_engine" not in str(error):
-                raise
-            raise click.ClickException(
-                "the packet engine is not built here; `make build` builds it"
-            ) from None
+class Sekisho(FaultsInWords, LazyGroup):
+    """All subcommands, imported when they are asked for."""
 
 
 @click.group(

@@ -3,11 +3,13 @@
 from tests.unit.test_imports import imported, modules
 
 MAY_IMPORT = {
+    "appliance.cli.faults",
     "appliance.config",
     "appliance.control.audit",
     "appliance.durable",
     "appliance.firewall.names",
     "appliance.hypervisor",
+    "appliance.logs",
     "appliance.model",
     "appliance.netns",
     "appliance.ready",
