@@ -74,12 +74,23 @@ class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         return host.strip("[]"), int(port)
 
 
+class HelperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The host helper that says which guests are behind this appliance's ports."""
+
+    address: str
+    port: int = 8445
+
+    def __str__(self) -> str:
+        return f"{self.address} port {self.port}"
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All of `sekisho.yaml`."""
 
     guests: str
     state_dir: str = "/var/lib/sekisho"
     netns: str | None = None
+    helper: HelperConfig | None = None
     manager: ManagerConfig | None = None
     inspector: InspectorConfig = InspectorConfig()
     spool: SpoolConfig = SpoolConfig()
@@ -90,6 +101,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def state(self) -> Path:
         """The state directory; absolute once the configuration was read from a file."""
         return Path(self.state_dir)
+
+    @property
+    def followed(self) -> Path:
+        """What the host helper said last."""
+        return self.state / "helper.json"
 
     @property
     def spool_dir(self) -> Path:
@@ -156,6 +172,13 @@ def _check(path: Path, config: Config) -> None:
         problems["metrics.listen"] = (
             "ADDRESS:PORT, such as 127.0.0.1:9478, or the absolute path of a unix socket"
         )
+    if config.helper is not None:
+        problems |= {
+            "helper.address": None
+            if re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", config.helper.address)
+            else "a name or an address",
+            "helper.port": None if 1 <= config.helper.port <= 65_535 else "1 to 65535",
+        }
     if (manager := config.manager) is not None:
         hexadecimal = fingerprint_hex(manager.ca_fingerprint)
         problems |= {

@@ -5,7 +5,7 @@
     supervise the inspector died → start it again → load the live policy; again and again → the one before it
     guard     the same for the watchdog, which kills an inspector that hangs (appliance.watchdog)
     stand     somebody else took our rules away → they are put back
-    watch     guests come and go, guests.yaml changes → the same policy is applied anew
+    watch     guests come and go, guests.yaml or what the host helper says changes → the same policy anew
     report    events from the spool, status every few seconds and at each change
 
 Without a manager everything but `follow` and `report` goes on with the last policy.
@@ -38,13 +38,14 @@ from appliance.control.probation import Probation
 from appliance.control.protocol import InspectorSettings
 from appliance.control.status import status_body, write_status
 from appliance.control.watchdog_process import WatchdogProcess, heart_sockets
-from appliance.hypervisor import load_guests
+from appliance.hypervisor import read_inventory
+from appliance.hypervisor.following import Follower
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.policy import PolicyDocument
 from appliance.ready import alive_every_s, tell_alive, tell_ready
 from appliance.reporting.client import ManagerClient, SignedPolicy
-from appliance.reporting.identity import Identity, enrol, load_identity
+from appliance.reporting.identity import Identity, enrol, load_identity, tls_of
 from appliance.reporting.journal import Journal
 from appliance.reporting.queues import dropped_by_full, queues_of
 from appliance.reporting.spool import SpoolReader
@@ -87,6 +88,7 @@ class Control:
     identity: Identity | None = None
     client: ManagerClient | None = None
     delivery: "Delivery | None" = None
+    follower: Follower | None = None
     live: Live | None = None
     inspector: InspectorProcess | None = None
     restarts: int = 0
@@ -107,6 +109,8 @@ class Control:
     _reported: dict[str, Any] = field(default_factory=dict)
     _switch: asyncio.Lock = field(default_factory=asyncio.Lock)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _guests_told: asyncio.Event = field(default_factory=asyncio.Event)
+    _follower_trouble: str | None = None
 
     async def run(self, *, keep_rules: bool) -> None:
         """Protect until SIGTERM or SIGINT. Raises SystemFault when the first rules cannot be loaded."""
@@ -125,6 +129,14 @@ class Control:
         ]
         if self.config.manager is not None:
             duties.append(self._talk)
+        if self.config.helper is not None:
+            self.follower = Follower(
+                self.config,
+                self.config.helper,
+                lambda: tls_of(self.config.state / "identity"),
+                self._heard_of_guests,
+            )
+            duties.append(self.follower.run)
         try:
             with self._metrics():
                 async with asyncio.TaskGroup() as group:
@@ -463,29 +475,56 @@ class Control:
     # Guests.
 
     async def _watch(self) -> None:
-        """Apply the live policy anew when a guest's port came or went, or guests.yaml changed."""
+        """Apply the live policy anew when a guest's port came or went, or other guests are told of."""
         path = Path(self.config.guests)
-        seen = _stamp(path)
+        seen, changed = _stamp(path), False
         is_new = True  # links may have changed since the boot read them
         with self.applier.network.link_alarm() as alarm:
             while True:
-                await asyncio.sleep(WATCH_S)
-                changed = (stamp := _stamp(path)) != seen
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(WATCH_S):
+                        await self._guests_told.wait()
+                told = self._guests_told.is_set()
+                self._guests_told.clear()
+                changed = (stamp := _stamp(path)) != seen or changed
                 seen = stamp
-                if not (alarm.hush() or changed or is_new):
+                if not (alarm.hush() or told or changed or is_new):
                     continue
                 try:
-                    if changed:
-                        self.inventory = await asyncio.to_thread(load_guests, path)
+                    # which of our ports a followed guest is behind may change without a word of the helper's
+                    if changed or self.follower is not None:
+                        inventory = await asyncio.to_thread(read_inventory, self.config)
+                        changed = changed or inventory != self.inventory
+                        self.inventory = inventory
                     links = await asyncio.to_thread(self.applier.network.links, self.inventory)
                     is_new = False
                     if self.live is None or (not changed and links == self.live.links):
                         continue
                     await self._apply_anew()
-                    log.info("guests or their ports changed; policy version %d applied anew", self._version)
-                except (PolicyError, SystemFault, OSError) as error:
+                except PolicyError as error:
+                    self._refused(self._version, str(error))
+                    changed = False
+                except (SystemFault, OSError) as error:  # may pass: it is tried again
                     is_new = True
                     self._refused(self._version, str(error))
+                else:
+                    changed = False
+                    log.info("guests or their ports changed; policy version %d applied anew", self._version)
+
+    def _heard_of_guests(self) -> None:
+        """The host helper says something else of its guests, or is away, or back."""
+        assert self.follower is not None
+        self._guests_told.set()
+        self._changed.set()
+        helper, trouble = self.follower.helper, self.follower.trouble
+        if trouble == self._follower_trouble:
+            return
+        self._follower_trouble = trouble
+        if trouble is None:
+            self.journal.note("helper-followed", f"the host helper at {helper} is followed", 4)
+        else:
+            message = f"host helper at {helper}: {trouble}; the guests it named last stay protected"
+            self.journal.note("helper-away", message, 2)
 
     async def _stand(self) -> None:
         """Put our rules back when somebody else took them away or changed them, by alarm or at a look."""
@@ -626,6 +665,7 @@ class Control:
                 "delivered": delivery.delivered if delivery else 0,
                 "failed": self.journal.failed,
             },
+            helper=self.follower.status() if self.follower else None,
             manager=manager or (delivery.error if delivery and delivery.error else "connected"),
             missing=self.live.links.missing if self.live else (),
         )
@@ -694,7 +734,7 @@ class Control:
 
 def run(config: Config, *, keep_rules: bool) -> None:
     """Run the appliance until it is told to stop. Raises PolicyError, SystemFault, OSError at its start."""
-    inventory = load_guests(Path(config.guests))
+    inventory = read_inventory(config)
     choice = _choose_backend(config)
     run_as = _user(config.inspector.user)
     _prepare(config.state, run_as[1])

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,6 +52,9 @@ class Helper:
         self._heard = asyncio.Condition()
         self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
         self._last = 0
+        self._published = asyncio.Condition()
+        self._listing: dict[str, Any] | None = None
+        self._edition = 0
         self._direct: set[str] = set()
         self._troubles: dict[str, str] = {}
 
@@ -78,9 +81,20 @@ class Helper:
     async def guests(self) -> dict[str, Any]:
         """Return the host and its guests with vNICs, addresses, and whether each is led through."""
         async with self._change:
-            guests = await self._refresh()
-            listed = [await asyncio.to_thread(self._listed, guest) for guest in guests]
-        return {"host_uuid": self._source.host_uuid, "guests": listed}
+            return await self._list(await self._refresh())
+
+    async def follow(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield what `guests` returns: now, whenever it may be another, and every ten seconds, for ever.
+
+        While the hypervisor is silent what was known of it is said, with the key `trouble`.
+        """
+        known = 0
+        while True:
+            async with self._published:
+                await self._published.wait_for(lambda seen=known: self._edition > seen)  # type: ignore[misc]
+                known, listing = self._edition, self._listing
+            if listing is not None:
+                yield listing
 
     async def protect(self, name: str, who: str, *, dry_run: bool, persistent: bool) -> dict[str, Any]:
         """Lead a guest's traffic through the appliance; return what was done, or would be, in sentences."""
@@ -106,6 +120,8 @@ class Helper:
             except (PolicyError, SystemFault, OSError) as error:
                 self._audit("protect-refused", who, guest, reason=str(error))
                 raise
+            finally:
+                self._wake.set()
         return {"done": done, "refused": refused}
 
     async def unprotect(
@@ -126,6 +142,7 @@ class Helper:
                     self._audit("unprotect", who, guest, persistent=persistent)
                     await asyncio.to_thread(self._unprotect, guest, persistent)
                 done += sentences or [f"{guest.name}: is not led through any more"]
+            self._wake.set()
         return {"would" if dry_run else "done": done}
 
     async def starting(self, guest: HostGuest) -> None:
@@ -165,10 +182,20 @@ class Helper:
                 async with self._change:
                     guests = await self._refresh()
                     await asyncio.to_thread(self._reconcile, guests)
+                    listing = await self._list(guests)
             except (PolicyError, SystemFault, OSError) as error:
                 log.warning("%s", error)
+                await self._publish({**(self._listing or {"guests": []}), "trouble": str(error)})
             except Exception:
                 log.exception("host helper")
+            else:
+                await self._publish(listing)
+
+    async def _publish(self, listing: dict[str, Any]) -> None:
+        async with self._published:
+            self._listing = listing
+            self._edition += 1
+            self._published.notify_all()
 
     async def _look_after(self, topology: Pair) -> None:
         """Connect guests past an appliance that lets nothing through, and take them back when it does."""
@@ -259,6 +286,9 @@ class Helper:
             for vnic in led:
                 self._topology.release(guest, vnic, home[vnic.mac], persistent=persistent)
             raise
+        for vnic in () if guest.running else vnics:
+            with contextlib.suppress(PolicyError, SystemFault):  # when it starts there may be a place
+                self._topology.reserve(guest, vnic)
         self._state.protected[guest.uuid] = Protected(persistent=persistent, home=home)
         self._state.save()
         self._troubles.pop(guest.uuid, None)
@@ -316,7 +346,16 @@ class Helper:
             self._heard.notify_all()
         self._wake.set()
 
-    def _listed(self, guest: HostGuest) -> dict[str, Any]:
+    async def _list(self, guests: Sequence[HostGuest]) -> dict[str, Any]:
+        """Return what is said of the host and these guests."""
+        return await asyncio.to_thread(self._listed_all, guests)
+
+    def _listed_all(self, guests: Sequence[HostGuest]) -> dict[str, Any]:
+        announced = watch.all_addresses()
+        listed = [self._listed(guest, announced) for guest in guests]
+        return {"host_uuid": self._source.host_uuid, "guests": listed}
+
+    def _listed(self, guest: HostGuest, announced: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         protected = guest.uuid in self._state.protected
         vnics = []
         for vnic in guest.vnics:
@@ -331,7 +370,7 @@ class Helper:
                     "led_through": led,
                     "obstacle": vnic.obstacle,
                     "port": self._topology.port_of(guest, vnic) if protected else None,
-                    "addresses": watch.addresses(key_of(guest.uuid, vnic.mac)) if vnic.tap else (),
+                    "addresses": announced.get(key_of(guest.uuid, vnic.mac), ()) if vnic.tap else (),
                 }
             )
         return {

@@ -7,12 +7,9 @@ appliance's rules go by the tap's name, so that they can be in place before ther
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-import yaml
-
 from appliance.durable import replace_file
 from appliance.firewall.names import slug
-from appliance.hypervisor import load_guests
+from appliance.hypervisor import load_guests, render_guests
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.guest import Guest, GuestInventory, Segment, Vnic
 from appliance.netns import list_objects
@@ -79,6 +76,9 @@ class Host:
             self.write(before)
             raise
 
+    def reserve(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Its taps are written down when it starts."""
+
     def settle(self, guest: HostGuest, vnic: HostVnic) -> None:
         """It is in the file; say so where the rules do not have it. Raises SystemFault."""
         if not self.is_led(guest, vnic):
@@ -132,7 +132,7 @@ class Host:
         """Write the file if it says something else. Raises OSError."""
         inventory = self.inventory(protected)
         text = "# Written by sekisho-host; it writes it anew when guests change.\n"
-        text += yaml.safe_dump(msgspec.to_builtins(inventory), sort_keys=False)
+        text += render_guests(inventory)
         path = Path(self._config.guests_file)
         if not path.exists() or path.read_text() != text:
             replace_file(path, text.encode())

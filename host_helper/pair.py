@@ -97,6 +97,10 @@ class Pair:
             self._back(guest, vnic, was, fault, persistent=persistent)
             raise
 
+    def reserve(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Claim its pair bridge. Raises SystemFault, PolicyError."""
+        self._claim(guest, vnic)
+
     def settle(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Move the tap, and have the hypervisor know where it is."""
         pair = self._claim(guest, vnic)

@@ -36,7 +36,8 @@ _PEER_CREDENTIALS = struct.Struct("iII")
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a client asks.
 
-    guest: its name or UUID; None with unprotect: all. after: the last event it knows.
+    guest: its name or UUID; None with unprotect: all. after: the last event it knows. follow: the guests are
+    listed now and again whenever something changed, for ever.
     """
 
     do: Literal["guests", "events", "protect", "unprotect", "starting"]
@@ -44,6 +45,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     dry_run: bool = False
     persistent: bool = False
     after: int = 0
+    follow: bool = False
     xml: str | None = None
 
 
@@ -121,6 +123,9 @@ class Server:
         elif request.do == "events":
             async for event in self._helper.events(request.after):
                 await _say(writer, {"ok": True, "report": event})
+        elif request.do == "guests" and request.follow:
+            async for listing in self._helper.follow():
+                await _say(writer, {"ok": True, "report": listing})
         else:
             await _answer(writer, lambda: self._do(request, who))
 

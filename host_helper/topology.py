@@ -39,6 +39,9 @@ class Topology(Protocol):
         On any fault the guest is connected as it was.
         """
 
+    def reserve(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Choose where a guest that is off will be, so that its policy is there before it."""
+
     def settle(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Have a protected vNIC connected as it shall be, whether or not the appliance is well."""
 

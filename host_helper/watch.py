@@ -91,6 +91,16 @@ def counters() -> dict[str, int]:
     }
 
 
+def all_addresses() -> dict[str, tuple[str, ...]]:
+    """Return by vNIC's key what `addresses` does, all with one look. Raises SystemFault."""
+    found: dict[str, list[str]] = {}
+    for entry in list_objects(None, "table", *TABLE.split()):
+        kind, _, key = entry.get("set", {}).get("name", "").partition("_")
+        if kind in ("seen4", "seen6"):
+            found.setdefault(key, []).extend(str(value) for value in _values(entry))
+    return {key: tuple(values) for key, values in found.items()}
+
+
 def addresses(key: str) -> tuple[str, ...]:
     """Return the addresses that the vNIC announced in the last hour. Raises SystemFault."""
     return tuple(str(each) for version in (4, 6) for each in _elements(f"seen{version}_{key}"))
@@ -171,7 +181,8 @@ def _present() -> frozenset[tuple[str, str]]:
 
 
 def _elements(name: str) -> list[Any]:
-    elements = []
-    for entry in list_objects(None, "set", *TABLE.split(), name):
-        elements += [each["elem"]["val"] for each in entry.get("set", {}).get("elem", ())]
-    return elements
+    return [value for entry in list_objects(None, "set", *TABLE.split(), name) for value in _values(entry)]
+
+
+def _values(entry: dict[str, Any]) -> list[Any]:
+    return [each["elem"]["val"] for each in entry.get("set", {}).get("elem", ())]

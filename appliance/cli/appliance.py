@@ -142,14 +142,14 @@ def _promotable(config_path: Path, guest: str) -> list[tuple[str, str]]:
     from appliance.control.engine_policy import policy_of
     from appliance.control.generations import Generations
     from appliance.firewall import promotable
-    from appliance.hypervisor import load_guests
+    from appliance.hypervisor import read_inventory
     from appliance.model.faults import PolicyError
 
     config = read_config(config_path)
-    inventory = load_guests(Path(config.guests))
+    inventory = read_inventory(config)
     if guest not in {each.name for each in inventory.guests}:
         known = ", ".join(each.name for each in inventory.guests)
-        raise PolicyError(f"{config.guests}: there is no guest {guest!r}; known: {known}")
+        raise PolicyError(f"there is no guest {guest!r} here; known: {known}")
     document = Generations(config.state / "live").current_document()
     allowed = policy_of(document, guest).guard.allowed if document else ()
     return [(pair.mac, pair.ip) for pair in promotable(guest, inventory, config.netns, allowed)]

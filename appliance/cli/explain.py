@@ -47,14 +47,14 @@ def _sources(config_path: Path) -> Any:
     from appliance.config import read_config
     from appliance.control.generations import Generations
     from appliance.explain import Sources
-    from appliance.hypervisor import load_guests
+    from appliance.hypervisor import read_inventory
     from appliance.model.policy import PolicyDocument
 
     config = read_config(config_path)
     return Sources(
         spool=config.spool_dir,
         audit=config.state / "audit.jsonl",
-        inventory=load_guests(Path(config.guests)),
+        inventory=read_inventory(config),
         document=Generations(config.state / "live").current_document() or PolicyDocument(0),
         netns=config.netns,
     )

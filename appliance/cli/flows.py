@@ -87,10 +87,10 @@ def reset(ctx: click.Context, config_path: Path, which: str, midstream: bool, dr
 
 def _read(config_path: Path) -> tuple[Any, Any]:
     from appliance.config import read_config
-    from appliance.hypervisor import load_guests
+    from appliance.hypervisor import read_inventory
 
     config = read_config(config_path)
-    return config, load_guests(Path(config.guests))
+    return config, read_inventory(config)
 
 
 def _connections(config: Any, inventory: Any, midstream: bool, address: str | None = None) -> list[Any]:
@@ -101,9 +101,9 @@ def _connections(config: Any, inventory: Any, midstream: bool, address: str | No
 
 
 def _guests(inventory: Any, connection: Any) -> list[str]:
-    """Return the guests that have an end of the connection, as far as guests.yaml knows their addresses."""
+    """Return the guests that have an end of the connection, as far as their addresses are known."""
     ends = {connection.originator.address, connection.responder.address}
-    return [g.name for g in inventory.guests if any(ends & set(vnic.addresses) for vnic in g.vnics)]
+    return [g.name for g in inventory.guests if any(ends & set(vnic.shown_addresses) for vnic in g.vnics)]
 
 
 def _filter(which: str, inventory: Any) -> tuple[Callable[[Any], bool], str | None]:

@@ -86,7 +86,8 @@ def _read(config_path: Path) -> dict[str, Any]:
 def _is_well(found: Mapping[str, Any]) -> bool:
     inspector, watchdog = found.get("inspector") or {}, found.get("watchdog") or {}
     well = inspector.get("up") and not inspector.get("failure_policy") and watchdog.get("up")
-    return bool(found["running"] and well and not found.get("error") and not found["bypass"])
+    troubled = found.get("error") or found["bypass"] or (found.get("helper") or {}).get("trouble")
+    return bool(found["running"] and well and not troubled)
 
 
 def _text(found: Mapping[str, Any]) -> str:
@@ -113,6 +114,13 @@ def _parts(found: Mapping[str, Any]) -> list[str]:
     lines.append(f"watchdog   {_up(found.get('watchdog') or {'up': False, 'restarts': 0}, running)}")
     lines.append(f"policy     version {found['live_version']}")
     lines.append(f"manager    {found['manager']}")
+    if helper := found.get("helper"):
+        stands = f"{helper['at']}: " + (
+            red(f"{helper['trouble']}; its last {helper['guests']} guests stay protected")
+            if helper["trouble"]
+            else f"followed, {helper['guests']} guests"
+        )
+        lines.append(f"helper     {stands}")
     if steering := found.get("steering"):
         repairs = red(f"; rules put back {steering['repairs']} times") if steering["repairs"] else ""
         lines.append(f"steering   {steering['backend']}: {steering['why']}{repairs}")

@@ -27,11 +27,13 @@ def status_body(
     spool: Mapping[str, int],
     manager: str,
     missing: Sequence[str],
+    helper: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the body of `PUT /appliance/status`.
 
     steering: the back end, why it is this one, and how often our rules had to be put back.
-    manager: how it stands with it, in words. missing: what of the guests the kernel has not, a sentence each.
+    manager: how it stands with it, in words. missing: what of the guests the kernel has not, a sentence
+    each. helper: how it stands with the host helper, if there is one to be followed.
     """
     kernel = {guest.guest: guest for guest in counters.guests}
     guests = []
@@ -45,7 +47,7 @@ def status_body(
                 "name": guest.name,
                 "segment": guest.segment,
                 "vnics": [
-                    {"name": v.name, "mac": v.mac, "addresses": list(v.addresses)} for v in guest.vnics
+                    {"name": v.name, "mac": v.mac, "addresses": list(v.shown_addresses)} for v in guest.vnics
                 ],
                 "bytes": counted.total.bytes if counted else 0,
                 "packets": counted.total.packets if counted else 0,
@@ -67,6 +69,7 @@ def status_body(
         "spool": dict(spool),
         "manager": manager,
         "missing": list(missing),
+        "helper": None if helper is None else dict(helper),
     }
 
 

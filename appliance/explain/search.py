@@ -34,7 +34,7 @@ class Sources:
         """Return the guest that has the first of these addresses that a guest has."""
         for end in ends:
             for guest in self.inventory.guests:
-                if any(end.address in vnic.addresses for vnic in guest.vnics):
+                if any(end.address in vnic.shown_addresses for vnic in guest.vnics):
                     return guest
         return None
 
@@ -96,7 +96,8 @@ def _cause_of(sources: Sources, verdict: Verdict) -> Cause:
     if (signature := verdict.signature) is None:
         by, detail, remedy = engine_cause(verdict.reason, name, guest.segment if guest else None)
     else:
-        here = {end.address for vnic in (guest.vnics if guest else ()) for end in map(End, vnic.addresses)}
+        vnics = guest.vnics if guest else ()
+        here = {end.address for vnic in vnics for end in map(End, vnic.shown_addresses)}
         peer = verdict.source if verdict.source.address not in here else verdict.destination
         by = f"signature {signature.gid}:{signature.signature_id}:{signature.rev} “{signature.signature}”"
         detail = f"for guest {name}" + (f" in mode {verdict.mode}" if verdict.mode else "") if name else ""

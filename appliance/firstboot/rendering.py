@@ -48,8 +48,8 @@ def _missing(seed: Seed, nics: Mapping[str, str]) -> Iterator[str]:
         for nic in segment.nics:
             if nic not in nics:
                 yield f"segment {segment.name}: this machine has no NIC {nic}"
-    if not seed.guests:
-        yield "sekisho.guests: nobody to protect"
+    if not seed.guests and seed.helper is None:
+        yield "sekisho.guests: nobody to protect; or name the host helper that knows, sekisho.helper"
 
 
 def _files(seed: Seed, nics: Mapping[str, str]) -> Iterator[File]:
@@ -77,6 +77,8 @@ def _configuration(seed: Seed) -> dict[str, object]:
             "name": seed.name,
             "token_file": "enrolment.token",
         }
+    if seed.helper is not None:
+        configuration["helper"] = {"address": seed.helper.address, "port": seed.helper.port}
     return configuration
 
 

@@ -6,6 +6,7 @@
       name: appliance-1
       manager: {url: "https://192.0.2.1:8443", ca_fingerprint: "sha256:…", token: ske_…}
       management: {nic: "52:54:00:00:00:01", address: 192.0.2.5/24}   # no address: DHCP
+      helper: {address: 192.0.2.7}                                    # sekisho-host, which names the guests
       segments:
         - {name: shop, nics: ["52:54:00:00:01:01", "52:54:00:00:01:02"], failure: {inspector_down: closed}}
       guests:
@@ -48,6 +49,13 @@ class ManagementSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ntp: tuple[str, ...] = ()
 
 
+class HelperSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The host helper that says which guests are behind the data NICs."""
+
+    address: str
+    port: int = 8445
+
+
 class SegmentSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """NICs that are bridged with one another, and only with them."""
 
@@ -72,6 +80,7 @@ class Seed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     name: str = "appliance"
     manager: ManagerSeed | None = None
     management: ManagementSeed | None = None
+    helper: HelperSeed | None = None
     segments: tuple[SegmentSeed, ...] = ()
     guests: tuple[GuestSeed, ...] = ()
     ssh_keys: tuple[str, ...] = ()

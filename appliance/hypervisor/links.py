@@ -1,6 +1,7 @@
 """Which of an inventory's bridges and taps the kernel has, and the numbers of the ports."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from appliance import netlink, rtnetlink
 from appliance.model.guest import GuestInventory
@@ -31,7 +32,7 @@ def read_links(
     """
     interfaces = {interface.name: interface for interface in rtnetlink.interfaces(netns)}
     numbers = number_ports(inventory, known)
-    bridges, ports, missing = [], [], []
+    bridges, ports, missing = [], [], list(inventory.unplaced)
     bridge_of = {segment.name: segment.bridge for segment in inventory.segments}
     for segment in inventory.segments:
         bridge = interfaces.get(segment.bridge)
@@ -62,6 +63,30 @@ def read_links(
                 )
             )
     return Links(tuple(bridges), tuple(ports), tuple(missing))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An interface that a guest may be behind. bridge: what it is a port of, if it is."""
+
+    name: str
+    bridge: str | None
+
+
+def places(netns: str | None = None) -> dict[tuple[str, int | None], Place]:
+    """Return our own interfaces by MAC, and VLAN sub-interfaces by their card's MAC and VLAN.
+
+    Bridges are none: they carry a port's MAC. Raises SystemFault.
+    """
+    found = {interface.ifindex: interface for interface in rtnetlink.interfaces(netns)}
+    known = {}
+    for each in sorted(found.values(), key=lambda each: each.ifindex):
+        if each.kind == "bridge":
+            continue
+        card = found.get(each.below, each) if each.vlan is not None else each
+        bridge = found.get(each.master)
+        known[card.mac, each.vlan] = Place(each.name, bridge.name if bridge else None)
+    return known
 
 
 def link_alarm(netns: str | None = None) -> netlink.Alarm:

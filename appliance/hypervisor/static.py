@@ -64,9 +64,24 @@ def parse_guests(text: bytes, name: str = "guests.yaml") -> GuestInventory:
         raise PolicyError(f"{name}: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise PolicyError(f"{name}: nested too deeply") from error
+    check_guests(inventory, name)
+    return inventory
+
+
+def check_guests(inventory: GuestInventory, name: str) -> None:
+    """Raise PolicyError when the inventory contradicts itself; name says where it is from."""
     for problem in _problems(inventory):
         raise PolicyError(f"{name}: {problem}")
-    return inventory
+
+
+def render_guests(inventory: GuestInventory) -> str:
+    """Return the inventory as the text of a guests.yaml."""
+    document = msgspec.to_builtins(inventory)
+    del document["unplaced"]
+    for guest in document["guests"]:
+        for vnic in guest["vnics"]:
+            del vnic["announced"]
+    return yaml.safe_dump(document, sort_keys=False)
 
 
 def _refuse_unknown_keys(document: object) -> None:

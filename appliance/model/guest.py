@@ -30,12 +30,22 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Vnic:
-    """A guest's network interface; `tap` is the bridge port that it ends at on this side."""
+    """A guest's network interface; `tap` is the bridge port that it ends at on this side.
+
+    addresses: what it may speak with, as an operator wrote down. announced: what it says of itself, shown to
+    people and good for nothing else, for a guest says what it likes.
+    """
 
     name: str
     tap: str
     mac: str
     addresses: tuple[str, ...] = ()
+    announced: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def shown_addresses(self) -> tuple[str, ...]:
+        """All that people may know it by."""
+        return tuple(dict.fromkeys((*self.addresses, *self.announced)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,8 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class GuestInventory:
-    """All that `guests.yaml` says."""
+    """The guests to protect, and their segments. unplaced: who is behind no port of ours, a sentence each."""
 
     segments: tuple[Segment, ...]
     guests: tuple[Guest, ...]
+    unplaced: tuple[str, ...] = ()

@@ -62,9 +62,7 @@ class Identity:
 
     def tls(self) -> ssl.SSLContext:
         """Return the TLS context that shows our certificate and trusts the manager's CA alone."""
-        context = _trusting((self.directory / "ca.pem").read_text())
-        context.load_cert_chain(self.directory / "certificate.pem", self.directory / "key.pem")
-        return context
+        return tls_of(self.directory)
 
     def verify_policy(self, digest: str, signature: str) -> None:
         """Check the manager's signature over a policy's digest. Raises PolicyError."""
@@ -74,6 +72,16 @@ class Identity:
             raise PolicyError(
                 "the policy is not signed by the manager that this appliance enrolled with"
             ) from None
+
+
+def tls_of(directory: Path) -> ssl.SSLContext:
+    """Return the TLS context that shows the directory's certificate and trusts its authority alone.
+
+    Raises OSError, before enrolment too.
+    """
+    context = _trusting((directory / "ca.pem").read_text())
+    context.load_cert_chain(directory / "certificate.pem", directory / "key.pem")
+    return context
 
 
 def load_identity(directory: Path) -> Identity | None:

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config import Config, InspectorConfig, ManagerConfig, MetricsConfig, SpoolConfig, read_config
+from appliance.config import (
+    Config,
+    HelperConfig,
+    InspectorConfig,
+    ManagerConfig,
+    MetricsConfig,
+    SpoolConfig,
+    read_config,
+)
 from appliance.model.faults import PolicyError
 
 GOOD = """\
@@ -75,7 +83,7 @@ def test_the_documented_example_is_read_and_names_every_setting() -> None:
     path = Path(__file__).resolve().parents[3] / "docs" / "sekisho.yaml"
     config = read_config(path)
     text = path.read_text()
-    shapes = (Config, ManagerConfig, InspectorConfig, MetricsConfig, SpoolConfig)
+    shapes = (Config, HelperConfig, ManagerConfig, InspectorConfig, MetricsConfig, SpoolConfig)
     missing = [f.name for shape in shapes for f in msgspec.structs.fields(shape) if f"{f.name}:" not in text]
     assert missing == []
     assert (config.inspector, config.spool) == (InspectorConfig(), SpoolConfig()), "it shows the defaults"

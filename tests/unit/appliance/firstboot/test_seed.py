@@ -63,6 +63,15 @@ def test_a_whole_seed_makes_files_that_the_appliance_reads(tmp_path: Path) -> No
     assert files["/root/.ssh/authorized_keys"].text == "ssh-ed25519 AAAA me\n"
 
 
+def test_the_host_helper_may_name_the_guests_instead_of_the_seed(tmp_path: Path) -> None:
+    seed = seed_of(tmp_path, {**WHOLE, "guests": [], "helper": {"address": "192.0.2.7"}})
+    files = {file.path: file for file in render(seed, NICS)}
+    configuration = tmp_path / "sekisho.yaml"
+    configuration.write_text(files["/etc/sekisho/sekisho.yaml"].text)
+    assert str(read_config(configuration).helper) == "192.0.2.7 port 8445"
+    assert missing(seed, NICS) == ()
+
+
 def test_ssh_stays_off_without_a_key(tmp_path: Path) -> None:
     paths = {file.path for file in render(seed_of(tmp_path, WHOLE), NICS)}
     assert not paths & {"/run/sekisho/ssh", "/root/.ssh/authorized_keys"}
