@@ -11,31 +11,34 @@ from typing import Any
 import click
 
 from appliance.cli.faults import FaultsInWords
+from appliance.cli.lazy import LazyGroup
 from appliance.model.faults import PolicyError, SystemFault
+from appliance.ready import alive_every_s, tell_alive
+from host_helper.cli_config import config_option
 
-DEFAULT_CONFIG = "/etc/sekisho/host.yaml"
 HOOK_ANSWER_S = 20.0
 
-config_option = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=DEFAULT_CONFIG,
-    envvar="SEKISHO_HOST_CONFIG",
-    show_default=True,
-    show_envvar=True,
-    help="The helper's configuration.",
-)
+
+PLACES = {
+    "guest": "appliance.cli.guest:guest",
+    "withdraw": "host_helper.withdraw:withdraw",
+}
+
+
+class SekishoHost(FaultsInWords, LazyGroup):
+    """The helper's commands."""
 
 
 @click.group(
-    cls=FaultsInWords, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=SekishoHost,
+    places=PLACES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 def main() -> None:
     """The part of Sekisho that speaks to the hypervisor, on the KVM host.
 
     It lists guests, leads their traffic through the appliance and tells of their lives; it looks into no
-    packet. `sekisho guest` asks it on this machine.
+    packet. `sekisho-host guest` asks it on this machine, as `sekisho guest` does.
     """
 
 
@@ -58,7 +61,7 @@ async def _serve(helper: Any, server: Any) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    tasks = [asyncio.create_task(helper.run()), asyncio.create_task(server.run())]
+    tasks = [asyncio.create_task(each) for each in (helper.run(), server.run(), _beat())]
     waiting = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
     for task in (*tasks, waiting):
@@ -66,6 +69,13 @@ async def _serve(helper: Any, server: Any) -> None:
     await asyncio.gather(*tasks, waiting, return_exceptions=True)
     for task in done - {waiting}:
         task.result()
+
+
+async def _beat() -> None:
+    """Tell the service manager that this loop turns; it starts us anew when it does not."""
+    while True:
+        tell_alive()
+        await asyncio.sleep(alive_every_s())
 
 
 def _source(config: Any) -> Any:

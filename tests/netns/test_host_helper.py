@@ -322,6 +322,32 @@ def test_guests_of_an_appliance_that_is_down_stay_cut_off_otherwise(rig: Rig) ->
         run_in(APPLIANCE, ["ip", "link", "set", "inside", "up"])
 
 
+def test_withdrawing_is_refused_while_a_guest_is_protected_and_leaves_nothing_afterwards(rig: Rig) -> None:
+    def withdraw(*options: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "host_helper.cli", "withdraw", *options]
+        command = command_in(HOST, [*argv, "--config", str(rig.folder / "host.yaml")])
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+    rig.start()
+    assert rig.sekisho("protect", "web").returncode == 0
+    refused = withdraw("--unless-protecting")
+    assert refused.returncode == 1 and "guests are protected here: web" in refused.stderr
+    assert rig.bridge_of("web0") != "br0"
+    assert rig.sekisho("unprotect", "--all").returncode == 0
+    rig.stop()
+    assert "sekisho_host" in run_in(HOST, ["nft", "list", "tables"])
+    run_in(HOST, ["ip", "link", "add", "pair9", "type", "bridge"])
+    document = yaml.safe_load((rig.folder / "host.yaml").read_text())
+    document["pair"]["segments"][0]["pairs"].append("pair9")
+    (rig.folder / "host.yaml").write_text(yaml.safe_dump(document))
+    done = withdraw("--unless-protecting")
+    assert done.returncode == 0, done.stderr
+    # the appliance is on the others
+    assert done.stdout.endswith("somebody is on them: pair1, pair2\n")
+    assert "pair9" not in run_in(HOST, ["ip", "-br", "link"])
+    assert run_in(HOST, ["nft", "list", "tables"]) == ""
+
+
 # Certificates.
 
 

@@ -4,6 +4,7 @@ from tests.unit.test_imports import imported, modules
 
 MAY_IMPORT = {
     "appliance.cli.faults",
+    "appliance.cli.lazy",
     "appliance.config",
     "appliance.control.audit",
     "appliance.durable",
