@@ -488,7 +488,9 @@ class Control:
                 self._guests_told.clear()
                 changed = (stamp := _stamp(path)) != seen or changed
                 seen = stamp
-                if not (alarm.hush() or told or changed or is_new):
+                edition = self.follower.edition if self.follower else 0
+                rang = alarm.hush() or told or is_new
+                if not (rang or changed or self.follower is not None):
                     continue
                 try:
                     # which of our ports a followed guest is behind may change without a word of the helper's
@@ -498,18 +500,21 @@ class Control:
                         self.inventory = inventory
                     links = await asyncio.to_thread(self.applier.network.links, self.inventory)
                     is_new = False
-                    if self.live is None or (not changed and links == self.live.links):
+                    if self.live is None:
                         continue
-                    await self._apply_anew()
+                    if changed or links != self.live.links:
+                        await self._apply_anew()
+                        said = "guests or their ports changed; policy version %d applied anew"
+                        log.info(said, self._version)
+                    changed = False
+                    if self.follower is not None and self.inventory == self.live.inventory:
+                        self.follower.took_up(edition, self.inventory)
                 except PolicyError as error:
                     self._refused(self._version, str(error))
                     changed = False
                 except (SystemFault, OSError) as error:  # may pass: it is tried again
                     is_new = True
                     self._refused(self._version, str(error))
-                else:
-                    changed = False
-                    log.info("guests or their ports changed; policy version %d applied anew", self._version)
 
     def _heard_of_guests(self) -> None:
         """The host helper says something else of its guests, or is away, or back."""

@@ -13,9 +13,8 @@ from appliance import netlink
 RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR = 1, 5, 9
 NEWLINK, GETLINK = 16, 18
 IFINFOMSG = struct.Struct("=BxHiII")
-ADDRESS, IFNAME, MTU, LINK, MASTER, LINKINFO = 1, 3, 4, 5, 10, 18
+ADDRESS, IFNAME, MTU, MASTER, LINKINFO = 1, 3, 4, 10, 18
 INFO_KIND, INFO_DATA = 1, 2
-VLAN_ID = 1
 BRIDGE_CALLS = (36, 37)
 """IFLA_BR_NF_CALL_IPTABLES and …_IP6TABLES. Not …_ARPTABLES: ARP is judged in the bridge family."""
 _NOTHING = memoryview(b"")
@@ -23,10 +22,7 @@ _NOTHING = memoryview(b"")
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """An interface. kind: `bridge`, `veth`, …, or nothing. master: ifindex of its bridge, or 0.
-
-    below: ifindex of what it is a sub-interface of, or 0. vlan: the VLAN that it is of its card.
-    """
+    """An interface. kind: `bridge`, `veth`, …, or nothing. master: ifindex of its bridge, or 0."""
 
     name: str
     ifindex: int
@@ -34,8 +30,6 @@ class Interface:
     mac: str
     master: int
     mtu: int
-    below: int = 0
-    vlan: int | None = None
 
 
 def alarm(netns: str | None, *groups: int) -> netlink.Alarm:
@@ -48,17 +42,13 @@ def interfaces(netns: str | None) -> Iterator[Interface]:
     for said in netlink.ask(netns, netlink.ROUTE, GETLINK, bytes(IFINFOMSG.size), flags=netlink.DUMP):
         found = netlink.attributes(said[IFINFOMSG.size :])
         info = netlink.attributes(found.get(LINKINFO, _NOTHING))
-        kind = _text(info.get(INFO_KIND, _NOTHING))
-        of_kind = netlink.attributes(info.get(INFO_DATA, _NOTHING))
         yield Interface(
             name=_text(found.get(IFNAME, _NOTHING)),
             ifindex=IFINFOMSG.unpack_from(said)[2],
-            kind=kind,
+            kind=_text(info.get(INFO_KIND, _NOTHING)),
             mac=bytes(found.get(ADDRESS, _NOTHING)).hex(":"),
             master=_number(found.get(MASTER, _NOTHING)),
             mtu=_number(found.get(MTU, _NOTHING)),
-            below=_number(found.get(LINK, _NOTHING)),
-            vlan=_number(of_kind.get(VLAN_ID, _NOTHING)) if kind == "vlan" else None,
         )
 
 

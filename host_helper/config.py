@@ -6,10 +6,11 @@ from typing import Literal
 import msgspec
 
 from appliance.config import decode_yaml
-from appliance.hypervisor.static import INTERFACE_NAME
+from appliance.hypervisor.static import INTERFACE_NAME, MAC
 from appliance.model.faults import PolicyError
 from appliance.model.guest import FailurePolicy
 
+MAX_VLAN = 4094
 DEFAULT_SOCKET = "/run/sekisho-host/sekisho-host.sock"
 Right = Literal["guests", "events", "protect", "unprotect"]
 
@@ -30,6 +31,27 @@ class PairConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     appliance: str
     segments: tuple[PairSegment, ...]
+
+
+class TrunkSegment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A VLAN-filtering bridge that guests share.
+
+    trunk: the MAC of the appliance's vNIC that carries the guests' VLANs; it has another one without tags.
+    vlans: the first and the last that may be used. vlan: the one that the guests share.
+    """
+
+    bridge: str
+    trunk: str
+    vlans: tuple[int, int]
+    vlan: int = 1
+    direct_when_down: bool = False
+
+
+class TrunkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Topology trunk. appliance: the domain's name, or UUID."""
+
+    appliance: str
+    segments: tuple[TrunkSegment, ...]
 
 
 class HostSegment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,7 +79,7 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All of `host.yaml`. One of pair and host; guests: a file in place of libvirt."""
+    """All of `host.yaml`. One of pair, trunk and host; guests: a file in place of libvirt."""
 
     libvirt: str = "qemu:///system"
     guests: str | None = None
@@ -65,6 +87,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     socket: str = DEFAULT_SOCKET
     listen: Listen | None = None
     pair: PairConfig | None = None
+    trunk: TrunkConfig | None = None
     host: HostConfig | None = None
     refuse_unprotected_start: bool = False
 
@@ -76,14 +99,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     @property
     def bridges(self) -> tuple[str, ...]:
         """The bridges that guests share."""
-        return tuple(each.bridge for each in (self.pair or self.host).segments)  # type: ignore[union-attr]
+        topology = self.pair or self.trunk or self.host
+        return tuple(each.bridge for each in topology.segments) if topology else ()
 
 
 def read_config(path: Path) -> Config:
     """Return the configuration in the file, its paths made absolute. Raises PolicyError, OSError."""
     config = decode_yaml(path, Config)
-    if (config.pair is None) == (config.host is None):
-        raise PolicyError(f"{path}: one of pair and host must say how guests are led through the appliance")
+    if [config.pair, config.trunk, config.host].count(None) != 2:
+        raise PolicyError(
+            f"{path}: one of pair, trunk and host must say how guests are led through the appliance"
+        )
     names = list(config.bridges)
     if config.pair is not None:
         names += [pair for segment in config.pair.segments for pair in segment.pairs]
@@ -92,6 +118,8 @@ def read_config(path: Path) -> Config:
             raise PolicyError(f"{path}: {name!r} is no interface name")
         if names.count(name) > 1:
             raise PolicyError(f"{path}: the bridge {name!r} stands there twice")
+    for segment in config.trunk.segments if config.trunk else ():
+        _check_trunk(path, segment)
     base = path.absolute().parent
     host = config.host
     if host is not None:
@@ -103,3 +131,15 @@ def read_config(path: Path) -> Config:
         socket=str(base / config.socket),
         host=host,
     )
+
+
+def _check_trunk(path: Path, segment: TrunkSegment) -> None:
+    first, last = segment.vlans
+    if not MAC.fullmatch(segment.trunk):
+        raise PolicyError(f"{path}: trunk {segment.trunk!r} is no MAC address in lower case")
+    if not (1 <= segment.vlan <= MAX_VLAN and 1 <= first <= last <= MAX_VLAN):
+        raise PolicyError(f"{path}: bridge {segment.bridge}: VLANs are 1 to {MAX_VLAN}, the first one first")
+    if first <= segment.vlan <= last:
+        raise PolicyError(
+            f"{path}: bridge {segment.bridge}: VLAN {segment.vlan} is shared by the guests already"
+        )

@@ -16,17 +16,22 @@ from appliance.control.audit import audit
 from appliance.model.faults import PolicyError, SystemFault
 from host_helper import watch
 from host_helper.config import Config
+from host_helper.followers import Followers
 from host_helper.inline import Host
 from host_helper.model import HostGuest, HostVnic, Lifecycle
 from host_helper.pair import Pair
 from host_helper.source import GuestSource
 from host_helper.state import Protected, State
+from host_helper.topology import Topology
+from host_helper.trunk import Trunk
 from host_helper.watch import Watched, key_of
 
 log = logging.getLogger("sekisho.host")
 
 EVENTS_KEPT = 1000
 COUNTING_S = 3.0
+TAKEN_UP_S = 30.0
+"""For an appliance to hear of a guest, load its rules and make its port."""
 LOOK_EVERY_S = 1.0
 RECONCILE_EVERY_S = 10.0
 SICK_AFTER = 3
@@ -41,28 +46,21 @@ class Helper:
         self._source = source
         config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._state = State(config.state / "state.json")
-        self._topology: Pair | Host
-        if config.pair is not None:
-            self._topology = Pair(config.pair, source, self._state)
-        else:
-            assert config.host is not None
-            self._topology = Host(config.host, self._state)
+        self._topology = _topology(config, source, self._state)
+        self._leading: str | None = None
+        self.followers = Followers()
         self._change = asyncio.Lock()
         self._wake = asyncio.Event()
         self._heard = asyncio.Condition()
         self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
         self._last = 0
-        self._published = asyncio.Condition()
-        self._listing: dict[str, Any] | None = None
-        self._edition = 0
         self._direct: set[str] = set()
         self._troubles: dict[str, str] = {}
 
     async def run(self) -> None:
         """Listen to the hypervisor and keep protected what shall be, until cancelled."""
         loop = asyncio.get_running_loop()
-        if isinstance(self._topology, Pair):
-            await asyncio.to_thread(self._topology.prepare)
+        await asyncio.to_thread(self._topology.prepare)
 
         def heard(event: Lifecycle) -> None:
             loop.call_soon_threadsafe(lambda: loop.create_task(self._note(event)))
@@ -71,7 +69,7 @@ class Helper:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep())
-                if isinstance(self._topology, Pair) and self._topology.segments_to_watch():
+                if self._topology.segments_to_watch():
                     group.create_task(self._look_after(self._topology))
         finally:
             self._source.stop()
@@ -82,19 +80,6 @@ class Helper:
         """Return the host and its guests with vNICs, addresses, and whether each is led through."""
         async with self._change:
             return await self._list(await self._refresh())
-
-    async def follow(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield what `guests` returns: now, whenever it may be another, and every ten seconds, for ever.
-
-        While the hypervisor is silent what was known of it is said, with the key `trouble`.
-        """
-        known = 0
-        while True:
-            async with self._published:
-                await self._published.wait_for(lambda seen=known: self._edition > seen)  # type: ignore[misc]
-                known, listing = self._edition, self._listing
-            if listing is not None:
-                yield listing
 
     async def protect(self, name: str, who: str, *, dry_run: bool, persistent: bool) -> dict[str, Any]:
         """Lead a guest's traffic through the appliance; return what was done, or would be, in sentences."""
@@ -116,11 +101,13 @@ class Helper:
                 }
             self._audit("protect", who, guest, persistent=persistent)
             try:
+                await self._introduce(guest, able)
                 done = await asyncio.to_thread(self._protect, guest, able, persistent)
             except (PolicyError, SystemFault, OSError) as error:
                 self._audit("protect-refused", who, guest, reason=str(error))
                 raise
             finally:
+                self._leading = None
                 self._wake.set()
         return {"done": done, "refused": refused}
 
@@ -185,19 +172,13 @@ class Helper:
                     listing = await self._list(guests)
             except (PolicyError, SystemFault, OSError) as error:
                 log.warning("%s", error)
-                await self._publish({**(self._listing or {"guests": []}), "trouble": str(error)})
+                await self.followers.trouble(str(error))
             except Exception:
                 log.exception("host helper")
             else:
-                await self._publish(listing)
+                await self.followers.publish(listing)
 
-    async def _publish(self, listing: dict[str, Any]) -> None:
-        async with self._published:
-            self._listing = listing
-            self._edition += 1
-            self._published.notify_all()
-
-    async def _look_after(self, topology: Pair) -> None:
+    async def _look_after(self, topology: Topology) -> None:
         """Connect guests past an appliance that lets nothing through, and take them back when it does."""
         misses = dict.fromkeys(topology.segments_to_watch(), 0)
         while True:
@@ -217,7 +198,7 @@ class Helper:
                 except Exception:
                     log.exception("host helper: segment %s", bridge)
 
-    async def _switch(self, topology: Pair, bridge: str, *, direct: bool) -> None:
+    async def _switch(self, topology: Topology, bridge: str, *, direct: bool) -> None:
         (self._direct.add if direct else self._direct.discard)(bridge)
         did = "connected past the appliance, which lets nothing through" if direct else "led through again"
         log.warning("segment %s: its guests are %s", bridge, did)
@@ -228,7 +209,7 @@ class Helper:
             return
         await asyncio.to_thread(self._connect_past, topology, bridge, guests)
 
-    def _connect_past(self, topology: Pair, bridge: str, guests: Sequence[HostGuest]) -> None:
+    def _connect_past(self, topology: Topology, bridge: str, guests: Sequence[HostGuest]) -> None:
         for guest, vnic, home in self._protected_vnics(guests):
             if home == bridge:
                 topology.release(guest, vnic, home, persistent=False)
@@ -270,6 +251,26 @@ class Helper:
 
     # Steps.
 
+    async def _introduce(self, guest: HostGuest, vnics: Sequence[HostVnic]) -> None:
+        """Tell the appliance of the guest, and where it will have it, before it is led there."""
+        for vnic in vnics:
+            try:
+                await asyncio.to_thread(self._topology.reserve, guest, vnic)
+            except (PolicyError, SystemFault):
+                if guest.running:
+                    raise
+                # when it starts there may be a place
+        self._leading = guest.uuid
+        edition = await self.followers.publish(await self._list(await self._refresh()))
+        if not guest.running:
+            return
+        taken_up = await self.followers.taken_up(guest.uuid, edition, TAKEN_UP_S)
+        if not taken_up and self._topology.needs_following:
+            raise SystemFault(
+                "no appliance follows this helper, so none knows the guest (`helper:` in its sekisho.yaml, "
+                "`listen` here); the guest was not touched"
+            )
+
     def _protect(self, guest: HostGuest, vnics: Sequence[HostVnic], persistent: bool) -> list[str]:
         """Lead all vNICs or none."""
         done: list[str] = []
@@ -286,9 +287,6 @@ class Helper:
             for vnic in led:
                 self._topology.release(guest, vnic, home[vnic.mac], persistent=persistent)
             raise
-        for vnic in () if guest.running else vnics:
-            with contextlib.suppress(PolicyError, SystemFault):  # when it starts there may be a place
-                self._topology.reserve(guest, vnic)
         self._state.protected[guest.uuid] = Protected(persistent=persistent, home=home)
         self._state.save()
         self._troubles.pop(guest.uuid, None)
@@ -356,12 +354,13 @@ class Helper:
         return {"host_uuid": self._source.host_uuid, "guests": listed}
 
     def _listed(self, guest: HostGuest, announced: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        protected = guest.uuid in self._state.protected
+        protected = guest.uuid in self._state.protected or guest.uuid == self._leading
         vnics = []
         for vnic in guest.vnics:
             led = (
                 vnic.obstacle is None and not self._is_appliance(guest) and self._topology.is_led(guest, vnic)
             )
+            port = self._topology.port_of(guest, vnic) if protected else None
             vnics.append(
                 {
                     "mac": vnic.mac,
@@ -369,7 +368,8 @@ class Helper:
                     "bridge": self._state.home(guest.uuid, vnic.mac) or vnic.bridge,
                     "led_through": led,
                     "obstacle": vnic.obstacle,
-                    "port": self._topology.port_of(guest, vnic) if protected else None,
+                    "port": port.mac if port else None,
+                    "vlan": port.vlan if port else None,
                     "addresses": announced.get(key_of(guest.uuid, vnic.mac), ()) if vnic.tap else (),
                 }
             )
@@ -385,7 +385,7 @@ class Helper:
         }
 
     def _is_appliance(self, guest: HostGuest) -> bool:
-        return isinstance(self._topology, Pair) and self._topology.is_appliance(guest)
+        return self._topology.is_appliance(guest)
 
     def _named(self, guests: Sequence[HostGuest], name: str) -> HostGuest:
         for guest in guests:
@@ -397,3 +397,12 @@ class Helper:
     def _audit(self, action: str, who: str, guest: HostGuest, **details: Any) -> None:
         """Write it down first: what cannot be written down is not done."""
         audit(self._config.state, action, who=who, guest=guest.name, uuid=guest.uuid, **details)
+
+
+def _topology(config: Config, source: GuestSource, state: State) -> Topology:
+    if config.pair is not None:
+        return Pair(config.pair, source, state)
+    if config.trunk is not None:
+        return Trunk(config.trunk, state)
+    assert config.host is not None
+    return Host(config.host, state)

@@ -17,6 +17,7 @@ from host_helper import watch
 from host_helper.config import HostConfig, HostSegment
 from host_helper.model import HostGuest, HostVnic
 from host_helper.state import State
+from host_helper.topology import AppliancePort
 from host_helper.waiting import within
 
 TABLE = ("bridge", "sekisho")
@@ -39,6 +40,26 @@ class Host:
         """Frames come out of no appliance; its own counters are asked."""
         return ()
 
+    @property
+    def needs_following(self) -> bool:
+        """Its guests.yaml is written by us."""
+        return False
+
+    def prepare(self) -> None:
+        """There is nothing to be made."""
+
+    def is_appliance(self, guest: HostGuest) -> bool:
+        """The appliance is no guest."""
+        return False
+
+    def segments_to_watch(self) -> list[str]:
+        """Nothing is led past an appliance: its rules are in the kernel, and its failure policy with them."""
+        return []
+
+    def healthy(self, bridge: str) -> bool:
+        """Its rules are in the kernel."""
+        return True
+
     def refresh(self, guests: Sequence[HostGuest]) -> None:
         """Take note of the guests, and write the file if a protected one's taps are others now."""
         self._guests, self._seen = {guest.uuid: guest for guest in guests}, True
@@ -51,7 +72,7 @@ class Host:
         """Return the bridge that it is on; it stays there."""
         return str(vnic.bridge)
 
-    def port_of(self, guest: HostGuest, vnic: HostVnic) -> str | None:
+    def port_of(self, guest: HostGuest, vnic: HostVnic) -> AppliancePort | None:
         """There is no vNIC of an appliance."""
         return None
 

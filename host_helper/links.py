@@ -19,7 +19,7 @@ SOMEBODY = "192.0.2.1"
 
 def masters() -> dict[str, str | None]:
     """Return every interface with the bridge it is a port of."""
-    with _netlink() as handle:
+    with netlink() as handle:
         found = {link["index"]: link for link in handle.get_links()}
     names = {index: link.get_attr("IFLA_IFNAME") for index, link in found.items()}
     return {names[index]: names.get(link.get_attr("IFLA_MASTER")) for index, link in found.items()}
@@ -27,14 +27,14 @@ def masters() -> dict[str, str | None]:
 
 def plug(tap: str, bridge: str) -> None:
     """Make the tap a port of the bridge, and of no other."""
-    with _netlink() as handle:
-        handle.link("set", index=_index(handle, tap), master=_index(handle, bridge))
+    with netlink() as handle:
+        handle.link("set", index=index_of(handle, tap), master=index_of(handle, bridge))
 
 
 def unplug(tap: str) -> None:
     """Make the tap a port of no bridge."""
-    with _netlink() as handle:
-        handle.link("set", index=_index(handle, tap), master=0)
+    with netlink() as handle:
+        handle.link("set", index=index_of(handle, tap), master=0)
 
 
 def ensure_pair_bridge(name: str) -> None:
@@ -42,12 +42,12 @@ def ensure_pair_bridge(name: str) -> None:
 
     No address, no STP, no delay before a port forwards, no snooping: it is a wire.
     """
-    with _netlink() as handle:
+    with netlink() as handle:
         if not handle.link_lookup(ifname=name):
             handle.link(
                 "add", ifname=name, kind="bridge", br_stp_state=0, br_mcast_snooping=0, br_forward_delay=0
             )
-        handle.link("set", index=_index(handle, name), state="up", **{"IFLA_AF_SPEC": _NO_LINK_LOCAL})
+        handle.link("set", index=index_of(handle, name), state="up", **{"IFLA_AF_SPEC": _NO_LINK_LOCAL})
 
 
 _NTF_MASTER = 0x04
@@ -57,37 +57,41 @@ _NO_LINK_LOCAL = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE",
 
 def remove_pair_bridge(name: str) -> None:
     """Remove the bridge if it is there and has no ports any more."""
-    with _netlink() as handle:
+    with netlink() as handle:
         if name not in masters().values():
             for index in handle.link_lookup(ifname=name):
                 handle.link("del", index=index)
 
 
-def forget_mac(port: str, mac: str) -> None:
-    """Have the port's bridge forget that the MAC is behind it, if it thinks so."""
-    with _netlink() as handle, contextlib.suppress(NetlinkError):
-        handle.fdb("del", ifindex=_index(handle, port), lladdr=mac, flags=_NTF_MASTER)
+def forget_mac(port: str, mac: str, vlan: int | None = None) -> None:
+    """Have the port's bridge forget that the MAC is behind it, if it thinks so. vlan: in this one."""
+    of_vlan = {} if vlan is None else {"vlan": vlan}
+    with netlink() as handle, contextlib.suppress(NetlinkError):
+        handle.fdb("del", ifindex=index_of(handle, port), lladdr=mac, flags=_NTF_MASTER, **of_vlan)
 
 
-def ask_who_has(bridge: str, address: str, sender_mac: str = PROBE_MAC) -> None:
-    """Send an ARP probe into the bridge, as if from one of its ports. Source: RFC 5227, 2.1.1.
+def ask_who_has(device: str, address: str, sender_mac: str = PROBE_MAC, vlan: int | None = None) -> None:
+    """Send an ARP probe: into a bridge, or out of a tap to who is behind it. Source: RFC 5227, 2.1.1.
 
-    sender_mac: a guest's, to tell bridges beyond where it is now, as is done after a live migration.
+    sender_mac: a guest's, to tell bridges beyond where it is now, as is done after a live migration. vlan: of
+    its tag, if it shall have one.
     """
     sender = bytes.fromhex(sender_mac.replace(":", ""))
-    ethernet = _BROADCAST + sender + b"\x08\x06"
+    tag = b"" if vlan is None else b"\x81\x00" + vlan.to_bytes(2, "big")
+    ethernet = _BROADCAST + sender + tag + b"\x08\x06"
     arp = b"\x00\x01\x08\x00\x06\x04\x00\x01" + sender + socket.inet_aton(_NO_ADDRESS)
     frame = ethernet + arp + bytes(6) + socket.inet_aton(address)
     try:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as port:
-            port.bind((bridge, 0))
+            port.bind((device, 0))
             port.send(frame.ljust(60, b"\0"))
     except OSError as error:
-        raise SystemFault(f"bridge {bridge}: cannot send through it: {error.strerror}") from None
+        raise SystemFault(f"{device}: cannot send through it: {error.strerror}") from None
 
 
 @contextlib.contextmanager
-def _netlink() -> Iterator[IPRoute]:
+def netlink() -> Iterator[IPRoute]:
+    """Give a netlink socket; what the kernel refuses is a SystemFault."""
     try:
         with IPRoute() as handle:
             yield handle
@@ -95,7 +99,8 @@ def _netlink() -> Iterator[IPRoute]:
         raise SystemFault(f"network interfaces: {error}") from error
 
 
-def _index(handle: IPRoute, name: str) -> int:
+def index_of(handle: IPRoute, name: str) -> int:
+    """Return the interface's number. Raises SystemFault."""
     for index in handle.link_lookup(ifname=name):
         return int(index)
     raise SystemFault(f"there is no interface {name}")

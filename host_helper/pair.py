@@ -5,23 +5,17 @@ appliance's own bridge together with the others and with the one on the bridge t
 The appliance's vNICs are there from its start on; protecting a guest moves the guest's tap alone.
 """
 
-import threading
 from collections.abc import Sequence
 
 from appliance.model.faults import PolicyError, SystemFault
-from host_helper import links, watch
+from host_helper import links
 from host_helper.config import PairConfig, PairSegment
 from host_helper.model import HostGuest, HostVnic
+from host_helper.proof import known_ipv4, lets_through, verified
+from host_helper.slots import Choice, Slots
 from host_helper.source import GuestSource
 from host_helper.state import State
-from host_helper.topology import NotThrough
-from host_helper.waiting import within
-
-PROBES = 3
-PROBE_S = 0.3
-VERIFY_S = 3.0
-ASK_EVERY_S = 0.2
-ASKED_AT_MOST = 4
+from host_helper.topology import AppliancePort
 
 
 class Pair:
@@ -33,12 +27,17 @@ class Pair:
         self._state = state
         self._appliance: HostGuest | None = None
         self._at: dict[str, str] = {}
-        self._choosing = threading.Lock()
+        self._slots = Slots(state)
 
     @property
     def counters(self) -> Sequence[str]:
         """All taps of the appliance."""
         return sorted(self._at.values())
+
+    @property
+    def needs_following(self) -> bool:
+        """It may have its guests from a file."""
+        return False
 
     def prepare(self) -> None:
         """Make the pair bridges, which must be there before the appliance starts. Raises SystemFault."""
@@ -58,19 +57,16 @@ class Pair:
         """Whether this guest is the appliance itself, which is led through nothing."""
         return self._config.appliance in (guest.name, guest.uuid)
 
-    def port_of(self, guest: HostGuest, vnic: HostVnic) -> str | None:
-        """Return the MAC of the appliance's vNIC that the guest's is behind, or is to be."""
-        pair = self._assigned(guest, vnic)
+    def port_of(self, guest: HostGuest, vnic: HostVnic) -> AppliancePort | None:
+        """Return the appliance's vNIC that the guest's is behind, or is to be."""
+        pair = self._slots.of(guest, vnic)
         tap = self._at.get(pair) if pair else None
-        return (
-            next((v.mac for v in self._appliance.vnics if v.tap == tap), None)
-            if self._appliance and tap
-            else None
-        )
+        cards = self._appliance.vnics if self._appliance and tap else ()
+        return next((AppliancePort(card.mac) for card in cards if card.tap == tap), None)
 
     def is_led(self, guest: HostGuest, vnic: HostVnic) -> bool:
         """Whether the tap is on a pair bridge of its own that the appliance is on, too."""
-        pair = self._assigned(guest, vnic)
+        pair = self._slots.of(guest, vnic)
         return pair is not None and pair in self._at and links.masters().get(vnic.tap or "") == pair
 
     def plan(self, guest: HostGuest, vnic: HostVnic) -> str:
@@ -92,7 +88,7 @@ class Pair:
         was = links.masters().get(vnic.tap or "") or segment.bridge
         try:
             self._move(guest, vnic, pair, persistent=persistent)
-            return self._verified(guest, vnic, segment)
+            return verified(guest, vnic, segment.bridge)
         except SystemFault as fault:
             self._back(guest, vnic, was, fault, persistent=persistent)
             raise
@@ -149,38 +145,22 @@ class Pair:
                 return segment.bridge
         return bridge
 
-    def _assigned(self, guest: HostGuest, vnic: HostVnic) -> str | None:
-        mine = (guest.uuid, vnic.mac)
-        return next((pair for pair, whose in self._state.slots.items() if tuple(whose) == mine), None)
-
     def _choose(self, guest: HostGuest, vnic: HostVnic) -> str:
-        """Return the vNIC's pair bridge, or a free one: never used if there is such, else the longest unused.
-
-        What is behind a vNIC of the appliance changes as seldom as can be.
-        """
-        segment = self._segment(self.home(guest, vnic))
-        mine = self._assigned(guest, vnic)
-        if mine in segment.pairs:
-            return str(mine)
-        taken = {pair for pair, (uuid, _) in self._state.slots.items() if uuid in self._state.protected}
-        free = [pair for pair in segment.pairs if pair in self._at and pair not in taken]
-        if not free:
-            raise SystemFault(
-                f"bridge {segment.bridge}: none of its {len(segment.pairs)} pair bridges is free and has the "
-                "appliance on it; is the appliance running, with a vNIC on each?"
-            )
-        order = list(self._state.slots)
-        return min(free, key=lambda pair: order.index(pair) if pair in order else -1)
+        """Return the vNIC's pair bridge, or a free one that the appliance is on."""
+        return self._slots.choose(guest, vnic, self._choice(guest, vnic))
 
     def _claim(self, guest: HostGuest, vnic: HostVnic) -> str:
         """Return the vNIC's pair bridge, from now on its own."""
-        with self._choosing:
-            pair = self._choose(guest, vnic)
-            if self._assigned(guest, vnic) != pair:
-                self._state.slots.pop(pair, None)  # so that it stands last
-                self._state.slots[pair] = (guest.uuid, vnic.mac)
-                self._state.save()
-            return pair
+        return self._slots.claim(guest, vnic, self._choice(guest, vnic))
+
+    def _choice(self, guest: HostGuest, vnic: HostVnic) -> Choice:
+        segment = self._segment(self.home(guest, vnic))
+        return Choice(
+            segment.pairs,
+            [pair for pair in segment.pairs if pair in self._at],
+            f"bridge {segment.bridge}: none of its {len(segment.pairs)} pair bridges is free and has the "
+            "appliance on it; is the appliance running, with a vNIC on each?",
+        )
 
     def _need_appliance(self, segment: PairSegment, pair: str) -> None:
         for bridge in (segment.bridge, pair):
@@ -220,12 +200,8 @@ class Pair:
         if uplink := self._at.get(bridge):
             links.forget_mac(uplink, vnic.mac)
         links.ask_who_has(bridge, links.SOMEBODY, vnic.mac)
-        for address in self._known_ipv4(guest, vnic):  # so that it speaks
+        for address in known_ipv4(guest, vnic):  # so that it speaks
             links.ask_who_has(bridge, address)
-
-    def _known_ipv4(self, guest: HostGuest, vnic: HostVnic) -> list[str]:
-        known = watch.addresses(watch.key_of(guest.uuid, vnic.mac))
-        return [each for each in known if ":" not in each][:ASKED_AT_MOST]
 
     def _back(
         self, guest: HostGuest, vnic: HostVnic, was: str, why: SystemFault, *, persistent: bool
@@ -242,34 +218,4 @@ class Pair:
 
     def _lets_through(self, segment: PairSegment, pair: str) -> bool:
         """Whether a probe from the segment's bridge comes out at the pair bridge."""
-        name = watch.probe(self._at[pair])
-        before = watch.counters().get(name, 0)
-        for _ in range(PROBES):
-            links.ask_who_has(segment.bridge, links.SOMEBODY)
-            if within(PROBE_S, lambda: watch.counters().get(name, 0) > before):
-                return True
-        return False
-
-    def _verified(self, guest: HostGuest, vnic: HostVnic, segment: PairSegment) -> str:
-        """Wait for frames of the guest that come out of the appliance. Raises NotThrough."""
-        names = (watch.said(vnic.mac), watch.came_out(vnic.mac))
-        before = watch.counters()
-        asked = self._known_ipv4(guest, vnic)
-        for _ in range(round(VERIFY_S / ASK_EVERY_S)):
-            for address in asked:
-                links.ask_who_has(segment.bridge, address)
-            if within(ASK_EVERY_S, lambda: _grew(before, names[1]) > 0):
-                break
-        said, out = (_grew(before, name) for name in names)
-        if out:
-            return f"{out} of its frames came out of the appliance"
-        if said:
-            raise NotThrough(
-                f"guest {guest.name!r}: {said} frames of {vnic.mac} went to the appliance and none came out; "
-                "it is connected as before"
-            )
-        return "not seen to work: the guest said nothing"
-
-
-def _grew(before: dict[str, int], name: str) -> int:
-    return watch.counters().get(name, 0) - before.get(name, 0)
+        return lets_through(self._at[pair], lambda: links.ask_who_has(segment.bridge, links.SOMEBODY))

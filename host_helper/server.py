@@ -22,6 +22,7 @@ from appliance.model.faults import PolicyError, SystemFault
 from appliance.ready import tell_ready
 from host_helper.config import Config
 from host_helper.domain_xml import MAX_BYTES, guest_in
+from host_helper.followers import Follower
 from host_helper.helper import Helper
 
 log = logging.getLogger("sekisho.host")
@@ -37,15 +38,18 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What a client asks.
 
     guest: its name or UUID; None with unprotect: all. after: the last event it knows. follow: the guests are
-    listed now and again whenever something changed, for ever.
+    listed now and again whenever something changed, for ever; who
+    protects them answers `taken-up` with the edition of the list, and the UUIDs of those it has no port for.
     """
 
-    do: Literal["guests", "events", "protect", "unprotect", "starting"]
+    do: Literal["guests", "events", "protect", "unprotect", "starting", "taken-up"]
     guest: str | None = None
     dry_run: bool = False
     persistent: bool = False
     after: int = 0
     follow: bool = False
+    edition: int = 0
+    lacking: tuple[str, ...] = ()
     xml: str | None = None
 
 
@@ -101,7 +105,7 @@ class Server:
         self._open += 1
         try:
             while line := await asyncio.wait_for(reader.readline(), IDLE_S):
-                await self._one(line, writer, who, allowed)
+                await self._one(line, reader, writer, who, allowed)
         except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
             pass  # it went, or said a line without end
         finally:
@@ -109,7 +113,12 @@ class Server:
             writer.close()
 
     async def _one(
-        self, line: bytes, writer: asyncio.StreamWriter, who: str, allowed: frozenset[str]
+        self,
+        line: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        who: str,
+        allowed: frozenset[str],
     ) -> None:
         try:
             request = msgspec.json.decode(line, type=Request)
@@ -124,10 +133,36 @@ class Server:
             async for event in self._helper.events(request.after):
                 await _say(writer, {"ok": True, "report": event})
         elif request.do == "guests" and request.follow:
-            async for listing in self._helper.follow():
-                await _say(writer, {"ok": True, "report": listing})
+            await self._follow(reader, writer)
         else:
             await _answer(writer, lambda: self._do(request, who))
+
+    async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Say the list again and again, and hear what of it is protected, until the client goes."""
+        follower = Follower()
+
+        async def say() -> None:
+            async for listing in self._helper.followers.follow(follower):
+                await _say(writer, {"ok": True, "report": listing})
+
+        async def hear() -> None:
+            while line := await reader.readline():
+                try:
+                    said = msgspec.json.decode(line, type=Request)
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    return
+                if said.do == "taken-up":
+                    await self._helper.followers.took_up(follower, said.edition, said.lacking)
+
+        tasks = [asyncio.create_task(say()), asyncio.create_task(hear())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
 
     async def _do(self, request: Request, who: str) -> dict[str, Any]:
         helper, flags = self._helper, {"dry_run": request.dry_run, "persistent": request.persistent}

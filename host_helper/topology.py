@@ -1,7 +1,7 @@
-"""How guests are led through the appliance: what pair and host have in common."""
+"""How guests are led through the appliance: what pair, trunk and host have in common."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from appliance.model.faults import SystemFault
 from host_helper.model import HostGuest, HostVnic
@@ -11,6 +11,13 @@ class NotThrough(SystemFault):
     """A guest's frames do not come out of the appliance; it was connected as before."""
 
 
+class AppliancePort(NamedTuple):
+    """Where the appliance has a guest: the MAC of its vNIC, and the VLAN where several share it."""
+
+    mac: str
+    vlan: int | None = None
+
+
 class Topology(Protocol):
     """Blocking; every call raises PolicyError or SystemFault."""
 
@@ -18,14 +25,30 @@ class Topology(Protocol):
     def counters(self) -> Sequence[str]:
         """The taps at which frames come out of the appliance."""
 
+    @property
+    def needs_following(self) -> bool:
+        """Whether an appliance that does not follow the helper lets nothing through."""
+
+    def prepare(self) -> None:
+        """Make what must be there before the appliance starts."""
+
+    def is_appliance(self, guest: HostGuest) -> bool:
+        """Whether this guest is the appliance itself, which is led through nothing."""
+
+    def segments_to_watch(self) -> list[str]:
+        """The bridges whose guests are to be connected past an appliance that is down."""
+
+    def healthy(self, bridge: str) -> bool:
+        """Whether the appliance lets a probe through from or to the segment's bridge."""
+
     def refresh(self, guests: Sequence[HostGuest]) -> None:
         """Take note of the host's guests as they are now."""
 
     def home(self, guest: HostGuest, vnic: HostVnic) -> str:
         """Return the bridge that the vNIC is on without us."""
 
-    def port_of(self, guest: HostGuest, vnic: HostVnic) -> str | None:
-        """Return the MAC of the appliance's vNIC that the guest's is behind; None where there is no such."""
+    def port_of(self, guest: HostGuest, vnic: HostVnic) -> AppliancePort | None:
+        """Return where the appliance has the guest's vNIC; None where there is no such."""
 
     def is_led(self, guest: HostGuest, vnic: HostVnic) -> bool:
         """Whether the vNIC's traffic goes through the appliance now, as far as connections tell."""

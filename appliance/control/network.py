@@ -11,7 +11,7 @@ from typing import Any
 
 from appliance import steering
 from appliance.firewall import kernel
-from appliance.hypervisor import link_alarm, read_links
+from appliance.hypervisor import link_alarm, read_links, trunks
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
@@ -46,7 +46,11 @@ class Network:
     _switches: Standing = field(default_factory=dict)
 
     def links(self, inventory: GuestInventory) -> Links:
-        """Return which of the guests' ports are there; a port keeps its number while control runs."""
+        """Return which of the guests' ports are there, those of trunks made first.
+
+        A port keeps its number while control runs.
+        """
+        trunks.make(inventory, self.netns)
         links = read_links(inventory, self.netns, self._numbers)
         self._numbers = {port.tap: port.number for port in links.ports}
         return links
@@ -82,8 +86,9 @@ class Network:
             self._switches = standing_switches(self._ruleset, self.netns)
             self._generation = made
             if made == kernel.generation(self.netns) or self._rules == before:
-                return
+                break
             before = self._rules
+        trunks.join(inventory, self.netns)
 
     def alarm(self) -> Alarm:
         """Return what says that somebody, perhaps we, changed the namespace's nftables."""

@@ -45,7 +45,7 @@ def _missing(seed: Seed, nics: Mapping[str, str]) -> Iterator[str]:
     if not seed.segments:
         yield "sekisho.segments: no data NICs, so no traffic is led through"
     for segment in seed.segments:
-        for nic in segment.nics:
+        for nic in (*segment.nics, *filter(None, [segment.trunk])):
             if nic not in nics:
                 yield f"segment {segment.name}: this machine has no NIC {nic}"
     if not seed.guests and seed.helper is None:
@@ -87,6 +87,7 @@ def _guests(seed: Seed, nics: Mapping[str, str]) -> dict[str, object]:
         "segments": [
             {"name": s.name, "bridge": _bridge(s), "zone": number}
             | ({"failure": s.failure} if s.failure else {})
+            | ({"trunk": s.trunk} if s.trunk else {})
             for number, s in enumerate(seed.segments, 1)
         ],
         "guests": [
@@ -135,6 +136,12 @@ def _segment(segment: SegmentSeed) -> Iterator[File]:
         f"{folder}/30-{bridge}.network",
         f"[Match]\nPermanentMACAddress={matches}\n\n[Network]\nBridge={bridge}\n{quiet}",
     )
+    if segment.trunk is not None:  # control makes and joins the VLANs on it
+        yield File(
+            f"{folder}/40-{bridge}-trunk.network",
+            f"[Match]\nPermanentMACAddress={segment.trunk}\n\n[Link]\nRequiredForOnline=no\n\n"
+            f"[Network]\n{quiet}",
+        )
 
 
 def _bridge(segment: SegmentSeed) -> str:

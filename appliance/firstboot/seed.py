@@ -57,10 +57,14 @@ class HelperSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class SegmentSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """NICs that are bridged with one another, and only with them."""
+    """NICs that are bridged with one another, and only with them.
+
+    trunk: a further NIC, which carries a VLAN for each guest (topology trunk).
+    """
 
     name: str
     nics: tuple[str, ...]
+    trunk: str | None = None
     failure: dict[str, str] = {}
 
 
@@ -107,7 +111,10 @@ def _lower(seed: Seed) -> Seed:
     """Return the seed with MACs as the kernel writes them."""
     change = msgspec.structs.replace
     management = seed.management and change(seed.management, nic=seed.management.nic.lower())
-    segments = tuple(change(s, nics=tuple(nic.lower() for nic in s.nics)) for s in seed.segments)
+    segments = tuple(
+        change(s, nics=tuple(nic.lower() for nic in s.nics), trunk=s.trunk and s.trunk.lower())
+        for s in seed.segments
+    )
     guests = tuple(change(g, nic=g.nic.lower(), mac=g.mac.lower()) for g in seed.guests)
     return change(seed, management=management, segments=segments, guests=guests)
 
@@ -120,7 +127,7 @@ def _check(name: str, seed: Seed) -> None:
     for segment in seed.segments:
         if not NAME.fullmatch(segment.name):
             raise PolicyError(f"{name}: segment {segment.name!r}: a name is 1 to 12 letters, digits or -")
-        for nic in segment.nics:
+        for nic in (*segment.nics, *filter(None, [segment.trunk])):
             if (
                 other := seen.setdefault(nic, f"in segment {segment.name!r}")
             ) != f"in segment {segment.name!r}":

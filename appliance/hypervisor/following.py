@@ -4,6 +4,7 @@ The certificate opens one door, and behind it is what the helper's `listen.clien
 The appliance asks for nothing else, and holds nothing that the hypervisor would take.
 
     dial → ask once → a list now, at each change, and every ten seconds → kept on disk, read by everybody
+    its rules are live → the helper is told, and only then leads a guest here
     silent, wrong or away → the last list stays; dialled again with pauses of 0.2 to 15 s
 """
 
@@ -16,16 +17,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from appliance.config import Config, HelperConfig
 from appliance.hypervisor.inventory import with_listed
 from appliance.hypervisor.links import places
 from appliance.hypervisor.listing import Listing, keep, read_answer, read_kept, settled
 from appliance.hypervisor.static import load_guests
 from appliance.model.faults import PolicyError, SystemFault
+from appliance.model.guest import GuestInventory
 
 log = logging.getLogger("sekisho")
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
+MAX_LACKING = 1000
 DIAL_S = 10.0
 SILENCE_S = 35.0
 """The helper says its list every ten seconds, changed or not."""
@@ -39,7 +44,7 @@ class Follower:
     """Keeps the helper's last list on disk.
 
     tls: makes the settings for a connection; raises OSError while there is no certificate. changed: called
-    when the list, or how it stands with the helper, is another one.
+    when the list, or how it stands with the helper, is another one. edition: of the list that is kept.
     """
 
     config: Config
@@ -47,7 +52,10 @@ class Follower:
     tls: Callable[[], ssl.SSLContext]
     changed: Callable[[], None]
     trouble: str | None = "not reached yet"
+    edition: int = 0
     _kept: Listing | None = field(default=None)
+    _told: int = 0
+    _writer: asyncio.StreamWriter | None = None
 
     async def run(self) -> None:
         """Follow for ever."""
@@ -77,6 +85,15 @@ class Follower:
             "guests": len(self._kept.guests) if self._kept else 0,
         }
 
+    def took_up(self, edition: int, inventory: GuestInventory) -> None:
+        """Tell the helper that what this edition says is protected now, and of whom that is not so."""
+        if self._writer is None or edition <= self._told:
+            return
+        self._told = edition
+        lacking = sorted({each.uuid for each in inventory.unplaced if each.led_here})[:MAX_LACKING]
+        message = {"do": "taken-up", "edition": edition, "lacking": lacking}
+        self._writer.write(msgspec.json.encode(message) + b"\n")
+
     async def _lists(self) -> AsyncIterator[Listing]:
         async with asyncio.timeout(DIAL_S):
             reader, writer = await asyncio.open_connection(
@@ -84,6 +101,8 @@ class Follower:
             )
         try:
             writer.write(REQUEST)
+            # a helper that was started anew counts from one
+            self._writer, self._told, self.edition = writer, 0, 0
             while True:
                 try:
                     async with asyncio.timeout(SILENCE_S):
@@ -94,6 +113,7 @@ class Follower:
                     return
                 yield read_answer(line)
         finally:
+            self._writer = None
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(1.0):
@@ -105,6 +125,8 @@ class Follower:
         if new != self._kept:
             await asyncio.to_thread(keep, self.config.followed, new)
             self._kept = new
+        if self.edition != (edition := listing.edition):
+            self.edition = edition
             self.changed()
         self._stands(listing.trouble and f"the helper is cut off: {_printable(listing.trouble)}")
 

@@ -14,7 +14,7 @@ from appliance.hypervisor.links import Place, places
 from appliance.hypervisor.listing import ListedGuest, ListedVnic, Listing, read_kept
 from appliance.hypervisor.static import GUEST_NAME, check_guests, load_guests
 from appliance.model.faults import PolicyError
-from appliance.model.guest import Guest, GuestInventory, Vnic
+from appliance.model.guest import Guest, GuestInventory, Unplaced, Vnic
 
 
 def read_inventory(config: Config) -> GuestInventory:
@@ -28,9 +28,7 @@ def read_inventory(config: Config) -> GuestInventory:
     return with_listed(written, kept, places(config.netns))
 
 
-def with_listed(
-    written: GuestInventory, listing: Listing, known: Mapping[tuple[str, int | None], Place]
-) -> GuestInventory:
+def with_listed(written: GuestInventory, listing: Listing, known: Mapping[str, Place]) -> GuestInventory:
     """Return guests.yaml's inventory with the helper's guests at our ports.
 
     A guest on two segments is two here, for a guest of ours has one; the second is called NAME@SEGMENT. What
@@ -47,10 +45,11 @@ def with_listed(
 class _Joining:
     """The guests so far."""
 
-    def __init__(self, written: GuestInventory, known: Mapping[tuple[str, int | None], Place]) -> None:
+    def __init__(self, written: GuestInventory, known: Mapping[str, Place]) -> None:
         self.guests = list(written.guests)
-        self.unplaced: list[str] = []
+        self.unplaced: list[Unplaced] = []
         self._segments = {segment.bridge: segment.name for segment in written.segments}
+        self._trunks = {segment.trunk: segment.name for segment in written.segments if segment.trunk}
         self._known = known
         self._names = {guest.name for guest in written.guests}
         self._taps = {vnic.tap for guest in written.guests for vnic in guest.vnics}
@@ -63,7 +62,8 @@ class _Joining:
             try:
                 segment, tap = self._place(vnic)
             except PolicyError as error:
-                self.unplaced.append(f"guest {name!r}: vNIC {vnic.mac} is not protected: {error}")
+                why = f"guest {name!r}: vNIC {vnic.mac} is not protected: {error}"
+                self.unplaced.append(Unplaced(guest.uuid, vnic.port is not None, why))
                 continue
             self._taps.add(tap)
             announced = tuple(_addresses(vnic))
@@ -77,16 +77,18 @@ class _Joining:
         """Return its segment and its port's name. Raises PolicyError."""
         if vnic.port is None:
             raise PolicyError("the host helper leads it to no port of this appliance")
-        place = self._known.get((vnic.port, vnic.vlan))
-        segment = self._segments.get(place.bridge or "") if place else None
-        segment = segment or (vnic.segment if vnic.segment in self._segments.values() else None)
-        at = vnic.port if vnic.vlan is None else f"{vnic.port}, VLAN {vnic.vlan},"
+        place = self._known.get(vnic.port)
+        if vnic.vlan is None:
+            segment = self._segments.get(place.bridge or "") if place else None
+            segment = segment or (vnic.segment if vnic.segment in self._segments.values() else None)
+        else:
+            segment = self._trunks.get(vnic.port)
         if segment is None:
-            raise PolicyError(f"the port {at} is on no segment's bridge here")
-        # a name that no interface has: the port keeps its place until it comes
-        card = vnic.port.replace(":", "")
-        absent = f"no-{card}" if vnic.vlan is None else f"no-{card[6:]}.{vnic.vlan}"
-        tap = place.name if place else absent
+            what = "on no segment's bridge" if vnic.vlan is None else "no segment's trunk"
+            raise PolicyError(f"the port {vnic.port} is {what} here")
+        # a name that no interface has yet: the port keeps its place until it comes
+        card = place.name if place else f"no-{vnic.port.replace(':', '')}"
+        tap = card if vnic.vlan is None else f"{card[: 10 if place else 9]}.{vnic.vlan}"
         if tap in self._taps:
             raise PolicyError(f"its port {tap} is another's already")
         return segment, tap

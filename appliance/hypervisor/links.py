@@ -32,7 +32,7 @@ def read_links(
     """
     interfaces = {interface.name: interface for interface in rtnetlink.interfaces(netns)}
     numbers = number_ports(inventory, known)
-    bridges, ports, missing = [], [], list(inventory.unplaced)
+    bridges, ports, missing = [], [], [each.why for each in inventory.unplaced]
     bridge_of = {segment.name: segment.bridge for segment in inventory.segments}
     for segment in inventory.segments:
         bridge = interfaces.get(segment.bridge)
@@ -67,26 +67,23 @@ def read_links(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An interface that a guest may be behind. bridge: what it is a port of, if it is."""
+    """A card that guests may be behind. bridge: what it is a port of, if it is."""
 
     name: str
     bridge: str | None
 
 
-def places(netns: str | None = None) -> dict[tuple[str, int | None], Place]:
-    """Return our own interfaces by MAC, and VLAN sub-interfaces by their card's MAC and VLAN.
+def places(netns: str | None = None) -> dict[str, Place]:
+    """Return our cards by MAC. Bridges and VLAN sub-interfaces, which carry a card's, are none.
 
-    Bridges are none: they carry a port's MAC. Raises SystemFault.
+    Raises SystemFault.
     """
     found = {interface.ifindex: interface for interface in rtnetlink.interfaces(netns)}
-    known = {}
-    for each in sorted(found.values(), key=lambda each: each.ifindex):
-        if each.kind == "bridge":
-            continue
-        card = found.get(each.below, each) if each.vlan is not None else each
-        bridge = found.get(each.master)
-        known[card.mac, each.vlan] = Place(each.name, bridge.name if bridge else None)
-    return known
+    cards = [each for each in found.values() if each.kind not in ("bridge", "vlan")]
+    return {
+        each.mac: Place(each.name, found[each.master].name if each.master in found else None)
+        for each in sorted(cards, key=lambda each: each.ifindex)
+    }
 
 
 def link_alarm(netns: str | None = None) -> netlink.Alarm:

@@ -49,10 +49,11 @@ class ListedGuest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A host's guests. trouble: why the helper knows no newer ones."""
+    """A host's guests. edition: the list's number. trouble: why the helper knows no newer ones."""
 
     host_uuid: Annotated[str, Meta(max_length=64)] = ""
     guests: Annotated[tuple[ListedGuest, ...], Meta(max_length=MAX_GUESTS)]
+    edition: Annotated[int, Meta(ge=0, lt=2**53)] = 0
     trouble: Annotated[str, Meta(max_length=4096)] | None = None
 
 
@@ -83,7 +84,7 @@ def read_answer(line: bytes) -> Listing:
 def settled(
     listing: Listing,
     segments: Mapping[str, str],
-    places: Mapping[tuple[str, int | None], Place],
+    places: Mapping[str, Place],
     former: Listing | None,
 ) -> Listing:
     """Return what is to be kept: the protected guests, and in which segment each vNIC is, or was last.
@@ -101,7 +102,7 @@ def settled(
             continue
         vnics = []
         for vnic in guest.vnics:
-            place = places.get((vnic.port, vnic.vlan)) if vnic.port else None
+            place = places.get(vnic.port) if vnic.port else None
             here = segments.get(place.bridge) if place and place.bridge else None
             segment = here or was.get(Seen(guest.uuid, vnic.mac))
             vnics.append(msgspec.structs.replace(vnic, segment=segment))

@@ -88,7 +88,7 @@ def _refuse_unknown_keys(document: object) -> None:
     """msgspec lets unknown keys of dataclasses pass; a mistyped `adresses` must not."""
     known = {
         "": {"segments", "guests"},
-        "segments": {"name", "bridge", "zone", "failure"},
+        "segments": {"name", "bridge", "zone", "failure", "trunk"},
         "segments.failure": {
             "inspector_down", "queue_full", "memory", "malformed", "midstream", "parser_error",
         },
@@ -144,6 +144,8 @@ def _problems(inventory: GuestInventory) -> Iterator[str]:
             yield f"segment {segment.name!r}: {segment.bridge!r} is no interface name"
         if not 1 <= segment.zone <= MAX_ZONE:
             yield f"segment {segment.name!r}: zone {segment.zone} is not between 1 and {MAX_ZONE}"
+        if segment.trunk is not None and not MAC.fullmatch(segment.trunk):
+            yield f"segment {segment.name!r}: the trunk {segment.trunk!r} is no MAC address in lower case"
     for guest in inventory.guests:
         if not GUEST_NAME.fullmatch(guest.name):
             yield f"guest {guest.name!r}: a name is 1 to 100 letters, digits, blanks or . _ - : + @"

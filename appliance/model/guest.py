@@ -20,12 +20,16 @@ class FailurePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The guests on one bridge."""
+    """The guests on one bridge.
+
+    trunk: the MAC of the card that leads to them all, in topology trunk; a guest's tap is then CARD.VLAN.
+    """
 
     name: str
     bridge: str
     zone: int = 1
     failure: FailurePolicy = field(default_factory=FailurePolicy)
+    trunk: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +62,21 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A guest's vNIC that is behind no port of ours.
+
+    uuid: the guest's. led_here: it ought to be behind one.
+    """
+
+    uuid: str
+    led_here: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class GuestInventory:
-    """The guests to protect, and their segments. unplaced: who is behind no port of ours, a sentence each."""
+    """The guests to protect, their segments, and who should be here and is not."""
 
     segments: tuple[Segment, ...]
     guests: tuple[Guest, ...]
-    unplaced: tuple[str, ...] = ()
+    unplaced: tuple[Unplaced, ...] = ()

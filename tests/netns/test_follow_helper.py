@@ -8,128 +8,40 @@ web, db ── br0 ── uplink ═ eth0 ┐
 
 import contextlib
 import json
-import os
-import signal
 import socket
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.netns import command_in, entered, list_objects, run_in
-from host_helper.identity import keep, signing_request
 from manager_api import tls
 from manager_api.settings import Settings
-from tests.host_helper_fixture import ROOT, HelperFolder
-from tests.manager_fixture import csr_for, free_ports, private_pem
+from tests.host_helper_fixture import ROOT
+from tests.netns.follow_kit import (
+    APPLIANCE,
+    HOST,
+    MACS,
+    PATIENCE_S,
+    SERVED_AT,
+    Rig,
+    certify_appliance,
+    namespaces,
+    netns_of,
+    rig_in,
+    wait_for,
+    wire,
+)
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
 
-PREFIX = f"skt-fh-{os.getpid()}"
-HOST, APPLIANCE = f"{PREFIX}-host", f"{PREFIX}-app"
-MACS = {"web": "02:00:00:00:0a:01", "db": "02:00:00:00:0a:02", "other": "02:00:00:00:0a:03"}
-PORTS = {"eth0": "02:00:00:00:0b:00", "eth1": "02:00:00:00:0b:01", "eth2": "02:00:00:00:0b:02"}
-SERVED_AT = "127.0.0.1"
-PATIENCE_S = 60.0
-FOLLOWED_WITHIN_S = 5.0
-
-
-def netns_of(guest: str) -> str:
-    return f"{PREFIX}-{guest}"
-
-
-def wait_for(what: str, holds: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
-        time.sleep(0.05)
-    return found
-
-
-@dataclass(slots=True)
-class Rig(HelperFolder):
-    """Helper and appliance, started and ended by the test."""
-
-    authority: tls.Authority
-    port: int
-    helper: subprocess.Popen[bytes] | None = None
-    appliance: subprocess.Popen[bytes] | None = None
-
-    def name_guests(self, *names: str, called: dict[str, str] | None = None) -> None:
-        """Say which guests the host has; `called` renames one, which for a file is another guest."""
-        vnic = {name: {"name": "eth0", "tap": f"{name}0", "mac": MACS[name]} for name in names}
-        guests = [
-            {"name": (called or {}).get(name, name), "segment": "vms", "vnics": [each]}
-            for name, each in vnic.items()
-        ]
-        taps = zip(("uplink", "port1", "port2"), PORTS.values(), strict=True)
-        cards = [{"name": tap, "tap": tap, "mac": mac} for tap, mac in taps]
-        guests.append({"name": "sekisho", "segment": "vms", "vnics": cards})
-        document = {"segments": [{"name": "vms", "bridge": "br0"}], "guests": guests}
-        (self.folder / "host-guests.yaml").write_text(yaml.safe_dump(document))
-
-    def start_helper(self) -> None:
-        self.helper = self.serve(HOST)
-        wait_for(f"the helper answers: {self.log()}", lambda: self.sekisho("list").returncode == 0)
-
-    def stop_helper(self) -> None:
-        if self.helper is not None:
-            self.helper.terminate()
-            self.helper.wait(timeout=PATIENCE_S)
-            self.helper = None
-
-    def start_appliance(self) -> None:
-        with (self.folder / "appliance.log").open("ab") as log:
-            argv = [sys.executable, "-m", "appliance.cli", "run", "--config", str(self.config)]
-            self.appliance = subprocess.Popen(command_in(HOST, argv), stdout=log, stderr=log, cwd=ROOT)
-        wait_for("the appliance runs", lambda: self.status().get("inspector", {}).get("up"))
-
-    def stop_appliance(self, number: int = signal.SIGTERM) -> None:
-        if self.appliance is not None:
-            self.appliance.send_signal(number)
-            self.appliance.wait(timeout=PATIENCE_S)
-            self.appliance = None
-
-    @property
-    def config(self) -> Path:
-        return self.folder / "sekisho.yaml"
-
-    @property
-    def identity(self) -> Path:
-        return self.folder / "appliance-state" / "identity"
-
-    def status(self) -> dict[str, Any]:
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            return dict(json.loads((self.folder / "appliance-state/status.json").read_bytes()))
-        return {}
-
-    def known(self) -> dict[str, str]:
-        """Return which guest the kernel's rules take each of the appliance's ports for."""
-        entries = list_objects(APPLIANCE, "map", "bridge", "sekisho", "in_ports")
-        elements = [element for entry in entries for element in entry.get("map", {}).get("elem", ())]
-        return {key["elem"]["val"]: key["elem"]["comment"] for key, _ in elements}
-
-    def follows(self, expected: dict[str, str]) -> float:
-        """Wait until the rules know these guests by port; return the seconds it took."""
-        began = time.monotonic()
-        wait_for(f"{expected}; now {self.known()}", lambda: self.known() == expected, FOLLOWED_WITHIN_S)
-        return time.monotonic() - began
-
-    def protect(self, name: str) -> str:
-        """Protect the guest; return the appliance's port that it is behind."""
-        done = self.sekisho("protect", name)
-        assert done.returncode == 0, done.stderr
-        mac = self.guest(name)["vnics"][0]["port"]
-        return next(port for port, each in PORTS.items() if each == mac)
+CARDS = tuple((tap, f"eth{n}", f"02:00:00:00:0b:0{n}") for n, tap in enumerate(("uplink", "port1", "port2")))
+PAIRS = ("pair1", "pair2")
 
 
 @pytest.fixture(scope="module")
@@ -139,90 +51,25 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tls.Authority:
 
 @pytest.fixture(scope="module")
 def wires() -> Iterator[None]:
-    names = [HOST, APPLIANCE, *map(netns_of, MACS)]
-    try:
-        for name in names:
-            run_in(None, ["ip", "netns", "add", name])
-        run_in(HOST, ["ip", "link", "set", "lo", "up"])
-        for bridge in ("br0", "pair1", "pair2"):
+    with namespaces():
+        for bridge in PAIRS:
             run_in(HOST, ["ip", "link", "add", bridge, "up", "type", "bridge", "forward_delay", "0"])
-        run_in(APPLIANCE, ["ip", "link", "add", "inside", "up", "type", "bridge", "forward_delay", "0"])
-        ends = zip(("uplink", "port1", "port2"), ("br0", "pair1", "pair2"), PORTS.items(), strict=True)
-        for tap, bridge, (card, mac) in ends:
-            _wire(tap, bridge, APPLIANCE, card, mac)
+        for (tap, card, mac), bridge in zip(CARDS, ("br0", *PAIRS), strict=True):
+            wire(tap, bridge, APPLIANCE, card, mac)
             run_in(APPLIANCE, ["ip", "link", "set", card, "master", "inside", "up"])
-        for number, (name, mac) in enumerate(MACS.items(), 1):
-            _wire(f"{name}0", "br0", netns_of(name), "eth0", mac)
-            run_in(netns_of(name), ["ip", "link", "set", "eth0", "up"])
-            run_in(netns_of(name), ["ip", "address", "add", f"10.87.0.{number}/24", "dev", "eth0"])
         yield
-    finally:
-        for name in names:
-            with contextlib.suppress(Exception):
-                run_in(None, ["ip", "netns", "del", name])
-
-
-def _wire(tap: str, bridge: str, netns: str, inside: str, mac: str) -> None:
-    peer = ["peer", "name", inside, "netns", netns, "address", mac]
-    run_in(HOST, ["ip", "link", "add", tap, "type", "veth", *peer])
-    run_in(HOST, ["ip", "link", "set", tap, "master", bridge, "up"])
 
 
 @pytest.fixture
 def rig(wires: None, authority: tls.Authority, tmp_path: Path) -> Iterator[Rig]:
-    """A helper that runs, with guests web and db on br0, and an appliance that does not run yet."""
+    """All guests are on br0."""
     for name in MACS:
         run_in(HOST, ["ip", "link", "set", f"{name}0", "master", "br0"])
     for netns, bridge in ((HOST, "br0"), (APPLIANCE, "inside")):
         run_in(netns, ["ip", "link", "set", bridge, "type", "bridge", "fdb_flush"])
-    (port,) = free_ports(1)
-    rig = Rig(tmp_path, authority, port)
-    pair = {"appliance": "sekisho", "segments": [{"bridge": "br0", "pairs": ["pair1", "pair2"]}]}
-    host = {
-        "guests": "host-guests.yaml",
-        "state_dir": "state",
-        "socket": "helper.sock",
-        "pair": pair,
-        "listen": {"address": SERVED_AT, "port": port, "clients": {"appliance-1": ["guests"]}},
-    }
-    (tmp_path / "host.yaml").write_text(yaml.safe_dump(host))
-    guests = {"segments": [{"name": "inner", "bridge": "inside"}], "guests": []}
-    (tmp_path / "guests.yaml").write_text(yaml.safe_dump(guests))
-    config = {
-        "guests": "guests.yaml",
-        "state_dir": "appliance-state",
-        "netns": APPLIANCE,
-        "helper": {"address": SERVED_AT, "port": port},
-        "inspector": {"queues": 1, "first_queue": 40},
-    }
-    rig.config.write_text(yaml.safe_dump(config))
-    certify_helper(authority, tmp_path / "state/identity")
-    certify_appliance(authority, rig.identity, "appliance-1")
-    rig.name_guests("web", "db")
-    rig.start_helper()
-    try:
+    pair = {"appliance": "sekisho", "segments": [{"bridge": "br0", "pairs": list(PAIRS)}]}
+    with rig_in(tmp_path, authority, CARDS, {"pair": pair}, {}) as rig:
         yield rig
-    finally:
-        rig.stop_appliance()
-        rig.stop_helper()
-        for name in ("helper.log", "appliance.log"):
-            if (tmp_path / name).exists():
-                print(f"{name}:\n{(tmp_path / name).read_text()[-3000:]}")
-
-
-def certify_helper(authority: tls.Authority, identity: Path) -> None:
-    signed = authority.sign_host(signing_request(identity, [SERVED_AT]), [SERVED_AT])
-    keep(identity, signed.public_bytes(Encoding.PEM), authority.pem.encode())
-
-
-def certify_appliance(authority: tls.Authority, identity: Path, name: str) -> None:
-    """Leave what enrolment leaves."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    identity.mkdir(parents=True, exist_ok=True)
-    (identity / "key.pem").write_bytes(private_pem(key))
-    signed = authority.sign_appliance(csr_for(key), name)
-    (identity / "certificate.pem").write_bytes(signed.public_bytes(Encoding.PEM))
-    (identity / "ca.pem").write_text(authority.pem)
 
 
 def test_guests_are_followed_as_they_are_protected_removed_and_replaced(rig: Rig) -> None:
@@ -244,6 +91,22 @@ def test_guests_are_followed_as_they_are_protected_removed_and_replaced(rig: Rig
     took.append(rig.follows({web: "other"}))
     print("seconds until followed:", [round(each, 2) for each in took])
     wait_for("the status says so", lambda: [g["name"] for g in rig.status()["guests"]] == ["other"])
+
+
+def test_a_guest_is_led_only_when_its_rules_are_live(rig: Rig) -> None:
+    rig.start_appliance()
+    wait_for("it follows", lambda: rig.status()["helper"]["trouble"] is None)
+    time.sleep(2)  # until it answered once
+    port = rig.protect("web")
+    assert rig.known() == {port: "web"}
+    run_in(APPLIANCE, ["ip", "link", "set", "eth2", "nomaster"])
+    try:
+        done = rig.sekisho("protect", "db")
+    finally:
+        run_in(APPLIANCE, ["ip", "link", "set", "eth2", "master", "inside"])
+    assert done.returncode == 1 and "did not take the guest up" in done.stderr
+    assert json.loads(run_in(HOST, ["ip", "-j", "link", "show", "db0"]))[0]["master"] == "br0"
+    assert rig.known() == {port: "web"}
 
 
 def test_guests_that_swap_their_ports_are_not_taken_for_one_another(rig: Rig) -> None:

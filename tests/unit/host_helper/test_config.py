@@ -19,8 +19,8 @@ def test_the_sample_is_one() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("state_dir: x\n", "one of pair and host"),
-        (PAIR + "host: {guests_file: g, segments: []}\n", "one of pair and host"),
+        ("state_dir: x\n", "one of pair, trunk and host"),
+        (PAIR + "host: {guests_file: g, segments: []}\n", "one of pair, trunk and host"),
         (PAIR.replace("p2", "p1"), "twice"),
         (PAIR.replace("p2", "'a b'"), "no interface name"),
         (PAIR + "unknown: 1\n", "unknown"),

@@ -13,12 +13,12 @@ from appliance.hypervisor.inventory import with_listed
 from appliance.hypervisor.links import Place
 from appliance.hypervisor.listing import Listing, keep, read_answer, read_kept, settled
 from appliance.model.faults import PolicyError
-from appliance.model.guest import Guest, GuestInventory, Segment, Vnic
+from appliance.model.guest import Guest, GuestInventory, Segment, Unplaced, Vnic
 
 SHOP, OFFICE = Segment("shop", "br-shop"), Segment("office", "br-office", 2)
 WRITTEN = GuestInventory((SHOP, OFFICE), ())
 PORT, OTHER_PORT = "52:54:00:00:0b:01", "52:54:00:00:0b:02"
-PLACES = {(PORT, None): Place("eth1", "br-shop"), (OTHER_PORT, None): Place("eth2", "br-shop")}
+PLACES = {PORT: Place("eth1", "br-shop"), OTHER_PORT: Place("eth2", "br-shop")}
 UUIDS = [f"0000000{n}-1111-4222-8333-123456789abc" for n in range(1, 5)]
 MACS = [f"02:00:00:00:0a:0{n}" for n in range(1, 5)]
 
@@ -122,40 +122,46 @@ def test_a_second_guest_of_a_name_has_another_one() -> None:
 def test_of_two_guests_at_one_port_the_second_is_left_out_and_named() -> None:
     inventory = joined(guest(0, "web"), guest(1, "db", vnic(1, PORT)))
     assert [g.name for g in inventory.guests] == ["web"]
-    assert inventory.unplaced == (
-        f"guest 'db': vNIC {MACS[1]} is not protected: its port eth1 is another's already",
-    )
+    why = f"guest 'db': vNIC {MACS[1]} is not protected: its port eth1 is another's already"
+    assert inventory.unplaced == (Unplaced(UUIDS[1], True, why),)
 
 
 def test_what_guests_yaml_says_of_a_port_wins() -> None:
     by_hand = Guest("mine", "shop", (Vnic("eth0", "eth1", MACS[3]),))
     inventory = joined(guest(0, "web"), written=GuestInventory((SHOP,), (by_hand,)))
     assert inventory.guests == (by_hand,)
-    assert "another's already" in inventory.unplaced[0]
+    assert "another's already" in inventory.unplaced[0].why
 
 
 def test_a_guest_without_a_port_here_is_named() -> None:
     inventory = joined(guest(0, "web", vnic(0, None)), guest(1, "db", vnic(1, "52:54:00:00:0b:09")))
     assert inventory.guests == ()
-    assert "leads it to no port" in inventory.unplaced[0]
-    assert "is on no segment's bridge" in inventory.unplaced[1]
+    assert "leads it to no port" in inventory.unplaced[0].why
+    assert "is on no segment's bridge" in inventory.unplaced[1].why
+    assert [each.led_here for each in inventory.unplaced] == [False, True]
 
 
 def test_a_guest_on_two_segments_is_protected_on_both() -> None:
-    places = {**PLACES, (OTHER_PORT, None): Place("eth2", "br-office")}
+    places = {**PLACES, OTHER_PORT: Place("eth2", "br-office")}
     inventory = joined(guest(0, "web", vnic(0), vnic(1, OTHER_PORT)), places=places)
     assert [(g.name, g.segment) for g in inventory.guests] == [("web", "shop"), ("web@office", "office")]
 
 
 def test_guests_of_one_card_are_told_apart_by_their_vlan() -> None:
-    places = {(PORT, vlan): Place(f"eth1.{vlan}", "br-shop") for vlan in (101, 102)}
-    inventory = joined(guest(0, "web", vnic(0, vlan=102)), guest(1, "db", vnic(1, vlan=101)), places=places)
-    assert [g.vnics[0].tap for g in inventory.guests] == ["eth1.102", "eth1.101"]
+    trunk = GuestInventory((Segment("shop", "br-shop", trunk=PORT),), ())
+    two = guest(0, "web", vnic(0, vlan=102)), guest(1, "db", vnic(1, vlan=101))
+    for places, card in (({PORT: Place("eth1", None)}, "eth1"), (dict[str, Place](), "no-525400")):
+        inventory = joined(*two, places=places, written=trunk)
+        assert [(g.segment, g.vnics[0].tap) for g in inventory.guests] == [
+            ("shop", f"{card}.102"),
+            ("shop", f"{card}.101"),
+        ]
+    assert "no segment's trunk" in joined(*two).unplaced[0].why
 
 
 def test_a_segment_is_remembered_while_its_bridge_is_not_there_yet() -> None:
     former = listed(guest())
-    for places, tap in ((dict[Any, Any](), "no-525400000b01"), ({(PORT, None): Place("eth1", None)}, "eth1")):
+    for places, tap in ((dict[Any, Any](), "no-525400000b01"), ({PORT: Place("eth1", None)}, "eth1")):
         now = with_listed(WRITTEN, listed(guest(), places=places, former=former), places)
         assert [(g.segment, g.vnics[0].tap) for g in now.guests] == [("shop", tap)]
 

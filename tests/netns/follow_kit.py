@@ -1,0 +1,220 @@
+"""A host helper and an appliance that follows it, both the real programs, over TLS in namespaces.
+
+`sekisho run` runs in the host's namespace, where the helper listens; its rules are in the appliance's.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from appliance.netns import command_in, list_objects, run_in
+from host_helper.identity import keep, signing_request
+from manager_api import tls
+from tests.host_helper_fixture import ROOT, HelperFolder
+from tests.manager_fixture import csr_for, free_ports, private_pem
+
+PREFIX = f"skt-fh-{os.getpid()}"
+HOST, APPLIANCE = f"{PREFIX}-host", f"{PREFIX}-app"
+MACS = {"web": "02:00:00:00:0a:01", "db": "02:00:00:00:0a:02", "other": "02:00:00:00:0a:03"}
+ADDRESSES = {"web": "10.87.0.1", "db": "10.87.0.2", "other": "10.87.0.3"}
+SERVED_AT = "127.0.0.1"
+PATIENCE = float(os.environ.get("SEKISHO_TEST_PATIENCE", "1"))
+PATIENCE_S = 60.0 * PATIENCE
+FOLLOWED_WITHIN_S = 5.0 * PATIENCE
+
+
+def netns_of(guest: str) -> str:
+    return f"{PREFIX}-{guest}"
+
+
+def wait_for(what: str, holds: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
+        time.sleep(0.05)
+    return found
+
+
+@dataclass(slots=True)
+class Rig(HelperFolder):
+    """Helper and appliance, started and ended by the test. cards: the appliance's, as tap, name and MAC."""
+
+    authority: tls.Authority
+    port: int
+    cards: tuple[tuple[str, str, str], ...]
+    helper: subprocess.Popen[bytes] | None = None
+    appliance: subprocess.Popen[bytes] | None = None
+
+    def name_guests(self, *names: str) -> None:
+        """Say which guests the host has."""
+        vnic = {name: {"name": "eth0", "tap": f"{name}0", "mac": MACS[name]} for name in names}
+        guests = [{"name": name, "segment": "vms", "vnics": [each]} for name, each in vnic.items()]
+        cards = [{"name": tap, "tap": tap, "mac": mac} for tap, _, mac in self.cards]
+        guests.append({"name": "sekisho", "segment": "vms", "vnics": cards})
+        document = {"segments": [{"name": "vms", "bridge": "br0"}], "guests": guests}
+        (self.folder / "host-guests.yaml").write_text(yaml.safe_dump(document))
+
+    def start_helper(self) -> None:
+        self.helper = self.serve(HOST)
+        wait_for(f"the helper answers: {self.log()}", lambda: self.sekisho("list").returncode == 0)
+
+    def stop_helper(self) -> None:
+        if self.helper is not None:
+            self.helper.terminate()
+            self.helper.wait(timeout=PATIENCE_S)
+            self.helper = None
+
+    def start_appliance(self) -> None:
+        with (self.folder / "appliance.log").open("ab") as log:
+            argv = [sys.executable, "-m", "appliance.cli", "run", "--config", str(self.config)]
+            self.appliance = subprocess.Popen(command_in(HOST, argv), stdout=log, stderr=log, cwd=ROOT)
+        wait_for("the appliance runs", lambda: self.status().get("inspector", {}).get("up"))
+
+    def stop_appliance(self, number: int = signal.SIGTERM) -> None:
+        if self.appliance is not None:
+            self.appliance.send_signal(number)
+            self.appliance.wait(timeout=PATIENCE_S)
+            self.appliance = None
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "sekisho.yaml"
+
+    @property
+    def identity(self) -> Path:
+        return self.folder / "appliance-state" / "identity"
+
+    def status(self) -> dict[str, Any]:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return dict(json.loads((self.folder / "appliance-state/status.json").read_bytes()))
+        return {}
+
+    def known(self) -> dict[str, str]:
+        """Return which guest the kernel's rules take each of the appliance's ports for."""
+        entries = list_objects(APPLIANCE, "map", "bridge", "sekisho", "in_ports")
+        elements = [element for entry in entries for element in entry.get("map", {}).get("elem", ())]
+        return {key["elem"]["val"]: key["elem"]["comment"] for key, _ in elements}
+
+    def follows(self, expected: dict[str, str]) -> float:
+        """Wait until the rules know these guests by port; return the seconds it took."""
+        began = time.monotonic()
+        wait_for(f"{expected}; now {self.known()}", lambda: self.known() == expected, FOLLOWED_WITHIN_S)
+        return time.monotonic() - began
+
+    def protect(self, name: str) -> str:
+        """Protect the guest; return the appliance's port that it is behind."""
+        done = self.sekisho("protect", name)
+        assert done.returncode == 0, done.stderr
+        vnic = self.guest(name)["vnics"][0]
+        card = next(card for _, card, mac in self.cards if mac == vnic["port"])
+        return card if vnic["vlan"] is None else f"{card}.{vnic['vlan']}"
+
+
+@contextlib.contextmanager
+def namespaces() -> Iterator[None]:
+    """Give the namespaces of host, appliance and guests; the guests are on br0, the appliance on nothing."""
+    names = [HOST, APPLIANCE, *map(netns_of, MACS)]
+    try:
+        for name in names:
+            run_in(None, ["ip", "netns", "add", name])
+        run_in(HOST, ["ip", "link", "set", "lo", "up"])
+        run_in(HOST, ["ip", "link", "add", "br0", "up", "type", "bridge", "forward_delay", "0"])
+        run_in(APPLIANCE, ["ip", "link", "add", "inside", "up", "type", "bridge", "forward_delay", "0"])
+        for name, mac in MACS.items():
+            wire(f"{name}0", "br0", netns_of(name), "eth0", mac)
+            run_in(netns_of(name), ["ip", "link", "set", "eth0", "up"])
+            run_in(netns_of(name), ["ip", "address", "add", f"{ADDRESSES[name]}/24", "dev", "eth0"])
+        yield
+    finally:
+        for name in names:
+            with contextlib.suppress(Exception):
+                run_in(None, ["ip", "netns", "del", name])
+
+
+def wire(tap: str, bridge: str, netns: str, inside: str, mac: str) -> None:
+    """Connect a card in the namespace with the host's bridge."""
+    peer = ["peer", "name", inside, "netns", netns, "address", mac]
+    run_in(HOST, ["ip", "link", "add", tap, "type", "veth", *peer])
+    run_in(HOST, ["ip", "link", "set", tap, "master", bridge, "up"])
+
+
+@contextlib.contextmanager
+def rig_in(
+    folder: Path,
+    authority: tls.Authority,
+    cards: tuple[tuple[str, str, str], ...],
+    topology: Mapping[str, Any],
+    segment: Mapping[str, Any],
+) -> Iterator[Rig]:
+    """Give a helper that runs, with guests web and db, and an appliance that does not run yet.
+
+    topology: of host.yaml. segment: of the appliance's guests.yaml, beside name and bridge.
+    """
+    (port,) = free_ports(1)
+    rig = Rig(folder, authority, port, cards)
+    host = {
+        "guests": "host-guests.yaml",
+        "state_dir": "state",
+        "socket": "helper.sock",
+        "listen": {"address": SERVED_AT, "port": port, "clients": {"appliance-1": ["guests"]}},
+        **topology,
+    }
+    (folder / "host.yaml").write_text(yaml.safe_dump(host))
+    guests = {"segments": [{"name": "inner", "bridge": "inside", **segment}], "guests": []}
+    (folder / "guests.yaml").write_text(yaml.safe_dump(guests))
+    config = {
+        "guests": "guests.yaml",
+        "state_dir": "appliance-state",
+        "netns": APPLIANCE,
+        "helper": {"address": SERVED_AT, "port": port},
+        "inspector": {"queues": 1, "first_queue": 40},
+    }
+    rig.config.write_text(yaml.safe_dump(config))
+    certify_helper(authority, folder / "state/identity")
+    certify_appliance(authority, rig.identity, "appliance-1")
+    rig.name_guests("web", "db")
+    try:
+        rig.start_helper()
+        yield rig
+    finally:
+        rig.stop_appliance()
+        rig.stop_helper()
+        for name in ("helper.log", "appliance.log"):
+            if (folder / name).exists():
+                print(f"{name}:\n{(folder / name).read_text()[-3000:]}")
+
+
+def certify_helper(authority: tls.Authority, identity: Path) -> None:
+    signed = authority.sign_host(signing_request(identity, [SERVED_AT]), [SERVED_AT])
+    keep(identity, signed.public_bytes(Encoding.PEM), authority.pem.encode())
+
+
+def certify_appliance(authority: tls.Authority, identity: Path, name: str) -> None:
+    """Leave what enrolment leaves."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    identity.mkdir(parents=True, exist_ok=True)
+    (identity / "key.pem").write_bytes(private_pem(key))
+    signed = authority.sign_appliance(csr_for(key), name)
+    (identity / "certificate.pem").write_bytes(signed.public_bytes(Encoding.PEM))
+    (identity / "ca.pem").write_text(authority.pem)
+
+
+def reaches(one: str, other: str) -> bool:
+    """Whether the other's system refuses a connection, which it can only if it hears of it."""
+    program = "import socket, sys\ns = socket.socket()\ns.settimeout(1.5)\n"
+    program += "try: s.connect((sys.argv[1], 9))\nexcept ConnectionRefusedError: print('refused')\n"
+    program += "except OSError: pass"
+    argv = [sys.executable, "-c", program, ADDRESSES[other]]
+    return run_in(netns_of(one), argv) == "refused\n"

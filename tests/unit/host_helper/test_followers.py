@@ -1,0 +1,77 @@
+"""Who follows the list, and when a guest counts as taken up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from appliance.model.faults import SystemFault
+from host_helper.followers import Follower, Followers
+
+WITHIN_S = 0.05
+
+
+async def reading(followers: Followers) -> tuple[Follower, AsyncIterator[dict[str, Any]]]:
+    """Give a follower that has read the first edition."""
+    follower = Follower()
+    lists = followers.follow(follower)
+    await anext(lists)
+    return follower, lists
+
+
+def test_an_edition_is_taken_up_when_an_appliance_says_so() -> None:
+    async def play() -> None:
+        followers = Followers()
+        await followers.publish({"guests": []})
+        follower, lists = await reading(followers)
+        await followers.took_up(follower, 1, ())
+        edition = await followers.publish({"guests": ["web"]})
+        assert (await anext(lists))["edition"] == edition == 2
+        with pytest.raises(SystemFault, match="did not take the guest up"):
+            await followers.taken_up("web", edition, WITHIN_S)
+        waiting = asyncio.create_task(followers.taken_up("web", edition, 10))
+        await asyncio.sleep(0)
+        await followers.took_up(follower, edition, ())
+        assert await waiting is True
+
+    asyncio.run(play())
+
+
+def test_a_guest_that_the_appliance_has_no_port_for_is_not_taken_up() -> None:
+    async def play() -> None:
+        followers = Followers()
+        edition = await followers.publish({"guests": ["web"]})
+        follower, _ = await reading(followers)
+        await followers.took_up(follower, edition, ["web"])
+        with pytest.raises(SystemFault):
+            await followers.taken_up("web", edition, WITHIN_S)
+        assert await followers.taken_up("db", edition, WITHIN_S)
+
+    asyncio.run(play())
+
+
+def test_an_edition_that_was_never_said_counts_for_no_later_one() -> None:
+    async def play() -> None:
+        followers = Followers()
+        await followers.publish({"guests": []})
+        follower, _ = await reading(followers)
+        await followers.took_up(follower, 10**9, ())
+        edition = await followers.publish({"guests": ["web"]})
+        with pytest.raises(SystemFault):
+            await followers.taken_up("web", edition, WITHIN_S)
+
+    asyncio.run(play())
+
+
+def test_who_only_reads_along_or_is_gone_takes_nothing_up() -> None:
+    async def play() -> None:
+        followers = Followers()
+        edition = await followers.publish({"guests": []})
+        follower, lists = await reading(followers)
+        assert await followers.taken_up("web", edition, WITHIN_S) is False
+        await followers.took_up(follower, edition, ())
+        await lists.aclose()  # type: ignore[attr-defined]
+        assert await followers.taken_up("web", edition, WITHIN_S) is False
+
+    asyncio.run(play())
