@@ -1,10 +1,14 @@
 """Who follows the list of guests, and what of it each has taken up."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from appliance.model.faults import SystemFault
+
+REPEAT_S = 10.0
+"""So that who follows can tell a helper that has nothing new from one that is gone."""
 
 
 class Follower:
@@ -41,16 +45,17 @@ class Followers:
         await self.publish({**(self._listing or {"guests": []}), "trouble": why})
 
     async def follow(self, follower: Follower) -> AsyncIterator[dict[str, Any]]:
-        """Yield the list now and each new edition, for ever."""
+        """Yield the list now and each new edition, for ever; the old one again where there is none for long."""
         known = 0
         self._followers.add(follower)
         try:
             while True:
-                async with self._changed:
-                    await self._changed.wait_for(lambda seen=known: self._edition > seen)  # type: ignore[misc]
-                    known, listing = self._edition, self._listing
-                if listing is not None:
-                    yield listing
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REPEAT_S), self._changed:
+                        await self._changed.wait_for(lambda seen=known: self._edition > seen)  # type: ignore[misc]
+                known = self._edition
+                if self._listing is not None:
+                    yield self._listing
         finally:
             self._followers.discard(follower)
 

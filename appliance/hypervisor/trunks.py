@@ -39,8 +39,10 @@ def make(inventory: GuestInventory, netns: str | None = None) -> None:
         cards = _cards(links)
         for each in wanted:
             if each.tap not in there and each.trunk in cards:
-                options = {"kind": "vlan", "link": cards[each.trunk], "vlan_id": each.vlan}
-                handle.link("add", ifname=each.tap, IFLA_AF_SPEC=_NO_LINK_LOCAL, **options)
+                card = cards[each.trunk]
+                handle.link("add", ifname=each.tap, kind="vlan", link=card, vlan_id=each.vlan)
+                (made,) = handle.link_lookup(ifname=each.tap)
+                handle.link("set", index=made, IFLA_AF_SPEC=_NO_LINK_LOCAL)
 
 
 def join(inventory: GuestInventory, netns: str | None = None) -> None:
