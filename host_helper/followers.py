@@ -45,7 +45,7 @@ class Followers:
         await self.publish({**(self._listing or {"guests": []}), "trouble": why})
 
     async def follow(self, follower: Follower) -> AsyncIterator[dict[str, Any]]:
-        """Yield the list now and each new edition, for ever; the old one again where there is none for long."""
+        """Yield the list now and each new edition, for ever; the old one again if none came for long."""
         known = 0
         self._followers.add(follower)
         try:

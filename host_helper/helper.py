@@ -326,7 +326,8 @@ class Helper:
             for vnic in guest.vnics
             if vnic.tap and not vnic.obstacle and not self._is_appliance(guest)
         ]
-        await asyncio.to_thread(watch.watch, taken, self._topology.counters, counting)
+        topology = self._topology
+        await asyncio.to_thread(watch.watch, taken, topology.counters, counting, topology.trunks)
         return guests
 
     async def _note(self, event: Lifecycle) -> None:

@@ -4,7 +4,7 @@ Nothing is moved. The helper writes the appliance's `guests.yaml`; a guest in it
 appliance's rules go by the tap's name, so that they can be in place before there is a tap.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from appliance.durable import replace_file
@@ -39,6 +39,11 @@ class Host:
     def counters(self) -> Sequence[str]:
         """Frames come out of no appliance; its own counters are asked."""
         return ()
+
+    @property
+    def trunks(self) -> Mapping[str, Sequence[int]]:
+        """No frames come out with tags."""
+        return {}
 
     @property
     def needs_following(self) -> bool:

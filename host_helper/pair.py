@@ -5,10 +5,10 @@ appliance's own bridge together with the others and with the one on the bridge t
 The appliance's vNICs are there from its start on; protecting a guest moves the guest's tap alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from appliance.model.faults import PolicyError, SystemFault
-from host_helper import links
+from host_helper import links, watch
 from host_helper.config import PairConfig, PairSegment
 from host_helper.model import HostGuest, HostVnic
 from host_helper.proof import known_ipv4, lets_through, verified
@@ -33,6 +33,11 @@ class Pair:
     def counters(self) -> Sequence[str]:
         """All taps of the appliance."""
         return sorted(self._at.values())
+
+    @property
+    def trunks(self) -> Mapping[str, Sequence[int]]:
+        """No frames come out with tags."""
+        return {}
 
     @property
     def needs_following(self) -> bool:
@@ -218,4 +223,6 @@ class Pair:
 
     def _lets_through(self, segment: PairSegment, pair: str) -> bool:
         """Whether a probe from the segment's bridge comes out at the pair bridge."""
-        return lets_through(self._at[pair], lambda: links.ask_who_has(segment.bridge, links.SOMEBODY))
+        return lets_through(
+            watch.probe(self._at[pair]), lambda: links.ask_who_has(segment.bridge, links.SOMEBODY)
+        )

@@ -14,9 +14,11 @@ ASK_EVERY_S = 0.2
 ASKED_AT_MOST = 4
 
 
-def lets_through(tap: str, send: Callable[[], None]) -> bool:
-    """Whether a probe that `send` gives to the appliance comes out of it at this tap. Raises SystemFault."""
-    name = watch.probe(tap)
+def lets_through(name: str, send: Callable[[], None]) -> bool:
+    """Whether a probe that `send` gives to the appliance comes out of it, as this counter says.
+
+    Raises SystemFault.
+    """
     before = watch.counters().get(name, 0)
     for _ in range(PROBES):
         send()

@@ -1,6 +1,6 @@
 """How guests are led through the appliance: what pair, trunk and host have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from appliance.model.faults import SystemFault
@@ -24,6 +24,10 @@ class Topology(Protocol):
     @property
     def counters(self) -> Sequence[str]:
         """The taps at which frames come out of the appliance."""
+
+    @property
+    def trunks(self) -> Mapping[str, Sequence[int]]:
+        """Those of them at which frames come out with tags, and their VLANs."""
 
     @property
     def needs_following(self) -> bool:

@@ -5,10 +5,10 @@ appliance's trunk is beside it; the appliance joins the VLANs, and its other vNI
 used to share, in its own bridge. The hypervisor believes its guests where they always were.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from appliance.model.faults import PolicyError, SystemFault
-from host_helper import links, vlans
+from host_helper import links, vlans, watch
 from host_helper.config import TrunkConfig, TrunkSegment
 from host_helper.model import HostGuest, HostVnic
 from host_helper.proof import known_ipv4, lets_through, verified
@@ -33,6 +33,12 @@ class Trunk:
     def counters(self) -> Sequence[str]:
         """All taps of the appliance."""
         return sorted({*self._trunks.values(), *self._uplinks.values()})
+
+    @property
+    def trunks(self) -> Mapping[str, Sequence[int]]:
+        """The trunks' taps, with the VLANs of those whose own they are."""
+        segments = [each for each in self._config.segments if each.bridge in self._trunks]
+        return {self._trunks[each.bridge]: [_vlan(slot) for slot in self._in_use(each)] for each in segments}
 
     @property
     def needs_following(self) -> bool:
@@ -93,8 +99,8 @@ class Trunk:
         segment, vlan = self._able(guest, vnic), self._claim(guest, vnic)
         if not self._lets_through(segment, vlan):
             raise SystemFault(
-                f"appliance {self._config.appliance!r} lets no frame through from VLAN {vlan} of "
-                f"{segment.bridge} to {segment.vlan}; is this trunk its segment's, and its other vNIC in the "
+                f"appliance {self._config.appliance!r} lets no frame through from VLAN {segment.vlan} "
+                f"of {segment.bridge} to {vlan}; is this trunk its segment's, and its other vNIC in the "
                 "segment's bridge? The guest was not touched"
             )
         tap = str(vnic.tap)
@@ -136,7 +142,7 @@ class Trunk:
                 self.settle(guest, vnic)
 
     def healthy(self, bridge: str) -> bool:
-        """Whether a probe from a guest's VLAN comes out in the shared one; with no guest nothing is wrong."""
+        """Whether a probe from the shared VLAN comes out in a guest's; with no guest nothing is wrong."""
         segment = next(each for each in self._config.segments if each.bridge == bridge)
         led = self._protected(segment)
         there = bridge in self._trunks and bridge in self._uplinks
@@ -223,10 +229,12 @@ class Trunk:
     # Being sure, and being found.
 
     def _lets_through(self, segment: TrunkSegment, vlan: int) -> bool:
-        trunk = self._trunks[segment.bridge]
-        return lets_through(
-            self._uplinks[segment.bridge], lambda: links.ask_who_has(trunk, links.SOMEBODY, vlan=vlan)
-        )
+        """Whether a probe from the shared VLAN comes out in the guest's.
+
+        Not the other way: the appliance's guard lets nobody speak at a guest's port but the guest.
+        """
+        counter = watch.probe(self._trunks[segment.bridge], vlan)
+        return lets_through(counter, lambda: links.ask_who_has(segment.bridge, links.SOMEBODY))
 
     def _announce(self, guest: HostGuest, vnic: HostVnic, segment: TrunkSegment, vlan: int) -> None:
         """Tell the appliance's bridge, and through it everybody's, that the guest is behind its VLAN now."""

@@ -5,11 +5,11 @@ The kernel reads the frames; we read counters. `bridge sekisho_host`, before eve
     seen4_KEY, seen6_KEY   what a vNIC announced by ARP and ND, at most 32 addresses each, for an hour
     said_MAC               frames that came from the guest's tap
     out_MAC, in_MAC        frames of the guest, and for it, that came out of the appliance
-    probe_TAP              our ARP probes that came out of the appliance at this tap
+    probe_TAP, probe_TAP.VLAN  our ARP probes that came out of the appliance at this tap, with this tag
     flows4_KEY, flows6_KEY while somebody counts connections: TCP segments that begin none, by tuple
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,12 +37,17 @@ def key_of(uuid: str, mac: str) -> str:
     return f"{uuid.replace('-', '')[:12]}_{_plain(mac)}"
 
 
-def watch(vnics: Sequence[Watched], appliance_taps: Sequence[str], counting: str | None = None) -> None:
+def watch(
+    vnics: Sequence[Watched],
+    appliance_taps: Sequence[str],
+    counting: str | None = None,
+    trunks: Mapping[str, Sequence[int]] | None = None,
+) -> None:
     """Load the table anew in one transaction; what was counted and learned stays. Raises SystemFault.
 
-    counting: the key of the vNIC whose connections are to be counted.
+    counting: the key of the vNIC whose connections are to be counted. trunks: VLANs of taps that carry such.
     """
-    run_in(None, ["nft", "-f", "-"], render(vnics, appliance_taps, _present(), counting))
+    run_in(None, ["nft", "-f", "-"], render(vnics, appliance_taps, _present(), counting, trunks or {}))
 
 
 def render(
@@ -50,9 +55,10 @@ def render(
     appliance_taps: Sequence[str],
     present: frozenset[tuple[str, str]] = frozenset(),
     counting: str | None = None,
+    trunks: Mapping[str, Sequence[int]] | None = None,
 ) -> str:
     """Return the transaction. present: kind and name of what there is now; what is no longer wanted goes."""
-    lines = list(_lines(vnics, appliance_taps, counting))
+    lines = list(_lines(vnics, appliance_taps, counting, trunks or {}))
     wanted = {
         (words[1], words[4]) for line in lines if (words := line.split())[0] == "add" and len(words) > 4
     }
@@ -77,9 +83,9 @@ def came_out(mac: str) -> str:
     return f"out_{_plain(mac)}"
 
 
-def probe(tap: str) -> str:
-    """Return the counter of our ARP probes that came out of the appliance at this tap."""
-    return f"probe_{tap}"
+def probe(tap: str, vlan: int | None = None) -> str:
+    """Return the counter of our ARP probes that came out of the appliance at this tap, with this tag."""
+    return f"probe_{tap}" if vlan is None else f"probe_{tap}.{vlan}"
 
 
 def counters() -> dict[str, int]:
@@ -111,7 +117,12 @@ def flows(key: str) -> int:
     return sum(len(_elements(f"flows{version}_{key}")) for version in (4, 6))
 
 
-def _lines(vnics: Sequence[Watched], appliance_taps: Sequence[str], counting: str | None) -> Iterator[str]:
+def _lines(
+    vnics: Sequence[Watched],
+    appliance_taps: Sequence[str],
+    counting: str | None,
+    trunks: Mapping[str, Sequence[int]],
+) -> Iterator[str]:
     yield f"add table {TABLE}"
     yield f"add chain {TABLE} watch {{ type filter hook prerouting priority -310; policy accept; }}"
     yield f"flush chain {TABLE} watch"
@@ -129,6 +140,14 @@ def _lines(vnics: Sequence[Watched], appliance_taps: Sequence[str], counting: st
         taps = f"iifname {{ {', '.join(_quoted(tap) for tap in appliance_taps)} }}"
         probes = ", ".join(f'"{tap}" : "{probe(tap)}"' for tap in appliance_taps)
         yield f"add rule {TABLE} watch ether saddr {PROBE_MAC} counter name iifname map {{ {probes} }}"
+        for tap, vlans in trunks.items():
+            yield from (f"add counter {TABLE} {probe(tap, vlan)}" for vlan in vlans)
+            tagged = ", ".join(f'{vlan} : "{probe(tap, vlan)}"' for vlan in vlans)
+            at = f"add rule {TABLE} watch iifname {_quoted(tap)}"
+            if vlans:
+                yield f"{at} ether saddr {PROBE_MAC} counter name vlan id map {{ {tagged} }}"
+            # in a tagged frame ARP's fields are not where nft looks for them
+            yield f"{at} vlan type arp return"
         # what we say in a guest's name is no proof of anything
         yield f"add rule {TABLE} watch {taps} arp saddr ip 0.0.0.0 return"
         for counter, field in ((came_out, "saddr"), (_went_in, "daddr")) if macs else ():
