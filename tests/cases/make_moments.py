@@ -14,6 +14,7 @@ def cases() -> Iterator[Case]:
     yield from nothing_known()
     yield from payload_and_stream()
     yield from ends()
+    yield from holes()
 
 
 def nothing_known() -> Iterator[Case]:
@@ -136,4 +137,46 @@ def ends() -> Iterator[Case]:
         "alert tcp any any -> any any (flow:to_server; sid:101;)\n",
         Tcp().open().say(http("GET", "/")).packets[1:],
         {101: 2},
+    )
+
+
+def holes() -> Iterator[Case]:
+    """Bytes that were acknowledged and never seen."""
+    event = "alert tcp any any -> any any (stream-event:reassembly_seq_gap; sid:101;)\n"
+    queue = Tcp(dport=1883).open().say(b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02id")
+    queue.say(b"\x20\x02\x00\x00", to_server=False)
+    for lost in (0, 0, 10, 10, 0):
+        queue.seqs[True] += lost
+        queue.say(b"\x30\x08\x00\x04doorup").say(b"\xd0\x00", to_server=False)
+    yield Case(
+        "hole-ends-mqtt",
+        "Messages with two holes between them.",
+        "MQTT is not read on behind a hole, whose end nobody knows; nor is a further hole told then.",
+        event + 'alert mqtt any any -> any any (mqtt.publish.topic; content:"door"; sid:102;)\n',
+        queue.close().packets,
+        {101: 1, 102: 2},
+    )
+    web = Tcp().open()
+    for number, lost in enumerate((0, 40, 40)):
+        web.seqs[True] += lost
+        web.say(http("GET", f"/page{number}")).say(OK, to_server=False)
+    yield Case(
+        "holes-in-http",
+        "Requests with two holes between them.",
+        "HTTP is read on; each hole is told.",
+        event + 'alert http any any -> any any (http.uri; content:"/page"; sid:102;)\n',
+        web.close().packets,
+        {101: 2, 102: 3},
+    )
+    late = Tcp().open().say(http("GET", "/first"))
+    late.seqs[True] += 40
+    late.say(OK, to_server=False)
+    late.say(http("GET", "/second"), ack=False).say(OK, to_server=False)
+    yield Case(
+        "hole-acknowledged-before-it-shows",
+        "The bytes behind a hole come after its acknowledgment.",
+        "What is acknowledged and unseen is no hole until bytes follow it, and then the next answer tells it.",
+        event,
+        late.close().packets,
+        {101: 1},
     )

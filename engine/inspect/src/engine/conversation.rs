@@ -96,6 +96,8 @@ pub struct TcpLayer {
     left: Option<AppProto>,
     /// What either direction's first bytes say of what is spoken, while that is still to be compared.
     beginnings: Option<Box<Beginnings>>,
+    /// Nothing more is read of what is spoken: bytes that its parser needs were lost.
+    pub given_up: bool,
     /// Its frames, where signatures ask for some; `None` before its first bytes are read.
     pub frames: Option<Option<Box<Frames>>>,
     /// Bytes that each direction lost before the protocol was known, and that its parser is still to be told of.
@@ -183,6 +185,19 @@ pub struct Ends {
 
 /// Protocols that cannot be looked into even where they are not parsed.
 const ENCRYPTED: AppSet = AppSet::of(&[AppProto::Tls, AppProto::Ssh, AppProto::Quic]);
+
+/// Protocols that Suricata does not read on behind bytes that it never saw.
+const GAPLESS: AppSet = AppSet::of(&[
+    AppProto::Ftp,
+    AppProto::Http2,
+    AppProto::Krb5,
+    AppProto::Mqtt,
+    AppProto::Rdp,
+    AppProto::Rfb,
+    AppProto::Smtp,
+    AppProto::Ssh,
+    AppProto::Tls,
+]);
 
 /// Protocols of which a capture's stream is looked at with each message.
 const SHAPED: AppSet = AppSet::of(&[
@@ -276,6 +291,7 @@ impl TcpLayer {
             app: AppState::Detecting,
             left: None,
             beginnings: None,
+            given_up: false,
             frames: None,
             lost: [0; 2],
             hint: None,
@@ -416,6 +432,23 @@ impl TcpLayer {
         held as u64 + self.session.skip_gap(direction)
     }
 
+    /// Whether a hole ends the reading of what is spoken, as in Suricata. Never inline, where whoever can make a hole
+    /// must not make us blind.
+    pub fn ends_with_hole(&self) -> bool {
+        let gapless = self.app.proto().is_some_and(|app| GAPLESS.contains(app));
+        gapless && !self.inline && !self.given_up
+    }
+
+    /// Whether a hole is told: not where nobody reads what is spoken.
+    pub fn tells_holes(&self) -> bool {
+        match &self.app {
+            AppState::Detecting => true,
+            AppState::Parsed(AppProto::Ssh, parser) => !parser.is_sealed() && !self.given_up,
+            AppState::Parsed(..) => !self.given_up,
+            AppState::Other(_) => false,
+        }
+    }
+
     /// Goes on behind bytes of `direction` that were let through without being shown.
     pub fn resume(&mut self, direction: Direction, bytes: u64) {
         let side = direction as usize;
@@ -465,7 +498,7 @@ impl TcpLayer {
     /// few do.
     pub fn is_shapeless(&self) -> bool {
         let app = self.app.proto();
-        !app.is_some_and(|app| SHAPED.contains(app))
+        self.given_up || !app.is_some_and(|app| SHAPED.contains(app))
     }
 
     /// Whether what `direction` speaks will not change any more.
@@ -741,4 +774,29 @@ fn sides(policy: &Policy, client: u32, server: u32) -> SmallVec<[PartySide; MAX_
         }
     }
     sides
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::{Mode, OsPolicy};
+
+    #[test]
+    fn a_hole_ends_the_reading_of_ftp_in_a_capture_and_never_between_guests() {
+        for (mode, ends) in [
+            (Mode::Detect(OsPolicy::default()), true),
+            (Mode::Rewrite, true),
+            (Mode::Inline, false),
+        ] {
+            let config = StreamConfig {
+                mode,
+                ..StreamConfig::default()
+            };
+            let mut layer = TcpLayer::new(config);
+            layer.app = AppState::Other(Some(AppProto::Ftp));
+            assert_eq!(ends, layer.ends_with_hole(), "{mode:?}");
+            layer.app = AppState::Other(Some(AppProto::Http));
+            assert!(!layer.ends_with_hole());
+        }
+    }
 }

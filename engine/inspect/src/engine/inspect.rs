@@ -313,6 +313,9 @@ impl Desk {
                 receiver_expects,
                 sender_expects,
             });
+        if !layer.tells_holes() {
+            layer.session.keep_holes_quiet();
+        }
         let outcome =
             layer
                 .session

@@ -160,10 +160,12 @@ impl Reader<'_> {
         let len = readable.len();
         let (mut skipped, mut unread) = (0, 0);
         if len > 0 {
-            if let Some(frames) = self.frames(layer.app.proto(), &mut layer.frames) {
+            let reads = !layer.given_up;
+            let proto = layer.app.proto().filter(|_| reads);
+            if let Some(frames) = self.frames(proto, &mut layer.frames) {
                 frames.feed(direction, readable, |frame| self.frame(frame));
             }
-            if let Some(parser) = layer.app.parser_mut() {
+            if let Some(parser) = layer.app.parser_mut().filter(|_| reads) {
                 let skippable = parser.skippable(direction).min(len as u64);
                 let touched = if skippable == len as u64 {
                     skipped = skippable;
@@ -195,8 +197,11 @@ impl Reader<'_> {
     /// Tells the parser what `direction` lost.
     fn lost(&mut self, layer: &mut TcpLayer, direction: Direction) {
         let lost = std::mem::take(&mut layer.lost[direction as usize]);
-        if lost == 0 {
+        if lost == 0 || layer.given_up {
             return;
+        }
+        if layer.ends_with_hole() {
+            return self.give_up(layer);
         }
         if let Some(Some(frames)) = &mut layer.frames {
             frames.gap(direction, lost);
@@ -207,12 +212,28 @@ impl Reader<'_> {
         }
     }
 
+    /// Reads nothing more of what is spoken: whatever is open is as complete as it will be.
+    fn give_up(&mut self, layer: &mut TcpLayer) {
+        layer.given_up = true;
+        layer.frames = Some(None);
+        let Some(parser) = layer.app.parser_mut() else {
+            return;
+        };
+        for direction in Direction::BOTH {
+            let touched = parser.close(direction);
+            self.transactions(parser, touched);
+        }
+    }
+
     fn end(&mut self, layer: &mut TcpLayer, direction: Direction) {
         let side = direction as usize;
         if layer.closed[side] || !layer.ended(direction) {
             return;
         }
         layer.closed[side] = true;
+        if layer.given_up {
+            return;
+        }
         if let Some(Some(frames)) = &mut layer.frames {
             frames.close(direction, |frame| self.frame(frame));
         }

@@ -103,11 +103,16 @@ impl TcpSession {
                 }
             }
         }
-        let unseen = self.half(direction.reverse()).gap();
+        let other = direction.reverse();
+        self.holes_untold[direction as usize] |=
+            !self.holes_quiet && self.half(direction).gap().is_some();
+        let untold = std::mem::take(&mut self.holes_untold[other as usize]);
+        let unseen = self.half(other).gap();
         if tcp.has(flags::ACK) {
-            self.acknowledge_followed(direction.reverse(), tcp.ack());
+            self.acknowledge_followed(other, tcp.ack());
         }
-        if unseen.is_none() && self.half(direction.reverse()).gap().is_some() {
+        let found = unseen.is_none() && self.half(other).gap().is_some();
+        if untold || found && !self.holes_quiet {
             outcome.found.insert(PacketEvent::StreamReassemblySeqGap);
         }
         if self.reset {

@@ -73,6 +73,9 @@ pub struct TcpSession {
     remembered: Option<OtherSyn>,
     /// Whether each direction's bytes are shown.
     sight: [Sight; 2],
+    /// Holes that became certain with bytes behind them, by direction; a packet the other way tells them.
+    pub(super) holes_untold: [bool; 2],
+    pub(super) holes_quiet: bool,
     /// A RST came in a direction whose bytes are not shown: nobody can say whether it counts.
     doubted: bool,
 }
@@ -111,6 +114,8 @@ impl TcpSession {
             untracked: false,
             remembered: None,
             sight: Default::default(),
+            holes_untold: [false; 2],
+            holes_quiet: false,
             doubted: false,
         }
     }
@@ -262,6 +267,11 @@ impl TcpSession {
     /// About how many bytes of memory both directions' buffers hold.
     pub fn memory_bytes(&self) -> usize {
         self.halves.iter().map(Half::memory_bytes).sum()
+    }
+
+    /// Tells no further hole of a capture: nobody reads the bytes around them.
+    pub fn keep_holes_quiet(&mut self) {
+        self.holes_quiet = true;
     }
 
     /// The session that a [`Verdict::NewSession`] announced: same configuration, knowing the SYN that opened
