@@ -92,6 +92,7 @@ impl Scene {
             }),
             icmp: None,
             payload,
+            hidden_bytes: 0,
             events: PacketEvents::NONE,
             undecoded: false,
             in_stream: false,

@@ -90,6 +90,8 @@ pub struct PacketView<'a> {
     pub icmp: Option<IcmpView>,
     /// Bytes after the transport header (after the IP header where the transport is not parsed).
     pub payload: &'a [u8],
+    /// How many there are where they are not looked at: encrypted, or no part of a connection.
+    pub hidden_bytes: usize,
     /// What is odd about it.
     pub events: PacketEvents,
     /// Its transport header was not read: a fragment, malformed, or of a protocol that is not decoded. Where

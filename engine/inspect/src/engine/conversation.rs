@@ -112,6 +112,8 @@ pub struct TcpLayer {
     pub waiting: [usize; 2],
     /// Whether bytes of a direction were shown since its last packet.
     pub shown_since: [bool; 2],
+    /// Whether a message is over, so that what waits is to be shown, by direction.
+    pub message_over: [bool; 2],
     /// Whether the application was told that a direction ended.
     pub closed: [bool; 2],
     /// Whether a direction's first bytes came since it is known what is spoken, or that nothing known is.
@@ -199,14 +201,8 @@ const GAPLESS: AppSet = AppSet::of(&[
     AppProto::Tls,
 ]);
 
-/// Protocols of which a capture's stream is looked at with each message.
-const SHAPED: AppSet = AppSet::of(&[
-    AppProto::Http,
-    AppProto::Smtp,
-    AppProto::Tls,
-    AppProto::Dcerpc,
-    AppProto::Dns,
-]);
+/// Protocols of which a capture's stream is looked at with each segment.
+const SHAPED: AppSet = AppSet::of(&[AppProto::Tls, AppProto::Dcerpc, AppProto::Dns]);
 
 /// The application layer of a flow.
 #[derive(Debug)]
@@ -299,6 +295,7 @@ impl TcpLayer {
             tails: Default::default(),
             waiting: [0; 2],
             shown_since: [false; 2],
+            message_over: [false; 2],
             closed: [false; 2],
             told: [false; 2],
             due: [false; 2],
@@ -385,7 +382,11 @@ impl TcpLayer {
                 Some((proto, note)) => {
                     AppState::found(proto, Carrier::Stream, &note, ends, settings)
                 }
-                None => AppState::Other(None),
+                None => {
+                    // It was told once that the connection is no other protocol; Suricata does not say so again.
+                    self.told = [self.left.is_some(); 2];
+                    AppState::Other(None)
+                }
             },
             Detection::Found(proto) => {
                 self.beginnings = Some(Box::new(Beginnings::of(proto, self.left)));
@@ -494,8 +495,20 @@ impl TcpLayer {
         sides.all(|at| bytes(at) >= app::detect::PATTERN_BYTES[at as usize])
     }
 
-    /// Whether no protocol has the stream looked at where a message of its peers ends: of those that Suricata parses
-    /// few do.
+    /// Whether Suricata says that a packet of `direction` has bytes of its stream looked at: where one end is closed,
+    /// any that were not, even those that are not acknowledged yet.
+    pub fn is_behind(&self, direction: Direction) -> bool {
+        let side = direction as usize;
+        let shown = self.streamed[side] - (self.waiting[side] as u64).min(self.streamed[side]);
+        let sealed =
+            matches!(&self.app, AppState::Parsed(AppProto::Ssh, parser) if parser.is_sealed());
+        !self.at_once
+            && !sealed
+            && self.session.is_hurried()
+            && self.session.held_to(direction) > shown
+    }
+
+    /// Whether no protocol has the stream looked at with each segment: of those that Suricata parses few do.
     pub fn is_shapeless(&self) -> bool {
         let app = self.app.proto();
         self.given_up || !app.is_some_and(|app| SHAPED.contains(app))
@@ -779,22 +792,17 @@ fn sides(policy: &Policy, client: u32, server: u32) -> SmallVec<[PartySide; MAX_
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::{Mode, OsPolicy};
 
     #[test]
     fn a_hole_ends_the_reading_of_ftp_in_a_capture_and_never_between_guests() {
-        for (mode, ends) in [
-            (Mode::Detect(OsPolicy::default()), true),
-            (Mode::Rewrite, true),
-            (Mode::Inline, false),
+        for (config, ends) in [
+            (StreamConfig::detect(), true),
+            (StreamConfig::rewrite(), true),
+            (StreamConfig::inline(), false),
         ] {
-            let config = StreamConfig {
-                mode,
-                ..StreamConfig::default()
-            };
             let mut layer = TcpLayer::new(config);
             layer.app = AppState::Other(Some(AppProto::Ftp));
-            assert_eq!(ends, layer.ends_with_hole(), "{mode:?}");
+            assert_eq!(ends, layer.ends_with_hole(), "{config:?}");
             layer.app = AppState::Other(Some(AppProto::Http));
             assert!(!layer.ends_with_hole());
         }

@@ -207,7 +207,8 @@ impl Desk {
         let hidden = streamed.hidden || unseen || flow.data.is_encrypted();
         let mut view = PacketView {
             stream_news: flow.data.tcp.as_deref_mut().is_some_and(|tcp| {
-                std::mem::take(&mut tcp.shown_since[lookup.direction as usize]) && read
+                let shown = std::mem::take(&mut tcp.shown_since[lookup.direction as usize]);
+                (shown || tcp.is_behind(lookup.direction)) && read
             }),
             in_stream: self.is_shown_as_stream(flow, &view, &streamed),
             payload: match &streamed.rewritten {
@@ -215,6 +216,7 @@ impl Desk {
                 Some(rewritten) => rewritten,
                 None => view.payload,
             },
+            hidden_bytes: if hidden { view.payload.len() } else { 0 },
             ..view
         };
         view.events.extend(streamed.found);

@@ -1,6 +1,6 @@
 //! Moves one direction's readable bytes to stream signatures and the application parser.
 use crate::app::frame::{Frame, Frames};
-use crate::app::{AppProto, Expected, Parser, Touched};
+use crate::app::{AppProto, Expected, Parser, Stage, Touched};
 use crate::detect::{Context, FlowState, Matcher, Scratch, StreamView};
 use crate::Direction;
 
@@ -79,8 +79,8 @@ impl Reader<'_> {
 
     /// Shows stream signatures the bytes they have not seen, with the tail of those they have.
     ///
-    /// Offline, and where no protocol divides them, bytes wait until there are [`CHUNK_BYTES`] or no more come: as
-    /// often as that Suricata looks at such a stream.
+    /// Offline, and where no protocol divides them, bytes wait until there are [`CHUNK_BYTES`], a message is over or no
+    /// more come: as often as that Suricata looks at such a stream.
     fn stream(&mut self, layer: &mut TcpLayer, direction: Direction) {
         let side = direction as usize;
         let readable = layer.session.readable(direction);
@@ -108,7 +108,9 @@ impl Reader<'_> {
         }
         let last = layer.ended(direction);
         let due = layer.waiting[side] + fresh.len();
-        let may_wait = !self.context.at_once && layer.is_shapeless();
+        let over = std::mem::take(&mut layer.message_over[side]);
+        let may_wait =
+            !self.context.at_once && layer.is_shapeless() && !over && !layer.session.is_hurried();
         let waits = may_wait && due < CHUNK_BYTES && !last && layer.gap(direction).is_none();
         let again = self.anew && !layer.tails[side].is_empty();
         if due == 0 && !again || waits && fresh.is_empty() {
@@ -173,9 +175,15 @@ impl Reader<'_> {
                 } else {
                     parser.feed(direction, readable)
                 };
-                self.transactions(parser, touched);
-                self.blind |= parser.is_blind();
-                unread = parser.unread();
+                if proto.is_some_and(|proto| ends_message(proto, parser, &touched, direction)) {
+                    layer.message_over[direction as usize] = true;
+                    self.stream(layer, direction);
+                }
+                if let Some(parser) = layer.app.parser_mut() {
+                    self.transactions(parser, touched);
+                    self.blind |= parser.is_blind();
+                    unread = parser.unread();
+                }
             }
         }
         layer.session.consume(direction, len.saturating_sub(unread));
@@ -276,4 +284,29 @@ impl Reader<'_> {
             self.expected.push(expected);
         }
     }
+}
+
+/// Whether what was read ends a message of `direction`, which has the stream before it looked at: HTTP's, and a mail
+/// with attachments.
+fn ends_message(
+    proto: AppProto,
+    parser: &mut dyn Parser,
+    touched: &Touched,
+    direction: Direction,
+) -> bool {
+    let side = direction as usize;
+    let mut ended = false;
+    if !matches!(proto, AppProto::Http | AppProto::Smtp) {
+        return false;
+    }
+    for id in touched.clone() {
+        let Some(transaction) = parser.transactions_mut().find_mut(id) else {
+            continue;
+        };
+        if transaction.stage(direction) == Stage::Complete && !transaction.head().over[side] {
+            transaction.head_mut().over[side] = true;
+            ended |= proto == AppProto::Http || !transaction.files(direction).is_empty();
+        }
+    }
+    ended
 }

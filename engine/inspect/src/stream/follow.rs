@@ -4,7 +4,7 @@
 //! replace them. Between them ([`Mode::Rewrite`]) what came first is the stream, and a later segment that differs is
 //! overwritten with it before it goes on.
 
-use super::half::Admission;
+use super::half::{Admission, Half};
 use super::outcome::SegmentOutcome;
 use super::tracker::State;
 use super::{DropReason, Mode, StreamEvent, TcpSession, TcpState, Undecided, Verdict};
@@ -104,14 +104,16 @@ impl TcpSession {
             }
         }
         let other = direction.reverse();
+        let shows_hole = |half: &Half| half.gap().is_some() && half.has_hole();
         self.holes_untold[direction as usize] |=
-            !self.holes_quiet && self.half(direction).gap().is_some();
+            !self.holes_quiet && shows_hole(self.half(direction));
         let untold = std::mem::take(&mut self.holes_untold[other as usize]);
-        let unseen = self.half(other).gap();
+        // What only a FIN follows is none to Suricata.
+        let shown = shows_hole(self.half(other));
         if tcp.has(flags::ACK) {
             self.acknowledge_followed(other, tcp.ack());
         }
-        let found = unseen.is_none() && self.half(other).gap().is_some();
+        let found = !shown && shows_hole(self.half(other));
         if untold || found && !self.holes_quiet {
             outcome.found.insert(PacketEvent::StreamReassemblySeqGap);
         }

@@ -257,6 +257,18 @@ impl TcpSession {
         half.highest() > half.read_offset() + half.readable().len() as u64
     }
 
+    /// Whether one end has closed its side in a way in which Suricata has no bytes wait for more: the client has sent
+    /// its FIN, or both have.
+    pub fn is_hurried(&self) -> bool {
+        use super::tracker::State::{CloseWait, Closed, Closing, LastAck};
+        matches!(self.tracker.state(), LastAck | CloseWait | Closing | Closed)
+    }
+
+    /// Past the last byte that is held of `direction`, acknowledged or not.
+    pub fn held_to(&self, direction: Direction) -> u64 {
+        self.half(direction).highest()
+    }
+
     /// Whether the handshake was complete and the connection was not closed.
     pub fn is_open(&self) -> bool {
         use super::tracker::State;

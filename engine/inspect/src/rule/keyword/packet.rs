@@ -246,14 +246,18 @@ fn dsize(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     if draft.dsize.replace(range).is_some() {
         return Err(Reason::Conflict("two 'dsize'".into()));
     }
-    let holds: fn(&PacketView<'_>, Option<&FlowView>, &Operand) -> bool = match range
-        == Range::Is(0)
-    {
-        true => field_test!(|packet| (!packet.stream_news).then_some(packet.payload.len() as u64)),
-        false => field_test!(|packet| Some(packet.payload.len() as u64)),
+    // Where a length needs a payload, one that is not looked at is none.
+    let holds: fn(&PacketView<'_>, Option<&FlowView>, &Operand) -> bool = match range {
+        Range::Is(0) => field_test!(|packet| (!packet.stream_news).then_some(length(packet))),
+        _ if range.holds(0) => field_test!(|packet| Some(length(packet))),
+        _ => field_test!(|packet| Some(packet.payload.len() as u64)),
     };
     add(draft, "dsize", holds, Operand::Range(range));
     Ok(())
+}
+
+fn length(packet: &PacketView<'_>) -> u64 {
+    (packet.payload.len() + packet.hidden_bytes) as u64
 }
 
 /// Bits, and how they are compared: modifier, wanted, ignored.
