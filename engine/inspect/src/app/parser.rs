@@ -66,6 +66,11 @@ pub trait Parser: Debug + Send {
         false
     }
 
+    /// It met what Suricata stops reading at, though it reads on itself.
+    fn has_failed(&self) -> bool {
+        false
+    }
+
     /// The peers agreed on another protocol (STARTTLS, CONNECT, Upgrade): what follows in both directions is to
     /// be told anew.
     fn has_switched(&self) -> bool {

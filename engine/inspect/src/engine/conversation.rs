@@ -22,6 +22,9 @@ use super::Arrival;
 /// whose parts lie further apart, is not seen in either.
 pub const STREAM_TAIL_BYTES: usize = 4096;
 
+/// How much of each direction Suricata follows (`stream.reassembly.depth`).
+const STREAM_DEPTH_BYTES: u64 = 1 << 20;
+
 /// The guest-side facts and the protocol state of one flow.
 #[derive(Debug)]
 pub struct Conversation {
@@ -96,7 +99,7 @@ pub struct TcpLayer {
     left: Option<AppProto>,
     /// What either direction's first bytes say of what is spoken, while that is still to be compared.
     beginnings: Option<Box<Beginnings>>,
-    /// Nothing more is read of what is spoken: bytes that its parser needs were lost.
+    /// Nothing more is read of what is spoken: bytes that its parser needs were lost, or it failed.
     pub given_up: bool,
     /// Its frames, where signatures ask for some; `None` before its first bytes are read.
     pub frames: Option<Option<Box<Frames>>>,
@@ -114,6 +117,8 @@ pub struct TcpLayer {
     pub shown_since: [bool; 2],
     /// Whether a message is over, so that what waits is to be shown, by direction.
     pub message_over: [bool; 2],
+    /// Whether a direction came past Suricata's depth.
+    deep: [bool; 2],
     /// Whether the application was told that a direction ended.
     pub closed: [bool; 2],
     /// Whether a direction's first bytes came since it is known what is spoken, or that nothing known is.
@@ -122,6 +127,8 @@ pub struct TcpLayer {
     due: [bool; 2],
     /// Whether transactions of a direction were shown since its last packet.
     pub answered_since: [bool; 2],
+    /// A request was not answered when a direction ended.
+    pub cut_short: bool,
     flushed: bool,
     inline: bool,
     /// Bytes are looked at with the packet that brings them, not with the one that acknowledges them.
@@ -296,10 +303,12 @@ impl TcpLayer {
             waiting: [0; 2],
             shown_since: [false; 2],
             message_over: [false; 2],
+            deep: [false; 2],
             closed: [false; 2],
             told: [false; 2],
             due: [false; 2],
             answered_since: [false; 2],
+            cut_short: false,
             flushed: false,
             inline,
             at_once,
@@ -384,7 +393,7 @@ impl TcpLayer {
                 }
                 None => {
                     // It was told once that the connection is no other protocol; Suricata does not say so again.
-                    self.told = [self.left.is_some(); 2];
+                    self.told = self.told.map(|told| told || self.left.is_some());
                     AppState::Other(None)
                 }
             },
@@ -440,6 +449,11 @@ impl TcpLayer {
         gapless && !self.inline && !self.given_up
     }
 
+    /// Whether its parser met what ends its reading; never inline, likewise.
+    pub fn ends_with_failure(&self) -> bool {
+        !self.inline && !self.given_up && self.app.parser().is_some_and(Parser::has_failed)
+    }
+
     /// Whether a hole is told: not where nobody reads what is spoken.
     pub fn tells_holes(&self) -> bool {
         match &self.app {
@@ -493,6 +507,14 @@ impl TcpLayer {
     fn is_exhausted(&self, bytes: impl Fn(Direction) -> usize) -> bool {
         let mut sides = Direction::BOTH.into_iter();
         sides.all(|at| bytes(at) >= app::detect::PATTERN_BYTES[at as usize])
+    }
+
+    /// Whether `direction` has just come past the depth at which Suricata stops following it; we go on. It follows SMB
+    /// without end.
+    pub fn passes_depth(&mut self, direction: Direction) -> bool {
+        let deep = !self.inline && self.session.held_to(direction) > STREAM_DEPTH_BYTES;
+        let first = deep && !std::mem::replace(&mut self.deep[direction as usize], true);
+        first && self.app.proto() != Some(AppProto::Smb) && self.tells_holes()
     }
 
     /// Whether Suricata says that a packet of `direction` has bytes of its stream looked at: where one end is closed,
@@ -684,7 +706,7 @@ impl Conversation {
             let ids = parser.transactions().ids();
             !ids.is_empty()
         });
-        let open = open || layer.session.is_open();
+        let open = open || layer.cut_short || layer.session.is_open();
         Direction::BOTH
             .map(|at| open || layer.session.holds_back(at) || layer.answered_since[at as usize])
     }

@@ -318,15 +318,19 @@ impl Desk {
         if !layer.tells_holes() {
             layer.session.keep_holes_quiet();
         }
-        let outcome =
+        let mut outcome =
             layer
                 .session
                 .on_segment(direction, tcp, scene.view.payload, scene.arrival.now_ns);
+        if layer.passes_depth(direction) {
+            let event = PacketEvent::StreamReassemblyDepthReached;
+            outcome.found.insert(event);
+        }
         if outcome.unseen_bytes > 0 {
             layer.resume(direction, outcome.unseen_bytes);
         }
         if !outcome.found.is_empty() {
-            for event in outcome.found.iter().filter(|event| is_reported(*event)) {
+            for event in outcome.found.iter() {
                 let (kind, name) = (AnomalyKind::Stream, event.name());
                 self.report_anomaly(scene, &flow.data, kind, name, None, sink);
             }
@@ -754,14 +758,6 @@ enum SegmentStep {
     Accepted(Streamed),
     NewSession,
     Refused(Outcome),
-}
-
-/// Whether an event is worth a record of its own: networks repeat segments all the time.
-fn is_reported(event: PacketEvent) -> bool {
-    !matches!(
-        event,
-        PacketEvent::StreamPktRetransmission | PacketEvent::StreamPktSpuriousRetransmission
-    )
 }
 
 /// Whether what is odd about a dropped segment keeps its bytes from signatures: Suricata looks at those that are only

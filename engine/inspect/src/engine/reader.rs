@@ -187,6 +187,9 @@ impl Reader<'_> {
             }
         }
         layer.session.consume(direction, len.saturating_sub(unread));
+        if layer.ends_with_failure() {
+            self.give_up(layer);
+        }
         skipped
     }
 
@@ -246,6 +249,9 @@ impl Reader<'_> {
             frames.close(direction, |frame| self.frame(frame));
         }
         if let Some(parser) = layer.app.parser_mut() {
+            let transactions = parser.transactions();
+            let mut open = transactions.ids().filter_map(|id| transactions.find(id));
+            layer.cut_short |= open.any(|it| it.stage(Direction::ToClient) < Stage::Line);
             let touched = parser.close(direction);
             self.transactions(parser, touched);
         }

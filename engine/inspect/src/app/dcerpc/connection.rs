@@ -25,6 +25,8 @@ pub struct Connection {
     /// Where in `interfaces` the newest bind's begin.
     newest: usize,
     sides: Sides,
+    /// A data unit came of a kind that Suricata does not know: AUTH3, a fault, …
+    failed: bool,
 }
 
 impl Default for Connection {
@@ -37,6 +39,7 @@ impl Default for Connection {
             interfaces: Arc::default(),
             newest: 0,
             sides: Sides::default(),
+            failed: false,
         }
     }
 }
@@ -104,7 +107,7 @@ impl Connection {
                     tx.done[1] = true;
                 }
             }
-            _ => {}
+            _ => self.failed = true,
         }
     }
 
@@ -231,6 +234,10 @@ impl Parser for Connection {
 
     fn transactions_mut(&mut self) -> &mut dyn Transactions {
         &mut self.store
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed
     }
 
     fn is_blind(&self) -> bool {
