@@ -39,7 +39,7 @@ from appliance.control.protocol import InspectorSettings
 from appliance.control.status import status_body, write_status
 from appliance.control.watchdog_process import WatchdogProcess, heart_sockets
 from appliance.hypervisor import read_inventory
-from appliance.hypervisor.following import Follower
+from appliance.hypervisor.following import UNREACHED, Follower
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.policy import PolicyDocument
@@ -110,7 +110,7 @@ class Control:
     _switch: asyncio.Lock = field(default_factory=asyncio.Lock)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _guests_told: asyncio.Event = field(default_factory=asyncio.Event)
-    _follower_trouble: str | None = None
+    _follower_trouble: str | None = UNREACHED
 
     async def run(self, *, keep_rules: bool) -> None:
         """Protect until SIGTERM or SIGINT. Raises SystemFault when the first rules cannot be loaded."""

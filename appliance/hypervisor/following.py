@@ -30,6 +30,7 @@ from appliance.model.guest import GuestInventory
 log = logging.getLogger("sekisho")
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
+UNREACHED = "not reached yet"
 MAX_LACKING = 1000
 DIAL_S = 10.0
 SILENCE_S = 35.0
@@ -51,7 +52,7 @@ class Follower:
     helper: HelperConfig
     tls: Callable[[], ssl.SSLContext]
     changed: Callable[[], None]
-    trouble: str | None = "not reached yet"
+    trouble: str | None = UNREACHED
     edition: int = 0
     _kept: Listing | None = field(default=None)
     _told: int = 0
@@ -121,14 +122,16 @@ class Follower:
 
     async def _take(self, listing: Listing) -> None:
         """Keep the list if it is new and can be used. Raises PolicyError, SystemFault, OSError."""
+        if listing.trouble is not None:  # it knows nothing now; that nobody is in the list means nothing
+            return self._stands(f"the helper is cut off: {_printable(listing.trouble)}")
         new = await asyncio.to_thread(self._settle, listing)
         if new != self._kept:
             await asyncio.to_thread(keep, self.config.followed, new)
             self._kept = new
-        if self.edition != (edition := listing.edition):
-            self.edition = edition
+        self._stands(None)
+        if self.edition != listing.edition:
+            self.edition = listing.edition
             self.changed()
-        self._stands(listing.trouble and f"the helper is cut off: {_printable(listing.trouble)}")
 
     def _settle(self, listing: Listing) -> Listing:
         written = load_guests(Path(self.config.guests))

@@ -254,10 +254,11 @@ def in_its_place(rig: Rig, identity: Path, line: bytes) -> Iterator[None]:
         (b"x" * 5_000_000, "it says more than"),
         (b'{"ok": true, "report": {"guests": [{}]}}\n', "does not say a list of guests"),
         (b'{"ok": false, "error": "no"}\n', "it refuses: no"),
+        (b'{"ok": true, "report": {"guests": [], "trouble": "no libvirt"}}\n', "cut off: no libvirt"),
     ],
-    ids=["without-end", "no-list", "refusal"],
+    ids=["without-end", "no-list", "refusal", "cut-off"],
 )
-def test_a_helper_that_says_nonsense_changes_nothing(rig: Rig, line: bytes, told: str) -> None:
+def test_a_helper_that_says_nothing_of_use_changes_nothing(rig: Rig, line: bytes, told: str) -> None:
     rig.start_appliance()
     port = rig.protect("web")
     rig.follows({port: "web"})
