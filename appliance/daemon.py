@@ -489,8 +489,7 @@ class Control:
                 changed = (stamp := _stamp(path)) != seen or changed
                 seen = stamp
                 edition = self.follower.edition if self.follower else 0
-                rang = alarm.hush() or told or is_new
-                if not (rang or changed or self.follower is not None):
+                if not (alarm.hush() or told or is_new or changed):
                     continue
                 try:
                     # which of our ports a followed guest is behind may change without a word of the helper's
