@@ -116,6 +116,7 @@ class Trunk:
 
     def reserve(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Claim its VLAN. Raises SystemFault, PolicyError."""
+        self._fitting(guest, vnic)
         self._claim(guest, vnic)
 
     def settle(self, guest: HostGuest, vnic: HostVnic) -> None:
@@ -177,17 +178,22 @@ class Trunk:
 
     def _able(self, guest: HostGuest, vnic: HostVnic) -> TrunkSegment:
         """Return the segment. Raises SystemFault, PolicyError saying why the vNIC cannot be led now."""
-        segment = self._segment(guest, vnic)
-        self._need_filtering(segment)
+        segment = self._fitting(guest, vnic)
         for kind, taps in (("trunk", self._trunks), ("untagged", self._uplinks)):
             if segment.bridge not in taps:
                 raise SystemFault(
                     f"appliance {self._config.appliance!r} has no {kind} vNIC on {segment.bridge} (is it "
                     "running?); nothing was changed"
                 )
-        now = self._now(vnic.tap)
-        slot = self._slots.of(guest, vnic)
-        if not now.is_only(segment.vlan) and not (slot and now.is_only(_vlan(slot))):
+        return segment
+
+    def _fitting(self, guest: HostGuest, vnic: HostVnic) -> TrunkSegment:
+        """Return the segment. Raises SystemFault, PolicyError saying why the vNIC is none for a trunk."""
+        segment = self._segment(guest, vnic)
+        self._need_filtering(segment)
+        now, slot = self._now(vnic.tap), self._slots.of(guest, vnic)
+        is_home, is_led = now.is_only(segment.vlan), slot is not None and now.is_only(_vlan(slot))
+        if guest.running and not (is_home or is_led):
             raise PolicyError(
                 f"tap {vnic.tap} is not in VLAN {segment.vlan} of {segment.bridge} alone, which this segment "
                 "is; a guest with VLANs of its own cannot be led through a trunk"
