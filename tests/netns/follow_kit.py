@@ -105,7 +105,8 @@ class Rig(HelperFolder):
         """Return which guest the kernel's rules take each of the appliance's ports for."""
         entries = list_objects(APPLIANCE, "map", "bridge", "sekisho", "in_ports")
         elements = [element for entry in entries for element in entry.get("map", {}).get("elem", ())]
-        return {key["elem"]["val"]: key["elem"]["comment"] for key, _ in elements}
+        guests = [key["elem"] for key, _ in elements if isinstance(key, dict)]
+        return {each["val"]: each["comment"] for each in guests}
 
     def follows(self, expected: dict[str, str]) -> float:
         """Wait until the rules know these guests by port; return the seconds it took."""
