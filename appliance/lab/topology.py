@@ -13,22 +13,22 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyroute2 import NetNS, netns
+from pyroute2 import IPRoute, netns
 from pyroute2.netlink.exceptions import NetlinkError
 
 from appliance.lab.settings import GUESTS, IPV4_PREFIX_LENGTH, IPV6_PREFIX_LENGTH, LabGuest, LabSettings
 from appliance.model.faults import SystemFault
-from appliance.netns import exists, run_in
+from appliance.netns import entered, exists, run_in
 
 IFA_F_NODAD = 0x02
 """No duplicate address detection: the addresses work at once."""
 
 
 @contextlib.contextmanager
-def inside(name: str) -> Iterator[NetNS]:
-    """Yield a netlink socket in the namespace; a kernel's refusal becomes SystemFault."""
+def inside(name: str) -> Iterator[IPRoute]:
+    """Yield a netlink socket in the namespace, in which the block runs; refusals become SystemFault."""
     try:
-        with NetNS(name, flags=0) as handle:
+        with entered(name), IPRoute() as handle:
             yield handle
     except (NetlinkError, OSError) as error:
         raise SystemFault(f"network namespace {name}: {error}") from error
@@ -51,7 +51,7 @@ def build(settings: LabSettings) -> None:
             _plug_in(settings, bridge_side, bridge, guest)
 
 
-def _plug_in(settings: LabSettings, bridge_side: NetNS, bridge: int, guest: LabGuest) -> None:
+def _plug_in(settings: LabSettings, bridge_side: IPRoute, bridge: int, guest: LabGuest) -> None:
     peer = {"ifname": "eth0", "net_ns_fd": settings.guest_netns(guest), "address": guest.mac}
     bridge_side.link("add", ifname=guest.tap, kind="veth", peer=peer)
     (tap,) = bridge_side.link_lookup(ifname=guest.tap)

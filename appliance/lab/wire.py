@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyroute2 import netns
+from appliance.netns import entered
 
 ANSWER_BYTES = 1024 * 1024
 SEGMENT_GAP_S = 0.002
@@ -38,7 +38,8 @@ class Exchange:
 def connect(name: str, address: str, port: int, timeout_s: float) -> socket.socket:
     """Return a connected TCP socket that lives in the named namespace. Raises OSError."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    connection: socket.socket = netns.create_socket(name, family, socket.SOCK_STREAM)
+    with entered(name):
+        connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout_s)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

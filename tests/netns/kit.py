@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pyroute2 import NetNS
+from pyroute2 import IPRoute
 
 from appliance import lab, steering
 from appliance.hypervisor import load_guests, read_links
@@ -19,7 +19,7 @@ from appliance.lab.wire import Exchange, exchange
 from appliance.model.guest import GuestInventory
 from appliance.model.needs import Needs
 from appliance.model.policy import Assignment, Firewall, Guard, GuestPolicy, Mode, PolicyDocument
-from appliance.netns import command_in, run_in
+from appliance.netns import command_in, entered, run_in
 
 FIRST_QUEUE = 20
 PREVENT = (Assignment("any", Mode.PREVENT),)
@@ -107,7 +107,7 @@ class Bench:
 
     def forget_macs(self) -> None:
         """Empty the bridge's table of addresses, which an earlier test's spoofed frames may have filled."""
-        with NetNS(self.netns, flags=0) as handle:
+        with entered(self.netns), IPRoute() as handle:
             (bridge,) = handle.link_lookup(ifname=self.settings.bridge)
             handle.link("set", index=bridge, kind="bridge", br_fdb_flush=1)
 

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pyroute2 import netns
-
 from appliance import lab
 from appliance.lab.wire import connect
+from appliance.netns import entered
 
 PATIENCE_S = 30.0
 """How long one answer may take: an established connection outlives a restart, however slowly."""
@@ -191,8 +190,8 @@ class Datagrams(Load):
 
 
 def _udp_socket(name: str) -> socket.socket:
-    made: socket.socket = netns.create_socket(name, socket.AF_INET, socket.SOCK_DGRAM)
-    return made
+    with entered(name):
+        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 
 @contextmanager

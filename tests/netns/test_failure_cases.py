@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyroute2 import netns
 
 from appliance import lab
 from appliance.lab.wire import Outcome, connect, exchange
@@ -186,8 +185,8 @@ def collecting(sink: socket.socket) -> Iterator[list[bytes]]:
 
 
 def datagram_socket(name: str) -> socket.socket:
-    made: socket.socket = netns.create_socket(name, socket.AF_INET, socket.SOCK_DGRAM)
-    return made
+    with entered(name):
+        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 
 # Memory runs out.
@@ -227,7 +226,8 @@ def test_flows_that_memory_had_no_room_for_follow_the_midstream_policy(
 @contextlib.contextmanager
 def sink_at(appliance: Appliance, port: int) -> Iterator[None]:
     """Answer `k` for whatever is read of a connection, to as many as there are."""
-    listener: socket.socket = netns.create_socket(guest(appliance, "web"), socket.AF_INET, socket.SOCK_STREAM)
+    with entered(guest(appliance, "web")):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((lab.WEB.ipv4, port))
     listener.listen(64)

@@ -4,7 +4,7 @@ import socket
 from collections import Counter
 
 import pytest
-from pyroute2 import NetNS, netns
+from pyroute2 import NetNS
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import (
     ICMPv6ND_NA,
@@ -21,6 +21,7 @@ from appliance import lab
 from appliance.firewall import promotable
 from appliance.lab.wire import Outcome
 from appliance.model.policy import AddressPair, Guard, GuestPolicy, PolicyDocument
+from appliance.netns import entered
 from tests.netns.kit import Bench, send_frames
 from tests.netns.topology import PATIENCE_S
 
@@ -117,9 +118,8 @@ class Sender:
         self.bench = bench
 
     def arrives(self, frame: Packet) -> bool:
-        ears: socket.socket = netns.create_socket(
-            self.bench.guest(WEB), socket.AF_PACKET, socket.SOCK_RAW, proto=socket.htons(ETH_P_ALL)
-        )
+        with entered(self.bench.guest(WEB)):
+            ears = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         found = False
         with ears:
             ears.settimeout(PATIENCE_S)

@@ -9,11 +9,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from pyroute2 import netns
 
 from appliance import lab
 from appliance.lab.wire import Exchange, Outcome, connect, exchange
-from appliance.netns import run_in
+from appliance.netns import entered, run_in
 from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import NAME, Appliance, appliance_in, wait_for
 
@@ -120,7 +119,8 @@ def server_sockets(appliance: Appliance) -> str:
 def receiver(appliance: Appliance, version: int, port: int) -> Iterator[socket.socket]:
     """A UDP socket of the guest `web`."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
-    listening = netns.create_socket(appliance.settings.guest_netns(lab.WEB), family, socket.SOCK_DGRAM)
+    with entered(appliance.settings.guest_netns(lab.WEB)):
+        listening = socket.socket(family, socket.SOCK_DGRAM)
     with contextlib.closing(listening):
         listening.bind(("0.0.0.0" if version == 4 else "::", port))
         listening.settimeout(20.0)
@@ -129,7 +129,8 @@ def receiver(appliance: Appliance, version: int, port: int) -> Iterator[socket.s
 
 def sender(appliance: Appliance, version: int, port: int) -> socket.socket:
     family, address = (socket.AF_INET, lab.WEB.ipv4) if version == 4 else (socket.AF_INET6, lab.WEB.ipv6)
-    sending = netns.create_socket(appliance.settings.guest_netns(lab.CLIENT), family, socket.SOCK_DGRAM)
+    with entered(appliance.settings.guest_netns(lab.CLIENT)):
+        sending = socket.socket(family, socket.SOCK_DGRAM)
     sending.settimeout(2.0)
     sending.connect((address, port))
     return sending
@@ -180,7 +181,8 @@ def test_a_second_datagram_of_a_segmentation_offload_hides_nothing(
 
 def test_a_long_upload_does_not_collapse(appliance: Appliance) -> None:
     """Without segmentation offload on the queue a bridge's upload does, while small requests pass."""
-    listener = netns.create_socket(appliance.settings.guest_netns(lab.WEB))
+    with entered(appliance.settings.guest_netns(lab.WEB)):
+        listener = socket.socket()
     with contextlib.closing(listener):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((lab.WEB.ipv4, UPLOAD_PORT))

@@ -7,7 +7,6 @@ import struct
 import time
 
 import pytest
-from pyroute2 import netns
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
@@ -17,7 +16,7 @@ from appliance.lab.wire import Outcome, connect
 from appliance.model.faults import SystemFault
 from appliance.model.marks import IN_PORT, OUT_PORT, OUT_PORT_SHIFT, QUEUED, WORKER, WORKER_SHIFT
 from appliance.model.policy import Firewall, FirewallRule, GuestPolicy, PolicyDocument
-from appliance.netns import run_in
+from appliance.netns import entered, run_in
 from tests.netns.control_fixture import wait_for
 from tests.netns.kit import FIRST_QUEUE, PREVENT, Bench, policy, send_frames
 
@@ -136,9 +135,8 @@ def test_a_new_connection_on_a_dropped_tuple_is_judged_anew(bench: Bench) -> Non
 
 def from_port(bench: Bench, port: int) -> socket.socket:
     """Return a connection from this very port that ends with a reset, so that the port is free at once."""
-    connection: socket.socket = netns.create_socket(
-        bench.guest(lab.CLIENT), socket.AF_INET, socket.SOCK_STREAM
-    )
+    with entered(bench.guest(lab.CLIENT)):
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     connection.settimeout(5.0)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
