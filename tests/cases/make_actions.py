@@ -185,3 +185,15 @@ alert tcp any any -> any 22 (flow:established; flags:PA; sid:103;)
         shell().packets,
         {103: 3},
     )
+    yield Case(
+        "dsize-of-what-is-encrypted",
+        "Lengths of packets behind SSH's agreement on keys.",
+        "A payload that is not looked at still has its length, but fulfils none that asks for a payload.",
+        """
+alert tcp any any -> any 22 (dsize:0; sid:101;)
+alert tcp any any -> any 22 (dsize:>0; sid:102;)
+alert tcp any any -> any 22 (dsize:<1000; sid:103;)
+""",
+        shell().packets,
+        {101: 5, 102: 2, 103: 8},
+    )

@@ -1,5 +1,6 @@
 """Cases for when signatures look at a capture: with which packet, and how often."""
 
+import struct
 from collections.abc import Iterator
 
 from tests.tools.cases import Case
@@ -84,6 +85,23 @@ def payload_and_stream() -> Iterator[Case]:
         "alert tcp any any -> any any (flow:established,only_stream; sid:102;)\n",
         two,
         {},
+    )
+    post = http("POST", "/", body=b"one and one and one")
+    yield Case(
+        "stream-of-http-until-a-message-is-over",
+        "A request in three segments, with a word in each of two.",
+        "The stream is looked at once the request is over, and the packet that follows is not one without payload.",
+        empty + 'alert tcp any any -> any any (content:"one and"; sid:102;)\n',
+        Tcp().open().say(post, cuts=(len(post) - 19, len(post) - 11)).say(OK, to_server=False).close().packets,
+        {101: 8, 102: 1},
+    )
+    yield Case(
+        "request-that-nobody-answers",
+        "A signature on nothing but HTTP; the connection is closed without a response.",
+        "What stays open is looked at once more either way.",
+        "alert http any any -> any any (sid:101;)\n",
+        Tcp().open().say(http("GET", "/")).close().packets,
+        {101: 6},
     )
     ftp = Tcp(dport=21).open().say(b"220 (ready)\r\n", to_server=False)
     for command in (b"USER a\r\n", b"PASS b\r\n", b"NOOP\r\n", b"NOOP\r\n", b"QUIT\r\n"):
@@ -180,3 +198,48 @@ def holes() -> Iterator[Case]:
         late.close().packets,
         {101: 1},
     )
+    yield Case(
+        "dcerpc-ends-at-auth3",
+        "Two calls, and a data unit that completes an authentication between them.",
+        "Suricata reads no further behind a kind of data unit that it does not know.",
+        CALLS,
+        called(called(bound(), 2).say(data_unit(16, bytes(8), 2)), 3).close().packets,
+        {101: 2},
+    )
+    cut = called(bound(), 2).say(called_of(3)[:10]).say(data_unit(3, bytes(8), 2), to_server=False)
+    yield Case(
+        "dcerpc-ends-out-of-turn",
+        "Two calls, and an answer in the middle of a third one.",
+        "While a data unit is incomplete Suricata goes on only with whoever sent the last whole one.",
+        CALLS,
+        called(cut.say(called_of(3)[10:]), 4).close().packets,
+        {101: 2},
+    )
+
+
+CALLS = "alert dcerpc any any -> any any (dcerpc.opnum:7; sid:101;)\n"
+ABSTRACT = bytes.fromhex("c84f324b7016d30112785a47bf6ee188") + struct.pack("<I", 3)
+TRANSFER = bytes.fromhex("045d888aeb1cc9119fe808002b104860") + struct.pack("<I", 2)
+SIZES = struct.pack("<HHI", 4280, 4280, 0)
+BIND = SIZES + struct.pack("<BxHHBx", 1, 0, 0, 1) + ABSTRACT + TRANSFER
+BIND_ACK = SIZES + struct.pack("<H4sxxBxH", 4, b"135\0", 1, 0) + struct.pack("<HH", 0, 0) + TRANSFER
+
+
+def data_unit(kind: int, body: bytes, call: int = 1) -> bytes:
+    """Return a whole DCE/RPC data unit."""
+    return struct.pack("<BBBBIHHI", 5, 0, kind, 3, 0x10, 16 + len(body), 0, call) + body
+
+
+def called_of(call: int) -> bytes:
+    """Return a request."""
+    return data_unit(0, bytes(4) + b"\x00\x00\x07\x00" + b"stub", call)
+
+
+def bound() -> Tcp:
+    """Return a connection that is bound to an interface."""
+    return Tcp(dport=135).open().say(data_unit(11, BIND)).say(data_unit(12, BIND_ACK), to_server=False)
+
+
+def called(tcp: Tcp, call: int) -> Tcp:
+    """Add a request and its response."""
+    return tcp.say(called_of(call)).say(data_unit(2, bytes(8) + b"resp", call), to_server=False)

@@ -71,6 +71,11 @@ pub trait Parser: Debug + Send {
         false
     }
 
+    /// Suricata stops reading at bytes that come in `direction` now.
+    fn is_out_of_turn(&self, _direction: Direction) -> bool {
+        false
+    }
+
     /// The peers agreed on another protocol (STARTTLS, CONNECT, Upgrade): what follows in both directions is to
     /// be told anew.
     fn has_switched(&self) -> bool {

@@ -451,7 +451,18 @@ impl TcpLayer {
 
     /// Whether its parser met what ends its reading; never inline, likewise.
     pub fn ends_with_failure(&self) -> bool {
-        !self.inline && !self.given_up && self.app.parser().is_some_and(Parser::has_failed)
+        self.fallible().is_some_and(|parser| parser.has_failed())
+    }
+
+    /// Whether its reading ends before the bytes that are held of `direction`.
+    pub fn ends_before(&self, direction: Direction) -> bool {
+        self.fallible()
+            .is_some_and(|parser| parser.is_out_of_turn(direction))
+    }
+
+    fn fallible(&self) -> Option<&dyn Parser> {
+        let may_fail = !self.inline && !self.given_up;
+        self.app.parser().filter(|_| may_fail)
     }
 
     /// Whether a hole is told: not where nobody reads what is spoken.

@@ -158,8 +158,11 @@ impl Reader<'_> {
 
     /// Feeds the parser, inspects the transactions that changed, gives up the bytes.
     fn application(&mut self, layer: &mut TcpLayer, direction: Direction) -> u64 {
+        let len = layer.session.readable(direction).len();
+        if len > 0 && layer.ends_before(direction) {
+            self.give_up(layer);
+        }
         let readable = layer.session.readable(direction);
-        let len = readable.len();
         let (mut skipped, mut unread) = (0, 0);
         if len > 0 {
             let reads = !layer.given_up;

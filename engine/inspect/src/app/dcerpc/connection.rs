@@ -27,6 +27,9 @@ pub struct Connection {
     sides: Sides,
     /// A data unit came of a kind that Suricata does not know: AUTH3, a fault, …
     failed: bool,
+    /// Whose bytes Suricata waits for, and who sent the last whole data unit.
+    turn: Direction,
+    last: Direction,
 }
 
 impl Default for Connection {
@@ -40,6 +43,8 @@ impl Default for Connection {
             newest: 0,
             sides: Sides::default(),
             failed: false,
+            turn: Direction::ToServer,
+            last: Direction::ToServer,
         }
     }
 }
@@ -86,6 +91,7 @@ impl Connection {
                 break;
             };
             self.searching[side] = false;
+            (self.turn, self.last) = (direction.reverse(), direction);
             self.unit(&header, &unit[HEADER_BYTES..]);
             at += len;
         }
@@ -211,6 +217,7 @@ impl Connection {
 impl Parser for Connection {
     fn feed(&mut self, direction: Direction, bytes: &[u8]) -> Touched {
         let side = direction as usize;
+        self.turn = direction;
         if !self.lost[side] {
             self.lost[side] = !self.units(direction, bytes);
         }
@@ -234,6 +241,11 @@ impl Parser for Connection {
 
     fn transactions_mut(&mut self) -> &mut dyn Transactions {
         &mut self.store
+    }
+
+    /// It goes on only with whom it waits for, or with whoever sent the last data unit.
+    fn is_out_of_turn(&self, direction: Direction) -> bool {
+        self.turn != direction && self.last != direction
     }
 
     fn has_failed(&self) -> bool {
