@@ -87,12 +87,13 @@ def payload_and_stream() -> Iterator[Case]:
         {},
     )
     post = http("POST", "/", body=b"one and one and one")
+    posted = Tcp().open().say(post, cuts=(len(post) - 19, len(post) - 11))
     yield Case(
         "stream-of-http-until-a-message-is-over",
         "A request in three segments, with a word in each of two.",
-        "The stream is looked at once the request is over, and the packet that follows is not one without payload.",
+        "The stream is looked at once the request is over; the packet that follows is none without payload.",
         empty + 'alert tcp any any -> any any (content:"one and"; sid:102;)\n',
-        Tcp().open().say(post, cuts=(len(post) - 19, len(post) - 11)).say(OK, to_server=False).close().packets,
+        posted.say(OK, to_server=False).close().packets,
         {101: 8, 102: 1},
     )
     yield Case(
@@ -193,7 +194,7 @@ def holes() -> Iterator[Case]:
     yield Case(
         "hole-acknowledged-before-it-shows",
         "The bytes behind a hole come after its acknowledgment.",
-        "What is acknowledged and unseen is no hole until bytes follow it, and then the next answer tells it.",
+        "What is acknowledged and unseen is no hole until bytes follow it; then the next answer tells it.",
         event,
         late.close().packets,
         {101: 1},

@@ -99,6 +99,8 @@ pub struct TcpLayer {
     left: Option<AppProto>,
     /// What either direction's first bytes say of what is spoken, while that is still to be compared.
     beginnings: Option<Box<Beginnings>>,
+    /// Bytes were lost with others behind them.
+    pub holed: bool,
     /// Nothing more is read of what is spoken: bytes that its parser needs were lost, or it failed.
     pub given_up: bool,
     /// Its frames, where signatures ask for some; `None` before its first bytes are read.
@@ -294,6 +296,7 @@ impl TcpLayer {
             app: AppState::Detecting,
             left: None,
             beginnings: None,
+            holed: false,
             given_up: false,
             frames: None,
             lost: [0; 2],
@@ -446,7 +449,7 @@ impl TcpLayer {
     /// must not make us blind.
     pub fn ends_with_hole(&self) -> bool {
         let gapless = self.app.proto().is_some_and(|app| GAPLESS.contains(app));
-        gapless && !self.inline && !self.given_up
+        gapless && self.holed && !self.inline && !self.given_up
     }
 
     /// Whether its parser met what ends its reading; never inline, likewise.
@@ -834,6 +837,7 @@ mod tests {
             (StreamConfig::inline(), false),
         ] {
             let mut layer = TcpLayer::new(config);
+            layer.holed = true;
             layer.app = AppState::Other(Some(AppProto::Ftp));
             assert_eq!(ends, layer.ends_with_hole(), "{config:?}");
             layer.app = AppState::Other(Some(AppProto::Http));

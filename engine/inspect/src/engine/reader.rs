@@ -199,6 +199,8 @@ impl Reader<'_> {
     /// Steps over a hole; the parser is told when there is one.
     fn gap(&mut self, layer: &mut TcpLayer, direction: Direction) {
         let side = direction as usize;
+        // What nothing but a FIN follows is no hole to Suricata.
+        layer.holed |= layer.session.has_hole(direction);
         layer.lost[side] += layer.step_over(direction);
         layer.tails[side].clear();
         layer.waiting[side] = 0;
