@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import stat
 import threading
 from pathlib import Path
@@ -99,9 +100,12 @@ def test_noise_on_either_port_disturbs_nobody(manager: RunningManager, noise: by
 def test_a_hostile_request_head_is_refused(manager: RunningManager, head: bytes) -> None:
     raw = socket.create_connection(("127.0.0.1", manager.port), timeout=20)
     with manager.trust().wrap_socket(raw, server_hostname="127.0.0.1") as connection:
-        connection.sendall(head)
-        answer = connection.recv(65_536)
-    assert answer.startswith(b"HTTP/1.1 4")
+        try:
+            connection.sendall(head)
+            answer = connection.recv(65_536)
+        except (ssl.SSLError, ConnectionError):  # hung up on before all of it was sent
+            answer = b""
+    assert not answer or answer.startswith(b"HTTP/1.1 4")
     assert manager.anyone.get(f"{manager.url}/healthz/live").status_code == 200
 
 
