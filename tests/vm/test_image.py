@@ -59,12 +59,17 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         with machine.power():
             running = Running(machine, manager, wires)
             wait_for("it enrolled", lambda: running.reported())
-            body = {"files": [{"name": "lab.rules", "text": RULES}]}
-            manager.operator.put("/rule-sets/lab", json=body).raise_for_status()
-            prevent = {"assignments": [{"rule_set": "lab", "mode": "prevent"}]}
-            manager.operator.put(f"/appliances/{NAME}/defaults", json=prevent).raise_for_status()
-            wait_for("it runs what it should", lambda: running.reported().get("in_step"))
+            protect(running)
             yield running
+
+
+def protect(running: Running) -> None:
+    """Have it block the attack."""
+    body = {"files": [{"name": "lab.rules", "text": RULES}]}
+    running.manager.operator.put("/rule-sets/lab", json=body).raise_for_status()
+    prevent = {"assignments": [{"rule_set": "lab", "mode": "prevent"}]}
+    running.manager.operator.put(f"/appliances/{NAME}/defaults", json=prevent).raise_for_status()
+    wait_for("it runs what it should", lambda: running.reported().get("in_step"))
 
 
 def test_protects_between_its_data_nics_with_the_native_back_end(running: Running) -> None:
@@ -113,6 +118,28 @@ def test_units_are_sandboxed(running: Running) -> None:
     for unit in ("sekisho", "sekisho-firstboot", "sekisho-console"):
         said = running.machine.said(f"systemd-analyze security --no-pager {unit}.service").splitlines()[-1]
         assert float(said.split(": ")[1].split()[0]) < 3, said
+
+
+def test_a_restart_without_the_seed_finds_identity_and_policy_on_the_data_disk(tmp_path: Path) -> None:
+    key = "sha256sum /var/lib/sekisho/identity/key.pem"
+    with (
+        running_manager(tmp_path, extra=("--name", appliance.HOST)) as manager,
+        appliance.wires("skr") as wires,
+    ):
+        machine = ApplianceMachine(tmp_path, wires)
+        running = Running(machine, manager, wires)
+        machine.write_seed(appliance.seed(manager, manager.cli("token", "create")))
+        with machine.power():
+            wait_for("it enrolled", lambda: running.reported())
+            protect(running)
+            before = machine.said(key)
+            machine.said("sync")
+        machine.remove_seed()
+        with machine.power():
+            wait_for("it protects again", lambda: "PROTECTING 1 guests" in machine.console)
+            assert machine.said(key) == before
+            assert "!" not in machine.console.rpartition("PROTECTING")[2]
+            running.blocks()
 
 
 def test_without_a_seed_the_console_explains_what_is_missing(tmp_path: Path) -> None:
