@@ -137,9 +137,12 @@ class Appliance:
         return int(wait_for(f"a running {which}", running))
 
     def is_up(self) -> bool:
+        """Whether it runs, and its inspector decides: not the failure policy in its place."""
         assert self.process is not None
         status = self.status()
-        return bool(status.get("pid") == self.process.pid and status["inspector"]["up"])
+        if status.get("pid") != self.process.pid:
+            return False
+        return bool(status["inspector"]["up"] and not status["inspector"]["failure_policy"])
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `sekisho` command on its configuration."""

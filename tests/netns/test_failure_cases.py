@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ alert http any any -> $HOME_NET any (msg:"why bodies are kept"; http.request_bod
 SO_RCVBUFFORCE = 33
 QUEUE_LENGTH = 4_096
 SMALLEST_MEMORY = 16 * 1024 * 1024
+PACE_S = 0.05
+"""Between connections: what fills the memory at once leaves the engine no moment to make room."""
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +214,7 @@ def test_flows_that_memory_had_no_room_for_follow_the_midstream_policy(
             other = connection()
             other.sendall(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 100000000\r\n\r\n" + piece)
             assert other.recv(1) == b"k"
+            time.sleep(PACE_S)
         first.settimeout(2.0)
         first.sendall(b"y" * 1000)
         if failure == "open":
