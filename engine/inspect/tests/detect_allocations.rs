@@ -85,6 +85,7 @@ fn evaluation_allocates_nothing_once_warm() {
         tcp: Some(TcpView::default()),
         icmp: None,
         payload: &payload,
+        hidden_bytes: 0,
         events: PacketEvents::NONE,
         undecoded: false,
         in_stream: false,
