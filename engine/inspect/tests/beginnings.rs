@@ -22,7 +22,7 @@ fn open() -> Dialogue {
 fn nothing_is_odd_where_both_directions_speak_the_same() {
     let mut dialogue = open();
     dialogue.client(REQUEST);
-    dialogue.server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    dialogue.server(b"http/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     dialogue.client(REQUEST);
     assert!(dialogue.alerts().is_empty());
 }
@@ -35,6 +35,19 @@ fn an_answer_that_is_nothing_known_is_told_once() {
     dialogue.server(b"<html>old</html>\n");
     dialogue.server(b"<html>more</html>\n");
     assert_eq!(vec![1], dialogue.alerts());
+}
+
+#[test]
+fn an_answer_that_does_not_begin_with_a_known_version_is_none_of_http() {
+    for answer in [
+        &b"HTTP/1.2 200 OK\r\n\r\n"[..],
+        b"\r\nHTTP/1.1 200 OK\r\n\r\n",
+    ] {
+        let mut dialogue = open();
+        dialogue.client(REQUEST);
+        dialogue.server(answer);
+        assert_eq!(vec![1], dialogue.alerts());
+    }
 }
 
 #[test]

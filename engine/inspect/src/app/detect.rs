@@ -125,6 +125,12 @@ impl Detector {
         };
         match guess {
             Guess::Found(found) if found != proto => Beginning::Other,
+            _ if proto == AppProto::Http
+                && direction == Direction::ToClient
+                && !names_known_version(prefix) =>
+            {
+                Beginning::Nothing
+            }
             Guess::Found(_) | Guess::Open => Beginning::Same,
             Guess::Nothing => Beginning::Nothing,
         }
@@ -354,6 +360,16 @@ fn is_http_request(bytes: &[u8]) -> Option<bool> {
         }
         None => None,
     }
+}
+
+/// Whether a response begins with one of the versions that Suricata knows it by, or may still.
+fn names_known_version(prefix: &[u8]) -> bool {
+    [b"HTTP/0.9", b"HTTP/1.0", b"HTTP/1.1"]
+        .iter()
+        .any(|version| {
+            let mut both = version.iter().zip(prefix);
+            both.all(|(known, byte)| known.eq_ignore_ascii_case(byte))
+        })
 }
 
 /// Whether a request begins with a method of a standard, as far as it is there.
