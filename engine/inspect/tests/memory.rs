@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use dialogue::segment;
+use dialogue::{segment, Dialogue};
 use inspect::engine::{EventSink, Settings};
 use inspect::policy::{Document, Policy};
 use inspect::rule::{self, Variables};
@@ -189,4 +189,35 @@ fn a_capture_four_times_as_long_takes_no_more_memory() {
         println!("{short} bytes for a short capture, {long} for a long one");
         assert!(long * 20 <= short * 21, "{long} bytes against {short}");
     }
+}
+
+#[test]
+fn a_connection_that_closed_is_remembered_without_what_only_more_bytes_would_need() {
+    let rule = r#"alert tcp any any -> any any (content:"never sent"; sid:1;)"#;
+    let held = |closes: bool| {
+        let mut dialogue = Dialogue::open(dialogue::policy(rule, "prevent", json!({})));
+        let talk = || {
+            dialogue.client(b"GET /page HTTP/1.1\r\nHost: web\r\n\r\n");
+            dialogue.server(
+                &[
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n",
+                    &[b'x'; 1024][..],
+                ]
+                .concat(),
+            );
+            if closes {
+                let (client, server) = dialogue.sequences();
+                dialogue.raw(false, server, client, 0x11, b"");
+                dialogue.raw(true, client, server + 1, 0x11, b"");
+                dialogue.raw(false, server + 1, client + 1, 0x10, b"");
+            }
+            dialogue.engine.flow_count()
+        };
+        let (flows, held, _) = measured(talk);
+        assert_eq!(flows, 1);
+        held
+    };
+    let (open, closed) = (held(false), held(true));
+    println!("{open} bytes while open, {closed} once closed");
+    assert!(closed + 2000 <= open, "{closed} bytes against {open}");
 }

@@ -799,14 +799,18 @@ pub(super) fn sides_of<'a>(
 
 /// Tells the flow table how far the flow has come and what it holds.
 fn settle(flows: &mut Flows, lookup: &Lookup, payload_bytes: usize) {
-    let Some(flow) = flows.get(lookup.id) else {
+    let Some(flow) = flows.get_mut(lookup.id) else {
         return;
     };
-    let Some(tcp) = flow.data.tcp.as_deref() else {
+    let count = flow.packets.iter().sum::<u64>();
+    let Some(tcp) = flow.data.tcp.as_deref_mut() else {
         return;
     };
     let phase = match tcp.session.state() {
-        stream::TcpState::Closed => FlowPhase::Closed,
+        stream::TcpState::Closed => {
+            tcp.retire();
+            FlowPhase::Closed
+        }
         stream::TcpState::Established | stream::TcpState::Closing => FlowPhase::Established,
         _ => FlowPhase::New,
     };
@@ -816,8 +820,8 @@ fn settle(flows: &mut Flows, lookup: &Lookup, payload_bytes: usize) {
     };
     // Walking all transactions costs: the bound is kept well enough by looking now and then, and whenever a packet
     // brought as much as several ordinary ones.
-    let many = flow.packets.iter().sum::<u64>() % ACCOUNT_EVERY_PACKETS == 0;
-    let due = many || payload_bytes >= ACCOUNT_AT_BYTES;
+    let many = count % ACCOUNT_EVERY_PACKETS == 0;
+    let due = many || payload_bytes >= ACCOUNT_AT_BYTES || phase == FlowPhase::Closed;
     let bytes = due.then(|| tcp.heap_bytes());
     flows.set_phase(lookup.id, phase);
     if let Some(bytes) = bytes {
