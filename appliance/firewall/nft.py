@@ -146,18 +146,28 @@ def _update_intervals(each: Set, found: Sequence[Any], where: dict[str, str]) ->
 
     While the kernel commits a transaction it already takes elements that were deleted for gone, and does not
     find those added to such a set yet (nft_set_pipapo, before Linux 6.18): a frame in that moment would be
-    in no set, and its sender a spoofer. So an element that stays is not touched.
+    in no set, and its sender a spoofer. So an element that stays is not touched, but where one must go that
+    holds no range: `nft` 1.0.6 asks the kernel for another one then, and the whole batch is refused.
     """
     before, wanted = (
         {json.dumps(element, sort_keys=True): element for element in elements}
         for elements in (found, each.elements)
     )
+    gone = [before[key] for key in before if key not in wanted]
+    if not all(map(_holds_range, gone)):
+        yield {"flush": {"set": {**where, "name": each.name}}}
+        gone, before = [], {}
     for what, elements in (
-        ("delete", [before[key] for key in before if key not in wanted]),
+        ("delete", gone),
         ("add", [wanted[key] for key in wanted if key not in before]),
     ):
         if elements:
             yield {what: {"element": {**where, "name": each.name, "elem": elements}}}
+
+
+def _holds_range(element: Any) -> bool:
+    parts = element["concat"] if isinstance(element, dict) and "concat" in element else [element]
+    return any(isinstance(part, dict) and ("range" in part or "prefix" in part) for part in parts)
 
 
 def _remove_unwanted(table: Table, state: TableState, where: dict[str, str]) -> Iterator[Command]:

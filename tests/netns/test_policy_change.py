@@ -70,3 +70,10 @@ def test_no_frame_of_an_honest_guest_is_taken_for_spoofed_meanwhile(bench: Bench
     counters = bench.counters()
     assert counters.total.packets > 1000
     assert {kind: seen.packets for kind, seen in counters.violations.items() if seen.packets} == {}
+
+
+def test_what_holds_no_range_can_be_taken_away_again(bench: Bench) -> None:
+    for ports in (((80, 80), (8000, 8100)), ((8000, 8100),), ((81, 81),), ()):
+        roles = Roles(server=Ends(own=ports))
+        needs = {"web": Needs(tcp=Directions(roles, roles), udp=Directions(roles, Roles()))}
+        bench.apply(policy(guard=GUARD), needs=needs)
