@@ -1,6 +1,7 @@
 //! Giving up rights: an inspector that parses hostile bytes keeps only what verdicts and resets need.
 
 use std::io;
+use std::time::Duration;
 
 use rustix::process::{Gid, Uid};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
@@ -18,6 +19,9 @@ pub struct Unprivileged {
 
 /// The highest capability number the kernel can have; dropping one it does not know ends the list.
 const CAPABILITIES: u32 = 64;
+/// How often, and how far apart, it is looked whether a thread that ended is gone.
+const LOOKS: u32 = 200;
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Becomes `who`, for good: no other groups, no capability but CAP_NET_ADMIN (verdicts need it) and on request
 /// CAP_NET_RAW, none to gain (bounding set, `no_new_privs`).
@@ -26,7 +30,7 @@ const CAPABILITIES: u32 = 64;
 /// capabilities belong to threads, and another thread would keep its own. Errors: more than one thread runs
 /// (`InvalidInput`), or the process has not the right to give up (`PermissionDenied`).
 pub fn drop_to(who: Unprivileged) -> io::Result<()> {
-    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    let threads = lasting_threads()?;
     if threads != 1 {
         let reason =
             format!("{threads} threads run; rights must be given up before threads are started");
@@ -56,6 +60,19 @@ pub fn drop_to(who: Unprivileged) -> io::Result<()> {
     thread::set_capabilities(None, sets)?;
     thread::set_no_new_privs(true)?;
     Ok(())
+}
+
+/// How many threads run. One that was joined may be listed a moment longer: whoever joins it is woken before it is gone.
+fn lasting_threads() -> io::Result<usize> {
+    let mut threads = 0;
+    for _ in 0..LOOKS {
+        threads = std::fs::read_dir("/proc/self/task")?.count();
+        if threads == 1 {
+            break;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(threads)
 }
 
 /// Takes every capability but `kept` out of the bounding set.
