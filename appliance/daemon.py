@@ -479,6 +479,7 @@ class Control:
         path = Path(self.config.guests)
         seen, changed = _stamp(path), False
         is_new = True  # links may have changed since the boot read them
+        trouble: str | None = None
         with self.applier.network.link_alarm() as alarm:
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -510,10 +511,15 @@ class Control:
                         self.follower.took_up(edition, self.inventory)
                 except PolicyError as error:
                     self._refused(self._version, str(error))
-                    changed = False
+                    trouble, changed = self.error, False
                 except (SystemFault, OSError) as error:  # may pass: it is tried again
-                    is_new = True
                     self._refused(self._version, str(error))
+                    trouble, is_new = self.error, True
+                else:
+                    if trouble is not None and self.error == trouble:
+                        self.error = None
+                        self._changed.set()
+                    trouble = None
 
     def _heard_of_guests(self) -> None:
         """The host helper says something else of its guests, or is away, or back."""

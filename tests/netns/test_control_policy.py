@@ -85,6 +85,19 @@ def test_policy_that_the_kernel_cannot_take_is_refused_and_the_live_one_stays(
         assert "nobody" in answer.text
 
 
+def test_a_broken_guests_yaml_is_told_until_it_is_mended(appliance: Appliance) -> None:
+    appliance.assign("prevent")
+    guests = Path(appliance.settings.guests_yaml)
+    before = guests.read_text()
+    try:
+        guests.write_text(before + "nonsense: true\n")
+        wait_for("the fault to be told", lambda: "nonsense" in (appliance.reported()["error"] or ""))
+        assert appliance.send("/evil") is not Outcome.ANSWERED
+    finally:
+        guests.write_text(before)
+    wait_for("the fault to be gone", lambda: appliance.reported()["error"] is None)
+
+
 def test_killed_inspector_is_started_again_with_the_live_policy(appliance: Appliance) -> None:
     appliance.assign("prevent")
     old = inspector_pid(appliance)
