@@ -221,3 +221,31 @@ fn a_connection_that_closed_is_remembered_without_what_only_more_bytes_would_nee
     println!("{open} bytes while open, {closed} once closed");
     assert!(closed + 2000 <= open, "{closed} bytes against {open}");
 }
+
+#[test]
+fn an_upload_that_is_over_is_not_held_for_a_minute() {
+    let rule = r#"alert tcp any any -> any any (content:"never sent"; sid:1;)"#;
+    let mut dialogue = Dialogue::open(dialogue::policy(rule, "prevent", json!({})));
+    let talk = || {
+        dialogue.client(b"POST /page HTTP/1.1\r\nHost: web\r\nContent-Length: 1000000\r\n\r\n");
+        for _ in 0..50 {
+            assert!(!dialogue.client(&[b'x'; 20_000]).block);
+        }
+        dialogue.server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let (client, server) = dialogue.sequences();
+        dialogue.raw(true, client, server, 0x11, b"");
+        dialogue.raw(false, server, client + 1, 0x11, b"");
+        dialogue.raw(true, client + 1, server + 1, 0x10, b"");
+        // what was acknowledged last may be sent again
+        assert!(
+            !dialogue
+                .raw(true, client - 1000, server, 0x18, &[b'x'; 1000])
+                .block
+        );
+        dialogue.engine.flow_count()
+    };
+    let (flows, held, _) = measured(talk);
+    assert_eq!(flows, 1);
+    println!("{held} bytes of an upload of a megabyte");
+    assert!(held < 150_000, "{held} bytes");
+}

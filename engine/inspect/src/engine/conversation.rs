@@ -424,17 +424,20 @@ impl TcpLayer {
     }
 
     /// Lets go of what only further bytes would need, once both ends are closed and everything was shown: a connection
-    /// is remembered for a minute then. What was sent stays, for it may be sent again.
+    /// is remembered for a minute then. The end of what was sent stays, for it may be sent again.
     pub fn retire(&mut self) {
         let parser = self.app.parser();
         let busy =
             parser.is_some_and(|it| it.has_switched() || !it.transactions().ids().is_empty());
         let shown = Direction::BOTH.into_iter().all(|at| !self.has_news(at));
         let closed = self.session.state() == stream::TcpState::Closed;
-        if !closed || !shown || busy || self.waiting != [0; 2] || self.beginnings.is_some() {
+        if !closed || !shown || busy || self.waiting != [0; 2] {
             return;
         }
+        // Who has not begun by now never will.
+        self.beginnings = None;
         self.tails = Default::default();
+        self.session.retire();
         // A handshake that was not finished is not encrypted, which only its parser knows.
         let keeps = self.app.proto().is_some_and(|it| ENCRYPTED.contains(it));
         if let AppState::Parsed(proto, _) = self.app {

@@ -15,6 +15,8 @@ const INITIAL_WINDOW: u64 = 65_535;
 const MAX_WINDOW: u32 = 1 << 30;
 /// Freed space at the front of `bytes` under this is not worth a move.
 const COMPACT_MIN_BYTES: usize = 4096;
+/// So much of what was acknowledged is kept of a connection that closed.
+const SENT_AGAIN_BYTES: u64 = 16 << 10;
 
 /// One direction of a connection.
 #[derive(Debug, Default)]
@@ -318,6 +320,17 @@ impl Half {
         let kept =
             limits.history_bytes as u64 + self.window.min(limits.history_window_bytes as u64);
         self.let_go(self.next().saturating_sub(kept).min(self.read));
+    }
+
+    /// Keeps of what was read and acknowledged only the end, which may be sent again when its acknowledgment was lost.
+    pub fn retire(&mut self) {
+        let floor = self.acked.min(self.read).saturating_sub(SENT_AGAIN_BYTES);
+        let freed = floor.saturating_sub(self.start) as usize;
+        if freed > 0 {
+            self.bytes.drain(..freed.min(self.bytes.len()));
+            self.start += freed as u64;
+        }
+        self.bytes.shrink_to_fit();
     }
 
     /// Frees what lies before `floor`, when that is at least half of the buffer: so each byte is moved about

@@ -276,6 +276,13 @@ impl TcpSession {
         state >= State::Established && state != State::Closed
     }
 
+    /// Lets go of what nobody will need of a connection that closed.
+    pub fn retire(&mut self) {
+        for half in &mut self.halves {
+            half.retire();
+        }
+    }
+
     /// About how many bytes of memory both directions' buffers hold.
     pub fn memory_bytes(&self) -> usize {
         self.halves.iter().map(Half::memory_bytes).sum()
