@@ -7,7 +7,7 @@ The appliance's vNICs are there from its start on; protecting a guest moves the 
 
 from collections.abc import Mapping, Sequence
 
-from appliance.model.faults import PolicyError, SystemFault
+from appliance.model.faults import SystemFault
 from host_helper import links, watch
 from host_helper.config import PairConfig, PairSegment
 from host_helper.model import HostGuest, HostVnic
@@ -15,7 +15,7 @@ from host_helper.proof import known_ipv4, lets_through, verified
 from host_helper.slots import Choice, Slots
 from host_helper.source import GuestSource
 from host_helper.state import State
-from host_helper.topology import AppliancePort
+from host_helper.topology import AppliancePort, segment_on
 
 
 class Pair:
@@ -134,11 +134,7 @@ class Pair:
     # Which bridge.
 
     def _segment(self, bridge: str) -> PairSegment:
-        for segment in self._config.segments:
-            if segment.bridge == bridge:
-                return segment
-        known = ", ".join(each.bridge for each in self._config.segments)
-        raise PolicyError(f"bridge {bridge} is no segment of this appliance; known: {known}")
+        return segment_on(bridge, self._config.segments)
 
     def home(self, guest: HostGuest, vnic: HostVnic) -> str:
         """Return the bridge that the vNIC is on without us."""

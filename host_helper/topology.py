@@ -1,9 +1,10 @@
 """How guests are led through the appliance: what pair, trunk and host have in common."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
-from appliance.model.faults import SystemFault
+from appliance.model.faults import PolicyError, SystemFault
+from host_helper.config import PairSegment, TrunkSegment
 from host_helper.model import HostGuest, HostVnic
 
 
@@ -16,6 +17,18 @@ class AppliancePort(NamedTuple):
 
     mac: str
     vlan: int | None = None
+
+
+_Segment = TypeVar("_Segment", PairSegment, TrunkSegment)
+
+
+def segment_on(bridge: str, segments: Sequence[_Segment]) -> _Segment:
+    """Return the segment that the bridge is. Raises PolicyError where it is none."""
+    for segment in segments:
+        if segment.bridge == bridge:
+            return segment
+    known = ", ".join(each.bridge for each in segments)
+    raise PolicyError(f"bridge {bridge} is no segment of this appliance; known: {known}")
 
 
 class Topology(Protocol):

@@ -14,7 +14,7 @@ from host_helper.model import HostGuest, HostVnic
 from host_helper.proof import known_ipv4, lets_through, verified
 from host_helper.slots import Choice, Slots
 from host_helper.state import State
-from host_helper.topology import AppliancePort
+from host_helper.topology import AppliancePort, segment_on
 from host_helper.vlans import PortVlans
 
 
@@ -169,12 +169,7 @@ class Trunk:
     # Which VLAN.
 
     def _segment(self, guest: HostGuest, vnic: HostVnic) -> TrunkSegment:
-        bridge = self.home(guest, vnic)
-        for segment in self._config.segments:
-            if segment.bridge == bridge:
-                return segment
-        known = ", ".join(each.bridge for each in self._config.segments)
-        raise PolicyError(f"bridge {bridge} is no segment of this appliance; known: {known}")
+        return segment_on(self.home(guest, vnic), self._config.segments)
 
     def _able(self, guest: HostGuest, vnic: HostVnic) -> TrunkSegment:
         """Return the segment. Raises SystemFault, PolicyError saying why the vNIC cannot be led now."""
