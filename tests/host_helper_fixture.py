@@ -1,16 +1,94 @@
-"""The host helper started for a test, and asked as an operator asks it."""
+"""The host helper started for a test, and asked as an operator asks it; a host for it, in namespaces."""
 
+import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.netns import command_in
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from appliance.netns import command_in, run_in
+from host_helper.identity import keep, signing_request
+from manager_api import tls
 
 ROOT = Path(__file__).resolve().parents[1]
 ASKED_S = 300.0
+KNOCK = """\
+import socket, sys
+s = socket.socket()
+s.settimeout(1.5)
+try: s.connect((sys.argv[1], 9))
+except ConnectionRefusedError: print('refused')
+except OSError: pass
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Namespaces of a host, an appliance, and guests on the host's bridge br0. guests: MAC and address."""
+
+    prefix: str
+    guests: Mapping[str, tuple[str, str]]
+
+    @property
+    def host(self) -> str:
+        return f"{self.prefix}-host"
+
+    @property
+    def appliance(self) -> str:
+        return f"{self.prefix}-app"
+
+    def netns_of(self, guest: str) -> str:
+        return f"{self.prefix}-{guest}"
+
+    @contextlib.contextmanager
+    def standing(self) -> Iterator[None]:
+        """Have it all there; the appliance is wired to nothing yet, and has a bridge `inside`."""
+        names = [self.host, self.appliance, *map(self.netns_of, self.guests)]
+        try:
+            for name in names:
+                run_in(None, ["ip", "netns", "add", name])
+            run_in(self.host, ["ip", "link", "set", "lo", "up"])
+            self.bridge(self.host, "br0")
+            self.bridge(self.appliance, "inside")
+            for name, (mac, address) in self.guests.items():
+                self.wire(f"{name}0", "br0", self.netns_of(name), "eth0", mac)
+                run_in(self.netns_of(name), ["ip", "link", "set", "eth0", "up"])
+                run_in(self.netns_of(name), ["ip", "address", "add", f"{address}/24", "dev", "eth0"])
+            yield
+        finally:
+            for name in names:
+                with contextlib.suppress(Exception):
+                    run_in(None, ["ip", "netns", "del", name])
+
+    def bridge(self, netns: str, name: str) -> None:
+        run_in(netns, ["ip", "link", "add", name, "up", "type", "bridge", "forward_delay", "0"])
+
+    def wire(self, tap: str, bridge: str, netns: str, inside: str, mac: str) -> None:
+        """Connect a card in the namespace with the host's bridge."""
+        peer = ["peer", "name", inside, "netns", netns, "address", mac]
+        run_in(self.host, ["ip", "link", "add", tap, "type", "veth", *peer])
+        run_in(self.host, ["ip", "link", "set", tap, "master", bridge, "up"])
+
+    def forget_places(self) -> None:
+        """Have the bridges forget where guests are: nobody announced that they are back where they were."""
+        for netns, bridge in ((self.host, "br0"), (self.appliance, "inside")):
+            run_in(netns, ["ip", "link", "set", bridge, "type", "bridge", "fdb_flush"])
+
+    def reaches(self, one: str, other: str) -> bool:
+        """Whether the other's system refuses a connection, which it can only if it hears of it."""
+        argv = [sys.executable, "-c", KNOCK, self.guests[other][1]]
+        return run_in(self.netns_of(one), argv) == "refused\n"
+
+
+def certify_helper(authority: tls.Authority, identity: Path, address: str) -> None:
+    """Leave in the helper's folder what lets it serve at this address."""
+    signed = authority.sign_host(signing_request(identity, [address]), [address])
+    keep(identity, signed.public_bytes(Encoding.PEM), authority.pem.encode())
 
 
 @dataclass(slots=True)

@@ -19,24 +19,22 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from appliance.netns import command_in, list_objects, run_in
-from host_helper.identity import keep, signing_request
+from appliance import steering
+from appliance.netns import command_in
 from manager_api import tls
-from tests.host_helper_fixture import ROOT, HelperFolder
+from tests.host_helper_fixture import ROOT, HelperFolder, Place, certify_helper
 from tests.manager_fixture import csr_for, free_ports, private_pem
 
 PREFIX = f"skt-fh-{os.getpid()}"
-HOST, APPLIANCE = f"{PREFIX}-host", f"{PREFIX}-app"
 MACS = {"web": "02:00:00:00:0a:01", "db": "02:00:00:00:0a:02", "other": "02:00:00:00:0a:03"}
 ADDRESSES = {"web": "10.87.0.1", "db": "10.87.0.2", "other": "10.87.0.3"}
+PLACE = Place(PREFIX, {name: (mac, ADDRESSES[name]) for name, mac in MACS.items()})
+HOST, APPLIANCE = PLACE.host, PLACE.appliance
+netns_of, wire, reaches = PLACE.netns_of, PLACE.wire, PLACE.reaches
 SERVED_AT = "127.0.0.1"
 PATIENCE = float(os.environ.get("SEKISHO_TEST_PATIENCE", "1"))
 PATIENCE_S = 60.0 * PATIENCE
 FOLLOWED_WITHIN_S = 5.0 * PATIENCE
-
-
-def netns_of(guest: str) -> str:
-    return f"{PREFIX}-{guest}"
 
 
 def wait_for(what: str, holds: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
@@ -103,10 +101,7 @@ class Rig(HelperFolder):
 
     def known(self) -> dict[str, str]:
         """Return which guest the kernel's rules take each of the appliance's ports for."""
-        entries = list_objects(APPLIANCE, "map", "bridge", "sekisho", "in_ports")
-        elements = [element for entry in entries for element in entry.get("map", {}).get("elem", ())]
-        guests = [key["elem"] for key, _ in elements if isinstance(key, dict)]
-        return {each["val"]: each["comment"] for each in guests}
+        return dict(steering.loaded_taps(APPLIANCE))
 
     def follows(self, expected: dict[str, str]) -> float:
         """Wait until the rules know these guests by port; return the seconds it took."""
@@ -121,34 +116,6 @@ class Rig(HelperFolder):
         vnic = self.guest(name)["vnics"][0]
         card = next(card for _, card, mac in self.cards if mac == vnic["port"])
         return card if vnic["vlan"] is None else f"{card}.{vnic['vlan']}"
-
-
-@contextlib.contextmanager
-def namespaces() -> Iterator[None]:
-    """Give the namespaces of host, appliance and guests; the guests are on br0, the appliance on nothing."""
-    names = [HOST, APPLIANCE, *map(netns_of, MACS)]
-    try:
-        for name in names:
-            run_in(None, ["ip", "netns", "add", name])
-        run_in(HOST, ["ip", "link", "set", "lo", "up"])
-        run_in(HOST, ["ip", "link", "add", "br0", "up", "type", "bridge", "forward_delay", "0"])
-        run_in(APPLIANCE, ["ip", "link", "add", "inside", "up", "type", "bridge", "forward_delay", "0"])
-        for name, mac in MACS.items():
-            wire(f"{name}0", "br0", netns_of(name), "eth0", mac)
-            run_in(netns_of(name), ["ip", "link", "set", "eth0", "up"])
-            run_in(netns_of(name), ["ip", "address", "add", f"{ADDRESSES[name]}/24", "dev", "eth0"])
-        yield
-    finally:
-        for name in names:
-            with contextlib.suppress(Exception):
-                run_in(None, ["ip", "netns", "del", name])
-
-
-def wire(tap: str, bridge: str, netns: str, inside: str, mac: str) -> None:
-    """Connect a card in the namespace with the host's bridge."""
-    peer = ["peer", "name", inside, "netns", netns, "address", mac]
-    run_in(HOST, ["ip", "link", "add", tap, "type", "veth", *peer])
-    run_in(HOST, ["ip", "link", "set", tap, "master", bridge, "up"])
 
 
 @contextlib.contextmanager
@@ -183,7 +150,7 @@ def rig_in(
         "inspector": {"queues": 1, "first_queue": 40},
     }
     rig.config.write_text(yaml.safe_dump(config))
-    certify_helper(authority, folder / "state/identity")
+    certify_helper(authority, folder / "state/identity", SERVED_AT)
     certify_appliance(authority, rig.identity, "appliance-1")
     rig.name_guests("web", "db")
     try:
@@ -197,11 +164,6 @@ def rig_in(
                 print(f"{name}:\n{(folder / name).read_text()[-3000:]}")
 
 
-def certify_helper(authority: tls.Authority, identity: Path) -> None:
-    signed = authority.sign_host(signing_request(identity, [SERVED_AT]), [SERVED_AT])
-    keep(identity, signed.public_bytes(Encoding.PEM), authority.pem.encode())
-
-
 def certify_appliance(authority: tls.Authority, identity: Path, name: str) -> None:
     """Leave what enrolment leaves."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -210,12 +172,3 @@ def certify_appliance(authority: tls.Authority, identity: Path, name: str) -> No
     signed = authority.sign_appliance(csr_for(key), name)
     (identity / "certificate.pem").write_bytes(signed.public_bytes(Encoding.PEM))
     (identity / "ca.pem").write_text(authority.pem)
-
-
-def reaches(one: str, other: str) -> bool:
-    """Whether the other's system refuses a connection, which it can only if it hears of it."""
-    program = "import socket, sys\ns = socket.socket()\ns.settimeout(1.5)\n"
-    program += "try: s.connect((sys.argv[1], 9))\nexcept ConnectionRefusedError: print('refused')\n"
-    program += "except OSError: pass"
-    argv = [sys.executable, "-c", program, ADDRESSES[other]]
-    return run_in(netns_of(one), argv) == "refused\n"

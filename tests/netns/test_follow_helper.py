@@ -28,10 +28,10 @@ from tests.netns.follow_kit import (
     HOST,
     MACS,
     PATIENCE_S,
+    PLACE,
     SERVED_AT,
     Rig,
     certify_appliance,
-    namespaces,
     netns_of,
     rig_in,
     wait_for,
@@ -51,9 +51,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tls.Authority:
 
 @pytest.fixture(scope="module")
 def wires() -> Iterator[None]:
-    with namespaces():
+    with PLACE.standing():
         for bridge in PAIRS:
-            run_in(HOST, ["ip", "link", "add", bridge, "up", "type", "bridge", "forward_delay", "0"])
+            PLACE.bridge(HOST, bridge)
         for (tap, card, mac), bridge in zip(CARDS, ("br0", *PAIRS), strict=True):
             wire(tap, bridge, APPLIANCE, card, mac)
             run_in(APPLIANCE, ["ip", "link", "set", card, "master", "inside", "up"])
@@ -65,8 +65,7 @@ def rig(wires: None, authority: tls.Authority, tmp_path: Path) -> Iterator[Rig]:
     """All guests are on br0."""
     for name in MACS:
         run_in(HOST, ["ip", "link", "set", f"{name}0", "master", "br0"])
-    for netns, bridge in ((HOST, "br0"), (APPLIANCE, "inside")):
-        run_in(netns, ["ip", "link", "set", bridge, "type", "bridge", "fdb_flush"])
+    PLACE.forget_places()
     pair = {"appliance": "sekisho", "segments": [{"bridge": "br0", "pairs": list(PAIRS)}]}
     with rig_in(tmp_path, authority, CARDS, {"pair": pair}, {}) as rig:
         yield rig

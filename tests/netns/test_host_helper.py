@@ -23,22 +23,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.netns import command_in, run_in
-from host_helper.identity import keep, signing_request
 from manager_api import tls
 from manager_api.settings import Settings
-from tests.host_helper_fixture import HelperFolder
+from tests.host_helper_fixture import ROOT, HelperFolder, Place, certify_helper
 from tests.manager_fixture import csr_for, free_ports, private_pem
 
-ROOT = Path(__file__).resolve().parents[2]
 PREFIX = f"skt-hh-{os.getpid()}"
-HOST, APPLIANCE = f"{PREFIX}-host", f"{PREFIX}-app"
 MACS = {"web": "02:00:00:00:0a:01", "client": "02:00:00:00:0a:02"}
 ADDRESSES = {"web": "10.88.0.1", "client": "10.88.0.2"}
+PLACE = Place(PREFIX, {name: (mac, ADDRESSES[name]) for name, mac in MACS.items()})
+HOST, APPLIANCE = PLACE.host, PLACE.appliance
+netns_of, reaches = PLACE.netns_of, PLACE.reaches
 PATIENCE_S = 30.0
-
-
-def netns_of(guest: str) -> str:
-    return f"{PREFIX}-{guest}"
 
 
 def wait_for(what: str, holds: Callable[[], Any]) -> Any:
@@ -93,33 +89,13 @@ class Rig(HelperFolder):
 @pytest.fixture(scope="module")
 def wires() -> Iterator[None]:
     """The namespaces and what connects them; the pair bridges the helper makes."""
-    names = [HOST, APPLIANCE, *map(netns_of, MACS)]
-    try:
-        for name in names:
-            run_in(None, ["ip", "netns", "add", name])
-        run_in(HOST, ["ip", "link", "set", "lo", "up"])
-        for bridge in ("br0", "pair1", "pair2"):
-            run_in(HOST, ["ip", "link", "add", bridge, "up", "type", "bridge", "forward_delay", "0"])
-        run_in(APPLIANCE, ["ip", "link", "add", "inside", "up", "type", "bridge", "forward_delay", "0"])
+    with PLACE.standing():
+        for pair in ("pair1", "pair2"):
+            PLACE.bridge(HOST, pair)
         for tap, bridge, number in (("uplink", "br0", 0), ("port1", "pair1", 1), ("port2", "pair2", 2)):
-            mac = f"02:00:00:00:0b:0{number}"
-            _wire(tap, bridge, APPLIANCE, f"eth{number}", mac)
+            PLACE.wire(tap, bridge, APPLIANCE, f"eth{number}", f"02:00:00:00:0b:0{number}")
             run_in(APPLIANCE, ["ip", "link", "set", f"eth{number}", "master", "inside", "up"])
-        for name, mac in MACS.items():
-            _wire(f"{name}0", "br0", netns_of(name), "eth0", mac)
-            run_in(netns_of(name), ["ip", "link", "set", "eth0", "up"])
-            run_in(netns_of(name), ["ip", "address", "add", f"{ADDRESSES[name]}/24", "dev", "eth0"])
         yield
-    finally:
-        for name in names:
-            with contextlib.suppress(Exception):
-                run_in(None, ["ip", "netns", "del", name])
-
-
-def _wire(tap: str, bridge: str, netns: str, inside: str, mac: str) -> None:
-    peer = ["peer", "name", inside, "netns", netns, "address", mac]
-    run_in(HOST, ["ip", "link", "add", tap, "type", "veth", *peer])
-    run_in(HOST, ["ip", "link", "set", tap, "master", bridge, "up"])
 
 
 @pytest.fixture
@@ -128,9 +104,7 @@ def rig(wires: None, tmp_path: Path) -> Iterator[Rig]:
     run_in(APPLIANCE, ["ip", "link", "set", "inside", "up"])
     for name in MACS:
         run_in(HOST, ["ip", "link", "set", f"{name}0", "master", "br0"])
-    # Nobody announced that they are back where they were.
-    for netns, bridge in ((HOST, "br0"), (APPLIANCE, "inside")):
-        run_in(netns, ["ip", "link", "set", bridge, "type", "bridge", "fdb_flush"])
+    PLACE.forget_places()
     vnic = {name: {"name": "eth0", "tap": f"{name}0", "mac": mac} for name, mac in MACS.items()}
     ports = [
         {"name": tap, "tap": tap, "mac": f"02:00:00:00:0b:0{number}"}
@@ -176,15 +150,6 @@ def conversation() -> Iterator[Callable[[], None]]:
         for process in (talker, web):
             process.kill()
             process.communicate()
-
-
-def reaches(one: str, other: str) -> bool:
-    """Whether the other's system refuses a connection, which it can only if it hears of it."""
-    program = "import socket, sys\ns = socket.socket()\ns.settimeout(1.5)\n"
-    program += "try: s.connect((sys.argv[1], 9))\nexcept ConnectionRefusedError: print('refused')\n"
-    program += "except OSError: pass"
-    argv = [sys.executable, "-c", program, ADDRESSES[other]]
-    return run_in(netns_of(one), argv) == "refused\n"
 
 
 @contextlib.contextmanager
@@ -375,8 +340,7 @@ def test_only_listed_certificates_may_ask_and_only_what_they_may(
     authority, stranger = (tls.open_authority(Settings(tmp_path_factory.mktemp("ca"))) for _ in range(2))
     rig.configure(clients={"appliance-1": ["guests", "events"]})
     identity = rig.folder / "state" / "identity"
-    signed = authority.sign_host(signing_request(identity, ["127.0.0.1"]), ["127.0.0.1"])
-    keep(identity, signed.public_bytes(Encoding.PEM), authority.pem.encode())
+    certify_helper(authority, identity, "127.0.0.1")
     (rig.folder / "ca.pem").write_text(authority.pem)
     for signer, name in ((authority, "appliance-1"), (authority, "somebody"), (stranger, "appliance-2")):
         client_certificate(signer, rig.folder, name)

@@ -1,6 +1,5 @@
 """Topology host: the helper writes the guests.yaml of a real appliance on the bridge that guests share."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -12,9 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from appliance import lab
+from appliance import lab, steering
 from appliance.hypervisor import load_guests
-from appliance.netns import run_in
 from tests.host_helper_fixture import HelperFolder
 from tests.netns.control_fixture import ROOT, Appliance, appliance_in, wait_for
 
@@ -36,14 +34,7 @@ class Rig(HelperFolder):
 
     def known(self) -> dict[str, str]:
         """Return the taps that the kernel's rules know, with whose they are."""
-        listing = run_in(
-            self.settings.bridge_netns, ["nft", "-j", "list", "map", "bridge", "sekisho", "in_ports"]
-        )
-        elements = [
-            e for entry in json.loads(listing)["nftables"] for e in entry.get("map", {}).get("elem", ())
-        ]
-        commented = [key["elem"] for key, _ in elements if isinstance(key, dict)]
-        return {each["val"]: each["comment"] for each in commented}
+        return dict(steering.loaded_taps(self.settings.bridge_netns))
 
     def uuid(self, name: str) -> str:
         return str(self.guest(name)["uuid"])

@@ -24,9 +24,9 @@ from tests.netns.follow_kit import (
     APPLIANCE,
     HOST,
     MACS,
+    PLACE,
     PREFIX,
     Rig,
-    namespaces,
     netns_of,
     reaches,
     rig_in,
@@ -60,7 +60,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tls.Authority:
 
 @pytest.fixture(scope="module")
 def wires() -> Iterator[None]:
-    with namespaces():
+    with PLACE.standing():
         for tap, card, mac in CARDS:
             wire(tap, "br0", APPLIANCE, card, mac)
             run_in(APPLIANCE, ["ip", "link", "set", card, "up"])
