@@ -258,12 +258,12 @@ fn push_as_text(pattern: &mut String, expression: &[u8]) {
 ///
 /// `.+?x` is found where `.x` is, at the same first `x`; but PCRE2 walks to the end of the line from each byte of it.
 fn from_its_last_byte(expression: &[u8]) -> Cow<'_, [u8]> {
-    match (
-        expression.strip_prefix(b".+?"),
-        expression.strip_prefix(b".*?"),
-    ) {
-        (Some(rest), _) => Cow::Owned([b".", rest].concat()),
-        (_, Some(rest)) => Cow::Borrowed(rest),
+    // What counts a run is an error that PCRE2 is to see.
+    let counts = |rest: &[u8]| matches!(rest.first(), Some(b'+' | b'*' | b'?' | b'{'));
+    match expression {
+        [b'.', b'+' | b'*', b'?', rest @ ..] if counts(rest) => Cow::Borrowed(expression),
+        [b'.', b'+', b'?', rest @ ..] => Cow::Owned([b".", rest].concat()),
+        [b'.', b'*', b'?', rest @ ..] => Cow::Borrowed(rest),
         _ => Cow::Borrowed(expression),
     }
 }
@@ -349,6 +349,20 @@ mod tests {
                 end(&trimmed.pcre.regex),
                 end(&whole),
                 "{expression} in {subject:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_counts_a_lazy_run_is_refused_as_before() {
+        for expression in [".+?{2}a", ".*?{2}a", ".*?+a", ".+?*a"] {
+            assert!(
+                pcre2::bytes::Regex::new(expression).is_err(),
+                "{expression}"
+            );
+            assert!(
+                parse(format!("\"/{expression}/\"").as_bytes()).is_err(),
+                "{expression}"
             );
         }
     }
