@@ -424,16 +424,19 @@ impl TcpLayer {
     }
 
     /// Lets go of what only further bytes would need, once both ends are closed and everything was shown: a connection
-    /// is remembered for a minute then. The end of what was sent stays, for it may be sent again.
-    pub fn retire(&mut self) {
+    /// is remembered for a minute then. The end of what was sent stays, for it may be sent again. Returns whether there
+    /// was anything.
+    pub fn retire(&mut self) -> bool {
+        if self.session.state() != stream::TcpState::Closed || self.waiting != [0; 2] {
+            return false;
+        }
         let parser = self.app.parser();
         let busy =
             parser.is_some_and(|it| it.has_switched() || !it.transactions().ids().is_empty());
-        let shown = Direction::BOTH.into_iter().all(|at| !self.has_news(at));
-        let closed = self.session.state() == stream::TcpState::Closed;
-        if !closed || !shown || busy || self.waiting != [0; 2] {
-            return;
+        if busy || Direction::BOTH.into_iter().any(|at| self.has_news(at)) {
+            return false;
         }
+        let held = self.heap_bytes();
         // Who has not begun by now never will.
         self.beginnings = None;
         self.tails = Default::default();
@@ -445,6 +448,7 @@ impl TcpLayer {
                 self.app = AppState::Other(Some(proto));
             }
         }
+        self.heap_bytes() < held
     }
 
     /// Makes all that is held readable and both directions ended: the flow is over.

@@ -807,10 +807,7 @@ fn settle(flows: &mut Flows, lookup: &Lookup, payload_bytes: usize) {
         return;
     };
     let phase = match tcp.session.state() {
-        stream::TcpState::Closed => {
-            tcp.retire();
-            FlowPhase::Closed
-        }
+        stream::TcpState::Closed => FlowPhase::Closed,
         stream::TcpState::Established | stream::TcpState::Closing => FlowPhase::Established,
         _ => FlowPhase::New,
     };
@@ -821,7 +818,7 @@ fn settle(flows: &mut Flows, lookup: &Lookup, payload_bytes: usize) {
     // Walking all transactions costs: the bound is kept well enough by looking now and then, and whenever a packet
     // brought as much as several ordinary ones.
     let many = count % ACCOUNT_EVERY_PACKETS == 0;
-    let due = many || payload_bytes >= ACCOUNT_AT_BYTES || phase == FlowPhase::Closed;
+    let due = tcp.retire() || many || payload_bytes >= ACCOUNT_AT_BYTES;
     let bytes = due.then(|| tcp.heap_bytes());
     flows.set_phase(lookup.id, phase);
     if let Some(bytes) = bytes {
