@@ -28,7 +28,8 @@ preflight: ## Name what this machine lacks: root, kernel modules, ports, memory,
 
 build: deps ## Build the engine into the virtual environment; .venv/bin/sekisho is the command
 	@echo "sekisho: building the engine (the first time takes two to five minutes)"
-	@cd engine && . ../tools/rust-env && mkdir -p target && PIP_QUIET=1 ../$(VENV)/bin/maturin develop --release --locked --quiet -m python/Cargo.toml >target/build.log 2>&1 || { cat target/build.log; exit 1; }
+	@cd engine && . ../tools/rust-env && mkdir -p target && PIP_QUIET=1 $(TRAINED) ../$(VENV)/bin/maturin develop --release --locked --quiet -m python/Cargo.toml >target/build.log 2>&1 || { cat target/build.log; exit 1; }
+	@grep '^sekisho:' engine/target/build.log || true
 
 run: build preflight ## Start manager, lab and appliance, send attacks, show what was stopped; leaves it running
 	@$(VENV)/bin/sekisho demo up
@@ -58,6 +59,7 @@ test-vm: build image ## Run the tests in emulated machines: the disk image, nft-
 	@tools/deps vm && $(PY) -m tests.vm.image
 	@SEKISHO_TEST_VM=1 $(PY) -m pytest -v tests/vm
 
+bench: TRAINED := ../tools/trained
 bench: deps-bench build ## Measure beside Suricata; tables, rows and plots in bench/results/ (CORPORA=FOLDER, BENCH='--only inline')
 	@$(PY) -m bench $(BENCH)
 
