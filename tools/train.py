@@ -1,9 +1,9 @@
 """Traffic and rules for a build that is told by a profile what its code does most: `tools/trained` runs this.
 
-Usage: train.py ENGINE, the instrumented extension module. It plays conversations to the engine offline, as IDS
-and as IPS, and live for a guest, with few signatures and with many. What is said in them is made up, with a
-fixed seed; beside it the canary's captures and those of tests/cases are played. Nothing is measured here: only
-how often which branch of the engine is taken, relative to others, is kept.
+Usage: train.py ENGINE, the instrumented extension module. It plays conversations to the engine offline, as
+IDS and as IPS, and live for a guest, with few signatures and with many. What is said in them is made up, with
+a fixed seed; beside it the canary's captures and those of tests/cases are played. Nothing is measured here:
+only how often which branch of the engine is taken, relative to others, is kept.
 """
 
 import importlib.util
