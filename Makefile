@@ -1,7 +1,7 @@
 # Every target works on a fresh Debian 12 as root with git and make: it installs what it needs through `deps`.
 # NO_INSTALL=1 only prints what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-bench deps-image preflight build run stop test test-rust test-python test-vm deb image bench soak lint licences fuzz evasions captures clean
+.PHONY: help deps deps-test deps-bench deps-image preflight build run stop test test-rust test-python test-vm deb image lab-vm bench soak lint licences fuzz evasions captures clean
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
@@ -59,6 +59,11 @@ test-vm: build image ## Run the tests in emulated machines: the disk image, nft-
 	@tools/deps vm && $(PY) -m tests.vm.image
 	@SEKISHO_TEST_VM=1 $(PY) -m pytest -v tests/vm
 
+lab-vm: build ## Bring the lab of vagrant/ up with libvirt alone; then vagrant/lab attack, vagrant/lab down
+	@tools/deps vm
+	@test -e dist/image/sekisho.qcow2 || $(MAKE) --no-print-directory image
+	@vagrant/lab up --libvirt
+
 bench: TRAINED := ../tools/trained
 bench: deps-bench build ## Measure beside Suricata; tables, rows and plots in bench/results/ (CORPORA=FOLDER, BENCH='--only inline')
 	@$(PY) -m bench $(BENCH)
@@ -68,7 +73,7 @@ soak: deps-test build ## Traffic, attacks, reloads and kills at random for SOAK_
 
 lint: build ## Format check, clippy, ruff, mypy
 	@cd engine && cargo fmt --check && cargo clippy --locked --workspace --all-targets -- -D warnings
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/mypy appliance manager_api host_helper bench image
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/mypy appliance manager_api host_helper bench image vagrant
 
 licences: deps ## Fail on a dependency whose licence is not on the list
 	@$(PY) tools/licences.py

@@ -1,44 +1,37 @@
-"""The Vagrant lab: an attack on an unpatched web guest, led through the appliance, stopped and let through.
+"""The lab: an attack on an unpatched web guest, led through the appliance, stopped and let through.
 
-    up       key, seed disks and manager; `vagrant up`; the shipped signatures assigned
-    attack   an ordinary request and an attack, with protection on and off
-    down     `vagrant destroy`, and all that `up` made
+    up             networks, storage and manager; `vagrant up`; the shipped signatures assigned
+    up --libvirt   the same without Vagrant
+    attack         an ordinary request and an attack, with protection on and off
+    down           all that `up` made, gone
 
 Run as `vagrant/lab COMMAND`; README.md says what it needs.
 """
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from appliance.lab.demo.rest import Manager
+from vagrant import ground, machines
+from vagrant.description import HERE, LAB
+from vagrant.programs import ROOT, run, say
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-LAB = HERE / ".lab"
-MANAGER = LAB / "manager"
-BOX = ROOT / "dist/image/sekisho.box"
-NAME = "appliance"
-HOST = "192.168.77.1"
-"""This host on the management network of the Vagrantfile."""
-MANAGEMENT = {
-    "appliance": "52:54:00:5e:10:01",
-    "web": "52:54:00:5e:10:02",
-    "attacker": "52:54:00:5e:10:03",
-}
-TO_ATTACKER, TO_WEB, WEB_MAC, WEB = (
-    "52:54:00:5e:11:01",
-    "52:54:00:5e:11:02",
-    "52:54:00:5e:12:01",
-    "10.88.0.10",
-)
+T = TypeVar("T")
+KEPT = HERE / ".lab"
+"""What of the lab is not libvirt's: a key, seeds, the manager's data. There while the lab is."""
+APPLIANCE, WEB, ATTACKER = "appliance", "web", "attacker"
+SEGMENT = "lab"
 PORT = 8443
 READY_S = 900.0
 """For machines in software emulation."""
@@ -55,24 +48,32 @@ except OSError as error:
 """
 
 
-def up() -> None:
+def up(*, with_vagrant: bool = True) -> None:
     """Bring it up; ends with the web guest protected."""
-    if not BOX.exists():
-        raise SystemExit(f"{BOX} is not there: `make image` makes it")
-    LAB.mkdir(exist_ok=True, mode=0o700)
-    if not (LAB / "key").exists():
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(LAB / "key"))
-    fingerprint = start_manager()
-    token = manager_says("token", "create", "--for", "60m", "--appliance", NAME)
-    for name in MANAGEMENT:
-        write_seed(name, seed(name, fingerprint, token))
-    run("vagrant", "box", "add", "--force", "--name", "sekisho", str(BOX))
-    # One after the other: emulated machines that start together outlast each other's time to answer.
-    run("vagrant", "up", "--no-parallel", "--provider", "libvirt", shown=True)
+    needed = machines.BOX if with_vagrant else machines.IMAGE
+    if not needed.exists():
+        raise SystemExit(f"{needed} is not there: `make image` makes it")
+    if KEPT.exists():
+        raise SystemExit("a lab is up, or half of one: `vagrant/lab down` takes it away")
+    KEPT.mkdir(mode=0o700)
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(KEPT / "key"))
+    with ground.connected() as connection:
+        ground.make(connection)
+        fingerprint = start_manager()
+        token = manager_says("token", "create", "--for", "60m", "--appliance", APPLIANCE)
+        for name in LAB.machines:
+            disk = seed_disk(name, seed(name, fingerprint, token))
+            ground.upload(connection, disk.name, disk)
+        if with_vagrant:
+            machines.start_with_vagrant()
+        else:
+            machines.start_with_libvirt(connection)
+    prepare_guests()
     manager = operator()
     rules = {path.name: path.read_text() for path in sorted((ROOT / "signatures").glob("*.rules"))}
     say(f"{manager.put_rule_set('shipped', rules)} signatures are pushed")
     protect(manager, "prevent")
+    wait_for("the web guest answers the attacker's ordinary request", lambda: "hello" in ask(ORDINARY))
     say("the web guest is protected; now: vagrant/lab attack")
 
 
@@ -92,85 +93,129 @@ def attack() -> None:
 
 def down() -> None:
     """Take it all down, whatever state it is in."""
-    run("vagrant", "destroy", "-f", shown=True)
-    pid = LAB / "manager.pid"
-    if pid.exists():
-        # Only if it is still ours: numbers are given again.
-        number = int(pid.read_text())
-        command = Path(f"/proc/{number}/cmdline")
-        if command.exists() and str(MANAGER).encode() in command.read_bytes():
-            os.kill(number, signal.SIGTERM)
-    shutil.rmtree(LAB, ignore_errors=True)
+    machines.forget_in_vagrant()
+    with ground.connected() as connection:
+        ground.remove(connection)
+    stop_manager()
+    shutil.rmtree(KEPT, ignore_errors=True)
 
 
 def protect(manager: Manager, mode: str) -> None:
     """Assign the shipped signatures in this mode, and wait until the appliance runs that."""
-    manager.assign_to_all(NAME, "shipped", mode)
-    manager.wait_until_in_step(NAME, READY_S)
+    manager.assign_to_all(APPLIANCE, "shipped", mode)
+    manager.wait_until_in_step(APPLIANCE, READY_S)
 
 
 def ask(path: str) -> str:
     """Return what the attacker's machine got for one request, in a line."""
-    script = ASK.format(web=WEB, path=path)
-    done = subprocess.run(
-        ["vagrant", "ssh", "attacker", "-c", "python3 -"],
-        input=script,
-        capture_output=True,
-        text=True,
-        cwd=HERE,
-    )
-    return done.stdout.strip() or done.stderr.strip()
+    return ssh(ATTACKER, "python3 -", ASK.format(web=LAB.machines[WEB].address, path=path)).strip()
+
+
+def prepare_guests() -> None:
+    """Give web and attacker their addresses on their wires, and web its service."""
+    for name in (WEB, ATTACKER):
+        wait_for(f"{name} lets us in", partial(can_log_in, name))
+        ssh(name, f"ip address replace {LAB.machines[name].address}/24 dev eth1 && ip link set eth1 up")
+    service = (HERE / "web.py").read_text()
+    ssh(WEB, "cat > /run/web.py && systemd-run -q --unit=web python3 /run/web.py", service)
+
+
+def can_log_in(name: str) -> bool:
+    """Return whether a machine answers over SSH."""
+    try:
+        ssh(name, "true")
+    except SystemExit:
+        return False
+    return True
+
+
+def ssh(name: str, command: str, stdin: str = "") -> str:
+    """Return what a command printed in a machine, as root. Its host key is new with each lab."""
+    return run(
+        "ssh", "-q", "-i", str(KEPT / "key"), "-o", "StrictHostKeyChecking=no",
+        "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20",
+        f"root@{LAB.machines[name].management.address}", command, stdin=stdin,
+    )  # fmt: skip
 
 
 def seed(name: str, fingerprint: str, token: str) -> Mapping[str, Any]:
     """Return a machine's user-data: who may log in, and what the appliance is told."""
-    sekisho: dict[str, Any] = {"management": {"nic": MANAGEMENT[name]}}
-    if name == NAME:
+    machine = LAB.machines[name]
+    sekisho: dict[str, Any] = {"management": {"nic": machine.management.mac}}
+    if name == APPLIANCE:
+        web = LAB.machines[WEB]
+        ((wire, mac),) = web.wires.items()
+        guest = {"name": WEB, "segment": SEGMENT, "nic": machine.wires[wire], "mac": mac}
         sekisho |= {
-            "name": NAME,
-            "manager": {"url": f"https://{HOST}:{PORT}", "ca_fingerprint": fingerprint, "token": token},
-            "segments": [{"name": "lab", "nics": [TO_ATTACKER, TO_WEB]}],
-            "guests": [{"name": "web", "segment": "lab", "nic": TO_WEB, "mac": WEB_MAC, "addresses": [WEB]}],
+            "name": APPLIANCE,
+            "manager": {
+                "url": f"https://{LAB.management.host}:{PORT}",
+                "ca_fingerprint": fingerprint,
+                "token": token,
+            },
+            "segments": [{"name": SEGMENT, "nics": list(machine.wires.values())}],
+            "guests": [{**guest, "addresses": [web.address]}],
         }
-    return {"ssh_authorized_keys": [(LAB / "key.pub").read_text().strip()], "sekisho": sekisho}
+    return {"ssh_authorized_keys": [(KEPT / "key.pub").read_text().strip()], "sekisho": sekisho}
 
 
-def write_seed(name: str, user_data: Mapping[str, Any]) -> None:
-    """Write the seed disk. JSON is YAML, so that is what is in it."""
-    folder = LAB / name
-    folder.mkdir(exist_ok=True, mode=0o700)
+def seed_disk(name: str, user_data: Mapping[str, Any]) -> Path:
+    """Write the seed disk; return where. JSON is YAML, so that is what is in it."""
+    folder, disk = KEPT / name, KEPT / f"{name}.iso"
+    folder.mkdir(mode=0o700)
     (folder / "user-data").write_text(f"#cloud-config\n{json.dumps(user_data)}\n")
     (folder / "meta-data").write_text(f"instance-id: {name}\n")
-    run("genisoimage", "-quiet", "-J", "-r", "-V", "cidata", "-o", str(LAB / f"{name}.iso"), str(folder))
+    run("genisoimage", "-quiet", "-J", "-r", "-V", "cidata", "-o", str(disk), str(folder))
+    return disk
 
 
 def start_manager() -> str:
-    """Start the manager; return its CA's fingerprint."""
-    log = LAB / "manager.out"
+    """Start the manager on the management network; return its CA's fingerprint."""
+    log = KEPT / "manager.out"
     with log.open("wb") as output:
         log.chmod(0o600)
         process = subprocess.Popen(
-            [*manager_command("serve"), "--listen", "0.0.0.0", "--port", str(PORT), "--appliance-port",
-             str(PORT + 1), "--name", HOST, "--first-password-file", str(LAB / "password")],
+            [*manager_command("serve"), "--listen", LAB.management.host, "--name", LAB.management.host,
+             "--port", str(PORT), "--appliance-port", str(PORT + 1),
+             "--first-password-file", str(KEPT / "password")],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
-    (LAB / "manager.pid").write_text(str(process.pid))
-    deadline = time.monotonic() + 60
-    while "sha256:" not in (text := log.read_text()):
-        if process.poll() is not None or time.monotonic() > deadline:
+    (KEPT / "manager.pid").write_text(str(process.pid))
+
+    def fingerprint() -> str:
+        text = log.read_text()
+        if process.poll() is not None:
             raise SystemExit(f"the manager does not start:\n{text[-2000:]}")
-        time.sleep(0.1)
-    return "sha256:" + text.split("sha256:")[1].split()[0]
+        return "".join(re.findall(r"CA fingerprint +(sha256:\S+)\n", text))
+
+    return wait_for("the manager says its fingerprint", fingerprint)
+
+
+def stop_manager() -> None:
+    """End the manager, and wait for it."""
+    with contextlib.suppress(FileNotFoundError):
+        pid = int((KEPT / "manager.pid").read_text())
+        if manager_runs(pid):
+            os.kill(pid, signal.SIGTERM)
+            wait_for("the manager ends", lambda: not manager_runs(pid))
+
+
+def manager_runs(pid: int) -> bool:
+    """Return whether the process is the lab's manager: numbers are given again."""
+    try:
+        return str(KEPT).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def operator() -> Manager:
     """Return the manager with an administrator's key of the lab's."""
-    key = LAB / "operator.key"
+    key = KEPT / "operator.key"
     if not key.exists():
         key.touch(mode=0o600)
         key.write_text(manager_says("key", "create", "lab", "--role", "admin"))
-    return Manager(PORT, MANAGER / "ca.pem", key.read_text().strip())
+    return Manager(PORT, KEPT / "manager/ca.pem", key.read_text().strip(), LAB.management.host)
 
 
 def manager_says(*arguments: str) -> str:
@@ -180,29 +225,29 @@ def manager_says(*arguments: str) -> str:
 
 def manager_command(*arguments: str) -> list[str]:
     """Return the command line of `sekisho-manager` on the lab's data."""
-    return [sys.executable, "-m", "manager_api.cli", *arguments, "--data-dir", str(MANAGER)]
+    return [sys.executable, "-m", "manager_api.cli", *arguments, "--data-dir", str(KEPT / "manager")]
 
 
-def run(*argv: str, shown: bool = False) -> str:
-    """Return what a program printed, or show it. Raises SystemExit with its last words."""
-    try:
-        done = subprocess.run(
-            argv, cwd=HERE if argv[0] == "vagrant" else ROOT, capture_output=not shown, text=True
-        )
-    except FileNotFoundError:
-        raise SystemExit(f"{argv[0]} is not installed; vagrant/README.md says what is needed") from None
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(argv[:3])}: {(done.stderr or done.stdout or '').strip()[-2000:]}")
-    return done.stdout or ""
+def wait_for(what: str, condition: Callable[[], T]) -> T:
+    """Return the first true value of the condition. Raises SystemExit naming `what` past its time."""
+    deadline = time.monotonic() + READY_S
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not within {READY_S:.0f} s: {what}")
+        time.sleep(0.5)
+    return value
 
 
-def say(text: str) -> None:
-    """Print a line at once."""
-    print(f"sekisho: {text}", flush=True)
+COMMANDS: Mapping[tuple[str, ...], Callable[[], None]] = {
+    ("up",): up,
+    ("up", "--libvirt"): lambda: up(with_vagrant=False),
+    ("attack",): attack,
+    ("down",): down,
+}
 
 
 if __name__ == "__main__":
-    commands = {"up": up, "attack": attack, "down": down}
-    if len(sys.argv) != 2 or sys.argv[1] not in commands:
+    command = COMMANDS.get(tuple(sys.argv[1:]))
+    if command is None:
         raise SystemExit(__doc__)
-    commands[sys.argv[1]]()
+    command()

@@ -15,10 +15,10 @@ POLL_S = 0.1
 
 
 class Manager:
-    """A manager on loopback, with an administrator's API key. Every call raises SystemFault."""
+    """A manager, with an administrator's API key. Every call raises SystemFault."""
 
-    def __init__(self, port: int, ca: Path, key: str) -> None:
-        self.url = f"https://127.0.0.1:{port}"
+    def __init__(self, port: int, ca: Path, key: str, host: str = "127.0.0.1") -> None:
+        self.url = f"https://{host}:{port}"
         self._http = httpx.Client(
             base_url=f"{self.url}/api/v1",
             verify=ssl.create_default_context(cafile=str(ca)),

@@ -1,23 +1,22 @@
-"""The Vagrant lab's description: what Vagrant, the appliance and the attack make of it."""
+"""The lab's description: what Vagrant, libvirt, the appliance and the attack make of it."""
 
 import http.client
 import json
 import os
-import re
 import shutil
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from appliance.firstboot.seed import read_seed
-from vagrant import lab, web
-
-ROOT = Path(__file__).resolve().parents[3]
-VAGRANTFILE = ROOT / "vagrant/Vagrantfile"
+from vagrant import lab, machines, web
+from vagrant.description import HERE, LAB
 
 
 @pytest.mark.skipif(shutil.which("vagrant") is None, reason="vagrant is not installed")
@@ -26,7 +25,7 @@ def test_vagrant_takes_the_vagrantfile(tmp_path: Path, driver: str) -> None:
     places = {"VAGRANT_HOME": str(tmp_path), "VAGRANT_DOTFILE_PATH": str(tmp_path / "dot")}
     done = subprocess.run(
         ["vagrant", "validate"],
-        cwd=VAGRANTFILE.parent,
+        cwd=HERE,
         env={**os.environ, **places, "SEKISHO_LAB_DRIVER": driver},
         capture_output=True,
         text=True,
@@ -34,28 +33,45 @@ def test_vagrant_takes_the_vagrantfile(tmp_path: Path, driver: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_each_wire_has_two_ends_one_of_them_the_appliances() -> None:
+    ends = Counter(wire for machine in LAB.machines.values() for wire in machine.wires)
+    assert ends == dict.fromkeys(LAB.wires, 2)
+    assert set(LAB.machines[lab.APPLIANCE].wires) == set(LAB.wires)
+
+
+def test_no_two_cards_have_the_same_mac() -> None:
+    cards = [mac for each in LAB.machines.values() for mac in (each.management.mac, *each.wires.values())]
+    assert len(set(cards)) == len(cards)
+
+
+@pytest.mark.parametrize("name", LAB.machines)
+def test_libvirt_gives_a_machine_its_cards_in_the_order_that_vagrant_does(name: str) -> None:
+    found = ElementTree.fromstring(machines.domain(name, LAB.machines[name], "qemu"))
+    macs = [each.attrib["address"] for each in found.iterfind("devices/interface/mac")]
+    assert macs == [LAB.machines[name].management.mac, *LAB.machines[name].wires.values()]
+
+
 @pytest.fixture
 def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "LAB", tmp_path)
+    monkeypatch.setattr(lab, "KEPT", tmp_path)
     (tmp_path / "key.pub").write_text("ssh-ed25519 AAAA lab\n")
 
 
 @pytest.mark.usefixtures("key")
-@pytest.mark.parametrize("name", lab.MANAGEMENT)
+@pytest.mark.parametrize("name", LAB.machines)
 def test_each_machine_takes_its_seed(tmp_path: Path, name: str) -> None:
     path = tmp_path / "user-data"
     path.write_text(json.dumps(lab.seed(name, "sha256:" + "0" * 64, "ske_token")))
     seed = read_seed(path)
     assert seed.ssh_keys == ("ssh-ed25519 AAAA lab",)
-    assert [guest.name for guest in seed.guests] == (["web"] if name == lab.NAME else [])
+    assert [guest.name for guest in seed.guests] == (["web"] if name == lab.APPLIANCE else [])
 
 
-def test_seeds_and_vagrantfile_speak_of_the_same_cards() -> None:
-    here = {*lab.MANAGEMENT.values(), lab.TO_ATTACKER, lab.TO_WEB, lab.WEB_MAC}
-    there = set(re.findall(r"52:54:00(?::[0-9a-f]{2}){3}", VAGRANTFILE.read_text()))
-    attackers = "52:54:00:5e:12:02"
-    assert there == here | {attackers}
-    assert f'"{lab.WEB}/24"' in VAGRANTFILE.read_text()
+def test_a_lab_that_is_there_is_not_made_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "KEPT", tmp_path)
+    monkeypatch.setattr(machines, "BOX", tmp_path)
+    with pytest.raises(SystemExit, match="vagrant/lab down"):
+        lab.up()
 
 
 @pytest.fixture
