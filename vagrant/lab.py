@@ -93,10 +93,10 @@ def attack() -> None:
 
 def down() -> None:
     """Take it all down, whatever state it is in."""
+    stop_manager()
     machines.forget_in_vagrant()
     with ground.connected() as connection:
         ground.remove(connection)
-    stop_manager()
     shutil.rmtree(KEPT, ignore_errors=True)
 
 
