@@ -18,8 +18,7 @@ CPU = {"kvm": "<cpu mode='host-passthrough'/>", "qemu": "<cpu mode='custom'><mod
 def start_with_vagrant() -> None:
     """Have Vagrant make and start them; its box is theirs."""
     _vagrant("box", "add", "--force", "--name", LAB.name, str(BOX))
-    # One after the other: emulated machines that start together outlast each other's time to answer.
-    _vagrant("up", "--no-parallel", "--provider", "libvirt")
+    _vagrant("up", "--provider", "libvirt")
 
 
 def forget_in_vagrant() -> None:
