@@ -144,6 +144,7 @@ impl TcpSession {
             Sight::Resuming => self.resume(direction, tcp, payload, &mut outcome),
             Sight::Shown | Sight::Unseen => {}
         }
+        self.hear_acknowledgment(direction, tcp);
         let tracked = self
             .tracker
             .on_segment(direction, tcp, payload.len(), time_s);
@@ -645,6 +646,16 @@ impl TcpSession {
             self.tracker.step_to(direction, tcp.seq());
             self.sight[direction as usize] = Sight::Shown;
             outcome.unseen_bytes = unseen;
+        }
+    }
+
+    /// Tells the tracker what was acknowledged by segments that brought nothing else and so were not shown.
+    fn hear_acknowledgment(&mut self, direction: Direction, tcp: &Tcp<'_>) {
+        let half = self.half(direction.reverse());
+        let sent = half.highest() as i64 + i64::from(half.fin.is_some());
+        let acked = half.offset_of(tcp.ack()).filter(|_| tcp.has(flags::ACK));
+        if self.state >= TcpState::Established && acked.is_some_and(|acked| acked <= sent) {
+            self.tracker.hear_of(direction.reverse(), tcp.ack());
         }
     }
 

@@ -922,6 +922,25 @@ fn bytes_that_their_receiver_would_throw_away_do_not_count_as_delivered() {
     assert_eq!(talk.readable(), b"exploit");
 }
 
+#[test]
+fn an_acknowledgment_of_what_was_sent_is_believed_whoever_saw_those_before_it() {
+    // Those that bring nothing stay in the kernel, and with them every window that they open.
+    let mut talk = Talk::inline();
+    for piece in 0..10 {
+        let sent = talk.send(ToClient, flags::ACK, piece * 60_000, &[b'x'; 60_000]);
+        assert_eq!(sent, Verdict::Accept);
+        talk.session.consume(ToClient, 60_000);
+    }
+    talk.acked[1] = 600_000;
+    assert_eq!(talk.data(0, b"exploit"), Verdict::Accept);
+    assert_eq!(talk.readable(), b"exploit");
+    talk.acked[1] = 10_000_000;
+    assert_eq!(
+        talk.data(7, b"decoy"),
+        Verdict::Drop(DropReason::NotBelieved)
+    );
+}
+
 // Rewrite: what came first is the stream, and what the receiver gets.
 
 #[test]

@@ -234,6 +234,15 @@ impl Tracker {
         side.move_window();
     }
 
+    /// Takes note that everything before `seq` was acknowledged: so much its receiver allowed, in whatever segment.
+    pub fn hear_of(&mut self, direction: Direction, seq: u32) {
+        let side = &mut self.sides[direction as usize];
+        if after(seq, side.next_win) {
+            side.acknowledge(seq);
+            side.move_window();
+        }
+    }
+
     /// Takes one segment with `payload_bytes` bytes of payload, seen at `time_s` (seconds).
     pub fn on_segment(
         &mut self,
