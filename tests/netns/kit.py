@@ -155,3 +155,12 @@ def send_frames(netns: str, frames: list[bytes]) -> None:
         "for line in sys.stdin: s.send(bytes.fromhex(line))\n"
     )
     run_in(netns, [sys.executable, "-c", program], "\n".join(frame.hex() for frame in frames))
+
+
+def stands_still(pid: int) -> bool:
+    """Whether every thread of the process stands still: a signal takes a moment to reach them all."""
+    states = [
+        (task / "stat").read_text().rpartition(")")[2].split()[0]
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    ]
+    return set(states) == {"T"}

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -18,9 +19,12 @@ from appliance.model.policy import Assignment, GuestPolicy, Mode, PolicyDocument
 from appliance.netns import command_in
 from appliance.rulesets import NeedsReader
 from tests.netns.kit import FIRST_QUEUE, ROOT, Bench
-from tests.netns.topology import PATIENCE_S, eventually, kernel_counters_of, socket_in
+from tests.netns.topology import PATIENCE_S, eventually, kernel_counters_of, read_exactly, socket_in
 
 RULE_SET = "any"
+GOOD = b"GET /good HTTP/1.1\r\nHost: web\r\n\r\n"
+EVIL = b"GET /evil HTTP/1.1\r\nHost: web\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @dataclass(slots=True)
@@ -143,3 +147,46 @@ def client_of(bench: Bench, port: int) -> Iterator[socket.socket]:
     with socket_in(bench.guest(lab.CLIENT)) as connection:
         connection.connect((lab.WEB.ipv4, port))
         yield connection
+
+
+class Web:
+    """A server that answers whatever request it reads whole, and remembers its first line."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    def __call__(self, connection: socket.socket) -> None:
+        held = b""
+        while True:
+            while b"\r\n\r\n" not in held:
+                piece = connection.recv(1 << 16)
+                if not piece:
+                    return
+                held += piece
+            head, held = held.split(b"\r\n\r\n", 1)
+            length = re.search(rb"(?i)content-length: *(\d+)", head)
+            left = int(length[1]) if length else 0
+            while left > len(held):
+                left -= len(held)
+                held = connection.recv(1 << 20)
+                if not held:
+                    return
+            held = held[left:]
+            self.lines.append(head.split(b"\r\n", 1)[0])
+            connection.sendall(OK)
+
+
+def ask(connection: socket.socket, request: bytes = GOOD) -> None:
+    connection.sendall(request)
+    assert read_exactly(connection, len(OK)) == OK
+
+
+def is_stopped(connection: socket.socket, request: bytes = EVIL) -> bool:
+    """Whether the request is answered by a reset."""
+    try:
+        connection.sendall(request)
+        while connection.recv(1 << 16):
+            pass
+    except ConnectionError:
+        return True
+    return False

@@ -24,7 +24,7 @@ from tests.netns.control_fixture import (
     failure_policy,
     wait_for,
 )
-from tests.netns.kit import send_frames
+from tests.netns.kit import send_frames, stands_still
 from tests.netns.load import KeepAlive, NewConnections, Undaunted, under
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
@@ -123,7 +123,7 @@ def test_packets_past_a_full_queue_follow_the_failure_policy(appliance: Applianc
         for pid in held:
             os.kill(pid, signal.SIGSTOP)
         try:
-            wait_for("all of them to stand still", lambda: all(map(is_stopped, held)))
+            wait_for("all of them to stand still", lambda: all(map(stands_still, held)))
             for number in range(sent):
                 client.send(b"%d" % number)
             if failure == "open":
@@ -140,15 +140,6 @@ def test_packets_past_a_full_queue_follow_the_failure_policy(appliance: Applianc
     assert appliance.send("/fine") is Outcome.ANSWERED
     if failure == "closed":
         wait_for("the loss to be shown", lambda: dropped_by_full_queue(appliance))
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether every thread of the process stands still: a signal takes a moment to reach them all."""
-    states = [
-        (task / "stat").read_text().rpartition(")")[2].split()[0]
-        for task in Path(f"/proc/{pid}/task").iterdir()
-    ]
-    return set(states) == {"T"}
 
 
 def dropped_by_full_queue(appliance: Appliance) -> int:

@@ -1,7 +1,6 @@
 """Nothing gets past by way of what the kernel is told not to show: real packets, the real engine."""
 
 import contextlib
-import re
 import socket
 import ssl
 import subprocess
@@ -15,7 +14,7 @@ from appliance import lab
 from appliance.model.policy import Mode
 from appliance.netns import run_in
 from tests.netns.kit import Bench
-from tests.netns.live_kit import Live, client_of, live, serving
+from tests.netns.live_kit import EVIL, GOOD, OK, Live, Web, ask, client_of, is_stopped, live, serving
 from tests.netns.topology import PATIENCE_S, eventually, read_exactly
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
@@ -28,9 +27,6 @@ PORT = 6200
 RAW_PORT = 6300
 MIB = 1 << 20
 BIG_MIB = 100
-GOOD = b"GET /good HTTP/1.1\r\nHost: web\r\n\r\n"
-EVIL = b"GET /evil HTTP/1.1\r\nHost: web\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @pytest.fixture
@@ -39,54 +35,11 @@ def engine(bench: Bench, tmp_path: Path) -> Iterator[Live]:
         yield running
 
 
-class Web:
-    """A server that answers whatever request it reads whole, and remembers its first line."""
-
-    def __init__(self) -> None:
-        self.lines: list[bytes] = []
-
-    def __call__(self, connection: socket.socket) -> None:
-        held = b""
-        while True:
-            while b"\r\n\r\n" not in held:
-                piece = connection.recv(1 << 16)
-                if not piece:
-                    return
-                held += piece
-            head, held = held.split(b"\r\n\r\n", 1)
-            length = re.search(rb"(?i)content-length: *(\d+)", head)
-            left = int(length[1]) if length else 0
-            while left > len(held):
-                left -= len(held)
-                held = connection.recv(1 << 20)
-                if not held:
-                    return
-            held = held[left:]
-            self.lines.append(head.split(b"\r\n", 1)[0])
-            connection.sendall(OK)
-
-
 @pytest.fixture
 def web(bench: Bench) -> Iterator[Web]:
     server = Web()
     with serving(bench, PORT, server):
         yield server
-
-
-def ask(connection: socket.socket, request: bytes = GOOD) -> None:
-    connection.sendall(request)
-    assert read_exactly(connection, len(OK)) == OK
-
-
-def is_stopped(connection: socket.socket, request: bytes = EVIL) -> bool:
-    """Whether the request is answered by a reset."""
-    try:
-        connection.sendall(request)
-        while connection.recv(1 << 16):
-            pass
-    except ConnectionError:
-        return True
-    return False
 
 
 def test_the_exploit_behind_a_thousand_requests_is_stopped(engine: Live, bench: Bench, web: Web) -> None:
