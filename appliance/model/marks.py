@@ -19,6 +19,8 @@ PLACED = DROP
 """Conntrack saw the connection begin with a SYN, so that its directions are known."""
 FROM_SERVER = FORGET_DROP
 """If placed: the packet is the server's."""
+AFTER_UNSEEN = SEEN
+"""Packets of its connection passed unseen since the last one that was queued."""
 
 # In the inspector's answer (SEEN and not QUEUED), in place of the worker's number and the bypass.
 ANSWER_CLEAR_TO_SERVER = 0x00100000
@@ -37,7 +39,9 @@ CONNTRACK_PLACED = 0x10000000
 CONNTRACK_CLEAR_TO_SERVER = 0x08000000
 CONNTRACK_CLEAR_TO_CLIENT = 0x04000000
 CONNTRACK_ENCRYPTED = 0x02000000
-CONNTRACK_GENERATION = 0x01FF0000
+CONNTRACK_UNSEEN = 0x01000000
+"""Packets passed unseen that the inspector was to see; until the next one is queued and says so."""
+CONNTRACK_GENERATION = 0x00FF0000
 """Of the policy under which a direction was cleared; under another one it is not."""
 CONNTRACK_GENERATION_SHIFT = 16
 CONNTRACK_CLEARED = (

@@ -18,6 +18,11 @@ protocols. Conntrack's original direction is that of whoever was seen first, whi
 a reset can be the server. So directions count only for an entry that a SYN made (`PLACED`); without that bit
 both are queued. SYN, FIN and RST of a connection that is looked at at all are queued in both directions.
 
+A packet that passes unseen although it is looked at (nobody listens, the queue is full, the operator's
+bypass) leaves a bit at its connection (`CONNTRACK_UNSEEN`). The next one that is queued takes it along, so
+that an inspector that saw the packets before does not wait for bytes that will not come. It is taken when
+that packet enters the queue, not when it is answered: what passes unseen meanwhile sets it anew.
+
 What the inspector clears is remembered with the generation of its policy, and counts only under that one: a
 new policy looks again at all connections. Every answer states anew what is cleared, and a SYN clears nothing.
 """
@@ -42,6 +47,7 @@ from appliance.firewall.rules import (
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
 from appliance.model.marks import (
+    AFTER_UNSEEN,
     ALL,
     ANSWER,
     ANSWER_CLEAR_TO_CLIENT,
@@ -59,6 +65,7 @@ from appliance.model.marks import (
     CONNTRACK_GENERATION,
     CONNTRACK_GENERATION_SHIFT,
     CONNTRACK_PLACED,
+    CONNTRACK_UNSEEN,
     FORGET_DROP,
     FROM_SERVER,
     IN_PORT,
@@ -95,6 +102,7 @@ OPENING = nft.match(nft.masked(TCP_FLAGS, 0x17), 0x02)
 """SYN without ACK, FIN or RST."""
 ORIGINAL = nft.match(nft.ct("direction"), "original")
 REPLY = nft.match(nft.ct("direction"), "reply")
+LEAVE_UNSEEN = (nft.set_bits(CONNTRACK_MARK, keep=ALL, to=CONNTRACK_UNSEEN),)
 TCP_HEADERS = range(5, 16)
 """Their lengths, in words of four bytes."""
 
@@ -187,7 +195,7 @@ def steer_chains(workers: int, generation: int, looked_at: Container[str]) -> It
     yield Chain(
         "steer",
         (
-            (nft.bits_set(MARK, BYPASS), nft.goto("pass_bypass")),
+            (nft.bits_set(MARK, BYPASS), nft.goto("bypass")),
             (nft.bits_set(CONNTRACK_MARK, CONNTRACK_DROP), nft.goto("steer_dropped")),
             # only the first fragment shows ports, and its receiver need not believe them
             (nft.bits_set(nft.payload("ip", "frag-off"), 0x3FFF), nft.goto("steer_rest")),
@@ -202,6 +210,7 @@ def steer_chains(workers: int, generation: int, looked_at: Container[str]) -> It
             (nft.goto("steer_rest"),),
         ),
     )
+    yield Chain("bypass", (LEAVE_UNSEEN, (nft.goto("pass_bypass"),)))
     yield Chain("steer_dropped", ((is_tcp, PLAIN_SYN, nft.goto("queue")), (nft.goto("dropped"),)))
     yield Chain("steer_tcp", tuple(_tcp_rules()))
     yield Chain("steer_tcp_ends", tuple(_tcp_end_rules()))
@@ -374,6 +383,11 @@ def _worker_rules(workers: int) -> Iterator[Rule]:
     placed = nft.bits_set(CONNTRACK_MARK, CONNTRACK_PLACED)
     yield placed, nft.set_bits(MARK, keep=ALL, to=PLACED)
     yield placed, REPLY, nft.set_bits(MARK, keep=ALL, to=FROM_SERVER)
+    yield (
+        nft.bits_set(CONNTRACK_MARK, CONNTRACK_UNSEEN),
+        nft.set_bits(CONNTRACK_MARK, keep=ALL ^ CONNTRACK_UNSEEN, to=0),
+        nft.set_bits(MARK, keep=ALL, to=AFTER_UNSEEN),
+    )
     if workers > 1:
         verdicts: list[tuple[Any, nft.Statement]] = [
             (number, nft.goto(f"worker_{number}")) for number in range(workers)
@@ -399,7 +413,8 @@ def _after_chains(generation: int, dialect: Dialect) -> Iterator[Chain]:
             # most packets: not queued, so that there is no answer
             (nft.bits_clear(MARK, PACKET_MASK), ACCEPT),
             (nft.unequal(dialect.bridge, "@bridges"), ACCEPT),
-            (nft.match(nft.masked(MARK, QUEUED | SEEN), QUEUED), nft.goto("pass_inspector-down")),
+            # an answer has it not
+            (nft.bits_set(MARK, QUEUED), nft.goto("pass_inspector-down")),
             # what was not queued; its bits may say something else
             (nft.bits_clear(MARK, SEEN), *_leaving()),
             (
@@ -427,7 +442,7 @@ def _after_chains(generation: int, dialect: Dialect) -> Iterator[Chain]:
     yield Chain("dropped", (*_count_both_ends("dropped"), (DROP,)))
     yield Chain("blocked", (*_count_both_ends("blocked"), deny(BY_FAILURE_POLICY)))
     yield denied_chain()
-    yield Chain("pass_inspector-down", (*_count_both_ends("inspector-down"), *_leave()))
+    yield Chain("pass_inspector-down", (LEAVE_UNSEEN, *_count_both_ends("inspector-down"), *_leave()))
 
 
 def _answers(generation: int) -> Iterator[tuple[int, str, int]]:

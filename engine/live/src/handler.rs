@@ -31,6 +31,8 @@ mod mark {
     pub const PLACED: u32 = 0x0200_0000;
     /// On the way here, if placed: the packet is the server's.
     pub const FROM_SERVER: u32 = 0x0800_0000;
+    /// On the way here: packets of the connection passed unseen before this one.
+    pub const AFTER_UNSEEN: u32 = SEEN;
     /// All that means something else, or nothing, on the way back.
     pub const INBOUND: u32 = QUEUED | WORKER | PLACED | FROM_SERVER | ENCRYPTED;
     const QUEUED: u32 = 0x0080_0000;
@@ -256,6 +258,7 @@ impl Handler for PacketHandler {
             truncated: packet.truncated() || is_bundle(packet, &decoded),
             verify_checksum: packet.checksum_ready,
             travels: travels(packet.mark),
+            after_unseen: packet.mark & mark::AFTER_UNSEEN != 0,
             ..self.arrival(wall_ns)
         };
         let payer = self.payer(&arrival);

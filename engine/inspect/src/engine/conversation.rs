@@ -682,11 +682,18 @@ impl Conversation {
         }
     }
 
-    /// Bytes of `direction` pass without being shown; its next segment is shown again.
+    /// Takes note of what the kernel says passed before the packet, in whichever direction.
+    pub fn heed(&mut self, arrival: &Arrival) {
+        if arrival.after_unseen {
+            self.lose_sight(Direction::ToServer);
+            self.lose_sight(Direction::ToClient);
+        }
+    }
+
+    /// Bytes of `direction` may have passed without being shown.
     pub fn lose_sight(&mut self, direction: Direction) {
         if let Some(layer) = self.tcp.as_deref_mut() {
-            layer.session.look_away(direction);
-            layer.session.look_again(direction);
+            layer.session.lose_sight(direction);
         }
     }
 

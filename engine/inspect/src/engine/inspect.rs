@@ -81,6 +81,9 @@ impl Desk {
             let Some(flow) = flows.get_mut(lookup.id) else {
                 return Outcome::default();
             };
+            if !lookup.created {
+                flow.data.heed(arrival);
+            }
             flow.data.observe(
                 &self.policy,
                 arrival,
@@ -308,7 +311,11 @@ impl Desk {
         let shown = !layer.session.was_unseen(other);
         let received = layer.session.expected_seq(other).filter(|_| shown);
         let sender_expects = received.or(tells.then(|| tcp.ack()));
+        // Behind bytes that passed unseen its receiver stands where it goes on.
+        let unseen = layer.session.was_unseen(direction);
+        let jumps = |expected: &u32| unseen && (tcp.seq().wrapping_sub(*expected) as i32) > 0;
         let expected = layer.session.expected_seq(direction);
+        let expected = expected.filter(|expected| !jumps(expected));
         let stand = expected
             .or(tells.then(|| tcp.seq()))
             .map(|receiver_expects| Stand {
@@ -840,10 +847,9 @@ fn is_ignored_by_receiver(
         return false;
     };
     let opening = layer.session.state() < stream::TcpState::Established && !flow.midstream;
-    let unanswered = layer
-        .session
-        .expected_seq(view.direction.reverse())
-        .is_none();
+    let answer = view.direction.reverse();
+    let unanswered =
+        layer.session.expected_seq(answer).is_none() && !layer.session.was_unseen(answer);
     !view.payload.is_empty() && (tcp.has(flags::SYN) || opening && unanswered)
 }
 

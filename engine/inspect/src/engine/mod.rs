@@ -116,6 +116,8 @@ pub struct Arrival {
     pub truncated: bool,
     /// Which way it travels in its connection, where the kernel saw that begin.
     pub travels: Option<Direction>,
+    /// Packets of its connection passed unseen since the last one of it, in whichever direction.
+    pub after_unseen: bool,
     /// It was put together from fragments; the engine sets this itself.
     pub defragmented: bool,
     /// The packet around it; the engine sets this itself.
@@ -262,11 +264,15 @@ impl Engine {
     /// One that passes is lost for its stream: that goes on at the next segment that is inspected.
     pub fn shed(&mut self, arrival: &Arrival, packet: &Packet<'_>) -> Outcome {
         let outcome = self.desk.shed(arrival, packet.ip_bytes().len() as u64);
-        if !outcome.block {
-            let zone = self.desk.zone(arrival, packet, 0);
-            if let Some((flow, direction)) = self.flows.find(zone, packet) {
+        if outcome.block && !arrival.after_unseen {
+            return outcome;
+        }
+        let zone = self.desk.zone(arrival, packet, 0);
+        if let Some((flow, direction)) = self.flows.find(zone, packet) {
+            if !outcome.block {
                 flow.data.lose_sight(direction);
             }
+            flow.data.heed(arrival);
         }
         outcome
     }

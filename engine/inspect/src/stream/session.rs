@@ -32,6 +32,10 @@ use super::{DropReason, Mode, StreamConfig, StreamEvent, Undecided, Verdict};
 use crate::wire::{flags, PacketEvent, PacketEvents, Tcp};
 use crate::Direction;
 
+/// How long a direction is in doubt after its first segment behind bytes that may have passed: in that time what was on
+/// its way then has arrived, or was sent again.
+const DOUBT_NS: u64 = 1_000_000_000;
+
 /// The shift assumed for windows of a connection whose handshake was not seen: the largest (RFC 7323, 2.3).
 const MIDSTREAM_WINDOW_SCALE: u8 = 14;
 
@@ -73,6 +77,8 @@ pub struct TcpSession {
     remembered: Option<OtherSyn>,
     /// Whether each direction's bytes are shown.
     sight: [Sight; 2],
+    /// Whether what was not shown of a direction last passed without our having asked for that.
+    lost_sight: [bool; 2],
     /// Holes that became certain with bytes behind them, by direction; a packet the other way tells them.
     pub(super) holes_untold: [bool; 2],
     pub(super) holes_quiet: bool,
@@ -90,6 +96,11 @@ enum Sight {
     Unseen,
     /// They are from its next segment on.
     Resuming,
+    /// They are, but some may have passed that were not: wherever a segment goes on, the stream does.
+    Doubted {
+        /// When that is over; `None` before the first segment.
+        until_ns: Option<u64>,
+    },
 }
 
 /// A SYN that is not this connection's.
@@ -114,6 +125,7 @@ impl TcpSession {
             untracked: false,
             remembered: None,
             sight: Default::default(),
+            lost_sight: [false; 2],
             holes_untold: [false; 2],
             holes_quiet: false,
             doubted: false,
@@ -137,11 +149,15 @@ impl TcpSession {
         }
         let known = self.state;
         let mut outcome = SegmentOutcome::accept();
+        self.infer_opening(direction, tcp);
         match self.sight[direction as usize] {
             Sight::Unseen if known != TcpState::None && !tcp.has(flags::SYN) => {
                 return self.on_unseen(direction, tcp, payload)
             }
             Sight::Resuming => self.resume(direction, tcp, payload, &mut outcome),
+            Sight::Doubted { until_ns } => {
+                self.doubt(direction, tcp, payload, until_ns, now_ns, &mut outcome)
+            }
             Sight::Shown | Sight::Unseen => {}
         }
         self.hear_acknowledgment(direction, tcp);
@@ -530,7 +546,9 @@ impl TcpSession {
         outcome: &mut SegmentOutcome,
     ) -> Verdict {
         let limits = self.config.limits;
-        let midstream = self.midstream;
+        let midstream = self.midstream || self.lost_sight[direction as usize];
+        let doubted = matches!(self.sight[direction as usize], Sight::Doubted { .. });
+        let settled = self.lost_sight[direction as usize] && !doubted;
         let fin = tcp.has(flags::FIN);
         if payload.is_empty() && !fin {
             // Nothing that could enter the stream; after a FIN such a segment stands one past the end.
@@ -580,6 +598,11 @@ impl TcpSession {
             ),
             Admission::PendingLimit => (
                 Verdict::Drop(DropReason::PendingLimit),
+                StreamEvent::MemoryLimit,
+            ),
+            // Whatever was on its way when sight was lost has arrived.
+            Admission::Unseen if settled => (
+                Verdict::Undecided(Undecided::PastHistory),
                 StreamEvent::MemoryLimit,
             ),
             Admission::Unseen => (
@@ -642,10 +665,54 @@ impl TcpSession {
         if tcp.flags() & (flags::SYN | flags::RST) != 0 || !brings {
             return;
         }
-        if let Some(unseen) = self.half_mut(direction).step_to(tcp.seq()) {
-            self.tracker.step_to(direction, tcp.seq());
+        if self.step_to(direction, tcp.seq(), outcome) {
             self.sight[direction as usize] = Sight::Shown;
-            outcome.unseen_bytes = unseen;
+        }
+    }
+
+    /// A segment while nobody knows what passed before it. What is sent again may come before what passed, so the
+    /// first segment does not end the doubt.
+    fn doubt(
+        &mut self,
+        direction: Direction,
+        tcp: &Tcp<'_>,
+        payload: &[u8],
+        until_ns: Option<u64>,
+        now_ns: u64,
+        outcome: &mut SegmentOutcome,
+    ) {
+        if until_ns.is_some_and(|until_ns| now_ns >= until_ns) {
+            self.sight[direction as usize] = Sight::Shown;
+            return;
+        }
+        let brings = !payload.is_empty() || tcp.has(flags::FIN);
+        if tcp.flags() & (flags::SYN | flags::RST) != 0 || !brings {
+            return;
+        }
+        if self.step_to(direction, tcp.seq(), outcome) {
+            let until_ns = until_ns.or(Some(now_ns + DOUBT_NS));
+            self.sight[direction as usize] = Sight::Doubted { until_ns };
+        }
+    }
+
+    /// Goes on at `seq`; whether that is not before what is expected.
+    fn step_to(&mut self, direction: Direction, seq: u32, outcome: &mut SegmentOutcome) -> bool {
+        let Some(unseen) = self.half_mut(direction).step_to(seq) else {
+            return false;
+        };
+        self.tracker.step_to(direction, seq);
+        outcome.unseen_bytes = unseen;
+        true
+    }
+
+    /// Where the other end stands whose SYN may have passed unseen, and how large its windows may be.
+    fn infer_opening(&mut self, direction: Direction, tcp: &Tcp<'_>) {
+        let other = direction.reverse();
+        let tells = tcp.has(flags::ACK) && !tcp.has(flags::SYN) && self.state == TcpState::New;
+        if tells && self.lost_sight[other as usize] && self.half(other).base.is_none() {
+            let half = self.half_mut(other);
+            half.base = Some(tcp.ack());
+            half.window_scale = Some(MIDSTREAM_WINDOW_SCALE);
         }
     }
 
@@ -668,7 +735,14 @@ impl TcpSession {
     pub fn look_again(&mut self, direction: Direction) {
         if self.sight[direction as usize] == Sight::Unseen {
             self.sight[direction as usize] = Sight::Resuming;
+            self.lost_sight[direction as usize] = false;
         }
+    }
+
+    /// Bytes of `direction` may have passed that were not shown, nobody knows how many (inline only).
+    pub fn lose_sight(&mut self, direction: Direction) {
+        self.sight[direction as usize] = Sight::Doubted { until_ns: None };
+        self.lost_sight[direction as usize] = true;
     }
 
     /// Whether bytes of `direction` are not shown now.

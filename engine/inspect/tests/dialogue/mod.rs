@@ -23,7 +23,8 @@ impl EventSink for Events {
     }
 }
 
-/// A policy: guest `web` behind the server's port, with `rules` in `mode`; `more` is merged into the guest.
+/// A policy: guest `web` behind the server's port, with `rules` in `mode`; `more` is merged into the guest, but its
+/// `failure`, which is the segment's.
 pub fn policy(rules: &str, mode: &str, more: serde_json::Value) -> Arc<Policy> {
     policy_of_generation(1, rules, mode, more)
 }
@@ -39,14 +40,20 @@ pub fn policy_of_generation(
         "assignments": [{"rule_set": "t", "mode": mode}],
     });
     for (key, value) in more.as_object().expect("an object") {
-        guest[key] = value.clone();
+        if key != "failure" {
+            guest[key] = value.clone();
+        }
+    }
+    let mut segment = serde_json::json!({"name": "lab"});
+    if let Some(failure) = more.get("failure") {
+        segment["failure"] = failure.clone();
     }
     let document = serde_json::json!({
         "format": 1, "version": 7, "generation": generation,
         "rule_sets": [{"name": "t", "files": ["t.rules", "t/threshold.config"]}],
         "ports": [{"tap": "web0", "ifindex": SERVER_PORT_IFINDEX, "guest": "web"}],
         "guests": [guest],
-        "segments": [{"name": "lab"}],
+        "segments": [segment],
     });
     let document = Document::parse(document.to_string().as_bytes()).expect("a document");
     // What stands behind a form feed is the rule set's threshold.config.
@@ -66,6 +73,7 @@ pub struct Dialogue {
     server_seq: u32,
     client_port: u16,
     now_ns: u64,
+    after_unseen: bool,
 }
 
 impl Dialogue {
@@ -82,6 +90,7 @@ impl Dialogue {
             server_seq: 5000,
             client_port: 40000,
             now_ns: 1,
+            after_unseen: false,
         }
     }
 
@@ -121,6 +130,20 @@ impl Dialogue {
     /// Bytes from the server that the kernel lets through without showing them; the client acknowledges them.
     pub fn pass_from_server(&mut self, bytes: &[u8]) {
         self.server_seq += bytes.len() as u32;
+    }
+
+    /// The same from the client.
+    pub fn pass_from_client(&mut self, bytes: &[u8]) {
+        self.client_seq += bytes.len() as u32;
+    }
+
+    /// With its next packet the kernel says that others passed unseen before it.
+    pub fn say_unseen(&mut self) {
+        self.after_unseen = true;
+    }
+
+    pub fn wait_s(&mut self, seconds: u64) {
+        self.now_ns += seconds * 1_000_000_000;
     }
 
     /// Bytes `ahead` of the next expected ones.
@@ -175,6 +198,7 @@ impl Dialogue {
             in_port,
             out_port,
             source_mac: Some(mac),
+            after_unseen: std::mem::take(&mut self.after_unseen),
             ..Arrival::default()
         };
         self.engine
