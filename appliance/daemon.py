@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance.clock import unset_clock
 from appliance.config import Config, ManagerConfig
+from appliance.control.absence import Sign, absence, last_sign, leave_sign
 from appliance.control.accounts import InspectorAccounts
 from appliance.control.applying import Applier, Live
 from appliance.control.generations import Generations
@@ -102,6 +103,8 @@ class Control:
     counters: Counters = field(default_factory=Counters)
     _heart: tuple[socket.socket, socket.socket] = field(default_factory=heart_sockets)
     _up_at: float | None = None
+    _before: tuple[Sign | None, bool] = (None, False)
+    _started: dict[str, Any] | None = None
     _hung: int | None = None
     _engine: dict[str, Any] = field(default_factory=dict)
     _bypass: list[dict[str, Any]] = field(default_factory=list)
@@ -174,6 +177,7 @@ class Control:
     # Boot and end.
 
     async def _boot(self) -> None:
+        self._before = last_sign(self.config.state), await asyncio.to_thread(self.applier.network.stands)
         self.identity = load_identity(self.config.state / "identity")
         signed, document = self._last_policy()
         try:
@@ -212,6 +216,8 @@ class Control:
             await self.inspector.stop()
         if self.client is not None:
             await self.client.close()
+        with contextlib.suppress(OSError):
+            leave_sign(self.config.state)
         with contextlib.suppress(FileNotFoundError):
             (self.config.state / "status.json").unlink()
         log.info("stopped; the rules %s", rules)
@@ -374,6 +380,7 @@ class Control:
                     self.live = replace(self.live, tried=True)
                 self.inspector, self._up_at = process, time.monotonic()
             self.journal.note("inspector-up", "the inspector is up", 4, pid=process.process.pid)
+            self._note_start()
             self._changed.set()
             tell_ready()
             status = await process.wait()
@@ -387,6 +394,16 @@ class Control:
         self._ended()
         why = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
         return why, status, pid
+
+    def _note_start(self) -> None:
+        """Note, once, that guests are protected, and for how long they were not."""
+        if self._started is not None:
+            return
+        last, rules_stood = self._before
+        now = Sign.now()
+        gap = absence(last, now, rules_stood=rules_stood)
+        self._started = {"time_s": now.time_s, "after": str(gap), **gap.details()}
+        self.journal.note("started", f"protecting: {gap}", gap.severity, **gap.details())
 
     def _ended(self) -> None:
         self.inspector = None
@@ -635,6 +652,8 @@ class Control:
             try:
                 path = self.config.state / "status.json"
                 await asyncio.to_thread(write_status, path, status, time.time(), os.getpid())
+                if self._started is not None:
+                    await asyncio.to_thread(leave_sign, self.config.state)
                 if self.client is not None:
                     await self.client.put_status(status)
             except (SystemFault, PolicyError, OSError) as fault:
@@ -648,6 +667,7 @@ class Control:
         manager = "none" if self.config.manager is None else "not enrolled" if self.client is None else None
         return status_body(
             live_version=self._version,
+            started=self._started,
             error=self.error,
             inventory=self.inventory,
             counters=self.counters,

@@ -112,6 +112,9 @@ def _parts(found: Mapping[str, Any]) -> list[str]:
     if inspector.get("failure_policy"):
         lines.append(f"           {red('it hangs or has ended: the failure policy decides')}")
     lines.append(f"watchdog   {_up(found.get('watchdog') or {'up': False, 'restarts': 0}, running)}")
+    if started := found.get("started"):
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started["time_s"]))
+        lines.append(f"since      {since}: {started['after']}")
     lines.append(f"policy     version {found['live_version']}")
     lines.append(f"manager    {found['manager']}")
     if helper := found.get("helper"):

@@ -11,6 +11,7 @@ from typing import Any
 
 from appliance import steering
 from appliance.firewall import kernel
+from appliance.firewall.nft import TABLE
 from appliance.hypervisor import link_alarm, read_links, trunks
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
@@ -18,6 +19,7 @@ from appliance.model.links import Links
 from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
 from appliance.netlink import Alarm
+from appliance.netns import list_objects
 from appliance.steering import Choice, Counters, Queues, Ruleset
 from appliance.steering.standing import (
     Standing,
@@ -89,6 +91,10 @@ class Network:
                 break
             before = self._rules
         trunks.join(inventory, self.netns)
+
+    def stands(self) -> bool:
+        """Whether rules of ours are in the kernel, whoever loaded them."""
+        return bool(list_objects(self.netns, "table", "bridge", TABLE))
 
     def alarm(self) -> Alarm:
         """Return what says that somebody, perhaps we, changed the namespace's nftables."""

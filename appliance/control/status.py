@@ -28,12 +28,14 @@ def status_body(
     manager: str,
     missing: Sequence[str],
     helper: Mapping[str, Any] | None = None,
+    started: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the body of `PUT /appliance/status`.
 
     steering: the back end, why it is this one, and how often our rules had to be put back.
     manager: how it stands with it, in words. missing: what of the guests the kernel has not, a sentence
-    each. helper: how it stands with the host helper, if there is one to be followed.
+    each. helper: how it stands with the host helper, if there is one to be followed. started: since when this
+    run protects, and what was before; None until it does.
     """
     kernel = {guest.guest: guest for guest in counters.guests}
     guests = []
@@ -59,6 +61,7 @@ def status_body(
         )
     return {
         "live_version": live_version,
+        "started": None if started is None else dict(started),
         "error": None if error is None else error[:4_000],
         "guests": guests,
         "bypass": [dict(each) for each in bypass],
