@@ -10,6 +10,7 @@ from appliance.cli.lazy import LazyGroup
 PLACES = {
     "run": "appliance.cli.appliance:run",
     "status": "appliance.cli.status:status",
+    "diagnostics": "appliance.cli.diagnostics:diagnostics",
     "explain": "appliance.cli.explain:explain",
     "flows": "appliance.cli.flows:flows",
     "bypass": "appliance.cli.appliance:bypass",
