@@ -5,11 +5,12 @@ appliance's rules go by the tap's name, so that they can be in place before ther
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.durable import replace_file
 from appliance.firewall.names import slug
-from appliance.hypervisor import load_guests, render_guests
+from appliance.hypervisor import existing, load_guests, render_guests
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.guest import Guest, GuestInventory, Segment, Vnic
 from appliance.netns import list_objects
@@ -51,7 +52,8 @@ class Host:
         return False
 
     def prepare(self) -> None:
-        """There is nothing to be made."""
+        """Forget taps that went with the host's last run: the hypervisor gives their names out anew."""
+        self.write(frozenset(self._state.protected))
 
     def is_appliance(self, guest: HostGuest) -> bool:
         """The appliance is no guest."""
@@ -146,13 +148,24 @@ class Host:
             )
             guests.append(Guest(self._name(guest), first, led))
         if not self._seen:  # what the file says of guests that nobody asked about yet stays
-            ours = {guest.name for guest in guests}
-            guests += [guest for guest in self._written() if guest.name not in ours]
+            guests += self._written(beside=guests)
         return GuestInventory(segments, tuple(guests))
 
-    def _written(self) -> tuple[Guest, ...]:
-        path = Path(self._config.guests_file)
-        return load_guests(path).guests if path.exists() else ()
+    def _written(self, beside: Sequence[Guest]) -> list[Guest]:
+        """Return the file's other guests, with the taps that are there still and not somebody else's now."""
+        try:
+            known = load_guests(Path(self._config.guests_file)).guests
+        except PolicyError:  # not there yet, or damaged: it is written anew
+            known = ()
+        names = {guest.name for guest in beside}
+        taken = {vnic.tap for guest in beside for vnic in guest.vnics}
+        there = existing(vnic.tap for guest in known for vnic in guest.vnics) - taken
+        kept = [
+            replace(guest, vnics=tuple(vnic for vnic in guest.vnics if vnic.tap in there))
+            for guest in known
+            if guest.name not in names
+        ]
+        return [guest for guest in kept if guest.vnics]
 
     def write(self, protected: frozenset[str]) -> None:
         """Write the file if it says something else. Raises OSError."""
