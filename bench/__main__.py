@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -11,7 +10,7 @@ from bench import machine, plots, render, rows
 from bench.goals import Goal
 from bench.inline import cores
 from bench.inline.paths import PATHS
-from bench.inline.programs import build_examples
+from bench.inline.programs import build_examples, end_tidily
 from bench.loads import guests, inline, replay
 from bench.rows import Row
 
@@ -25,8 +24,7 @@ MIN_INLINE_ROUNDS = 10
 def main() -> int:
     """Run what was asked for; 0 even where a goal is missed: the table says so."""
     asked = _arguments()
-    # Whoever ends us finds no namespaces or programs left behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    end_tidily()
     measured: list[Row] = []
     goals: list[Goal] = []
     divided = cores.divide(asked.pin)

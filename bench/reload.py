@@ -5,9 +5,7 @@ rate, with nothing else going on and, in turn, while it reads, compiles, tries a
 """
 
 import argparse
-import signal
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,7 +15,7 @@ from appliance.model.policy import Mode
 from bench.inline.cores import divide
 from bench.inline.generators import Generator, Latency, exchanging
 from bench.inline.paths import Setting, sekisho
-from bench.inline.programs import build_examples
+from bench.inline.programs import build_examples, end_tidily
 from bench.inline.segment import segment_of
 
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
@@ -29,8 +27,7 @@ RELOAD_TIMEOUT_S = 300.0
 def main() -> int:
     """Print a line a round and the medians."""
     asked = _arguments()
-    # Whoever ends us finds no namespaces or programs left behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    end_tidily()
     ratios: dict[str, list[float]] = {kind: [] for kind in KINDS}
     lost = 0
     cores = divide()
