@@ -71,6 +71,20 @@ class Hypervisor:
             self.process.wait(timeout=READY_S)
             self.process = None
 
+    def lose_power(self) -> None:
+        """End libvirtd and its guests at once, as a machine that goes off; nothing of /run is kept."""
+        guests = [int(path.read_text()) for path in self._here("/run/libvirt").glob("qemu/*.pid")]
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(timeout=READY_S)
+        for guest in guests:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(guest, signal.SIGKILL)
+        wait_for("its guests are gone", lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in guests))
+        self.process = self.connection = None
+        shutil.rmtree(self._here("/run/libvirt"))
+        self._here("/run/libvirt").mkdir()
+
     def define(self, name: str, role: str, nics: Sequence[tuple[str, str]], uuid: str = "") -> Any:
         """Define a domain with a card a (MAC, bridge). Return libvirt's domain."""
         return self.connection.defineXML(self.xml(name, role, nics, uuid))
@@ -131,7 +145,11 @@ def hypervisor(folder: Path, netns: str, hook: str = "") -> Iterator[Hypervisor]
         found._here(place).mkdir(parents=True, exist_ok=True)
     etc = found._here("/etc/libvirt")
     shutil.copytree(
-        "/etc/libvirt", etc, dirs_exist_ok=True, ignore=shutil.ignore_patterns("networks", "hooks")
+        # without what is defined on this machine: domains, networks, and which of them start by themselves
+        "/etc/libvirt",
+        etc,
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("*.xml", "hooks"),
     )
     (etc / "qemu.conf").write_text(QEMU_CONF)
     (etc / "libvirtd.conf").write_text('auth_unix_rw = "none"\n')

@@ -138,6 +138,7 @@ def test_a_restart_without_the_seed_finds_identity_and_policy_on_the_data_disk(t
         with machine.power():
             wait_for("it protects again", lambda: "PROTECTING 1 guests" in machine.console)
             assert machine.said(key) == before
+            assert "after a reboot: no protection for " in machine.said("sekisho status || true")
             # it protects before its bridges have their ports
             wait_for("nothing to be missing", lambda: "!" not in machine.console.rpartition("PROTECTING")[2])
             running.blocks()
