@@ -62,7 +62,7 @@ pub struct Connection {
     settings: Settings,
     switched: bool,
     /// What reads on behind an upgrade.
-    successor: Option<http2::Connection>,
+    successor: Option<Box<http2::Connection>>,
     /// Bytes behind the response that switched, of those that came with it.
     unread: usize,
     /// The server's bytes are not shown.
@@ -120,7 +120,7 @@ impl Connection {
         for transaction in &mut self.store.open {
             let Transaction {
                 request, response, ..
-            } = transaction;
+            } = transaction.as_mut();
             if request.progress == Progress::Complete && !request.may_switch() {
                 response.progress = Progress::Complete;
             }
@@ -161,14 +161,14 @@ impl Connection {
     }
 
     /// The HTTP/2 that the last response agreed to.
-    fn upgraded(&mut self) -> Option<http2::Connection> {
+    fn upgraded(&mut self) -> Option<Box<http2::Connection>> {
         let answered = self.responses.last().and_then(|id| self.store.get(id))?;
         if !answered.request.asks_for_http2() || answered.response.status != b"101" {
             return None;
         }
         let mut successor = http2::Connection::upgraded(&answered.request, self.settings.clone());
         successor.feed_early(self.requests.held());
-        Some(successor)
+        Some(Box::new(successor))
     }
 
     /// Says that `len` bytes of one direction were never seen.
@@ -202,14 +202,14 @@ impl Connection {
     pub fn transactions(
         &self,
     ) -> impl DoubleEndedIterator<Item = &Transaction> + ExactSizeIterator {
-        self.store.open.iter()
+        self.store.open.iter().map(Box::as_ref)
     }
 
     /// The same, mutable.
     pub fn transactions_mut(
         &mut self,
     ) -> impl DoubleEndedIterator<Item = &mut Transaction> + ExactSizeIterator {
-        self.store.open.iter_mut()
+        self.store.open.iter_mut().map(Box::as_mut)
     }
 
     /// One open transaction.
@@ -225,7 +225,7 @@ impl Connection {
     /// Takes the oldest transaction if it is complete on both sides. Call until `None`, after having looked.
     pub fn pop_finished(&mut self) -> Option<Transaction> {
         if self.store.open.front()?.is_complete() {
-            self.store.open.pop_front()
+            self.store.open.pop_front().map(|done| *done)
         } else {
             None
         }
@@ -302,7 +302,7 @@ impl Parser for Connection {
 
     fn successor(&mut self) -> Option<(AppProto, Box<dyn Parser>)> {
         let parser = self.successor.take()?;
-        Some((AppProto::Http2, Box::new(parser)))
+        Some((AppProto::Http2, parser))
     }
 
     fn unread(&self) -> usize {
@@ -323,7 +323,7 @@ impl Parser for Connection {
     }
 
     fn heap_bytes(&self) -> usize {
-        let transactions = self.store.open.iter().map(Transaction::heap_bytes);
+        let transactions = self.store.open.iter().map(|it| it.heap_bytes());
         self.requests.heap_bytes() + self.responses.heap_bytes() + transactions.sum::<usize>()
     }
 }

@@ -7,10 +7,11 @@ use super::events::HttpEvent;
 use super::transaction::Transaction;
 use crate::app::{self, File, FileSettings};
 
-/// Open transactions, oldest first; ids are contiguous.
+/// Open transactions, oldest first; ids are contiguous. Each in a box of its own, which leaves whole: a connection
+/// that is kept alive holds no room for them.
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(super) open: VecDeque<Transaction>,
+    pub(super) open: VecDeque<Box<Transaction>>,
     next_id: u64,
     limit: usize,
     touched: Range<u64>,
@@ -46,12 +47,12 @@ impl Store {
         self.next_id += 1;
         self.touch(id);
         let [request, response] = &self.files;
-        let mut transaction = Transaction::default();
+        let mut transaction = Box::<Transaction>::default();
         transaction.head.id = id;
         transaction.request.body.file = File::open(&[], request);
         transaction.response.body.file = File::open(&[], response);
         self.open.push_back(transaction);
-        self.open.back_mut()
+        self.open.back_mut().map(Box::as_mut)
     }
 
     /// The id the next transaction will get.
@@ -61,13 +62,14 @@ impl Store {
 
     pub(super) fn get(&self, id: u64) -> Option<&Transaction> {
         let first = self.open.front()?.head.id;
-        self.open.get(usize::try_from(id.checked_sub(first)?).ok()?)
+        let at = usize::try_from(id.checked_sub(first)?).ok()?;
+        self.open.get(at).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Transaction> {
         let first = self.open.front()?.head.id;
-        self.open
-            .get_mut(usize::try_from(id.checked_sub(first)?).ok()?)
+        let at = usize::try_from(id.checked_sub(first)?).ok()?;
+        self.open.get_mut(at).map(Box::as_mut)
     }
 
     /// The same, and the transaction counts as changed.
@@ -104,10 +106,10 @@ impl app::Transactions for Store {
     }
 
     fn pop_finished(&mut self) -> Option<Box<dyn app::Transaction>> {
-        if !app::Transaction::is_complete(self.open.front()?) {
+        if !app::Transaction::is_complete(self.open.front()?.as_ref()) {
             return None;
         }
         let done = self.open.pop_front()?;
-        Some(Box::new(done))
+        Some(done)
     }
 }
