@@ -53,10 +53,10 @@ class Lab(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 LAB = decode_yaml(HERE / "lab.yaml", Lab)
 
 
-def driver() -> str:
+def driver(processor: Path = Path("/proc/cpuinfo"), kvm: Path = Path("/dev/kvm")) -> str:
     """Return libvirt's name for the fastest way to run machines here.
 
     A /dev/kvm without the processor's own virtualization can be there, and of no use.
     """
-    flags = re.search(r"^flags\s*:.*\b(vmx|svm)\b", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return "kvm" if flags and Path("/dev/kvm").exists() else "qemu"
+    able = re.search(r"^flags\s*:.*\b(vmx|svm)\b", processor.read_text(), re.MULTILINE)
+    return "kvm" if able and kvm.exists() else "qemu"

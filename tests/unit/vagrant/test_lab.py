@@ -16,7 +16,7 @@ import pytest
 
 from appliance.firstboot.seed import read_seed
 from vagrant import lab, machines, web
-from vagrant.description import HERE, LAB
+from vagrant.description import HERE, LAB, driver
 
 
 @pytest.mark.skipif(shutil.which("vagrant") is None, reason="vagrant is not installed")
@@ -49,6 +49,19 @@ def test_libvirt_gives_a_machine_its_cards_in_the_order_that_vagrant_does(name: 
     found = ElementTree.fromstring(machines.domain(name, LAB.machines[name], "qemu"))
     macs = [each.attrib["address"] for each in found.iterfind("devices/interface/mac")]
     assert macs == [LAB.machines[name].management.mac, *LAB.machines[name].wires.values()]
+
+
+@pytest.mark.parametrize(
+    ("flags", "there", "taken"), [("fpu vmx", True, "kvm"), ("fpu svm", False, "qemu"), ("fpu", True, "qemu")]
+)
+def test_kvm_is_taken_only_with_a_processor_that_has_it(
+    tmp_path: Path, flags: str, there: bool, taken: str
+) -> None:
+    processor, kvm = tmp_path / "cpuinfo", tmp_path / "kvm"
+    processor.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
+    if there:
+        kvm.touch()
+    assert driver(processor, kvm) == taken
 
 
 @pytest.fixture
