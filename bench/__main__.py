@@ -11,13 +11,13 @@ from bench.goals import Goal
 from bench.inline import cores
 from bench.inline.paths import PATHS
 from bench.inline.programs import build_examples, end_tidily
-from bench.loads import guests, inline, replay
+from bench.loads import guests, inline, replay, sizing
 from bench.rows import Row
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 CORPORA = ROOT.parent / "shared" / "corpora"
-KINDS = ("inline", "guests", "replay")
+KINDS = ("inline", "guests", "sizing", "replay")
 MIN_INLINE_ROUNDS = 10
 
 
@@ -53,6 +53,8 @@ def _measure(
         program = [sys.executable, "-m", "appliance.cli"]
         new = replay.measure(asked.corpora, program, work, rounds or 5, asked.times, _say)
         return new, replay.GOALS
+    if kind == "sizing":
+        return sizing.measure(asked.corpora, work, rounds or 3, divided, _say)
     rounds, examples = rounds or MIN_INLINE_ROUNDS, build_examples()
     if kind == "guests":
         return guests.measure(
@@ -67,9 +69,9 @@ def _arguments() -> argparse.Namespace:
     corpora = Path(os.environ.get("CORPORA", CORPORA))
     parser.add_argument("--corpora", type=Path, default=corpora, help="folder with rules/ and benign/")
     parser.add_argument("--only", type=_listed(KINDS), default=KINDS, help=f"of {', '.join(KINDS)}")
-    parser.add_argument("--rounds", type=int, help="10; of replay, which varies less, 5")
+    parser.add_argument("--rounds", type=int, help="10; of replay, which varies less, 5, of sizing 3")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    of_inline = parser.add_argument_group("inline and guests (as root)")
+    of_inline = parser.add_argument_group("inline, guests and sizing (as root)")
     of_inline.add_argument("--paths", type=_listed(PATHS), default=(), help=f"some of: {'; '.join(PATHS)}")
     loads = tuple(load.key for load in inline.LOADS)
     of_inline.add_argument("--loads", type=_listed(loads), default=(), help=f"some of {', '.join(loads)}")
