@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,17 @@ class Live:
 
     def push(self, rules: str, mode: Mode = Mode.PREVENT, guests: Sequence[str] = ("web",)) -> None:
         """Make these rules the guests' policy, in the order in which control does: engine, then kernel."""
+        self.push_to(rules, dict.fromkeys(guests, mode))
+
+    def push_to(self, rules: str, modes: Mapping[str, Mode]) -> None:
+        """The same, each guest in its own mode."""
         self.generation += 1
         file = self.directory / f"{self.generation}.rules"
         file.write_text(rules)
-        assigned = GuestPolicy(assignments=(Assignment(RULE_SET, mode),))
-        document = PolicyDocument(self.generation, guests=dict.fromkeys(guests, assigned))
+        assigned = {
+            guest: GuestPolicy(assignments=(Assignment(RULE_SET, mode),)) for guest, mode in modes.items()
+        }
+        document = PolicyDocument(self.generation, guests=assigned)
         inventory = self.bench.inventory
         links = read_links(inventory, self.bench.netns)
         rule_sets = {RULE_SET: RuleSetFiles(RULE_SET, (str(file),))}
