@@ -1,25 +1,27 @@
 //! What the engine asks of an application protocol's parser.
 use std::fmt::Debug;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{dcerpc, dns, ftp, http, http2, ike, krb5, mqtt, nfs, quic, rfb, smb, smtp, ssh, tls};
-use super::{AppProto, FileSettings, Touched, Transactions};
+use super::{AppProto, FileSettings, HashKinds, Touched, Transactions};
 use crate::Direction;
 
 /// Bounds and depths of all parsers.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// HTTP's, of either version.
-    pub http: http::Settings,
+    /// HTTP's, of either version; all its connections share them.
+    pub http: Arc<http::Settings>,
     /// How files are kept, of every protocol but HTTP, whose bodies have depths of their own.
     pub files: FileSettings,
 }
 
 impl Settings {
-    fn of_http(&self) -> http::Settings {
-        http::Settings {
-            files: self.files,
-            ..self.http.clone()
+    /// What is computed of the files of every protocol that are begun from now on.
+    pub fn look_at_files(&mut self, hashes: HashKinds, magic: bool) {
+        for files in [&mut self.files, &mut Arc::make_mut(&mut self.http).files] {
+            files.hashes = hashes;
+            files.magic = magic;
         }
     }
 }
@@ -158,8 +160,8 @@ pub fn parser_for(
         AppProto::Dns => Some(Box::new(dns::Connection::new(carrier))),
         AppProto::Ftp => Some(Box::new(ftp::Connection::new())),
         AppProto::FtpData => Some(Box::new(ftp::DataConnection::new(note, settings.files))),
-        AppProto::Http => Some(Box::new(http::Connection::new(settings.of_http()))),
-        AppProto::Http2 => Some(Box::new(http2::Connection::new(settings.of_http()))),
+        AppProto::Http => Some(Box::new(http::Connection::new(settings.http.clone()))),
+        AppProto::Http2 => Some(Box::new(http2::Connection::new(settings.http.clone()))),
         AppProto::Smb => Some(Box::new(smb::Connection::new(settings.files))),
         AppProto::Smtp => Some(Box::new(smtp::Connection::new(settings.files))),
         AppProto::Ike => Some(Box::new(ike::Connection::default())),

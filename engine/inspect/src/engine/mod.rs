@@ -199,8 +199,9 @@ impl Engine {
         };
         let counters = Counters::new(&policy);
         let mut settings = settings;
-        settings.app.files.hashes = hashes(&settings, &policy);
-        settings.app.files.magic = policy.matcher.reads_magic();
+        let hashes = hashes(&settings, &policy);
+        let magic = policy.matcher.reads_magic();
+        settings.app.look_at_files(hashes, magic);
         Self {
             defragmenter: Defragmenter::new(overlaps, settings.fragments),
             flows: FlowTable::new(settings.flows, settings.seed),
@@ -223,9 +224,8 @@ impl Engine {
         self.desk.counters.follow(&policy);
         // Files that are under way keep what was computed of them so far.
         let hashes = hashes(&self.desk.settings, &policy);
-        let files = &mut self.desk.settings.app.files;
-        files.hashes = hashes;
-        files.magic = policy.matcher.reads_magic();
+        let magic = policy.matcher.reads_magic();
+        self.desk.settings.app.look_at_files(hashes, magic);
         self.desk.policy = policy;
         self.desk.shared = shared;
     }

@@ -1,5 +1,7 @@
 //! One TCP connection's HTTP: two parsers and the transactions they share.
 
+use std::sync::Arc;
+
 use super::request::RequestReader;
 use super::response::{Effect, ResponseReader};
 use super::store::Store;
@@ -59,7 +61,7 @@ pub struct Connection {
     store: Store,
     requests: RequestReader,
     responses: ResponseReader,
-    settings: Settings,
+    settings: Arc<Settings>,
     switched: bool,
     /// What reads on behind an upgrade.
     successor: Option<Box<http2::Connection>>,
@@ -73,7 +75,8 @@ pub struct Connection {
 
 impl Connection {
     /// A connection of which nothing was seen yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: impl Into<Arc<Settings>>) -> Self {
+        let settings = settings.into();
         let depths = [settings.request_depth_bytes, settings.response_depth_bytes];
         let files = depths.map(|depth_bytes| FileSettings {
             depth_bytes,

@@ -75,7 +75,7 @@ pub(super) struct RequestReader {
     state: State,
     line: Line,
     fields: Fields,
-    body: Option<BodyReader>,
+    body: Option<Box<BodyReader>>,
     /// The request being read, or the last one.
     current: u64,
     /// Bytes behind a CONNECT, or an offer of HTTP/2, whose answer is awaited.
@@ -237,7 +237,7 @@ impl RequestReader {
             Some(body) => {
                 name::name_request(transaction);
                 begin_form(transaction);
-                self.body = Some(body);
+                self.body = Some(Box::new(body));
                 self.state = State::Body;
             }
         }
@@ -370,7 +370,10 @@ impl RequestReader {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        let body = self.body.as_ref().map_or(0, BodyReader::heap_bytes);
+        let body = self
+            .body
+            .as_ref()
+            .map_or(0, |body| size_of::<BodyReader>() + body.heap_bytes());
         self.line.heap_bytes() + self.fields.heap_bytes() + self.held.capacity() + body
     }
 }

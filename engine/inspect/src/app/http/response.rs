@@ -51,7 +51,7 @@ pub(super) struct ResponseReader {
     state: State,
     line: Line,
     fields: Fields,
-    body: Option<BodyReader>,
+    body: Option<Box<BodyReader>>,
     /// The transaction whose response is being read.
     current: Option<u64>,
     /// The transaction whose response was read last.
@@ -169,7 +169,7 @@ impl ResponseReader {
         if self.current.is_none() && self.answers_simple(store) {
             self.take_next(store);
             self.state = State::Body;
-            self.body = Some(BodyReader::new(Framing::UntilClose, None));
+            self.body = Some(Box::new(BodyReader::new(Framing::UntilClose, None)));
         } else {
             self.choose_for_junk(store);
         }
@@ -406,7 +406,7 @@ impl ResponseReader {
                 name::name_response(transaction);
                 transaction.response.progress =
                     transaction.response.progress.max(Progress::Headers);
-                self.body = Some(body);
+                self.body = Some(Box::new(body));
                 self.state = State::Body;
             }
         }
@@ -553,7 +553,10 @@ impl ResponseReader {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        let body = self.body.as_ref().map_or(0, BodyReader::heap_bytes);
+        let body = self
+            .body
+            .as_ref()
+            .map_or(0, |body| size_of::<BodyReader>() + body.heap_bytes());
         self.line.heap_bytes() + self.fields.heap_bytes() + body
     }
 }

@@ -1,4 +1,6 @@
 //! One TCP connection's HTTP/2: its two directions and the streams they share.
+use std::sync::Arc;
+
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
 use base64::{alphabet, Engine};
@@ -23,14 +25,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct Connection {
     streams: Streams,
     halves: [Half; 2],
-    settings: Settings,
+    settings: Arc<Settings>,
     /// What the upgrade opened, until it was shown to signatures of the client's direction.
     upgraded: Touched,
 }
 
 impl Connection {
     /// A connection of which nothing was seen yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: impl Into<Arc<Settings>>) -> Self {
+        let settings = settings.into();
         let depths = [settings.request_depth_bytes, settings.response_depth_bytes];
         let files = depths.map(|depth_bytes| FileSettings {
             depth_bytes,
@@ -46,7 +49,7 @@ impl Connection {
 
     /// A connection that was HTTP/1.1 until `request` was answered by a change to HTTP/2: that request is its
     /// first stream's. Source: RFC 7540, 3.2.
-    pub fn upgraded(request: &Request, settings: Settings) -> Self {
+    pub fn upgraded(request: &Request, settings: impl Into<Arc<Settings>>) -> Self {
         let mut connection = Self::new(settings);
         connection.begin_with(request);
         connection.upgraded = connection.streams.take_touched();
