@@ -36,7 +36,7 @@ mount -t devtmpfs dev /dev
 mount -o ro /dev/nvme0n2 /project
 exec sh /project/tests/vm/init
 """
-PARTS = ("appliance", "host_helper", "manager_api", "signatures", "tests", "pyproject.toml")
+PARTS = ("appliance", "bench", "host_helper", "manager_api", "signatures", "tests", "pyproject.toml")
 """What of the checkout the machine's tests need."""
 LEFT_OUT = ("maturin*", "mypy*", "pip*", "playwright*", "ruff*", "setuptools*", ".*_cache")
 """What of the virtual environment they do not, and what would not fit."""

@@ -27,6 +27,9 @@ def test_the_stock_kernel_is_probed_as_able(machine: Machine) -> None:
         "test_firewall_rules.py",
         "test_rules_of_others.py",
         "test_inspection.py -k native",
+        "test_unseen.py",
+        "test_flooding.py",
+        "test_resets.py",
     ],
 )
 def test_namespace_tests_pass_with_nft_bridge(machine: Machine, tests: str) -> None:
