@@ -18,7 +18,7 @@ use super::reader::Reader;
 use super::report::{summary_of, Scene};
 use super::reset::Stand;
 use super::views::{flow_view, packet_view, parties, pseudo_view};
-use super::{Arrival, Clear, Desk, EventSink, FlowMark, Outcome};
+use super::{Arrival, Clear, Desk, EventSink, FlowMark, Outcome, Reason};
 
 /// How often a flow's memory is counted.
 const ACCOUNT_EVERY_PACKETS: u64 = 16;
@@ -382,9 +382,18 @@ impl Desk {
                 streamed.dropped = true;
                 SegmentStep::Accepted(streamed)
             }
+            // Whoever let them pass before has decided; signatures on streams see them as they see lone packets.
+            Verdict::Undecided(Undecided::Unseen) => {
+                streamed.belongs = false;
+                let bytes = u64::from(scene.ip_len);
+                self.count_uninspected(&flow.data, Reason::Midstream, bytes);
+                SegmentStep::Accepted(streamed)
+            }
             Verdict::Undecided(why) => {
                 let (name, which): (_, fn(&Shield) -> OpenOrClosed) = match why {
-                    Undecided::Midstream => ("midstream", |shield| shield.failure.midstream),
+                    Undecided::Midstream | Undecided::Unseen => {
+                        ("midstream", |shield| shield.failure.midstream)
+                    }
                     Undecided::PastHistory | Undecided::Unread => {
                         ("memory", |shield| shield.failure.memory)
                     }
@@ -544,7 +553,7 @@ impl Desk {
         for agreement in expected {
             self.agreements.add(flow, agreement, scene.arrival.now_ns);
         }
-        self.count_skipped(&flow.data, skipped);
+        self.count_uninspected(&flow.data, Reason::PastDepth, skipped);
         let mut judgement = Judgement::default();
         if !self.scratch.hits().is_empty() {
             let parties = parties(flow, scene.arrival);

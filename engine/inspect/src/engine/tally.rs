@@ -39,13 +39,18 @@ impl Desk {
         }
     }
 
-    pub(super) fn count_skipped(&mut self, conversation: &Conversation, bytes: u64) {
+    pub(super) fn count_uninspected(
+        &mut self,
+        conversation: &Conversation,
+        reason: Reason,
+        bytes: u64,
+    ) {
         if bytes == 0 {
             return;
         }
         for side in &conversation.sides {
             if let Some(guest) = self.counters.guest(side.shield) {
-                guest.uninspected[Reason::PastDepth as usize] += bytes;
+                guest.uninspected[reason as usize] += bytes;
             }
         }
     }

@@ -78,6 +78,8 @@ pub enum Undecided {
     /// The connection's handshake was not seen, and `midstream` is off or the bytes stand before those at which it
     /// was taken up.
     Midstream,
+    /// They stand among bytes that passed unseen a moment ago: sent again, as their receiver may lack them.
+    Unseen,
 }
 
 /// What is worth reporting about a segment.

@@ -33,8 +33,8 @@ use crate::wire::{flags, PacketEvent, PacketEvents, Tcp};
 use crate::Direction;
 
 /// How long a direction is in doubt after its first segment behind bytes that may have passed: in that time what was on
-/// its way then has arrived, or was sent again.
-const DOUBT_NS: u64 = 1_000_000_000;
+/// its way then has arrived, or was sent again, by Linux three times.
+const DOUBT_NS: u64 = 2_000_000_000;
 
 /// The shift assumed for windows of a connection whose handshake was not seen: the largest (RFC 7323, 2.3).
 const MIDSTREAM_WINDOW_SCALE: u8 = 14;
@@ -546,9 +546,8 @@ impl TcpSession {
         outcome: &mut SegmentOutcome,
     ) -> Verdict {
         let limits = self.config.limits;
-        let midstream = self.midstream || self.lost_sight[direction as usize];
-        let doubted = matches!(self.sight[direction as usize], Sight::Doubted { .. });
-        let settled = self.lost_sight[direction as usize] && !doubted;
+        let unseen = self.why_undecided(direction);
+        let from_middle = self.midstream || self.lost_sight[direction as usize];
         let fin = tcp.has(flags::FIN);
         if payload.is_empty() && !fin {
             // Nothing that could enter the stream; after a FIN such a segment stands one past the end.
@@ -578,8 +577,8 @@ impl TcpSession {
         }
         // Before a connection's first byte there is nothing to take, but before the byte at which it was taken up
         // there may be bytes that its receiver still lacks: those that an inspector took along when it ended.
-        if midstream && offset < 0 && matches!(admission, Admission::Taken { .. }) {
-            return Verdict::Undecided(Undecided::Midstream);
+        if from_middle && offset < 0 && matches!(admission, Admission::Taken { .. }) {
+            return Verdict::Undecided(unseen);
         }
         let (verdict, event) = match admission {
             Admission::Taken {
@@ -600,15 +599,7 @@ impl TcpSession {
                 Verdict::Drop(DropReason::PendingLimit),
                 StreamEvent::MemoryLimit,
             ),
-            // Whatever was on its way when sight was lost has arrived.
-            Admission::Unseen if settled => (
-                Verdict::Undecided(Undecided::PastHistory),
-                StreamEvent::MemoryLimit,
-            ),
-            Admission::Unseen => (
-                Verdict::Undecided(Undecided::Midstream),
-                StreamEvent::Retransmission,
-            ),
+            Admission::Unseen => (Verdict::Undecided(unseen), StreamEvent::Retransmission),
             Admission::PastHistory => (
                 Verdict::Undecided(Undecided::PastHistory),
                 StreamEvent::MemoryLimit,
@@ -620,6 +611,16 @@ impl TcpSession {
         };
         outcome.events.push(event);
         verdict
+    }
+
+    /// Why it cannot be told of bytes among those that were not shown whether they are what passed.
+    fn why_undecided(&self, direction: Direction) -> Undecided {
+        match self.sight[direction as usize] {
+            Sight::Doubted { .. } => Undecided::Unseen,
+            // Whatever was on its way when sight was lost has arrived.
+            _ if self.lost_sight[direction as usize] => Undecided::PastHistory,
+            _ => Undecided::Midstream,
+        }
     }
 
     /// Whether a receiver throws the segment's bytes away for its acknowledgment or its timestamp (RFC 9293,
