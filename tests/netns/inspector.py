@@ -1,6 +1,6 @@
 """The engine on queues, in a process of its own, told what to do by lines on its input.
 
-`python -m tests.netns.inspector SPOOL FIRST_QUEUE WORKERS` answers each line with one of JSON: `load PATH`
+`python -m tests.netns.inspector SPOOL FIRST_QUEUE WORKERS open|closed` answers each line with one of JSON: `load PATH`
 with the report, `stats` with the counters. After the first load it binds the queues.
 """
 
@@ -12,6 +12,7 @@ from appliance import _engine
 
 def main() -> None:
     spool, first, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    fail_open = sys.argv[4] == "open"
     settings = {"queues": workers, "spool_max_bytes": 64 << 20, "memory_max_bytes": 256 << 20}
     inspector = _engine.Inspector(spool, json.dumps(settings))
     running = False
@@ -20,7 +21,7 @@ def main() -> None:
         if command == "load":
             answer = inspector.load(path)
             if not running:
-                inspector.start_native(first, fail_open=True)
+                inspector.start_native(first, fail_open=fail_open)
                 running = True
         else:
             answer = inspector.stats()

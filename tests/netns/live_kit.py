@@ -101,7 +101,9 @@ def live(bench: Bench, directory: Path, workers: int = 1) -> Iterator[Live]:
     """Run the engine on the bench's queues."""
     directory.mkdir(parents=True, exist_ok=True)
     program = [sys.executable, "-m", "tests.netns.inspector", str(directory / "spool")]
-    command = command_in(bench.netns, [*program, str(FIRST_QUEUE), str(workers)])
+    closed = any(segment.failure.queue_full == "closed" for segment in bench.inventory.segments)
+    words = [str(FIRST_QUEUE), str(workers), "closed" if closed else "open"]
+    command = command_in(bench.netns, [*program, *words])
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         yield Live(bench, directory, process, workers)

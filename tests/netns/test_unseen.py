@@ -28,7 +28,7 @@ alert tcp any any -> $HOME_NET {ECHO_PORT} (flow:established,to_server; content:
 alert tcp $HOME_NET {ECHO_PORT} -> any any (flow:established,to_client; content:"secret"; sid:4;)
 alert udp any any -> $HOME_NET {FLOOD_PORT} (content:"why datagrams are queued"; sid:5;)
 """
-QUEUE_LENGTH = 4096
+QUEUE_LENGTH = 16_384
 SO_SNDBUFFORCE = 32
 """include/uapi/asm-generic/socket.h; Python has no name for it."""
 MIB = 1 << 20

@@ -17,14 +17,14 @@ pub struct QueueConfig {
 }
 
 impl QueueConfig {
-    /// The settings for `number` that suit an inline inspector: GSO on, fail-closed, 4,096 packets, 64 MiB.
+    /// The settings for `number` that suit an inline inspector: GSO on, fail-closed, 16,384 packets, 64 MiB.
     pub fn new(number: u16) -> Self {
         Self {
             number,
             fail_open: false,
             gso: true,
             conntrack: false,
-            max_length: 4_096,
+            max_length: 16_384,
             receive_buffer: 64 << 20,
         }
     }
