@@ -1,5 +1,6 @@
 """`sekisho status`: how the appliance is, once or again and again."""
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -38,7 +39,9 @@ def status(config_path: Path, as_json: bool, watch: bool, every_s: int) -> None:
         raise click.UsageError("--watch and --json exclude each other; Prometheus metrics are for programs")
     found = _read(config_path)
     if watch:
-        _watch(config_path, found, every_s)
+        # Ctrl-C is how one leaves, whatever is being done at that moment.
+        with contextlib.suppress(KeyboardInterrupt):
+            _watch(config_path, found, every_s)
     elif as_json:
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))
     else:
@@ -57,10 +60,7 @@ def _watch(config_path: Path, found: dict[str, Any], every_s: int) -> None:
         text = f"{_text(found)}\n\n{rates(before, found)}" if "inspector" in found else _text(found)
         click.clear()
         click.echo(f"{time.strftime('%H:%M:%S')}  every {in_words(every_s)}, Ctrl-C ends\n\n{text}")
-        try:
-            time.sleep(every_s)
-        except KeyboardInterrupt:
-            return
+        time.sleep(every_s)
         shown, found = found, _read(config_path)
         if found.get("time_s") != shown.get("time_s"):
             before = shown if shown["running"] and found.get("pid") == shown.get("pid") else None

@@ -1,7 +1,7 @@
 """The engine on queues, in a process of its own, told what to do by lines on its input.
 
-`python -m tests.netns.inspector SPOOL FIRST_QUEUE WORKERS open|closed` answers each line with one of JSON: `load PATH`
-with the report, `stats` with the counters. After the first load it binds the queues.
+`python -m tests.netns.inspector SPOOL FIRST_QUEUE WORKERS open|closed` answers each line with one of JSON:
+`load PATH` with the report, `stats` with the counters. After the first load it binds the queues.
 """
 
 import json

@@ -22,6 +22,12 @@ from appliance.model.policy import Assignment, Firewall, Guard, GuestPolicy, Mod
 from appliance.netns import command_in, entered, run_in
 
 FIRST_QUEUE = 20
+QUEUE_LENGTH = 16_384
+"""Packets that the kernel holds for one worker: engine/nfqueue/src/config.rs."""
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+"""include/uapi/asm-generic/socket.h; Python has no names for them."""
+BUFFER_BYTES = 128 << 20
+"""Room for several queues' worth of small datagrams, at what the kernel counts for one."""
 PREVENT = (Assignment("any", Mode.PREVENT),)
 BACKEND = steering.Backend(name) if (name := os.environ.get("SEKISHO_TEST_BACKEND")) else None
 """The back end that tests run with; None: the one that this kernel's is."""

@@ -20,11 +20,11 @@ from appliance.lab.wire import Outcome, connect
 from appliance.netns import entered, run_in
 from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import NAME, RULES, Appliance, appliance_in, failure_policy, wait_for
+from tests.netns.kit import BUFFER_BYTES, QUEUE_LENGTH, SO_SNDBUFFORCE
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
 
 SINK_PORT, DENIED_PORT = 6100, 6200
-QUEUE_LENGTH = 4_096
 FOREIGN = "10.99.0.77"
 LOOKED_AT = 'alert udp any any -> $HOME_NET 6100 (msg:"why datagrams are queued"; content:"unsent"; sid:2;)\n'
 DENYING = {"rules": [{"action": "deny", "direction": "in", "ports": str(DENIED_PORT), "name": "no backups"}]}
@@ -171,10 +171,10 @@ def test_the_failure_policys_drop_is_told_while_the_inspector_is_down(appliance:
 def test_a_full_queue_is_named_with_its_time_though_not_whose_packets_it_cost(appliance: Appliance) -> None:
     assert appliance.process is not None
     held = [appliance.process.pid, appliance.watchdog(), appliance.inspector()]
-    with standing_still(*held):
+    with standing_still(*held), speaker(appliance) as client_socket:
+        # Always the one worker: addresses and ports stay.
         for number in range(2 * QUEUE_LENGTH):
-            # Always the one worker: addresses and ports stay.
-            spoken_again(appliance, number)
+            client_socket.sendto(b"%d" % number, (lab.WEB.ipv4, SINK_PORT))
     wait_for("it to be noted", lambda: appliance.noted("queue-full"))
     said = explained(appliance, f"{lab.CLIENT.ipv4}:9 -> {lab.WEB.ipv4}:9", dropped=False)
     assert "the failure policy queue_full: closed" in said
@@ -182,11 +182,12 @@ def test_a_full_queue_is_named_with_its_time_though_not_whose_packets_it_cost(ap
     wait_for("it to be counted", lambda: metric(appliance, overflow))
 
 
-def spoken_again(appliance: Appliance, number: int) -> None:
-    with entered(client(appliance)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sender.bind(("", 7777))
-        sender.sendto(b"%d" % number, (lab.WEB.ipv4, SINK_PORT))
+def speaker(appliance: Appliance) -> socket.socket:
+    with entered(client(appliance)):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES)
+    sender.bind(("", 7777))
+    return sender
 
 
 def test_midstream_connections_are_listed_and_reset(appliance: Appliance) -> None:

@@ -24,7 +24,14 @@ from tests.netns.control_fixture import (
     failure_policy,
     wait_for,
 )
-from tests.netns.kit import send_frames, stands_still
+from tests.netns.kit import (
+    BUFFER_BYTES,
+    QUEUE_LENGTH,
+    SO_RCVBUFFORCE,
+    SO_SNDBUFFORCE,
+    send_frames,
+    stands_still,
+)
 from tests.netns.load import KeepAlive, NewConnections, Undaunted, under
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
@@ -35,8 +42,6 @@ LOOKED_AT = f"""\
 alert udp any any -> $HOME_NET {SINK_PORT} (msg:"why datagrams are queued"; content:"unsent"; sid:2;)
 alert http any any -> $HOME_NET any (msg:"why bodies are kept"; http.request_body; content:"unsent"; sid:3;)
 """
-SO_RCVBUFFORCE = 33
-QUEUE_LENGTH = 4_096
 SMALLEST_MEMORY = 16 * 1024 * 1024
 PACE_S = 0.05
 """Between connections: what fills the memory at once leaves the engine no moment to make room."""
@@ -117,6 +122,7 @@ def test_packets_past_a_full_queue_follow_the_failure_policy(appliance: Applianc
         datagrams_at(appliance, SINK_PORT) as received,
         datagram_socket(guest(appliance, "client")) as client,
     ):
+        client.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES)
         client.connect((lab.WEB.ipv4, SINK_PORT))
         client.send(b"before")
         wait_for("a datagram", lambda: received)
@@ -152,7 +158,7 @@ def datagrams_at(appliance: Appliance, port: int) -> Iterator[list[bytes]]:
     """Collect what arrives at web's port."""
     with datagram_socket(guest(appliance, "web")) as sink:
         sink.bind((lab.WEB.ipv4, port))
-        sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
+        sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
         with collecting(sink) as received:
             yield received
 

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from appliance import lab, steering
-from tests.netns.kit import BACKEND, FIRST_QUEUE, Bench, stands_still
+from tests.netns.kit import (
+    BACKEND,
+    BUFFER_BYTES,
+    FIRST_QUEUE,
+    QUEUE_LENGTH,
+    SO_SNDBUFFORCE,
+    Bench,
+    stands_still,
+)
 from tests.netns.live_kit import EVIL, Live, Web, ask, client_of, is_stopped, live, serving
 from tests.netns.topology import PATIENCE_S, eventually, kernel_counters_of, read_exactly, socket_in
 
@@ -28,9 +36,6 @@ alert tcp any any -> $HOME_NET {ECHO_PORT} (flow:established,to_server; content:
 alert tcp $HOME_NET {ECHO_PORT} -> any any (flow:established,to_client; content:"secret"; sid:4;)
 alert udp any any -> $HOME_NET {FLOOD_PORT} (content:"why datagrams are queued"; sid:5;)
 """
-QUEUE_LENGTH = 16_384
-SO_SNDBUFFORCE = 32
-"""include/uapi/asm-generic/socket.h; Python has no name for it."""
 MIB = 1 << 20
 PENDING_BOUND_MIB = 1
 """So much is held behind a hole, and then nothing more is let through."""
@@ -63,7 +68,7 @@ def queue_runs_over(engine: Live, bench: Bench) -> Iterator[None]:
         eventually(lambda: stands_still(pid))
         with socket_in(bench.guest(lab.CLIENT), socket.SOCK_DGRAM) as flood:
             # Between ports of a bridge what waits counts as the sender's still.
-            flood.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 64 << 20)
+            flood.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES)
             flood.connect((lab.WEB.ipv4, FLOOD_PORT))
             for _ in range(QUEUE_LENGTH + 1):
                 with contextlib.suppress(ConnectionRefusedError):
