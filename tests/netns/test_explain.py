@@ -165,7 +165,7 @@ def test_the_failure_policys_drop_is_told_while_the_inspector_is_down(appliance:
         wait_for("the failure policy to be told", told)
         said = explained(appliance, flow)
     assert "the failure policy inspector_down: closed (segment lab)" in said
-    wait_for("another inspector", lambda: appliance.is_up() and appliance.inspector() != pid)
+    wait_for("another inspector", lambda: appliance.inspector() != pid and appliance.is_up())
 
 
 def test_a_full_queue_is_named_with_its_time_though_not_whose_packets_it_cost(appliance: Appliance) -> None:

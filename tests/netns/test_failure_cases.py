@@ -103,7 +103,7 @@ def test_kill_under_load_breaks_nothing_when_open_and_passes_nothing_when_closed
             os.kill(pid, signal.SIGKILL)
             if failure == "closed":
                 assert appliance.send(f"/evil?killed-{number}") is not Outcome.ANSWERED
-            wait_for("another inspector", lambda pid=pid: appliance.is_up() and appliance.inspector() != pid)
+            wait_for("another inspector", lambda pid=pid: appliance.inspector() != pid and appliance.is_up())
     assert appliance.send("/evil") is not Outcome.ANSWERED
     if failure == "closed":
         assert not [each for each in lab.records(settings) if b"killed-" in each.request]
@@ -368,7 +368,7 @@ def test_without_its_manager_it_protects_and_loses_no_event(
         assert appliance.send("/fine") is Outcome.ANSWERED
         wait_for("the event on disk", lambda: b"alone-1" in spooled(appliance))
         os.kill(pid, signal.SIGKILL)
-        wait_for("another inspector", lambda: appliance.is_up() and appliance.inspector() != pid)
+        wait_for("another inspector", lambda: appliance.inspector() != pid and appliance.is_up())
         assert appliance.send("/evil?alone-2") is not Outcome.ANSWERED
         assert appliance.send("/fine") is Outcome.ANSWERED
     finally:

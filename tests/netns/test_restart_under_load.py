@@ -86,7 +86,7 @@ def restart_again_and_again(appliance: Appliance, loads: Sequence[Load] = ()) ->
     for _ in range(RESTARTS):
         pid = appliance.inspector()
         os.kill(pid, signal.SIGKILL)
-        wait_for("another inspector", lambda pid=pid: appliance.is_up() and appliance.inspector() != pid)
+        wait_for("another inspector", lambda pid=pid: appliance.inspector() != pid and appliance.is_up())
         for load in loads:
             done = load.done
             wait_for(f"{load.name} to go on", lambda it=load, n=done: it.done > n or it.error)

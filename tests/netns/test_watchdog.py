@@ -108,7 +108,7 @@ def test_an_inspector_that_hangs_again_and_again_breaks_no_connection(appliance:
         for _ in range(2):
             pid = appliance.inspector()
             os.kill(pid, signal.SIGSTOP)
-            wait_for("another inspector", lambda pid=pid: appliance.is_up() and appliance.inspector() != pid)
+            wait_for("another inspector", lambda pid=pid: appliance.inspector() != pid and appliance.is_up())
     # It is up before the watchdog has heard all its workers and hands the decision back.
     wait_for("protection", lambda: appliance.send("/evil") is not Outcome.ANSWERED)
 
@@ -134,7 +134,7 @@ def test_an_inspector_that_hung_without_a_watchdog_is_found_by_the_next(
     os.kill(gone, signal.SIGSTOP)
     os.kill(hung, signal.SIGSTOP)
     os.kill(gone, signal.SIGKILL)
-    wait_for("another inspector", lambda: appliance.is_up() and appliance.inspector() != hung)
+    wait_for("another inspector", lambda: appliance.inspector() != hung and appliance.is_up())
     wait_for("protection", lambda: appliance.send("/evil") is not Outcome.ANSWERED)
     assert appliance.send("/fine") is Outcome.ANSWERED
 
