@@ -369,11 +369,18 @@ def test_without_its_manager_it_protects_and_loses_no_event(
         wait_for("the event on disk", lambda: b"alone-1" in spooled(appliance))
         os.kill(pid, signal.SIGKILL)
         wait_for("another inspector", lambda: appliance.inspector() != pid and appliance.is_up())
+        wait_for("it to protect again", lambda: protects(appliance))
         assert appliance.send("/evil?alone-2") is not Outcome.ANSWERED
         assert appliance.send("/fine") is Outcome.ANSWERED
     finally:
         manager.restart()
     wait_for("both events", lambda: alerted(manager, "alone-1") and alerted(manager, "alone-2"))
+
+
+def protects(appliance: Appliance) -> bool:
+    """Whether the inspector decides: a failure policy would pass both, or neither."""
+    stopped = appliance.send("/evil?again") is not Outcome.ANSWERED
+    return stopped and appliance.send("/fine") is Outcome.ANSWERED
 
 
 def spooled(appliance: Appliance) -> bytes:
