@@ -662,11 +662,7 @@ impl TcpSession {
         payload: &[u8],
         outcome: &mut SegmentOutcome,
     ) {
-        let brings = !payload.is_empty() || tcp.has(flags::FIN);
-        if tcp.flags() & (flags::SYN | flags::RST) != 0 || !brings {
-            return;
-        }
-        if self.step_to(direction, tcp.seq(), outcome) {
+        if self.step_to(direction, tcp, payload, outcome) {
             self.sight[direction as usize] = Sight::Shown;
         }
     }
@@ -686,22 +682,28 @@ impl TcpSession {
             self.sight[direction as usize] = Sight::Shown;
             return;
         }
-        let brings = !payload.is_empty() || tcp.has(flags::FIN);
-        if tcp.flags() & (flags::SYN | flags::RST) != 0 || !brings {
-            return;
-        }
-        if self.step_to(direction, tcp.seq(), outcome) {
+        if self.step_to(direction, tcp, payload, outcome) {
             let until_ns = until_ns.or(Some(now_ns + DOUBT_NS));
             self.sight[direction as usize] = Sight::Doubted { until_ns };
         }
     }
 
-    /// Goes on at `seq`; whether that is not before what is expected.
-    fn step_to(&mut self, direction: Direction, seq: u32, outcome: &mut SegmentOutcome) -> bool {
-        let Some(unseen) = self.half_mut(direction).step_to(seq) else {
+    /// Goes on where the segment stands; whether it brings anything, and not from before what is expected.
+    fn step_to(
+        &mut self,
+        direction: Direction,
+        tcp: &Tcp<'_>,
+        payload: &[u8],
+        outcome: &mut SegmentOutcome,
+    ) -> bool {
+        let brings = !payload.is_empty() || tcp.has(flags::FIN);
+        if tcp.flags() & (flags::SYN | flags::RST) != 0 || !brings {
+            return false;
+        }
+        let Some(unseen) = self.half_mut(direction).step_to(tcp.seq()) else {
             return false;
         };
-        self.tracker.step_to(direction, seq);
+        self.tracker.step_to(direction, tcp.seq());
         outcome.unseen_bytes = unseen;
         true
     }
