@@ -27,6 +27,14 @@ except OSError: pass
 """
 
 
+def hook_of(config: Path) -> str:
+    """Return libvirt's hook with this checkout's helper behind it; what it says is beside config."""
+    return f"""#!/bin/sh
+cd {ROOT} && exec 2>>{config.parent}/hook.log
+PYTHONPATH={ROOT} exec {sys.executable} -m host_helper.cli hook --config {config} "$@"
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Namespaces of a host, an appliance, and guests on the host's bridge br0. guests: MAC and address."""

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from appliance.netns import command_in, run_in
-from tests.host_helper_fixture import ROOT, HelperFolder
+from tests.host_helper_fixture import ROOT, HelperFolder, hook_of
 from tests.vm.hypervisor import Hypervisor, hypervisor, master_of, tap_of, wait_for
 
 PREFIX = f"skt-kvm-{os.getpid()}"
@@ -101,10 +101,7 @@ class Rig(HelperFolder):
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     folder = tmp_path_factory.mktemp("kvm")
     config = folder / "host.yaml"
-    hook = f"""#!/bin/sh
-cd {ROOT} && exec 2>>{folder}/hook.log
-PYTHONPATH={ROOT} exec {sys.executable} -m host_helper.cli hook --config {config} "$@"
-"""
+    hook = hook_of(config)
     with contextlib.ExitStack() as ends:
         for name in (HOST, CLIENT):
             run_in(None, ["ip", "netns", "add", name])

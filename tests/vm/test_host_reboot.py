@@ -26,7 +26,7 @@ import yaml
 
 from appliance import lab
 from appliance.netns import command_in, entered, exists, run_in
-from tests.host_helper_fixture import ROOT, HelperFolder
+from tests.host_helper_fixture import HelperFolder, hook_of
 from tests.manager_fixture import running_manager
 from tests.netns.control_fixture import Appliance, appliance_in, runs
 from tests.vm.hypervisor import Hypervisor, hypervisor, wait_for
@@ -224,10 +224,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     settings = lab.LabSettings(run_dir=folder, prefix=PREFIX)
     netns = settings.bridge_netns
     config = folder / "host.yaml"
-    hook = f"""#!/bin/sh
-cd {ROOT} && exec 2>>{folder}/hook.log
-PYTHONPATH={ROOT} exec {sys.executable} -m host_helper.cli hook --config {config} "$@"
-"""
+    hook = hook_of(config)
     with contextlib.ExitStack() as ends:
         for name in (netns, CLIENT):
             run_in(None, ["ip", "netns", "add", name])
