@@ -60,7 +60,7 @@ test-vm: build image ## Run the tests in emulated machines: the disk image, nft-
 	@SEKISHO_TEST_VM=1 $(PY) -m pytest -v tests/vm
 
 lab-vm: build ## Bring the lab of vagrant/ up with libvirt alone; then vagrant/lab attack, vagrant/lab down
-	@tools/deps vm
+	@tools/deps lab
 	@test -e dist/image/sekisho.qcow2 || $(MAKE) --no-print-directory image
 	@vagrant/lab up --libvirt
 
