@@ -129,6 +129,7 @@ struct External {
 impl Inspector {
     /// Opens the spool. Nothing is inspected before [`Inspector::load`] and a start.
     pub fn open(spool_dir: &Path, settings: InspectorSettings) -> io::Result<Self> {
+        sys::keep_freed_memory();
         let spool = Spool::open(spool_dir, "inspector", settings.spool_max_bytes)?;
         let canary = match &settings.canary {
             Some(directory) => Canary::read(directory)?,

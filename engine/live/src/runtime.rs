@@ -161,7 +161,7 @@ impl Bound {
         let make: Arc<dyn Fn(WorkerContext) -> H + Send + Sync> = Arc::new(make);
         let mut runtime = Runtime {
             workers: Vec::new(),
-            stop: Stop::new()?,
+            stop: Stop::default(),
             events: events.clone(),
             resets: self.resets.clone(),
             kernel: Mutex::new(self.kernel),

@@ -62,7 +62,7 @@ fn main() -> std::io::Result<()> {
     config.fail_open = has("--fail-open");
     config.max_length = value("--length").unwrap_or(config.max_length);
     let mut queue = Queue::open(&config)?;
-    let stop = Stop::new()?;
+    let stop = Stop::default();
     let mut handler = AcceptAll {
         decision: value("--mark").map_or(Decision::ACCEPT, Decision::accept_with),
         report: has("--report"),

@@ -10,7 +10,7 @@ use crate::{packet, QueueConfig, QueueCounters, QueuedPacket};
 
 /// How long the kernel may take to answer a configuration message.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
-/// [`Handler::idle`] is called this often, with or without traffic.
+/// [`Handler::idle`] is called this often, with or without traffic; a wait for packets takes no longer.
 const IDLE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a stopped queue goes on with packets that wait already.
 const DRAIN_WAIT: Duration = Duration::from_millis(200);
@@ -72,7 +72,8 @@ impl Queue {
 
     fn bind(socket: Socket, config: &QueueConfig) -> io::Result<Self> {
         // Otherwise one overrun stops delivery until the buffer is empty. Losses show as gaps between ids.
-        socket.set_option(libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)?;
+        socket.set_option::<libc::c_int>(libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)?;
+        socket.set_wait(IDLE_INTERVAL)?;
         let mut queue = Self {
             number: config.number,
             socket,
@@ -112,30 +113,32 @@ impl Queue {
         }
         self.send_verdicts()?;
         while !stop.raised() {
-            let received = self.turn(handler, &mut buffers)?;
+            self.turn(handler, &mut buffers, true)?;
             let now = Instant::now();
             if now >= next_idle {
                 handler.idle(unix_ns());
                 next_idle = now + IDLE_INTERVAL;
             }
-            if !received {
-                sys::wait(&self.socket, stop, next_idle - now.min(next_idle))?;
-                self.emptied = Instant::now();
-            }
         }
         let deadline = Instant::now() + DRAIN_WAIT;
-        while Instant::now() < deadline && self.turn(handler, &mut buffers)? {}
+        while Instant::now() < deadline && self.turn(handler, &mut buffers, false)? {}
         Ok(())
     }
 
-    /// Takes one batch, if there is one, and answers it; returns whether there was.
-    fn turn(&mut self, handler: &mut impl Handler, buffers: &mut Buffers) -> io::Result<bool> {
-        let count = match self.socket.receive(buffers) {
+    /// Takes one batch, after a wait for it if `wait`, and answers it; returns whether there was one.
+    fn turn(
+        &mut self,
+        handler: &mut impl Handler,
+        buffers: &mut Buffers,
+        wait: bool,
+    ) -> io::Result<bool> {
+        let count = match self.socket.receive(buffers, wait) {
             Ok(count) => count,
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
             {
-                return Ok(false)
+                self.emptied = Instant::now();
+                return Ok(false);
             }
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                 self.counters.enobufs.add(1);
@@ -143,6 +146,8 @@ impl Queue {
             }
             Err(error) => return Err(error),
         };
+        // What comes from now on was not there yet.
+        let emptied = (count < sys::BATCH).then(Instant::now);
         self.counters.batches.add(1);
         self.counters.largest_batch.raise_to(count as u64);
         let mut unanswered = 0;
@@ -160,6 +165,7 @@ impl Queue {
             }
         }
         self.send_verdicts()?;
+        self.emptied = emptied.unwrap_or(self.emptied);
         Ok(true)
     }
 
@@ -257,10 +263,9 @@ impl Queue {
 
     fn await_answer(&mut self, sequence: u32) -> io::Result<()> {
         let mut buffers = Buffers::new();
-        let never = Stop::new()?;
         let deadline = Instant::now() + ANSWER_WAIT;
         loop {
-            let count = match self.socket.receive(&mut buffers) {
+            let count = match self.socket.receive(&mut buffers, true) {
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error),
@@ -275,12 +280,8 @@ impl Queue {
             if let Some(answer) = answer {
                 return answer;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if Instant::now() >= deadline {
                 return Err(ErrorKind::TimedOut.into());
-            }
-            if count == 0 {
-                sys::wait(&self.socket, &never, left)?;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::{size_of, size_of_val, zeroed};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Buffers {
     }
 }
 
-/// A netlink socket for netfilter, not blocking.
+/// A netlink socket for netfilter.
 pub(crate) struct Socket {
     fd: OwnedFd,
 }
@@ -77,7 +77,7 @@ pub(crate) fn take_times() -> io::Result<OwnedFd> {
 
 impl Socket {
     pub(crate) fn open() -> io::Result<Self> {
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
         // SAFETY: no pointers; a result that is not negative is a descriptor nobody else owns.
         let fd = unsafe {
             let fd = check(libc::socket(
@@ -99,11 +99,12 @@ impl Socket {
         Ok(Self { fd })
     }
 
-    pub(crate) fn set_option(
+    /// `value`: what the option takes, a plain C type.
+    pub(crate) fn set_option<T: Copy>(
         &self,
         level: libc::c_int,
         name: libc::c_int,
-        value: libc::c_int,
+        value: T,
     ) -> io::Result<()> {
         // SAFETY: the value lives through the call and the length is its own.
         check(unsafe {
@@ -143,8 +144,22 @@ impl Socket {
         }
     }
 
-    /// Takes up to [`BATCH`] datagrams without waiting; returns how many. `WouldBlock` when there is none.
-    pub(crate) fn receive(&self, buffers: &mut Buffers) -> io::Result<usize> {
+    /// Bounds how long [`Socket::receive`] waits.
+    pub(crate) fn set_wait(&self, wait: Duration) -> io::Result<()> {
+        let wait = libc::timeval {
+            tv_sec: wait.as_secs() as libc::time_t,
+            tv_usec: wait.subsec_micros() as libc::suseconds_t,
+        };
+        self.set_option(libc::SOL_SOCKET, libc::SO_RCVTIMEO, wait)
+    }
+
+    /// Takes up to [`BATCH`] datagrams, after waiting for the first if `wait`; returns how many. `WouldBlock` when
+    /// there is none. To wait in the call that takes them spares two system calls a batch.
+    pub(crate) fn receive(&self, buffers: &mut Buffers, wait: bool) -> io::Result<usize> {
+        let flags = match wait {
+            true => libc::MSG_WAITFORONE,
+            false => libc::MSG_DONTWAIT,
+        };
         // SAFETY: all-zero is a valid value of each of these plain C structs.
         let (mut names, mut vectors, mut headers): (
             [libc::sockaddr_nl; BATCH],
@@ -172,7 +187,7 @@ impl Socket {
                 self.fd.as_raw_fd(),
                 headers.as_mut_ptr(),
                 BATCH as libc::c_uint,
-                libc::MSG_DONTWAIT as _,
+                flags as _,
                 std::ptr::null_mut(),
             )
         })? as usize;
@@ -197,69 +212,20 @@ fn kernel_address() -> libc::sockaddr_nl {
     address
 }
 
-/// Ends the [`crate::Queue::run`] of every thread that was given a clone, at once and for good.
-#[derive(Clone, Debug)]
+/// Ends the [`crate::Queue::run`] of every thread that was given a clone, within a tenth of a second and for good.
+#[derive(Clone, Debug, Default)]
 pub struct Stop {
-    shared: Arc<(AtomicBool, OwnedFd)>,
+    raised: Arc<AtomicBool>,
 }
 
 impl Stop {
-    /// A signal not yet raised.
-    pub fn new() -> io::Result<Self> {
-        // SAFETY: no pointers; a result that is not negative is a descriptor nobody else owns.
-        let fd = unsafe {
-            let fd = check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?;
-            OwnedFd::from_raw_fd(fd)
-        };
-        Ok(Self {
-            shared: Arc::new((AtomicBool::new(false), fd)),
-        })
-    }
-
     /// Raises the signal; it stays raised.
     pub fn raise(&self) {
-        self.shared.0.store(true, Ordering::Release);
-        let one = 1u64;
-        // SAFETY: eight bytes of a live integer. The result does not matter: the flag is set already, and a full
-        // counter (the only error) wakes the waiters just as well.
-        unsafe {
-            libc::write(
-                self.shared.1.as_raw_fd(),
-                (&raw const one).cast(),
-                size_of::<u64>(),
-            )
-        };
+        self.raised.store(true, Ordering::Release);
     }
 
     /// Whether it was raised.
     pub fn raised(&self) -> bool {
-        self.shared.0.load(Ordering::Acquire)
-    }
-}
-
-/// Waits until the socket has something, the signal is raised, or `wait` is over.
-pub(crate) fn wait(socket: &Socket, stop: &Stop, wait: Duration) -> io::Result<()> {
-    let readable = |fd: RawFd| libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    let mut watched = [
-        readable(socket.fd.as_raw_fd()),
-        readable(stop.shared.1.as_raw_fd()),
-    ];
-    let milliseconds =
-        libc::c_int::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(libc::c_int::MAX);
-    // SAFETY: a live array with its own length.
-    let result = check(unsafe {
-        libc::poll(
-            watched.as_mut_ptr(),
-            watched.len() as libc::nfds_t,
-            milliseconds,
-        )
-    });
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-        _ => Ok(()),
+        self.raised.load(Ordering::Acquire)
     }
 }

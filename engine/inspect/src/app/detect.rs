@@ -36,6 +36,8 @@ pub enum Beginning {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Detector {
     given_up: [bool; 2],
+    /// What each direction's bytes are not, whatever follows.
+    excluded: [Excluded; 2],
     /// How many bytes each direction had when it was asked last, and whether it had ended.
     asked: [Option<(usize, bool)>; 2],
     found: Option<AppProto>,
@@ -51,6 +53,16 @@ enum Guess {
     Open,
     /// They are nothing known.
     Nothing,
+}
+
+impl Guess {
+    fn of(proto: AppProto, said: Option<bool>) -> Self {
+        match said {
+            Some(true) => Self::Found(proto),
+            Some(false) => Self::Nothing,
+            None => Self::Open,
+        }
+    }
 }
 
 impl Detector {
@@ -69,13 +81,25 @@ impl Detector {
             return Detection::Found(proto);
         }
         // Most packets of a flow that tells nothing bring nothing new: what was not certain still is not.
+        let side = direction as usize;
         let asked = Some((prefix.len(), ended));
-        if std::mem::replace(&mut self.asked[direction as usize], asked) == asked {
+        let before = std::mem::replace(&mut self.asked[side], asked);
+        if before == asked {
             return Detection::NeedMore;
         }
-        let guess = match self.given_up[direction as usize] {
-            true => Guess::Nothing,
-            false => self.guess(direction, prefix),
+        let known = before.map_or(0, |(bytes, _)| bytes);
+        if prefix.len() < known {
+            self.excluded[side] = 0;
+        }
+        let guess = match prefix.get(known..) {
+            _ if self.given_up[side] => Guess::Nothing,
+            Some(fresh) if self.is_word_of_request(direction, fresh) => Guess::Open,
+            _ => {
+                let mut excluded = self.excluded[side];
+                let guess = self.guess(direction, prefix, &mut excluded);
+                self.excluded[side] = excluded;
+                guess
+            }
         };
         // Servers skip empty lines in front without end, so they do not count.
         let blank = prefix.iter().take_while(|byte| byte.is_ascii_whitespace());
@@ -86,13 +110,20 @@ impl Detector {
                 return Detection::Found(proto);
             }
             Guess::Open if !ended && !long => return Detection::NeedMore,
-            Guess::Open | Guess::Nothing => self.given_up[direction as usize] = true,
+            Guess::Open | Guess::Nothing => self.given_up[side] = true,
         }
         if long || self.given_up == [true; 2] {
             Detection::Unknown
         } else {
             Detection::NeedMore
         }
+    }
+
+    /// Whether a client's bytes so far are a request's first line, if anything, and remain so with these behind them.
+    fn is_word_of_request(&self, direction: Direction, fresh: &[u8]) -> bool {
+        direction == Direction::ToServer
+            && self.excluded[direction as usize] == ALL_BUT_REQUEST
+            && fresh.iter().all(u8::is_ascii_graphic)
     }
 
     /// Whether it was last asked with so many bytes of `direction`: `Some` of whether those were all.
@@ -120,8 +151,8 @@ impl Detector {
             _ => None,
         };
         let guess = match greeting {
-            Some(word) => first_of(&[(proto, starts_with(prefix, word))]),
-            None => self.guess(direction, prefix),
+            Some(word) => Guess::of(proto, starts_with(prefix, word)),
+            None => self.guess(direction, prefix, &mut 0),
         };
         match guess {
             Guess::Found(found) if found != proto => Beginning::Other,
@@ -136,10 +167,19 @@ impl Detector {
         }
     }
 
-    fn guess(&self, direction: Direction, prefix: &[u8]) -> Guess {
-        let guess = match direction {
-            Direction::ToServer => guess_client(prefix),
-            Direction::ToClient => guess_server(prefix),
+    fn guess(&self, direction: Direction, prefix: &[u8], excluded: &mut Excluded) -> Guess {
+        let probes = match direction {
+            Direction::ToServer => CLIENT_PROBES,
+            Direction::ToClient => SERVER_PROBES,
+        };
+        let guess = match first_of(probes, prefix, excluded) {
+            // `USER ` may go on as `USER / HTTP/1.1`: servers take any method, so the line's end decides.
+            Guess::Found(AppProto::Ssh | AppProto::Smtp | AppProto::Ftp | AppProto::Rfb)
+                if direction == Direction::ToServer && is_http_request(prefix).is_none() =>
+            {
+                Guess::Open
+            }
+            guess => guess,
         };
         match (guess, guess_by_port(self.server_port, direction, prefix)) {
             (Guess::Nothing, by_port) => by_port,
@@ -239,68 +279,72 @@ fn is_text(prefix: &[u8]) -> bool {
 fn guess_by_port(server_port: u16, direction: Direction, prefix: &[u8]) -> Guess {
     let mut probes = PORT_PROBES.iter().filter(|row| row.1 == server_port);
     probes.next().map_or(Guess::Nothing, |(app, _, probe)| {
-        first_of(&[(*app, probe(direction, prefix))])
+        Guess::of(*app, probe(direction, prefix))
     })
 }
 
-fn guess_client(prefix: &[u8]) -> Guess {
-    let guess = first_of(&[
-        (AppProto::Http2, starts_with(prefix, b"PRI * HTTP/2.0\r\n")),
-        (AppProto::Http, is_http_request(prefix)),
-        (AppProto::Ssh, starts_with(prefix, b"SSH-")),
-        (AppProto::Tls, is_tls_record(prefix, 1)),
-        (AppProto::Krb5, krb5::is_stream(prefix)),
-        (AppProto::Smb, is_smb(prefix)),
-        (AppProto::Dcerpc, dcerpc::is_tcp(prefix)),
-        (AppProto::Nfs, nfs::rpc::is_stream(prefix)),
-        (
-            AppProto::Smtp,
-            is_command(prefix, &["EHLO", "HELO", "LHLO"]),
-        ),
-        (
-            AppProto::Ftp,
-            is_command(prefix, &["USER", "PASS", "PORT", "AUTH TLS", "FEAT"]),
-        ),
-        (AppProto::Mqtt, mqtt::is_connect(prefix)),
-        (AppProto::Rfb, starts_with(prefix, b"RFB ")),
-        // All that Suricata tells it by.
-        (AppProto::Imap, starts_with(prefix, b"1 capability")),
-        (AppProto::Dns, dns::is_stream(Direction::ToServer, prefix)),
-    ]);
-    match guess {
-        // `USER ` may go on as `USER / HTTP/1.1`: servers take any method, so the line's end decides.
-        Guess::Found(AppProto::Ssh | AppProto::Smtp | AppProto::Ftp | AppProto::Rfb)
-            if is_http_request(prefix).is_none() =>
-        {
-            Guess::Open
+/// What a client's first bytes are asked, in this order.
+const CLIENT_PROBES: &[(AppProto, Probe)] = &[
+    (AppProto::Http2, |it| starts_with(it, b"PRI * HTTP/2.0\r\n")),
+    (AppProto::Http, is_http_request),
+    (AppProto::Ssh, |it| starts_with(it, b"SSH-")),
+    (AppProto::Tls, |it| is_tls_record(it, 1)),
+    (AppProto::Krb5, krb5::is_stream),
+    (AppProto::Smb, is_smb),
+    (AppProto::Dcerpc, dcerpc::is_tcp),
+    (AppProto::Nfs, nfs::rpc::is_stream),
+    (AppProto::Smtp, |it| {
+        is_command(it, &["EHLO", "HELO", "LHLO"])
+    }),
+    (AppProto::Ftp, |it| {
+        is_command(it, &["USER", "PASS", "PORT", "AUTH TLS", "FEAT"])
+    }),
+    (AppProto::Mqtt, mqtt::is_connect),
+    (AppProto::Rfb, |it| starts_with(it, b"RFB ")),
+    // All that Suricata tells it by.
+    (AppProto::Imap, |it| starts_with(it, b"1 capability")),
+    (AppProto::Dns, |it| dns::is_stream(Direction::ToServer, it)),
+];
+
+/// What a server's first bytes are asked.
+const SERVER_PROBES: &[(AppProto, Probe)] = &[
+    (AppProto::Http, is_http_response),
+    (AppProto::Ssh, |it| starts_with(it, b"SSH-")),
+    (AppProto::Tls, |it| is_tls_record(it, 2)),
+    (AppProto::Krb5, krb5::is_stream),
+    (AppProto::Smb, is_smb),
+    (AppProto::Dcerpc, dcerpc::is_tcp),
+    (AppProto::Smtp, |it| is_greeting(it, b"SMTP")),
+    (AppProto::Ftp, |it| is_greeting(it, b"FTP")),
+    (AppProto::Rfb, |it| starts_with(it, b"RFB ")),
+    (AppProto::Dns, |it| dns::is_stream(Direction::ToClient, it)),
+];
+
+/// Whether a direction's first bytes are those of a protocol; `None` while more could make them so. What is not, with
+/// more bytes behind it, is not either.
+type Probe = fn(&[u8]) -> Option<bool>;
+
+/// A bit for each probe that said no.
+type Excluded = u16;
+
+/// Of a client's, that nothing but a request of HTTP is left.
+const ALL_BUT_REQUEST: Excluded = (1 << CLIENT_PROBES.len()) - 1 - (1 << HTTP_PLACE);
+const HTTP_PLACE: usize = 1;
+
+/// The first that is certain; open while one could still be. Those of `excluded` are not asked again.
+fn first_of(probes: &[(AppProto, Probe)], prefix: &[u8], excluded: &mut Excluded) -> Guess {
+    let mut guess = Guess::Nothing;
+    for (place, (proto, probe)) in probes.iter().enumerate() {
+        if *excluded >> place & 1 != 0 {
+            continue;
         }
-        guess => guess,
+        match probe(prefix) {
+            Some(true) => return Guess::Found(*proto),
+            Some(false) => *excluded |= 1 << place,
+            None => guess = Guess::Open,
+        }
     }
-}
-
-fn guess_server(prefix: &[u8]) -> Guess {
-    first_of(&[
-        (AppProto::Http, is_http_response(prefix)),
-        (AppProto::Ssh, starts_with(prefix, b"SSH-")),
-        (AppProto::Tls, is_tls_record(prefix, 2)),
-        (AppProto::Krb5, krb5::is_stream(prefix)),
-        (AppProto::Smb, is_smb(prefix)),
-        (AppProto::Dcerpc, dcerpc::is_tcp(prefix)),
-        (AppProto::Smtp, is_greeting(prefix, b"SMTP")),
-        (AppProto::Ftp, is_greeting(prefix, b"FTP")),
-        (AppProto::Rfb, starts_with(prefix, b"RFB ")),
-        (AppProto::Dns, dns::is_stream(Direction::ToClient, prefix)),
-    ])
-}
-
-/// The first that is certain; open while one could still be.
-fn first_of(guesses: &[(AppProto, Option<bool>)]) -> Guess {
-    let certain = guesses.iter().find(|(_, guess)| *guess == Some(true));
-    match certain {
-        Some((proto, _)) => Guess::Found(*proto),
-        None if guesses.iter().any(|(_, guess)| guess.is_none()) => Guess::Open,
-        None => Guess::Nothing,
-    }
+    guess
 }
 
 /// `None`: so far, but there is not enough.
@@ -350,16 +394,8 @@ fn is_http_request(bytes: &[u8]) -> Option<bool> {
     if method.is_empty() || !method.iter().all(|byte| byte.is_ascii_graphic()) {
         return Some(false);
     }
-    match end {
-        Some(_) => Some(http::names_protocol(line)),
-        None if line
-            .iter()
-            .any(|byte| byte.is_ascii_control() && *byte != b'\t' && *byte != b'\r') =>
-        {
-            Some(false)
-        }
-        None => None,
-    }
+    // The line's end decides, whatever stands before it.
+    end.map(|_| http::names_protocol(line))
 }
 
 /// Whether a response begins with one of the versions that Suricata knows it by, or may still.
@@ -521,6 +557,26 @@ mod tests {
     const ANSWER: &[u8] =
         b"\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x02ab\x00\x00\x01\x00\x01\xc0\x0c";
 
+    /// What beginnings are put together from.
+    const WORDS: &[&[u8]] = &[
+        b"GET",
+        b"FROB",
+        b" ",
+        b"/",
+        b"\r\n",
+        b" HTTP/1.1",
+        b"\x01",
+        b"\x00",
+        b"SSH-",
+        b"USER",
+        b"220 ",
+        b"FTP",
+        b"\x16\x03",
+        b"\xfeSMB",
+        b"RFB ",
+        b"\x80",
+    ];
+
     /// Beginnings that tell a protocol.
     fn beginnings() -> Vec<(Direction, Vec<u8>, AppProto)> {
         let over_tcp =
@@ -677,7 +733,33 @@ mod tests {
         assert_eq!(AppProto::from_name("gopher"), None);
     }
 
+    #[test]
+    fn nothing_but_a_request_is_left_of_a_word_that_is_no_command() {
+        assert_eq!(CLIENT_PROBES[HTTP_PLACE].0, Http);
+        let mut detector = Detector::default();
+        detector.probe_tcp(ToServer, b"FROB /of/what/nobody/knows", false);
+        assert_eq!(detector.excluded[ToServer as usize], ALL_BUT_REQUEST);
+    }
+
     proptest! {
+        #[test]
+        fn what_comes_in_pieces_is_told_as_if_it_came_at_once(
+            words in prop::collection::vec(prop::sample::select(WORDS), 1..8),
+            cuts in prop::collection::vec(0_usize..64, 0..8),
+            to_server: bool,
+        ) {
+            let direction = if to_server { ToServer } else { ToClient };
+            let bytes = words.concat();
+            let mut detector = Detector::default();
+            let mut ends: Vec<_> = cuts.into_iter().filter(|cut| *cut < bytes.len()).collect();
+            ends.sort_unstable();
+            for end in ends {
+                detector.probe_tcp(direction, &bytes[..end], false);
+            }
+            let whole = Detector::default().probe_tcp(direction, &bytes, false);
+            prop_assert_eq!(detector.probe_tcp(direction, &bytes, false), whole);
+        }
+
         #[test]
         fn more_bytes_never_change_what_was_found(bytes: Vec<u8>, cut in 0_usize..100, to_server: bool) {
             let direction = if to_server { ToServer } else { ToClient };

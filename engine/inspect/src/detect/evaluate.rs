@@ -306,6 +306,10 @@ impl Matcher {
             return;
         }
         let mut candidates = std::mem::take(&mut scratch.candidates.found);
+        candidates.retain(|index| {
+            let signature = &self.signatures[*index as usize];
+            signature.scene == Scene::Transaction || surroundings_fit(signature, context, place)
+        });
         candidates.sort_unstable();
         for index in &candidates {
             let signature = &self.signatures[*index as usize];
@@ -313,9 +317,6 @@ impl Matcher {
                 if self.may_hold_payload(*index, context, flow) {
                     self.hold_payload(*index, subject, flow, &mut scratch.work);
                 }
-                continue;
-            }
-            if !surroundings_fit(signature, context, place) {
                 continue;
             }
             let sides = self.sides(*index, context, flow) & !scratch.hit_sides(*index);

@@ -143,15 +143,20 @@ impl Matcher {
         if scratch.candidates.found.is_empty() {
             return;
         }
-        let new = scratch.candidates.found.drain(..);
-        side.pending.extend(new.map(|signature| Pending {
-            signature,
-            held: 0,
-            progress: Progress::default(),
-            files: 0,
-        }));
+        let found = &mut scratch.candidates.found;
+        found.sort_unstable();
+        let in_order = side.pending.is_empty();
         side.pending
-            .sort_unstable_by_key(|waiting| waiting.signature);
+            .extend(found.drain(..).map(|signature| Pending {
+                signature,
+                held: 0,
+                progress: Progress::default(),
+                files: 0,
+            }));
+        if !in_order {
+            // Two runs in order: the stable sort merges them.
+            side.pending.sort_by_key(|waiting| waiting.signature);
+        }
     }
 
     /// Runs one slot's prefilter over what it has not seen.

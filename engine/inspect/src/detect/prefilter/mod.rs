@@ -88,6 +88,8 @@ pub struct Prefilter {
     bytes: Vec<u8>,
     wanted: Vec<Wanted>,
     longest: usize,
+    /// Bytes of the shortest pattern in `grams`.
+    shortest: usize,
 }
 
 /// What is looked for past [`NEAR`].
@@ -148,11 +150,13 @@ impl Builder {
         let mut made = Prefilter::default();
         let mut grams = grams::Builder::default();
         let (mut far, mut near) = (grams::Builder::default(), 0);
+        made.shortest = usize::MAX;
         let mut anchors = Vec::new();
         for (text, ((place, bytes, nocase), wanted)) in (0u32..).zip(&patterns) {
             match place {
                 Some(place) => anchors.push((*place, &**bytes, text)),
                 None => {
+                    made.shortest = made.shortest.min(bytes.len());
                     grams.add(bytes, *nocase, text);
                     match wanted
                         .iter()
@@ -199,7 +203,9 @@ impl Prefilter {
                 self.compare(bytes, text, start, base, &mut see);
             });
         }
-        let Some(grams) = &self.grams else {
+        // Between guests that talk in small messages, most are shorter than any pattern.
+        let fits = bytes.len().saturating_sub(from) >= self.shortest;
+        let Some(grams) = self.grams.as_ref().filter(|_| fits) else {
             return;
         };
         let see = &mut |text, start| self.compare(bytes, text, start, base, &mut see);
