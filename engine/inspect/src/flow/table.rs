@@ -1,12 +1,14 @@
 //! The flow table.
 //!
-//! Flows live in a slab and are found through a keyed hash map. Each timeout class (TCP new, TCP established,
+//! Flows live in a slab and are found through a table of their keys' hashes, which are keyed; the keys themselves stand
+//! in the slab only. Each timeout class (TCP new, TCP established,
 //! UDP new, …) is a list in order of last use, threaded through the slab: all flows of a class have the same
 //! timeout, so the oldest is always the next to expire, and use, expiry and eviction are each O(1).
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasher;
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 
+use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use super::{Endpoint, FlowKey};
@@ -226,7 +228,8 @@ const NIL: u32 = u32::MAX;
 #[derive(Debug)]
 pub struct FlowTable<T> {
     limits: FlowLimits,
-    ids: HashMap<FlowKey, u32, Keyed>,
+    places: HashTable<Place>,
+    hash: Keyed,
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     lists: [List; CLASSES],
@@ -236,12 +239,26 @@ pub struct FlowTable<T> {
     quiet_until_ns: u64,
 }
 
+/// Where the flow is whose key hashes to `hash`.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u32,
+    index: u32,
+}
+
+impl Place {
+    /// What the table goes by: its places by the low bits, their tags by the high ones.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
+}
+
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,
     previous: u32,
     next: u32,
-    class: usize,
+    class: u8,
     memory_bytes: usize,
     flow: Option<Flow<T>>,
 }
@@ -257,11 +274,11 @@ struct List {
 #[derive(Clone, Copy, Debug)]
 struct Keyed([u64; 2]);
 
-impl BuildHasher for Keyed {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0[0], self.0[1])
+impl Keyed {
+    fn of(self, key: &FlowKey) -> u32 {
+        let mut hasher = SipHasher13::new_with_keys(self.0[0], self.0[1]);
+        key.hash(&mut hasher);
+        hasher.finish() as u32
     }
 }
 
@@ -270,7 +287,8 @@ impl<T> FlowTable<T> {
     pub fn new(limits: FlowLimits, seed: [u64; 2]) -> Self {
         Self {
             limits,
-            ids: HashMap::with_hasher(Keyed(seed)),
+            places: HashTable::new(),
+            hash: Keyed(seed),
             slots: Vec::new(),
             free: Vec::new(),
             lists: [List {
@@ -299,7 +317,8 @@ impl<T> FlowTable<T> {
             return Some(related);
         }
         let (key, sender) = FlowKey::of(zone, packet)?;
-        if let Some(index) = self.ids.get(&key).copied() {
+        let hash = self.hash.of(&key);
+        if let Some(index) = self.place(hash, &key) {
             if !self.is_idle(index, now_ns) {
                 return self.count(index, sender, packet, now_ns);
             }
@@ -308,7 +327,7 @@ impl<T> FlowTable<T> {
         self.make_room();
         let flow = begin(key, sender, packet, now_ns);
         let data = make(&flow);
-        let index = self.insert(flow.with(data));
+        let index = self.insert(hash, flow.with(data));
         let lookup = self.count(index, sender, packet, now_ns)?;
         Some(Lookup {
             created: true,
@@ -319,16 +338,27 @@ impl<T> FlowTable<T> {
     /// The live flow of `packet` and which way it travels there; nothing is counted.
     pub fn find(&mut self, zone: u64, packet: &Packet<'_>) -> Option<(&mut Flow<T>, Direction)> {
         let (key, sender) = FlowKey::of(zone, packet)?;
-        let index = *self.ids.get(&key)?;
+        let index = self.place(self.hash.of(&key), &key)?;
         let flow = self.slots.get_mut(index as usize)?.flow.as_mut()?;
         let direction = flow.direction_from(sender);
         Some((flow, direction))
     }
 
+    /// Where the flow of `key` is, whose hash is `hash`.
+    fn place(&self, hash: u32, key: &FlowKey) -> Option<u32> {
+        let slots = &self.slots;
+        let is_it = |place: &Place| {
+            let flow = slots[place.index as usize].flow.as_ref();
+            place.hash == hash && flow.is_some_and(|flow| flow.key == *key)
+        };
+        let found = self.places.find(Place::spread(hash), is_it);
+        found.map(|place| place.index)
+    }
+
     /// The flow that an ICMP error quotes, if it is live.
     fn find_quoted(&self, zone: u64, packet: &Packet<'_>) -> Option<Lookup> {
         let (key, quoted_sender) = FlowKey::of_quoted(zone, packet)?;
-        let index = *self.ids.get(&key)?;
+        let index = self.place(self.hash.of(&key), &key)?;
         let slot = self.slots.get(index as usize)?;
         // The error travels back to whoever sent what it quotes.
         let direction = slot.flow.as_ref()?.direction_from(quoted_sender).reverse();
@@ -435,12 +465,12 @@ impl<T> FlowTable<T> {
 
     /// Flows now.
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.places.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.places.is_empty()
     }
 
     /// Bytes accounted to flows now.
@@ -461,7 +491,7 @@ impl<T> FlowTable<T> {
             return false;
         };
         let Some(flow) = &slot.flow else { return false };
-        let timeout_ns = u64::from(self.limits.timeouts.of_class(slot.class)) * NS_PER_S;
+        let timeout_ns = u64::from(self.limits.timeouts.of_class(slot.class.into())) * NS_PER_S;
         now_ns.saturating_sub(flow.last_seen_ns) > timeout_ns
     }
 
@@ -493,7 +523,7 @@ impl<T> FlowTable<T> {
     }
 
     fn make_room(&mut self) {
-        while self.ids.len() >= self.limits.max_flows.max(1) {
+        while self.places.len() >= self.limits.max_flows.max(1) {
             let Some(oldest) = self.oldest(None) else {
                 return;
             };
@@ -526,9 +556,8 @@ impl<T> FlowTable<T> {
         })
     }
 
-    fn insert(&mut self, flow: Flow<T>) -> u32 {
+    fn insert(&mut self, hash: u32, flow: Flow<T>) -> u32 {
         let class = class_of(&flow);
-        let key = flow.key;
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -546,7 +575,9 @@ impl<T> FlowTable<T> {
         self.slots[index as usize].flow = Some(flow);
         self.slots[index as usize].class = class;
         self.append(index);
-        self.ids.insert(key, index);
+        let place = Place { hash, index };
+        self.places
+            .insert_unique(Place::spread(hash), place, |it| Place::spread(it.hash));
         index
     }
 
@@ -562,7 +593,13 @@ impl<T> FlowTable<T> {
         let flow = slot.flow.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.memory_bytes -= std::mem::take(&mut slot.memory_bytes);
-        self.ids.remove(&flow.key);
+        let hash = self.hash.of(&flow.key);
+        let place = self
+            .places
+            .find_entry(Place::spread(hash), |it| it.index == index);
+        if let Ok(place) = place {
+            place.remove();
+        }
         self.free.push(index);
         Some(flow)
     }
@@ -571,7 +608,7 @@ impl<T> FlowTable<T> {
     fn touch(&mut self, index: u32) {
         let slot = &self.slots[index as usize];
         let stays = slot.flow.as_ref().map(class_of) == Some(slot.class);
-        if stays && self.lists[slot.class].tail == index {
+        if stays && self.lists[usize::from(slot.class)].tail == index {
             return;
         }
         self.unlink(index);
@@ -584,7 +621,7 @@ impl<T> FlowTable<T> {
 
     fn unlink(&mut self, index: u32) {
         let slot = &self.slots[index as usize];
-        let (previous, next, class) = (slot.previous, slot.next, slot.class);
+        let (previous, next, class) = (slot.previous, slot.next, usize::from(slot.class));
         match previous {
             NIL => self.lists[class].head = next,
             _ => self.slots[previous as usize].next = next,
@@ -596,7 +633,8 @@ impl<T> FlowTable<T> {
     }
 
     fn append(&mut self, index: u32) {
-        let list = &mut self.lists[self.slots[index as usize].class];
+        let class = usize::from(self.slots[index as usize].class);
+        let list = &mut self.lists[class];
         let last = std::mem::replace(&mut list.tail, index);
         match last {
             NIL => list.head = index,
@@ -632,9 +670,9 @@ impl FlowTimeouts {
     }
 }
 
-fn class_of<T>(flow: &Flow<T>) -> usize {
+fn class_of<T>(flow: &Flow<T>) -> u8 {
     let new = flow.phase == FlowPhase::New;
-    match flow.key.protocol {
+    let class = match flow.key.protocol {
         proto::TCP if flow.phase == FlowPhase::Closed => TCP_CLOSED,
         proto::TCP if new => TCP_NEW,
         proto::TCP => TCP_ESTABLISHED,
@@ -644,7 +682,8 @@ fn class_of<T>(flow: &Flow<T>) -> usize {
         proto::ICMP | proto::ICMPV6 => ICMP_ESTABLISHED,
         _ if new => OTHER_NEW,
         _ => OTHER_ESTABLISHED,
-    }
+    };
+    class as u8
 }
 
 /// A flow that `packet` opens. A SYN/ACK answers a SYN that was not seen, so its receiver is the client.
