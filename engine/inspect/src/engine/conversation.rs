@@ -111,8 +111,8 @@ pub struct TcpLayer {
     hint: Option<(AppProto, Vec<u8>)>,
     /// Up to which stream offset each direction was shown to stream signatures.
     pub streamed: [u64; 2],
-    /// The last bytes that were shown, and behind them those that wait for more.
-    pub tails: [Vec<u8>; 2],
+    /// From which stream offset on a direction's bytes may be shown again; of those behind it the session keeps enough.
+    pub shown_from: [u64; 2],
     /// How many bytes wait, by direction.
     pub waiting: [usize; 2],
     /// Whether bytes of a direction were shown since its last packet.
@@ -302,7 +302,7 @@ impl TcpLayer {
             lost: [0; 2],
             hint: None,
             streamed: [0; 2],
-            tails: Default::default(),
+            shown_from: [0; 2],
             waiting: [0; 2],
             shown_since: [false; 2],
             message_over: [false; 2],
@@ -439,7 +439,7 @@ impl TcpLayer {
         let held = self.heap_bytes();
         // Who has not begun by now never will.
         self.beginnings = None;
-        self.tails = Default::default();
+        self.shown_from = self.streamed;
         self.session.retire();
         // A handshake that was not finished is not encrypted, which only its parser knows.
         let keeps = self.app.proto().is_some_and(|it| ENCRYPTED.contains(it));
@@ -510,9 +510,26 @@ impl TcpLayer {
     pub fn resume(&mut self, direction: Direction, bytes: u64) {
         let side = direction as usize;
         self.lost[side] += bytes;
-        self.tails[side].clear();
-        self.waiting[side] = 0;
-        self.streamed[side] = self.session.offset(direction);
+        self.begin_anew(direction);
+    }
+
+    /// Has nothing before what is read next of `direction` shown any more: bytes between are missing.
+    pub fn begin_anew(&mut self, direction: Direction) {
+        let side = direction as usize;
+        let next = self.session.offset(direction);
+        (
+            self.waiting[side],
+            self.streamed[side],
+            self.shown_from[side],
+        ) = (0, next, next);
+    }
+
+    /// The last of the bytes that were shown of `direction` or wait for that, at most `most`.
+    pub fn shown(&self, direction: Direction, most: usize) -> &[u8] {
+        let side = direction as usize;
+        let (from, end) = (self.shown_from[side], self.streamed[side]);
+        let first = from.max(end.saturating_sub(most as u64));
+        self.session.between(direction, first, end)
     }
 
     /// Whether nothing more will come in `direction`.
@@ -623,7 +640,7 @@ impl TcpLayer {
         let app = self.app.parser().map_or(0, Parser::heap_bytes);
         let frames = self.frames.iter().flatten();
         let app = app + frames.map(|it| it.heap_bytes()).sum::<usize>();
-        self.session.memory_bytes() + app + self.tails.iter().map(Vec::capacity).sum::<usize>()
+        self.session.memory_bytes() + app
     }
 }
 

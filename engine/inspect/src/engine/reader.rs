@@ -2,16 +2,17 @@
 use crate::app::frame::{Frame, Frames};
 use crate::app::{AppProto, Expected, Parser, Stage, Touched};
 use crate::detect::{Context, FlowState, Matcher, Scratch, StreamView};
+use crate::stream::MIN_HISTORY_BYTES;
 use crate::Direction;
 
 use super::conversation::{AppState, TcpLayer, UdpLayer, STREAM_TAIL_BYTES};
 
-/// How much longer than needed a tail may get before it is cut.
-const TAIL_SLACK_BYTES: usize = STREAM_TAIL_BYTES / 2;
-
 /// How much of a stream is looked at in one go: offline before its bytes are judged, and where each packet is judged
 /// at once with the packet (Suricata's `stream.reassembly.toserver-chunk-size`).
 const CHUNK_BYTES: usize = 2560;
+
+/// What is shown again was read, and is kept only as history.
+const _: () = assert!(STREAM_TAIL_BYTES + CHUNK_BYTES <= MIN_HISTORY_BYTES);
 
 /// Everything a direction's bytes are shown to.
 pub struct Reader<'a> {
@@ -91,19 +92,20 @@ impl Reader<'_> {
         if layer.app.is_encrypted() {
             // What waited is from before the peers agreed on keys.
             let due = std::mem::take(&mut layer.waiting[side]);
-            let tail = std::mem::take(&mut layer.tails[side]);
-            let waited = &tail[tail.len().saturating_sub(due)..];
+            let fresh = fresh.len() as u64;
+            let waited = layer.shown(direction, due);
             let view = StreamView {
                 offset: layer.streamed[side].saturating_sub(waited.len() as u64),
                 bytes: waited,
                 seen_before: 0,
                 last: true,
             };
-            layer.streamed[side] += fresh.len() as u64;
             if !waited.is_empty() {
                 self.matcher
                     .stream(self.context, self.detect, &view, self.scratch);
             }
+            layer.streamed[side] += fresh;
+            layer.shown_from[side] = layer.streamed[side];
             return;
         }
         let last = layer.ended(direction);
@@ -112,48 +114,33 @@ impl Reader<'_> {
         let may_wait =
             !self.context.at_once && layer.is_shapeless() && !over && !layer.session.is_hurried();
         let waits = may_wait && due < CHUNK_BYTES && !last && layer.gap(direction).is_none();
-        let again = self.anew && !layer.tails[side].is_empty();
+        let again = self.anew && layer.streamed[side] > layer.shown_from[side];
         if due == 0 && !again || waits && fresh.is_empty() {
             return;
         }
         layer.streamed[side] += fresh.len() as u64;
-        let end = layer.streamed[side];
-        let tail = &mut layer.tails[side];
-        let mut show = |bytes: &[u8]| {
-            let seen_before = match self.anew {
-                true => 0,
-                false => bytes.len().saturating_sub(due),
-            };
-            let view = StreamView {
-                offset: end.saturating_sub(bytes.len() as u64),
-                bytes,
-                seen_before,
-                last,
-            };
-            self.matcher
-                .stream(self.context, self.detect, &view, self.scratch);
-        };
-        if tail.is_empty() && !waits {
-            show(fresh);
-            tail.extend_from_slice(&fresh[fresh.len().saturating_sub(STREAM_TAIL_BYTES)..]);
-        } else {
-            tail.extend_from_slice(fresh);
-            if !waits {
-                let before = match self.anew {
-                    true => CHUNK_BYTES,
-                    false => STREAM_TAIL_BYTES,
-                };
-                show(&tail[tail.len().saturating_sub(due + before)..]);
-            }
-            // Moving the tail to the front with every packet would cost more than looking at it.
-            if tail.len() > STREAM_TAIL_BYTES + TAIL_SLACK_BYTES {
-                let kept = STREAM_TAIL_BYTES + if waits { due } else { 0 };
-                tail.drain(..tail.len().saturating_sub(kept));
-            }
-        }
         layer.waiting[side] = if waits { due } else { 0 };
         layer.shown_since[side] |= !waits && self.context.packet.pseudo;
-        tail.shrink_to(2 * STREAM_TAIL_BYTES);
+        if waits {
+            return;
+        }
+        let before = match self.anew {
+            true => CHUNK_BYTES,
+            false => STREAM_TAIL_BYTES,
+        };
+        let bytes = layer.shown(direction, due + before);
+        let seen_before = match self.anew {
+            true => 0,
+            false => bytes.len().saturating_sub(due),
+        };
+        let view = StreamView {
+            offset: layer.streamed[side].saturating_sub(bytes.len() as u64),
+            bytes,
+            seen_before,
+            last,
+        };
+        self.matcher
+            .stream(self.context, self.detect, &view, self.scratch);
     }
 
     /// Feeds the parser, inspects the transactions that changed, gives up the bytes.
@@ -202,9 +189,7 @@ impl Reader<'_> {
         // What nothing but a FIN follows is no hole to Suricata.
         layer.holed |= layer.session.has_hole(direction);
         layer.lost[side] += layer.step_over(direction);
-        layer.tails[side].clear();
-        layer.waiting[side] = 0;
-        layer.streamed[side] = layer.session.offset(direction);
+        layer.begin_anew(direction);
         if !matches!(layer.app, AppState::Detecting) {
             self.lost(layer, direction);
         }

@@ -11,7 +11,7 @@ use crate::stream::TcpState;
 use crate::wire::{proto, Inner, Network, Packet, Tunnel};
 use crate::Direction;
 
-use super::conversation::{vlan_ids, Conversation};
+use super::conversation::{vlan_ids, Conversation, STREAM_TAIL_BYTES};
 use super::judge::{Effect, Judgement, Parties, Tell};
 use super::lone::NO_FLOW;
 use super::{Arrival, Desk};
@@ -231,7 +231,9 @@ fn alert_of(signature: &Signature, action: Action) -> Alert<'_> {
 /// The bytes that an alert shows: the stream's last ones, or the packet's.
 fn payload_of<'a>(scene: &Scene<'a>, conversation: &'a Conversation) -> Option<Payload<'a>> {
     let tcp = conversation.tcp.as_ref().filter(|_| scene.view.in_stream);
-    let tail = tcp.map_or(&[][..], |tcp| &tcp.tails[scene.view.direction as usize]);
+    let tail = tcp.map_or(&[][..], |tcp| {
+        tcp.shown(scene.view.direction, STREAM_TAIL_BYTES)
+    });
     let (bytes, stream) = if tail.is_empty() {
         (scene.view.payload, false)
     } else {

@@ -43,8 +43,9 @@ impl Default for Limits {
     }
 }
 
-/// Beside the ends, history only tells whether a repetition says the same.
-const DETECT_HISTORY_BYTES: usize = 8 << 10;
+/// At least so much is kept in every mode. Beside the ends it only tells whether a repetition says the same, and is what
+/// signatures on streams are shown again.
+pub const MIN_HISTORY_BYTES: usize = 8 << 10;
 
 /// What a session is told when it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +84,7 @@ impl StreamConfig {
             mode: Mode::Detect(OsPolicy::default()),
             midstream: false,
             limits: Limits {
-                history_bytes: DETECT_HISTORY_BYTES,
+                history_bytes: MIN_HISTORY_BYTES,
                 ..Limits::default()
             },
         }

@@ -112,6 +112,14 @@ impl Half {
         &self.bytes[(self.read - self.start) as usize..]
     }
 
+    /// What is held of the bytes in order from `from` to `to`.
+    pub fn between(&self, from: u64, to: u64) -> &[u8] {
+        let (start, end) = (self.start, self.next());
+        let to = to.clamp(start, end);
+        let from = from.clamp(start, to);
+        &self.bytes[(from - start) as usize..(to - start) as usize]
+    }
+
     pub fn read_offset(&self) -> u64 {
         self.read
     }
@@ -317,9 +325,9 @@ impl Half {
 
     /// Lets go of history past its bound.
     fn forget(&mut self, limits: &Limits) {
-        let kept =
-            limits.history_bytes as u64 + self.window.min(limits.history_window_bytes as u64);
-        self.let_go(self.next().saturating_sub(kept).min(self.read));
+        let window = self.window.min(limits.history_window_bytes as u64);
+        let needed = self.next().saturating_sub(window).min(self.read);
+        self.let_go(needed.saturating_sub(limits.history_bytes as u64));
     }
 
     /// Keeps of what was read and acknowledged only the end, which may be sent again when its acknowledgment was lost.

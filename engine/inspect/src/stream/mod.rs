@@ -10,7 +10,7 @@ mod session;
 mod tests;
 mod tracker;
 
-pub use config::{Limits, Mode, StreamConfig};
+pub use config::{Limits, Mode, StreamConfig, MIN_HISTORY_BYTES};
 pub use os::OsPolicy;
 pub use outcome::{DropReason, SegmentOutcome, StreamEvent, Undecided, Verdict};
 pub use session::{TcpSession, TcpState};

@@ -189,6 +189,11 @@ impl TcpSession {
         self.half(direction).readable()
     }
 
+    /// The bytes of `direction` from offset `from` to `to`, read or not, as far as they are held.
+    pub fn between(&self, direction: Direction, from: u64, to: u64) -> &[u8] {
+        self.half(direction).between(from, to)
+    }
+
     /// Where `readable` starts, counted from the first byte of the stream (gaps included).
     pub fn offset(&self, direction: Direction) -> u64 {
         self.half(direction).read_offset()
