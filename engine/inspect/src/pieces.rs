@@ -32,6 +32,14 @@ fn cut(data: &[u8], start: u64, from: u64, to: u64) -> &[u8] {
 }
 
 impl Pieces {
+    /// None.
+    pub const fn new() -> Self {
+        Self {
+            pieces: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -39,7 +39,7 @@ pub struct Detector {
     /// What each direction's bytes are not, whatever follows.
     excluded: [Excluded; 2],
     /// How many bytes each direction had when it was asked last, and whether it had ended.
-    asked: [Option<(usize, bool)>; 2],
+    asked: [Option<(u32, bool)>; 2],
     found: Option<AppProto>,
     datagrams: u8,
     server_port: u16,
@@ -65,6 +65,11 @@ impl Guess {
     }
 }
 
+/// Of bytes that a session holds, whose bounds lie far below.
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 impl Detector {
     /// Learns the server's port, on which some protocols are told by less than elsewhere.
     pub fn meet(&mut self, server_port: u16) {
@@ -82,12 +87,12 @@ impl Detector {
         }
         // Most packets of a flow that tells nothing bring nothing new: what was not certain still is not.
         let side = direction as usize;
-        let asked = Some((prefix.len(), ended));
+        let asked = Some((length(prefix.len()), ended));
         let before = std::mem::replace(&mut self.asked[side], asked);
         if before == asked {
             return Detection::NeedMore;
         }
-        let known = before.map_or(0, |(bytes, _)| bytes);
+        let known = before.map_or(0, |(bytes, _)| bytes as usize);
         if prefix.len() < known {
             self.excluded[side] = 0;
         }
@@ -129,12 +134,12 @@ impl Detector {
     /// Whether it was last asked with so many bytes of `direction`: `Some` of whether those were all.
     pub fn was_asked(&self, direction: Direction, bytes: usize) -> Option<bool> {
         let (before, ended) = self.asked[direction as usize]?;
-        (before == bytes).then_some(ended)
+        (before == length(bytes)).then_some(ended)
     }
 
     /// How many bytes of `direction` were there when it was last asked.
     pub fn asked_bytes(&self, direction: Direction) -> usize {
-        self.asked[direction as usize].map_or(0, |(bytes, _)| bytes)
+        self.asked[direction as usize].map_or(0, |(bytes, _)| bytes as usize)
     }
 
     /// How the first bytes of `direction` stand to `proto`, by what Suricata would tell from them alone.

@@ -183,7 +183,7 @@ impl Matcher {
                 let host = match it.scope {
                     TagScope::Flow => {
                         let state = TagState::new(it, key, context.now_ns);
-                        tag::add(&mut flow.tags, state);
+                        tag::add(flow.tags_mut(), state);
                         continue;
                     }
                     TagScope::Source => ends.src,
@@ -201,10 +201,11 @@ impl Matcher {
     /// with its link header.
     pub fn is_tagged(&self, context: &Context<'_>, flow: &mut FlowState, frame_bytes: u32) -> bool {
         let hosts = &context.shared.hosts;
-        if flow.tags.is_empty() && !hosts.any_tagged() {
+        if !flow.is_tagged() && !hosts.any_tagged() {
             return false;
         }
-        let mut found = tag::count(&mut flow.tags, frame_bytes, context.now_ns);
+        let mut found =
+            flow.is_tagged() && tag::count(flow.tags_mut(), frame_bytes, context.now_ns);
         for ends in ends_of(context, u8::MAX) {
             found |= hosts.is_tagged(&ends, frame_bytes, context.now_ns);
         }

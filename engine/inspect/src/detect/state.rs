@@ -94,19 +94,26 @@ pub struct FlowState {
     pub(super) matcher: u64,
     pub(super) passed: u8,
     /// Hashes of the names of the flowbits that are set.
-    pub(super) bits: SmallVec<[u64; 4]>,
-    /// The flow's integers, by the hash of their names.
-    pub(super) integers: SmallVec<[(u64, u32); 2]>,
-    /// What expressions captured, by the hash of the variables' names.
-    texts: Vec<(u64, Box<[u8]>)>,
-    /// The flow's packets that are logged.
-    pub(super) tags: Tags,
+    pub(super) bits: SmallVec<[u64; 2]>,
+    /// What few flows have.
+    rare: Option<Box<Rare>>,
     /// Signatures on addresses alone were evaluated, by direction.
     pub(super) addresses_done: [bool; 2],
     /// Signatures on a transaction whose payload conditions held on the stream.
     pub(super) payload_held: SmallVec<[u32; 2]>,
     /// What is known of each direction's stream.
     pub(super) streams: [Scanning; 2],
+}
+
+/// What few signatures have a flow remember.
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    /// Integers, by the hash of their names.
+    integers: SmallVec<[(u64, u32); 2]>,
+    /// What expressions captured, by the hash of the variables' names.
+    texts: Vec<(u64, Box<[u8]>)>,
+    /// What the flow's packets are logged for.
+    tags: Tags,
 }
 
 /// What the prefilter found in the part of a stream that may still be part of a match.
@@ -138,12 +145,22 @@ impl FlowState {
             *self = Self {
                 matcher,
                 bits: std::mem::take(&mut self.bits),
-                integers: std::mem::take(&mut self.integers),
-                texts: std::mem::take(&mut self.texts),
-                tags: std::mem::take(&mut self.tags),
+                rare: self.rare.take(),
                 ..Self::default()
             };
         }
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn is_tagged(&self) -> bool {
+        self.rare.as_ref().is_some_and(|it| !it.tags.is_empty())
+    }
+
+    pub(super) fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.rare_mut().tags
     }
 
     pub(super) fn is_set(&self, bit: u64) -> bool {
@@ -188,30 +205,32 @@ impl FlowState {
     }
 
     fn integer(&self, name: u64) -> Option<u32> {
-        let mut integers = self.integers.iter();
+        let mut integers = self.rare.as_ref()?.integers.iter();
         integers
             .find(|(known, _)| *known == name)
             .map(|(_, value)| *value)
     }
 
     fn set_integer(&mut self, name: u64, value: u32) {
-        match self.integers.iter_mut().find(|(known, _)| *known == name) {
+        let integers = &mut self.rare_mut().integers;
+        match integers.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
-            None => self.integers.push((name, value)),
+            None => integers.push((name, value)),
         }
     }
 
     /// Keeps what an expression captured, as long as all of it together stays within the bound.
     pub(super) fn set_text(&mut self, name: u64, text: &[u8]) {
-        self.texts.retain(|(known, _)| *known != name);
-        let held: usize = self.texts.iter().map(|(_, text)| text.len()).sum();
+        let texts = &mut self.rare_mut().texts;
+        texts.retain(|(known, _)| *known != name);
+        let held: usize = texts.iter().map(|(_, text)| text.len()).sum();
         if held + text.len() <= MAX_TEXT_BYTES {
-            self.texts.push((name, text.into()));
+            texts.push((name, text.into()));
         }
     }
 
     pub(super) fn text(&self, name: u64) -> Option<&[u8]> {
-        let mut texts = self.texts.iter();
+        let mut texts = self.rare.as_ref()?.texts.iter();
         texts
             .find(|(known, _)| *known == name)
             .map(|(_, text)| &**text)

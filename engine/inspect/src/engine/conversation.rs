@@ -1,4 +1,6 @@
 //! What the engine remembers of one flow.
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::app::frame::Frames;
@@ -108,13 +110,13 @@ pub struct TcpLayer {
     /// Bytes that each direction lost before the protocol was known, and that its parser is still to be told of.
     pub lost: [u64; 2],
     /// What it is if its first bytes are those of no protocol.
-    hint: Option<(AppProto, Vec<u8>)>,
+    hint: Option<Box<(AppProto, Vec<u8>)>>,
     /// Up to which stream offset each direction was shown to stream signatures.
     pub streamed: [u64; 2],
     /// From which stream offset on a direction's bytes may be shown again; of those behind it the session keeps enough.
     pub shown_from: [u64; 2],
     /// How many bytes wait, by direction.
-    pub waiting: [usize; 2],
+    pub waiting: [u32; 2],
     /// Whether bytes of a direction were shown since its last packet.
     pub shown_since: [bool; 2],
     /// Whether a message is over, so that what waits is to be shown, by direction.
@@ -278,7 +280,8 @@ impl AppState {
 
 impl TcpLayer {
     /// A connection of which nothing was seen.
-    pub fn new(config: StreamConfig) -> Self {
+    pub fn new(config: impl Into<Arc<StreamConfig>>) -> Self {
+        let config = config.into();
         let inline = config.mode == stream::Mode::Inline;
         let at_once = !matches!(config.mode, stream::Mode::Detect(_));
         Self::with_session(TcpSession::new(config), inline, at_once)
@@ -328,7 +331,7 @@ impl TcpLayer {
     /// Takes it for what its peers announced it to be elsewhere.
     pub(super) fn announce(&mut self, announced: Announced, ends: Ends, settings: &app::Settings) {
         if announced.third_host {
-            self.hint = Some((announced.app, announced.note));
+            self.hint = Some(Box::new((announced.app, announced.note)));
         } else {
             self.app = AppState::found(
                 announced.app,
@@ -372,7 +375,7 @@ impl TcpLayer {
             self.left = proto;
             self.beginnings = None;
             if let Some(proto) = proto.filter(|_| parser.may_go_on()) {
-                self.hint = Some((proto, Vec::new()));
+                self.hint = Some(Box::new((proto, Vec::new())));
             }
             self.app = match parser.successor() {
                 Some((proto, parser)) => AppState::Parsed(proto, parser),
@@ -390,7 +393,7 @@ impl TcpLayer {
         let last = self.begins_no_more(direction);
         self.app = match self.detector.probe_tcp(direction, bytes, last) {
             Detection::NeedMore => return PacketEvents::NONE,
-            Detection::Unknown => match self.hint.take() {
+            Detection::Unknown => match self.hint.take().map(|hint| *hint) {
                 Some((proto, note)) => {
                     AppState::found(proto, Carrier::Stream, &note, ends, settings)
                 }
@@ -580,7 +583,7 @@ impl TcpLayer {
     /// any that were not, even those that are not acknowledged yet.
     pub fn is_behind(&self, direction: Direction) -> bool {
         let side = direction as usize;
-        let shown = self.streamed[side] - (self.waiting[side] as u64).min(self.streamed[side]);
+        let shown = self.streamed[side] - u64::from(self.waiting[side]).min(self.streamed[side]);
         let sealed =
             matches!(&self.app, AppState::Parsed(AppProto::Ssh, parser) if parser.is_sealed());
         !self.at_once
@@ -879,7 +882,21 @@ fn sides(policy: &Policy, client: u32, server: u32) -> SmallVec<[PartySide; MAX_
 
 #[cfg(test)]
 mod tests {
+    use std::mem::size_of;
+
+    use crate::flow::Flow;
+
     use super::*;
+
+    /// A hundred thousand connections are open at once: ten bytes of each are a megabyte.
+    #[test]
+    fn what_is_kept_of_a_tcp_connection_without_its_protocol_fits_in_960_bytes() {
+        let flow = size_of::<Flow<Conversation>>();
+        let layer = size_of::<TcpLayer>();
+        assert!(size_of::<FlowState>() <= 144);
+        assert!(flow <= 424, "{flow}");
+        assert!(layer <= 528, "{layer}");
+    }
 
     #[test]
     fn a_hole_ends_the_reading_of_ftp_in_a_capture_and_never_between_guests() {

@@ -68,11 +68,11 @@ impl Desk {
         // A SYN may end the flow it was found in, once; the packet is then the first of the next one.
         for _ in 0..2 {
             let id = self.next_flow_id();
-            let config = self.settings.stream;
+            let config = &self.stream;
             let fresh = successor.take();
             let made = flows.find_or_create(zone, packet, arrival.now_ns, |flow| {
                 let tcp = (flow.key.protocol == proto::TCP)
-                    .then(|| fresh.unwrap_or_else(|| Box::new(TcpLayer::new(config))));
+                    .then(|| fresh.unwrap_or_else(|| Box::new(TcpLayer::new(config.clone()))));
                 Conversation::new(id, arrival, tcp, flow.key.protocol == proto::UDP)
             });
             let Some(mut lookup) = made else {

@@ -181,6 +181,8 @@ pub struct Engine {
 /// What inspection needs beside the flow at hand.
 struct Desk {
     settings: Settings,
+    /// The same for every connection.
+    stream: Arc<StreamConfig>,
     policy: Arc<Policy>,
     shared: Arc<SharedState>,
     scratch: Scratch,
@@ -206,6 +208,7 @@ impl Engine {
             defragmenter: Defragmenter::new(overlaps, settings.fragments),
             flows: FlowTable::new(settings.flows, settings.seed),
             desk: Desk {
+                stream: Arc::new(settings.stream),
                 settings,
                 policy,
                 shared,

@@ -91,7 +91,7 @@ impl Reader<'_> {
             .unwrap_or_default();
         if layer.app.is_encrypted() {
             // What waited is from before the peers agreed on keys.
-            let due = std::mem::take(&mut layer.waiting[side]);
+            let due = std::mem::take(&mut layer.waiting[side]) as usize;
             let fresh = fresh.len() as u64;
             let waited = layer.shown(direction, due);
             let view = StreamView {
@@ -109,7 +109,7 @@ impl Reader<'_> {
             return;
         }
         let last = layer.ended(direction);
-        let due = layer.waiting[side] + fresh.len();
+        let due = layer.waiting[side] as usize + fresh.len();
         let over = std::mem::take(&mut layer.message_over[side]);
         let may_wait =
             !self.context.at_once && layer.is_shapeless() && !over && !layer.session.is_hurried();
@@ -119,7 +119,8 @@ impl Reader<'_> {
             return;
         }
         layer.streamed[side] += fresh.len() as u64;
-        layer.waiting[side] = if waits { due } else { 0 };
+        // Less than a chunk.
+        layer.waiting[side] = if waits { due as u32 } else { 0 };
         layer.shown_since[side] |= !waits && self.context.packet.pseudo;
         if waits {
             return;

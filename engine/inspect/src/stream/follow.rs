@@ -150,10 +150,9 @@ impl TcpSession {
         let Mode::Detect(os) = self.config.mode else {
             return;
         };
-        let limits = self.config.limits;
-        let half = self.half_mut(direction);
+        let (half, limits) = self.half_and_limits(direction);
         let end = offset + payload.len() as i64;
-        match half.hold(offset, payload, os, &limits) {
+        match half.hold(offset, payload, os, limits) {
             Some(false) => {}
             Some(true) => outcome
                 .found
@@ -173,10 +172,9 @@ impl TcpSession {
         payload: &[u8],
         outcome: &mut SegmentOutcome,
     ) {
-        let limits = self.config.limits;
         let window = self.tracker.window(direction);
-        let half = self.half_mut(direction);
-        half.advertise(u64::from(window), 0);
+        let (half, limits) = self.half_and_limits(direction);
+        half.advertise(window, 0);
         let end = offset + payload.len() as i64;
         let mut taken = payload;
         let rewritten = half.overwritten(offset, payload);
@@ -186,7 +184,7 @@ impl TcpSession {
                 .insert(PacketEvent::StreamReassemblyOverlapDifferentData);
             taken = bytes;
         }
-        match half.admit(offset, taken, &limits) {
+        match half.admit(offset, taken, limits) {
             Admission::Taken { .. } => {
                 if tcp.has(flags::FIN) && half.fin.is_none() && end >= half.highest() as i64 {
                     half.fin = Some(end.max(0) as u64);

@@ -30,14 +30,15 @@ pub(super) struct Half {
     /// The receiver acknowledged everything before this.
     pub acked: u64,
     /// The largest window that the receiver advertised, scaled.
-    window: u64,
+    window: u32,
     /// How far what it advertises is shifted.
     window_shift: u8,
     /// Bytes in order, from offset `start`: history that was read, then what is readable.
     bytes: Vec<u8>,
     start: u64,
     read: u64,
-    pending: Pieces,
+    /// `None` before the first: few connections inline ever have any.
+    pending: Option<Box<Pieces>>,
     /// Everything before this is released whether it was acknowledged or not.
     forced: u64,
     /// Bytes before this were let through unseen.
@@ -94,18 +95,18 @@ impl Half {
     /// live: the largest that can be advertised counts.
     pub fn edge(&self) -> u64 {
         let largest = INITIAL_WINDOW << self.window_shift;
-        self.next().max(self.acked) + self.window.max(largest) + WINDOW_SLACK
+        self.next().max(self.acked) + u64::from(self.window).max(largest) + WINDOW_SLACK
     }
 
     /// Takes note of a window that the receiver advertises, scaled, and by how much.
-    pub fn advertise(&mut self, window: u64, shift: u8) {
+    pub fn advertise(&mut self, window: u32, shift: u8) {
         self.window = self.window.max(window);
         self.window_shift = self.window_shift.max(shift);
     }
 
     /// Past the last byte held, holes notwithstanding.
     pub fn highest(&self) -> u64 {
-        self.pending.end().unwrap_or(0).max(self.next())
+        self.pending().end().unwrap_or(0).max(self.next())
     }
 
     pub fn readable(&self) -> &[u8] {
@@ -124,14 +125,23 @@ impl Half {
         self.read
     }
 
+    fn pending(&self) -> &Pieces {
+        static NONE: Pieces = Pieces::new();
+        self.pending.as_deref().unwrap_or(&NONE)
+    }
+
+    fn pending_mut(&mut self) -> &mut Pieces {
+        self.pending.get_or_insert_default()
+    }
+
     pub fn has_hole(&self) -> bool {
-        self.pending
+        self.pending()
             .start()
             .is_some_and(|start| start > self.next())
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.bytes.capacity() + self.pending.memory_bytes()
+        self.bytes.capacity() + self.pending().memory_bytes()
     }
 
     /// Inline: takes bytes at `offset`, or says why not; then nothing has changed.
@@ -175,12 +185,15 @@ impl Half {
             };
         }
         if offset > next {
-            let (bytes, pieces) = self.pending.cost(offset, data);
-            let (bytes, pieces) = (bytes + self.pending.bytes(), pieces + self.pending.count());
+            let (bytes, pieces) = self.pending().cost(offset, data);
+            let (bytes, pieces) = (
+                bytes + self.pending().bytes(),
+                pieces + self.pending().count(),
+            );
             if bytes > limits.pending_bytes || pieces > limits.pending_pieces {
                 return Admission::PendingLimit;
             }
-            self.pending.fill(offset, data);
+            self.pending_mut().fill(offset, data);
             return Admission::Taken {
                 retransmission: false,
             };
@@ -210,7 +223,7 @@ impl Half {
             self.start = self.next() + u64::from(ahead);
             self.read = self.start;
             self.bytes.clear();
-            self.pending = Pieces::default();
+            self.pending = None;
             self.acked = self.acked.max(self.start);
             self.unseen_before = self.start;
         }
@@ -219,7 +232,7 @@ impl Half {
 
     /// Whether nothing was taken yet.
     pub fn is_untouched(&self) -> bool {
-        self.next() == 0 && self.pending.count() == 0
+        self.next() == 0 && self.pending().count() == 0
     }
 
     /// `data` with the bytes that are held in their places; `None` where it agrees with them.
@@ -238,7 +251,7 @@ impl Half {
                 &self.bytes[(from - self.start) as usize..(to - self.start) as usize],
             );
         }
-        self.pending.copy_over(start, held);
+        self.pending().copy_over(start, held);
         Some(own)
     }
 
@@ -249,7 +262,7 @@ impl Half {
         let held = (from < to)
             .then(|| &self.bytes[(from - self.start) as usize..(to - self.start) as usize]);
         held.is_some_and(|held| held != &data[(from - offset) as usize..(to - offset) as usize])
-            || (end > self.next() && self.pending.differs(offset, data))
+            || (end > self.next() && self.pending().differs(offset, data))
     }
 
     /// Detect: keeps bytes at `offset` until they are acknowledged. Returns whether they differed from bytes
@@ -268,18 +281,18 @@ impl Half {
         if data.is_empty() {
             return Some(false);
         }
-        let full = self.pending.bytes() > limits.pending_bytes
-            || self.pending.count() > limits.pending_pieces;
+        let full = self.pending().bytes() > limits.pending_bytes
+            || self.pending().count() > limits.pending_pieces;
         if full || self.readable().len() > limits.unread_bytes {
             return None;
         }
         let differs =
-            self.pending
+            self.pending_mut()
                 .overlay((offset + settled as i64) as u64, data, |later, earlier| {
                     os.later_wins(later, earlier)
                 });
-        if self.pending.bytes() > limits.pending_bytes
-            || self.pending.count() > limits.pending_pieces
+        if self.pending().bytes() > limits.pending_bytes
+            || self.pending().count() > limits.pending_pieces
         {
             self.forced = self.highest();
         }
@@ -315,7 +328,9 @@ impl Half {
 
     fn drain(&mut self, limit: u64) {
         let next = self.next();
-        self.pending.drain_into(&mut self.bytes, next, limit);
+        if let Some(pending) = &mut self.pending {
+            pending.drain_into(&mut self.bytes, next, limit);
+        }
     }
 
     pub fn consume(&mut self, n: usize, limits: &Limits) {
@@ -325,7 +340,7 @@ impl Half {
 
     /// Lets go of history past its bound.
     fn forget(&mut self, limits: &Limits) {
-        let window = self.window.min(limits.history_window_bytes as u64);
+        let window = u64::from(self.window).min(limits.history_window_bytes as u64);
         let needed = self.next().saturating_sub(window).min(self.read);
         self.let_go(needed.saturating_sub(limits.history_bytes as u64));
     }
@@ -364,7 +379,7 @@ impl Half {
     /// FIN) that was captured a moment after its acknowledgment.
     pub fn gap(&self) -> Option<u64> {
         let settled = self.acked.max(self.forced);
-        let end = match self.pending.start() {
+        let end = match self.pending().start() {
             Some(start) => start.min(settled),
             None => self.fin.filter(|fin| *fin <= settled)?,
         };

@@ -28,7 +28,9 @@
 use super::half::{Admission, Half};
 use super::outcome::SegmentOutcome;
 use super::tracker::{Tracker, TrackerConfig};
-use super::{DropReason, Mode, StreamConfig, StreamEvent, Undecided, Verdict};
+use super::{DropReason, Limits, Mode, StreamConfig, StreamEvent, Undecided, Verdict};
+use std::sync::Arc;
+
 use crate::wire::{flags, PacketEvent, PacketEvents, Tcp};
 use crate::Direction;
 
@@ -62,7 +64,7 @@ pub enum TcpState {
 /// [`TcpSession::skip_gap`] and read on.
 #[derive(Debug)]
 pub struct TcpSession {
-    pub(super) config: StreamConfig,
+    pub(super) config: Arc<StreamConfig>,
     pub(super) tracker: Tracker,
     pub(super) state: TcpState,
     /// What the client (index 0) and the server (1) send.
@@ -97,10 +99,9 @@ enum Sight {
     /// They are from its next segment on.
     Resuming,
     /// They are, but some may have passed that were not: wherever a segment goes on, the stream does.
-    Doubted {
-        /// When that is over; `None` before the first segment.
-        until_ns: Option<u64>,
-    },
+    Doubted,
+    /// The same, after the first segment: until then.
+    DoubtedUntil(u64),
 }
 
 /// A SYN that is not this connection's.
@@ -113,10 +114,11 @@ struct OtherSyn {
 
 impl TcpSession {
     /// A connection of which nothing was seen yet.
-    pub fn new(config: StreamConfig) -> Self {
+    pub fn new(config: impl Into<Arc<StreamConfig>>) -> Self {
+        let config = config.into();
         Self {
-            config,
             tracker: Tracker::new(TrackerConfig::of(&config)),
+            config,
             state: TcpState::None,
             established: false,
             halves: Default::default(),
@@ -155,8 +157,9 @@ impl TcpSession {
                 return self.on_unseen(direction, tcp, payload)
             }
             Sight::Resuming => self.resume(direction, tcp, payload, &mut outcome),
-            Sight::Doubted { until_ns } => {
-                self.doubt(direction, tcp, payload, until_ns, now_ns, &mut outcome)
+            Sight::Doubted => self.doubt(direction, tcp, payload, None, now_ns, &mut outcome),
+            Sight::DoubtedUntil(ns) => {
+                self.doubt(direction, tcp, payload, Some(ns), now_ns, &mut outcome)
             }
             Sight::Shown | Sight::Unseen => {}
         }
@@ -201,8 +204,8 @@ impl TcpSession {
 
     /// Gives up the first `n` readable bytes (all, if there are fewer).
     pub fn consume(&mut self, direction: Direction, n: usize) {
-        let limits = self.config.limits;
-        self.half_mut(direction).consume(n, &limits);
+        let (half, limits) = self.half_and_limits(direction);
+        half.consume(n, limits);
     }
 
     /// The length of the hole that follows the readable bytes, when the receiver acknowledged past it (or a
@@ -318,7 +321,7 @@ impl TcpSession {
     /// The session that a [`Verdict::NewSession`] announced: same configuration, knowing the SYN that opened
     /// it, if that was in an earlier segment.
     pub fn successor(&self) -> Self {
-        let mut next = Self::new(self.config);
+        let mut next = Self::new(self.config.clone());
         if let Some(syn) = self.remembered {
             let half = next.half_mut(syn.direction);
             half.base = Some(syn.seq.wrapping_add(1));
@@ -334,6 +337,10 @@ impl TcpSession {
 
     pub(super) fn half_mut(&mut self, direction: Direction) -> &mut Half {
         &mut self.halves[direction as usize]
+    }
+
+    pub(super) fn half_and_limits(&mut self, direction: Direction) -> (&mut Half, &Limits) {
+        (&mut self.halves[direction as usize], &self.config.limits)
     }
 
     fn on_syn(
@@ -369,7 +376,7 @@ impl TcpSession {
             outcome.events.push(StreamEvent::DataOnSyn);
         }
         self.half_mut(direction.reverse())
-            .advertise(u64::from(tcp.window()), 0);
+            .advertise(u32::from(tcp.window()), 0);
         self.take(direction, first, tcp, payload, outcome)
     }
 
@@ -621,7 +628,7 @@ impl TcpSession {
     /// Why it cannot be told of bytes among those that were not shown whether they are what passed.
     fn why_undecided(&self, direction: Direction) -> Undecided {
         match self.sight[direction as usize] {
-            Sight::Doubted { .. } => Undecided::Unseen,
+            Sight::Doubted | Sight::DoubtedUntil(_) => Undecided::Unseen,
             // Whatever was on its way when sight was lost has arrived.
             _ if self.lost_sight[direction as usize] => Undecided::PastHistory,
             _ => Undecided::Midstream,
@@ -688,8 +695,8 @@ impl TcpSession {
             return;
         }
         if self.step_to(direction, tcp, payload, outcome) {
-            let until_ns = until_ns.or(Some(now_ns + DOUBT_NS));
-            self.sight[direction as usize] = Sight::Doubted { until_ns };
+            let until_ns = until_ns.unwrap_or(now_ns + DOUBT_NS);
+            self.sight[direction as usize] = Sight::DoubtedUntil(until_ns);
         }
     }
 
@@ -749,7 +756,7 @@ impl TcpSession {
 
     /// Bytes of `direction` may have passed that were not shown, nobody knows how many (inline only).
     pub fn lose_sight(&mut self, direction: Direction) {
-        self.sight[direction as usize] = Sight::Doubted { until_ns: None };
+        self.sight[direction as usize] = Sight::Doubted;
         self.lost_sight[direction as usize] = true;
     }
 
@@ -774,7 +781,7 @@ impl TcpSession {
             return;
         }
         let shift = self.window_shift(direction, tcp);
-        let window = u64::from(tcp.window()) << shift;
+        let window = u32::from(tcp.window()) << shift;
         let unseen = self.was_unseen(direction.reverse());
         let half = self.half_mut(direction.reverse());
         let Some(acked) = half.offset_of(tcp.ack()) else {

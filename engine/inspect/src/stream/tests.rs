@@ -1244,6 +1244,18 @@ fn what_is_sent_again_of_what_was_not_shown_is_for_the_failure_policy() {
 }
 
 #[test]
+fn bytes_sent_again_behind_the_first_segment_in_doubt_are_those_that_passed_unseen() {
+    let mut talk = Talk::inline();
+    talk.data(0, b"seen");
+    talk.session.lose_sight(ToServer);
+    for (offset, payload) in [(5000, &b"on"[..]), (5002, b"ward")] {
+        assert_eq!(talk.data(offset, payload), Verdict::Accept);
+        let again = talk.data(4000, b"earlier");
+        assert_eq!(again, Verdict::Undecided(Undecided::Unseen));
+    }
+}
+
+#[test]
 fn needs_no_acknowledgment_to_take_a_whole_window() {
     let mut talk = Talk::new(StreamConfig::inline());
     let scale = [3, 3, 10, 0];

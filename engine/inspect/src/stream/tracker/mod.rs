@@ -101,7 +101,7 @@ pub struct Tracker {
 
     /// Both ends have sent a SYN (RFC 9293, 3.5: simultaneous open).
     simultaneous: bool,
-    queue: opening::Queue,
+    queue: Option<Box<opening::Queue>>,
 }
 
 /// A packet that is being looked at.
@@ -166,7 +166,7 @@ impl Tracker {
             confirmed: false,
 
             simultaneous: false,
-            queue: opening::Queue::default(),
+            queue: None,
         }
     }
 

@@ -144,11 +144,19 @@ impl Tracker {
         false
     }
 
+    fn syns(&self) -> &[Opening] {
+        self.queue.as_ref().map_or(&[], |queue| &queue.syns)
+    }
+
+    fn answers(&self) -> &[Opening] {
+        self.queue.as_ref().map_or(&[], |queue| &queue.answers)
+    }
+
     /// An answer that echoes a timestamp which no SYN bore is not the receiver's.
     fn echoes_another(&self, segment: &Segment<'_>) -> bool {
         let asked = self.receiver(segment).timestamp();
         let echo = segment.options.timestamps.map_or(0, |(_, echo)| echo);
-        let mut syns = self.queue.syns.iter();
+        let mut syns = self.syns().iter();
         !segment.to_server()
             && echo != 0
             && echo != asked
@@ -177,14 +185,14 @@ impl Tracker {
             return true;
         }
         let opening = Opening::of(segment);
-        let known = self.queue.syns.iter().any(|syn| syn.repeats(&opening));
+        let known = self.syns().iter().any(|syn| syn.repeats(&opening));
         if known || opening.timestamp.is_none() {
             return true;
         }
-        if self.queue.syns.len() >= MAX_SYNS {
+        if self.syns().len() >= MAX_SYNS {
             return segment.refuse(Event::Stream3whsSynFlood);
         }
-        self.queue.syns.push(opening);
+        self.queue.get_or_insert_default().syns.push(opening);
         true
     }
 
@@ -281,13 +289,13 @@ impl Tracker {
             return true;
         }
         let opening = Opening::of(segment);
-        if self.queue.answers.iter().any(|it| it.repeats(&opening)) {
+        if self.answers().iter().any(|it| it.repeats(&opening)) {
             return true;
         }
-        if self.queue.answers.len() >= MAX_ANSWERS {
+        if self.answers().len() >= MAX_ANSWERS {
             return segment.refuse(Event::Stream3whsSynackFlood);
         }
-        self.queue.answers.push(opening);
+        self.queue.get_or_insert_default().answers.push(opening);
         true
     }
 
@@ -295,7 +303,7 @@ impl Tracker {
     fn confirm(&mut self, segment: &mut Segment<'_>) -> bool {
         if segment.to_server() {
             let acks = |it: &Opening| segment.ack == it.seq.wrapping_add(1);
-            let chosen = self.queue.answers.iter().copied().find(acks);
+            let chosen = self.answers().iter().copied().find(acks);
             if let Some(answer) = chosen {
                 let answering = Segment {
                     direction: segment.direction.reverse(),
