@@ -219,7 +219,9 @@ fn a_connection_that_closed_is_remembered_without_what_only_more_bytes_would_nee
     };
     let (open, closed) = (held(false), held(true));
     println!("{open} bytes while open, {closed} once closed");
-    assert!(closed + 1500 <= open, "{closed} bytes against {open}");
+    // what was sent stands in either once, for comparing
+    assert!(open < 1600, "{open}");
+    assert!(closed + 300 <= open, "{closed} bytes against {open}");
 }
 
 #[test]

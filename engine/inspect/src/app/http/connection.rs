@@ -77,13 +77,8 @@ impl Connection {
     /// A connection of which nothing was seen yet.
     pub fn new(settings: impl Into<Arc<Settings>>) -> Self {
         let settings = settings.into();
-        let depths = [settings.request_depth_bytes, settings.response_depth_bytes];
-        let files = depths.map(|depth_bytes| FileSettings {
-            depth_bytes,
-            ..settings.files
-        });
         Self {
-            store: Store::new(settings.open_transactions, files),
+            store: Store::new(settings.clone()),
             requests: RequestReader::new(&settings),
             responses: ResponseReader::new(&settings),
             settings,
@@ -228,7 +223,7 @@ impl Connection {
     /// Takes the oldest transaction if it is complete on both sides. Call until `None`, after having looked.
     pub fn pop_finished(&mut self) -> Option<Transaction> {
         if self.store.open.front()?.is_complete() {
-            self.store.open.pop_front().map(|done| *done)
+            self.store.pop().map(|done| *done)
         } else {
             None
         }
@@ -328,5 +323,25 @@ impl Parser for Connection {
     fn heap_bytes(&self) -> usize {
         let transactions = self.store.open.iter().map(|it| it.heap_bytes());
         self.requests.heap_bytes() + self.responses.heap_bytes() + transactions.sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_waits_for_its_next_request_holds_nothing_beside_itself() {
+        let mut connection = Connection::new(Settings::default());
+        for _ in 0..3 {
+            connection.feed(Direction::ToServer, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            connection.feed(Direction::ToClient, response);
+            assert!(connection.pop_finished().is_some());
+            assert_eq!(Parser::heap_bytes(&connection), 0);
+            assert_eq!(connection.store.open.capacity(), 0);
+        }
+        let size = std::mem::size_of::<Connection>();
+        assert!(size <= 336, "{size}");
     }
 }

@@ -7,6 +7,9 @@
 
 use memchr::{memchr, memchr2};
 
+/// Room made for a line, before it is known how long it gets.
+const LINE_BYTES: usize = 128;
+
 const CR: u8 = b'\r';
 const LF: u8 = b'\n';
 
@@ -23,11 +26,11 @@ pub(super) enum Endings {
 #[derive(Debug)]
 pub(super) struct Line {
     endings: Endings,
-    limit: usize,
+    limit: u32,
     /// The line so far with its end, at most `limit` bytes.
     kept: Vec<u8>,
     /// Bytes of the line so far, kept or not.
-    len: usize,
+    len: u32,
     /// The last byte was a CR and the next one decides (loose endings only).
     after_cr: bool,
     /// The line before ended with an LF that had no CR before it.
@@ -39,7 +42,7 @@ impl Line {
     pub(super) fn new(endings: Endings, limit: usize) -> Self {
         Self {
             endings,
-            limit,
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
             kept: Vec::new(),
             len: 0,
             after_cr: false,
@@ -115,8 +118,12 @@ impl Line {
 
     fn take(&mut self, input: &mut &[u8], count: usize) {
         let (taken, rest) = input.split_at(count);
-        let room = self.limit.saturating_sub(self.kept.len());
+        let room = (self.limit as usize).saturating_sub(self.kept.len());
+        if self.kept.capacity() == 0 {
+            self.kept.reserve_exact(LINE_BYTES.max(count.min(room)));
+        }
         self.kept.extend_from_slice(&taken[..count.min(room)]);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.len = self.len.saturating_add(count);
         *input = rest;
     }
@@ -165,7 +172,7 @@ impl Line {
 
     /// Whether the line is longer than what was kept of it.
     pub(super) fn is_overlong(&self) -> bool {
-        self.len > self.kept.len()
+        self.len as usize > self.kept.len()
     }
 
     /// Bytes read of a line that is not whole.
@@ -182,7 +189,7 @@ impl Line {
         if self.complete {
             0
         } else {
-            self.len
+            self.len as usize
         }
     }
 
@@ -203,6 +210,12 @@ impl Line {
     pub(super) fn reset(&mut self) {
         self.clear();
         self.after_bare_lf = false;
+    }
+
+    /// The same, and lets go of its memory: a connection that is kept alive needs none between two messages.
+    pub(super) fn release(&mut self) {
+        self.reset();
+        self.kept = Vec::new();
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

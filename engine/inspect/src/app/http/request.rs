@@ -246,6 +246,7 @@ impl RequestReader {
     fn complete(&mut self, transaction: &mut Transaction) {
         transaction.request.progress = Progress::Complete;
         self.body = None;
+        self.line.release();
         self.state = State::Line;
     }
 

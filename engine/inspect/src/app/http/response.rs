@@ -416,6 +416,7 @@ impl ResponseReader {
         transaction.response.progress = Progress::Complete;
         self.last = self.current.take();
         self.body = None;
+        self.line.release();
         self.state = State::Line;
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::connection::Settings;
 use super::events::HttpEvent;
 use super::transaction::Transaction;
 use crate::app::{self, File, FileSettings};
@@ -13,29 +15,26 @@ use crate::app::{self, File, FileSettings};
 pub(super) struct Store {
     pub(super) open: VecDeque<Box<Transaction>>,
     next_id: u64,
-    limit: usize,
+    settings: Arc<Settings>,
     touched: Range<u64>,
-    /// How the bodies of either side are kept.
-    files: [FileSettings; 2],
     /// More were opened than there is room for.
     pub(super) overflowed: bool,
 }
 
 impl Store {
-    pub(super) fn new(limit: usize, files: [FileSettings; 2]) -> Self {
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
         Self {
             open: VecDeque::new(),
             next_id: 0,
-            limit: limit.max(1),
+            settings,
             touched: 0..0,
-            files,
             overflowed: false,
         }
     }
 
     /// Opens a transaction; `None` past the bound, and from then on.
     pub(super) fn open_next(&mut self) -> Option<&mut Transaction> {
-        if self.overflowed || self.open.len() >= self.limit {
+        if self.overflowed || self.open.len() >= self.settings.open_transactions.max(1) {
             if let Some(last) = self.open.back_mut() {
                 last.events.raise(HttpEvent::TooManyTransactions);
             }
@@ -46,13 +45,27 @@ impl Store {
         let id = self.next_id;
         self.next_id += 1;
         self.touch(id);
-        let [request, response] = &self.files;
+        let kept = |depth_bytes| FileSettings {
+            depth_bytes,
+            ..self.settings.files
+        };
+        let request = kept(self.settings.request_depth_bytes);
+        let response = kept(self.settings.response_depth_bytes);
         let mut transaction = Box::<Transaction>::default();
         transaction.head.id = id;
-        transaction.request.body.file = File::open(&[], request);
-        transaction.response.body.file = File::open(&[], response);
+        transaction.request.body.file = File::open(&[], &request);
+        transaction.response.body.file = File::open(&[], &response);
         self.open.push_back(transaction);
         self.open.back_mut().map(Box::as_mut)
+    }
+
+    /// Takes the oldest; where it was the last, the room for others goes with it.
+    pub(super) fn pop(&mut self) -> Option<Box<Transaction>> {
+        let oldest = self.open.pop_front();
+        if self.open.is_empty() {
+            self.open = VecDeque::new();
+        }
+        oldest
     }
 
     /// The id the next transaction will get.
@@ -109,7 +122,7 @@ impl app::Transactions for Store {
         if !app::Transaction::is_complete(self.open.front()?.as_ref()) {
             return None;
         }
-        let done = self.open.pop_front()?;
+        let done = self.pop()?;
         Some(done)
     }
 }
