@@ -163,13 +163,15 @@ impl Desk {
         if !flow.data.dropped && flow.data.is_passed() {
             return Step::Done(Outcome::default());
         }
-        let view = packet_view(packet, lookup.direction, arrival.defragmented);
+        let mut view = packet_view(packet, lookup.direction, arrival.defragmented);
+        let summary = summary_of(flow);
+        let ip_len = packet.ip_bytes().len() as u32;
         let scene = Scene {
             arrival,
             view: &view,
-            ip_len: packet.ip_bytes().len() as u32,
+            ip_len,
             packet: Some(packet),
-            summary: summary_of(flow),
+            summary: &summary,
         };
         if flow.data.dropped {
             return Step::Done(self.dropped_already(&scene, &mut flow.data, sink));
@@ -208,24 +210,24 @@ impl Desk {
         let read = self.policy.matcher.reads_streams(lookup.direction);
         let unseen = before.directions[lookup.direction as usize];
         let hidden = streamed.hidden || unseen || flow.data.is_encrypted();
-        let mut view = PacketView {
-            stream_news: flow.data.tcp.as_deref_mut().is_some_and(|tcp| {
-                let shown = std::mem::take(&mut tcp.shown_since[lookup.direction as usize]);
-                (shown || tcp.is_behind(lookup.direction)) && read
-            }),
-            in_stream: self.is_shown_as_stream(flow, &view, &streamed),
-            payload: match &streamed.rewritten {
-                _ if hidden => &[],
-                Some(rewritten) => rewritten,
-                None => view.payload,
-            },
-            hidden_bytes: if hidden { view.payload.len() } else { 0 },
-            ..view
+        view.stream_news = flow.data.tcp.as_deref_mut().is_some_and(|tcp| {
+            let shown = std::mem::take(&mut tcp.shown_since[lookup.direction as usize]);
+            (shown || tcp.is_behind(lookup.direction)) && read
+        });
+        view.in_stream = self.is_shown_as_stream(flow, &view, &streamed);
+        view.hidden_bytes = if hidden { view.payload.len() } else { 0 };
+        view.payload = match &streamed.rewritten {
+            _ if hidden => &[],
+            Some(rewritten) => rewritten,
+            None => view.payload,
         };
         view.events.extend(streamed.found);
         let scene = Scene {
+            arrival,
             view: &view,
-            ..scene
+            ip_len,
+            packet: Some(packet),
+            summary: &summary,
         };
         let judgement = self.rounds(flow, &scene, sink);
         let mut outcome = self.conclude(&scene, &mut flow.data, packet, streamed.stand, judgement);
@@ -593,15 +595,15 @@ impl Desk {
         direction: Direction,
         scene: &Scene<'_>,
     ) -> PacketEvents {
-        let mut found = PacketEvents::NONE;
         let settled = match (&flow.data.tcp, &flow.data.udp) {
             (Some(tcp), _) => tcp.is_settled(direction),
             (None, Some(udp)) => udp.is_settled(),
             (None, None) => true,
         };
         if settled {
-            return found;
+            return PacketEvents::NONE;
         }
+        let mut found = PacketEvents::NONE;
         let begins = flow
             .data
             .tcp
@@ -727,24 +729,26 @@ impl Desk {
                         closing: closing[direction as usize],
                         ..pseudo_view(flow, direction)
                     };
+                    let summary = summary_of(flow);
                     let scene = Scene {
                         arrival,
                         view: &view,
                         ip_len: 0,
                         packet: None,
-                        summary: summary_of(flow),
+                        summary: &summary,
                     };
                     self.round(flow, &scene, sink);
                 }
             }
         }
         let view = pseudo_view(flow, Direction::ToServer);
+        let summary = summary_of(flow);
         let scene = Scene {
             arrival,
             view: &view,
             ip_len: 0,
             packet: None,
-            summary: summary_of(flow),
+            summary: &summary,
         };
         self.finish_transactions(flow, &scene, sink);
         self.report_flow(arrival, flow, reason, sink);

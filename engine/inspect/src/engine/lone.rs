@@ -40,7 +40,7 @@ impl Desk {
             view: &view,
             ip_len: packet.ip_bytes().len() as u32,
             packet: Some(packet),
-            summary: FlowSummary::default(),
+            summary: &FlowSummary::default(),
         };
         let policy = self.policy.clone();
         let shared = self.shared.clone();

@@ -108,7 +108,7 @@ pub(super) struct Scene<'a> {
     pub ip_len: u32,
     /// The packet that arrived, though the view may be of the other direction.
     pub packet: Option<&'a Packet<'a>>,
-    pub summary: FlowSummary,
+    pub summary: &'a FlowSummary,
 }
 
 impl Scene<'_> {
@@ -411,7 +411,7 @@ impl Desk {
             pkt_src: scene.pkt_src(),
             app_proto: conversation.app_name(),
             direction: (conversation.id != NO_FLOW).then_some(scene.view.direction),
-            flow: (conversation.id != NO_FLOW).then_some(scene.summary),
+            flow: (conversation.id != NO_FLOW).then_some(*scene.summary),
             ..Event::new(scene.arrival.wall_ns, kind)
         }
     }

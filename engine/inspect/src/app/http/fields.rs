@@ -183,9 +183,37 @@ fn parse_field(line: &[u8], side: Side, events: &mut Events) -> Header {
     }
 }
 
-/// A character a header name may have. Source: RFC 9110, 5.6.2.
+/// The characters a header name may have. Source: RFC 9110, 5.6.2.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        table[byte as usize] = !matches!(
+            byte,
+            b'(' | b')'
+                | b'<'
+                | b'>'
+                | b'@'
+                | b','
+                | b';'
+                | b':'
+                | b'\\'
+                | b'"'
+                | b'/'
+                | b'['
+                | b']'
+                | b'?'
+                | b'='
+                | b'{'
+                | b'}'
+        );
+        byte += 1;
+    }
+    table
+};
+
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte)
+    TOKEN[usize::from(byte)]
 }
 
 fn trim_end(bytes: &[u8]) -> &[u8] {
