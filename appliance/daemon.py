@@ -46,7 +46,7 @@ from appliance.model.guest import GuestInventory
 from appliance.model.policy import PolicyDocument
 from appliance.ready import alive_every_s, tell_alive, tell_ready
 from appliance.reporting.client import ManagerClient, SignedPolicy
-from appliance.reporting.identity import Identity, enrol, load_identity, tls_of
+from appliance.reporting.identity import Identity, load_identity, tls_of
 from appliance.reporting.journal import Journal
 from appliance.reporting.queues import dropped_by_full, queues_of
 from appliance.reporting.spool import SpoolReader
@@ -720,6 +720,8 @@ class Control:
             group.create_task(self.delivery.run())
 
     async def _enrol(self, config: ManagerConfig) -> Identity:
+        from appliance.reporting.enrolment import enrol
+
         pause_s = RETRY_FIRST_S
         while True:
             if (unset := unset_clock()) is not None:

@@ -7,7 +7,7 @@ import msgspec
 
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.policy import POLICY_FORMAT, PolicyDocument
-from appliance.reporting.identity import Identity, digest_of, problem_text
+from appliance.reporting.identity import Identity, digest_of
 from appliance.reporting.spool import Batch
 
 if TYPE_CHECKING:
@@ -131,3 +131,15 @@ class ManagerClient:
         if response.status_code in CONTENT_REFUSED:
             raise Refused(text, response.status_code)
         raise SystemFault(text)
+
+
+def problem_text(response: "httpx.Response") -> str:
+    """Return what an error answer says for people, at most a few hundred characters of it."""
+    try:
+        body = msgspec.json.decode(response.content)
+    except (msgspec.MsgspecError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        return f"status {response.status_code}"
+    texts = [body[key] for key in ("title", "detail") if isinstance(body.get(key), str)]
+    return f"{response.status_code} {': '.join(texts)}"[:500]

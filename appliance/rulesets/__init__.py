@@ -2,7 +2,7 @@
 
 from appliance.rulesets.check import CheckReport, RefusedRule, Signature, check_files
 from appliance.rulesets.needs import NeedsReader
-from appliance.rulesets.selection import SelectionError, can_block, compile_filter, select
+from appliance.rulesets.selection import SelectionError, can_block, select
 
 __all__ = [
     "CheckReport",
@@ -12,6 +12,5 @@ __all__ = [
     "Signature",
     "can_block",
     "check_files",
-    "compile_filter",
     "select",
 ]

@@ -10,7 +10,8 @@ import pytest
 from appliance.config import ManagerConfig
 from appliance.reporting.client import ManagerClient
 from appliance.reporting.delivery import Delivery
-from appliance.reporting.identity import Identity, enrol
+from appliance.reporting.enrolment import enrol
+from appliance.reporting.identity import Identity
 from appliance.reporting.spool import Batch, SpoolReader
 from tests.manager_fixture import RunningManager, running_manager
 

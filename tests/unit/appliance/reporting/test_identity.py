@@ -10,7 +10,8 @@ import pytest
 from appliance.config import ManagerConfig
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.reporting.client import ManagerClient
-from appliance.reporting.identity import enrol, load_identity
+from appliance.reporting.enrolment import enrol
+from appliance.reporting.identity import load_identity
 from tests.manager_fixture import RunningManager, running_manager
 
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.model.policy import Mode, Selection
-from appliance.rulesets import SelectionError, Signature, can_block, compile_filter, select
+from appliance.rulesets import SelectionError, Signature, can_block, select
+from appliance.rulesets.filters import compile_filter
 
 LOG4SHELL = Signature(
     sid=2034647,
