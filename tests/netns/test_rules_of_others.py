@@ -32,6 +32,7 @@ from tests.netns.kit import BACKEND, Bench, policy
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
 
 Meddle = Callable[[str], None]
+THEIR_RULE = ("FORWARD", "-s", "192.0.2.1", "-j", "ACCEPT")
 FIREWALLD = "flush ruleset\ntable inet firewalld {\nchain c {\ntype filter hook forward priority 10\n}\n}\n"
 
 
@@ -238,11 +239,11 @@ inspector_that_lives = partial(hung_inspector, beats=1_000)
 
 def test_what_others_do_to_their_own_rules_is_none_of_ours(bench: Bench, network: Network) -> None:
     run_in(bench.netns, ["nft", "add", "table", "inet", "stranger"])
-    run_in(bench.netns, ["iptables", "-t", "mangle", "-I", "FORWARD", "-s", "192.0.2.1", "-j", "ACCEPT"])
+    run_in(bench.netns, ["iptables", "-t", "mangle", "-I", *THEIR_RULE])
     steering.bypass("web", 60, bench.netns)
     bench.get()
     assert network.changes_by_others() == ()
-    run_in(bench.netns, ["iptables", "-t", "mangle", "-D", "FORWARD", "-s", "192.0.2.1", "-j", "ACCEPT"])
+    run_in(bench.netns, ["iptables", "-t", "mangle", "-D", *THEIR_RULE])
     run_in(bench.netns, ["nft", "delete", "table", "inet", "stranger"])
 
 
@@ -253,8 +254,9 @@ def test_a_change_rings_and_silence_does_not(bench: Bench, network: Network) -> 
         assert rings(alarm.fileno(), 20_000)
         alarm.hush()
         assert not rings(alarm.fileno(), 0)
-        run_in(bench.netns, ["iptables", "-t", "mangle", "-F", "FORWARD"])
+        run_in(bench.netns, ["iptables", "-t", "mangle", "-I", *THEIR_RULE])
         assert rings(alarm.fileno(), 20_000)
+    run_in(bench.netns, ["iptables", "-t", "mangle", "-D", *THEIR_RULE])
     run_in(bench.netns, ["nft", "delete", "table", "inet", "stranger"])
 
 
