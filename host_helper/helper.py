@@ -15,6 +15,7 @@ from typing import Any
 from appliance.control.audit import audit
 from appliance.model.faults import PolicyError, SystemFault
 from host_helper import watch
+from host_helper.admission import HOPE_S, Admission, Fault
 from host_helper.config import Config
 from host_helper.followers import Followers
 from host_helper.inline import Host
@@ -30,10 +31,10 @@ log = logging.getLogger("sekisho.host")
 
 EVENTS_KEPT = 1000
 COUNTING_S = 3.0
-TAKEN_UP_S = 30.0
-"""For an appliance to hear of a guest, load its rules and make its port."""
 LOOK_EVERY_S = 1.0
 RECONCILE_EVERY_S = 10.0
+WAITING_LOOK_S = 0.2
+"""While a new tap waits for its appliance."""
 SICK_AFTER = 3
 """As many looks in a row must find the appliance dead before guests are connected past it, or well again."""
 
@@ -56,11 +57,14 @@ class Helper:
         self._last = 0
         self._direct: set[str] = set()
         self._troubles: dict[str, str] = {}
+        strict = config.refuse_unprotected_start
+        self._admission = Admission(self._topology, self.followers, strict=strict)
 
     async def run(self) -> None:
         """Listen to the hypervisor and keep protected what shall be, until cancelled."""
         loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._topology.prepare)
+        await asyncio.to_thread(self._renew_hold)
 
         def heard(event: Lifecycle) -> None:
             loop.call_soon_threadsafe(lambda: loop.create_task(self._note(event)))
@@ -73,6 +77,8 @@ class Helper:
                     group.create_task(self._look_after(self._topology))
         finally:
             self._source.stop()
+            with contextlib.suppress(SystemFault):  # it ends by itself, then
+                self._admission.renew(on=False)
 
     # What is asked.
 
@@ -138,14 +144,16 @@ class Helper:
         The hypervisor waits for this with the domain locked, so it is asked nothing, and nothing is waited
         for that may be asking it.
         """
-        protected = self._state.protected.get(guest.uuid)
-        if protected is None or self._direct & set(protected.home.values()):
+        if guest.uuid not in self._state.protected:
+            await asyncio.to_thread(self._let_start, guest)
             return
         try:
-            await asyncio.to_thread(self._topology.starting, guest)
+            await asyncio.to_thread(self._start_protected, guest)
         except (PolicyError, SystemFault) as error:
             self._trouble(guest, str(error))
             raise
+        finally:
+            self._wake.set()
 
     async def events(self, after: int) -> AsyncIterator[dict[str, Any]]:
         """Yield what happened since event number `after`, and what happens from now on, for ever."""
@@ -162,7 +170,9 @@ class Helper:
     async def _keep(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RECONCILE_EVERY_S):
+                async with asyncio.timeout(
+                    WAITING_LOOK_S if self._admission.is_hoping else RECONCILE_EVERY_S
+                ):
                     await self._wake.wait()
             self._wake.clear()
             try:
@@ -215,34 +225,89 @@ class Helper:
                 topology.release(guest, vnic, home, persistent=False)
 
     def _reconcile(self, guests: Sequence[HostGuest]) -> None:
-        for guest in guests:
-            if not guest.running:
-                self._troubles.pop(guest.uuid, None)
+        held = self._admission.held()
+        self._settle_unprotected(guests)
+        faults: dict[str, list[str]] = {}
         for guest, vnic, home in self._protected_vnics(guests):
             if home in self._direct:
+                self._admission.admit([vnic])
                 continue
-            try:
-                self._topology.settle(guest, vnic)
-            except (PolicyError, SystemFault) as error:
-                self._trouble(guest, str(error))
+            fault = self._settle(guest, vnic)
+            if vnic.tap in held:
+                fault = self._admission.decide(guest, vnic, fault)
+            if fault is not None:
+                faults.setdefault(guest.uuid, []).append(f"{vnic.mac}: {fault}")
+        for guest in guests:
+            if why := faults.get(guest.uuid):
+                self._trouble(guest, "; ".join(why))
             else:
                 self._troubles.pop(guest.uuid, None)
 
+    def _settle(self, guest: HostGuest, vnic: HostVnic) -> Fault | None:
+        try:
+            self._topology.settle(guest, vnic)
+        except (PolicyError, SystemFault) as error:
+            return error
+        return None
+
     def _protected_vnics(self, guests: Sequence[HostGuest]) -> list[tuple[HostGuest, HostVnic, str]]:
-        """Return every vNIC that is to be led now, with its bridge without us; new ones are taken along."""
+        """Return every vNIC that is to be led now, with its bridge without us."""
         found = []
         for guest in guests:
             protected = self._state.protected.get(guest.uuid)
-            if protected is None or not guest.running:
+            if protected is None:
                 continue
-            for vnic in guest.vnics:
-                if vnic.obstacle or vnic.tap is None:
-                    continue
-                if vnic.mac not in protected.home:
-                    protected.home[vnic.mac] = str(vnic.bridge)
-                    self._state.save()
-                found.append((guest, vnic, protected.home[vnic.mac]))
+            self._take_along(guest, protected)
+            for vnic in guest.vnics if guest.running else ():
+                if not vnic.obstacle and vnic.tap is not None:
+                    found.append((guest, vnic, protected.home[vnic.mac]))
         return found
+
+    def _take_along(self, guest: HostGuest, protected: Protected) -> None:
+        """Have a protected guest's new vNICs led from now on, and forget those that it has no more."""
+        for vnic in guest.vnics:
+            if vnic.mac not in protected.home and not vnic.obstacle:
+                protected.home[vnic.mac] = self._topology.home(guest, vnic)
+        for mac in [mac for mac in protected.home if guest.vnic(mac) is None]:
+            log.info("guest %s: vNIC %s is gone", guest.name, mac)
+            del protected.home[mac]
+        self._state.save()
+
+    # Who may pass.
+
+    def _renew_hold(self) -> None:
+        self._admission.renew(on=bool(self._state.protected))
+
+    def _settle_unprotected(self, guests: Sequence[HostGuest]) -> None:
+        """Have those whom nobody protects on no way of others, and their new taps pass."""
+        for guest in guests:
+            if not guest.running or guest.uuid in self._state.protected:
+                self._admission.admit(vnic for vnic in guest.vnics if vnic.obstacle)
+                continue
+            for vnic in guest.vnics if not self._is_appliance(guest) else ():
+                try:
+                    self._topology.keep_off(guest, vnic)
+                except SystemFault as error:
+                    log.error("guest %s: %s", guest.name, error)
+            self._admission.admit(guest.vnics)
+
+    def _let_start(self, guest: HostGuest) -> None:
+        """Keep an unprotected guest off the ways of others; it starts whatever becomes of that."""
+        try:
+            if not self._is_appliance(guest):
+                self._topology.passing_by(guest)
+            self._admission.admit(guest.vnics)
+        except SystemFault as error:
+            log.error("guest %s: %s", guest.name, error)
+
+    def _start_protected(self, guest: HostGuest) -> None:
+        protected = self._state.protected[guest.uuid]
+        self._take_along(guest, protected)
+        if self._direct & set(protected.home.values()):
+            self._admission.admit(guest.vnics)
+            return
+        self._topology.starting(guest)
+        self._admission.admit_known(guest)
 
     def _trouble(self, guest: HostGuest, why: str) -> None:
         if self._troubles.get(guest.uuid) != why:
@@ -264,7 +329,7 @@ class Helper:
         edition = await self.followers.publish(await self._list(await self._refresh()))
         if not guest.running:
             return
-        taken_up = await self.followers.taken_up(guest.uuid, edition, TAKEN_UP_S)
+        taken_up = await self.followers.taken_up(guest.uuid, edition, HOPE_S)
         if not taken_up and self._topology.needs_following:
             raise SystemFault(
                 "no appliance follows this helper, so none knows the guest (`helper:` in its sekisho.yaml, "
@@ -315,6 +380,7 @@ class Helper:
 
     async def _refresh(self, counting: str | None = None) -> tuple[HostGuest, ...]:
         """Ask the hypervisor who is there, and watch their taps."""
+        await asyncio.to_thread(self._renew_hold)
         guests = await asyncio.to_thread(self._source.guests)
         for guest in guests:
             self._state.name_of(guest.uuid, guest.name)
@@ -350,11 +416,13 @@ class Helper:
         return await asyncio.to_thread(self._listed_all, guests)
 
     def _listed_all(self, guests: Sequence[HostGuest]) -> dict[str, Any]:
-        announced = watch.all_addresses()
-        listed = [self._listed(guest, announced) for guest in guests]
+        announced, held = watch.all_addresses(), self._admission.held()
+        listed = [self._listed(guest, announced, held) for guest in guests]
         return {"host_uuid": self._source.host_uuid, "guests": listed}
 
-    def _listed(self, guest: HostGuest, announced: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    def _listed(
+        self, guest: HostGuest, announced: Mapping[str, Sequence[str]], held: frozenset[str]
+    ) -> dict[str, Any]:
         protected = guest.uuid in self._state.protected or guest.uuid == self._leading
         vnics = []
         for vnic in guest.vnics:
@@ -368,6 +436,7 @@ class Helper:
                     "tap": vnic.tap,
                     "bridge": self._state.home(guest.uuid, vnic.mac) or vnic.bridge,
                     "led_through": led,
+                    "held": vnic.tap in held,
                     "obstacle": vnic.obstacle,
                     "port": port.mac if port else None,
                     "vlan": port.vlan if port else None,

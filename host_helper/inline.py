@@ -120,6 +120,12 @@ class Host:
                 f"guest {guest.name!r}: the appliance still has rules for {vnic.tap}; is it running?"
             )
 
+    def keep_off(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """There are no ways of their own."""
+
+    def passing_by(self, guest: HostGuest) -> None:
+        """There are no ways of their own."""
+
     def starting(self, guest: HostGuest) -> None:
         """Write the guest's new taps down and wait until the rules have them."""
         self._starting[guest.uuid] = guest

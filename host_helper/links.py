@@ -25,6 +25,12 @@ def masters() -> dict[str, str | None]:
     return {names[index]: names.get(link.get_attr("IFLA_MASTER")) for index, link in found.items()}
 
 
+def indexes() -> dict[str, int]:
+    """Return every interface's number."""
+    with netlink() as handle:
+        return {link.get_attr("IFLA_IFNAME"): int(link["index"]) for link in handle.get_links()}
+
+
 def plug(tap: str, bridge: str) -> None:
     """Make the tap a port of the bridge, and of no other."""
     with netlink() as handle:

@@ -112,6 +112,17 @@ class Pair:
         """Move the tap back."""
         self._move(guest, vnic, home, persistent=persistent)
 
+    def keep_off(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Move it to the segment's bridge from a pair bridge: one that it was saved or migrated with."""
+        if (home := self._beside(vnic.bridge)) is not None:
+            self._move(guest, vnic, home, persistent=False)
+
+    def passing_by(self, guest: HostGuest) -> None:
+        """Move the taps before the guest runs; libvirt is told when it does."""
+        for vnic in guest.vnics:
+            if vnic.tap is not None and (home := self._beside(vnic.bridge)) is not None:
+                links.plug(vnic.tap, home)
+
     def starting(self, guest: HostGuest) -> None:
         """Move the taps before the guest runs; libvirt is told when it does (it waits for us now)."""
         for vnic in guest.vnics:
@@ -141,10 +152,11 @@ class Pair:
         if home := self._state.home(guest.uuid, vnic.mac):
             return home
         bridge = links.masters().get(vnic.tap or "") or vnic.bridge or "(none)"
-        for segment in self._config.segments:
-            if bridge in segment.pairs:
-                return segment.bridge
-        return bridge
+        return self._beside(bridge) or bridge
+
+    def _beside(self, pair: str | None) -> str | None:
+        """Return the bridge that is shared by the guests of this pair bridge's segment, if it is one."""
+        return next((each.bridge for each in self._config.segments if pair in each.pairs), None)
 
     def _choose(self, guest: HostGuest, vnic: HostVnic) -> str:
         """Return the vNIC's pair bridge, or a free one that the appliance is on."""

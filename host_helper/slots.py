@@ -40,12 +40,18 @@ class Slots:
         """
         if (mine := self.of(guest, vnic)) in choice.among:
             return str(mine)
-        taken = {slot for slot, (uuid, _) in self._state.slots.items() if uuid in self._state.protected}
+        taken = {slot for slot, whose in self._state.slots.items() if self._is_used(*whose, guest)}
         free = [slot for slot in choice.usable if slot not in taken]
         if not free:
             raise SystemFault(choice.lacking)
         order = {slot: number for number, slot in enumerate(self._state.slots)}
         return min(free, key=lambda slot: order.get(slot, -1))
+
+    def _is_used(self, uuid: str, mac: str, asking: HostGuest) -> bool:
+        """Whether the vNIC is one that is led, or will be: also another one of the guest that asks."""
+        if uuid == asking.uuid and asking.vnic(mac) is not None:
+            return True
+        return self._state.home(uuid, mac) is not None
 
     def claim(self, guest: HostGuest, vnic: HostVnic, choice: Choice) -> str:
         """Return the vNIC's slot, from now on its own. Raises SystemFault, OSError."""

@@ -88,5 +88,11 @@ class Topology(Protocol):
     def release(self, guest: HostGuest, vnic: HostVnic, home: str, *, persistent: bool) -> None:
         """Connect the vNIC past the appliance."""
 
+    def keep_off(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Have an unprotected guest's vNIC on no way that is for protected ones."""
+
+    def passing_by(self, guest: HostGuest) -> None:
+        """The same while an unprotected guest starts, when the hypervisor cannot be asked."""
+
     def starting(self, guest: HostGuest) -> None:
         """A protected guest's taps are there and its processors stand still: have its policy in place."""

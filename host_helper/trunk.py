@@ -135,6 +135,12 @@ class Trunk:
         self._put(str(vnic.tap), segment.vlan)
         self._announce_home(guest, vnic, segment)
 
+    def keep_off(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """A new tap is in the VLAN that the guests share."""
+
+    def passing_by(self, guest: HostGuest) -> None:
+        """Its taps are in the VLAN that the guests share."""
+
     def starting(self, guest: HostGuest) -> None:
         """Put the taps, which are new whatever was seen of their names, into their VLANs."""
         for vnic in guest.vnics:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from appliance.model.faults import PolicyError, SystemFault
-from host_helper import links, watch
+from host_helper import hold, links, watch
 from host_helper.cli_config import config_option
 from host_helper.config import read_config
 from host_helper.state import State
@@ -20,7 +20,7 @@ STATE = Path("/var/lib/sekisho-host")
 )
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what would be.")
 def withdraw(config_path: Path, unless_protecting: bool, dry_run: bool) -> None:
-    """Take away the helper's nftables table, and the pair bridges that nothing is connected to.
+    """Take away the helper's nftables tables, and the pair bridges that nothing is connected to.
 
     For the end of a helper; guests stay as they are connected, so unprotect them first.
     """
@@ -34,11 +34,13 @@ def withdraw(config_path: Path, unless_protecting: bool, dry_run: bool) -> None:
         click.echo(f"would leave behind the appliance: {', '.join(protected) or 'nobody'}")
         return
     watch.remove()
+    hold.remove()
     for bridge in bridges:
         links.remove_pair_bridge(bridge)
     left = [bridge for bridge in bridges if bridge in links.masters()]
     click.echo(
-        "the table is taken away; pair bridges left, for somebody is on them: " + (", ".join(left) or "none")
+        "the tables are taken away; pair bridges left, for somebody is on them: "
+        + (", ".join(left) or "none")
     )
 
 

@@ -101,6 +101,8 @@ def _protection(guest: dict[str, Any], vnic: dict[str, Any]) -> str:
         return "none"
     if not guest["running"]:
         return "when it starts"
+    if vnic.get("held"):
+        return red("held: nothing passes before the appliance knows it")
     return green("led through") if vnic.get("led_through") else red("NOT led through")
 
 
