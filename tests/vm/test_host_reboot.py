@@ -18,17 +18,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import yaml
 
 from appliance import lab
-from appliance.netns import command_in, entered, exists, run_in
+from appliance.netns import command_in, exists, run_in
 from tests.host_helper_fixture import HelperFolder, hook_of
 from tests.manager_fixture import running_manager
 from tests.netns.control_fixture import Appliance, appliance_in, runs
+from tests.vm.capture import Capture
 from tests.vm.hypervisor import Hypervisor, hypervisor, wait_for
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
@@ -73,48 +74,17 @@ for each in sys.argv[4:]:
 """
 
 
-@dataclass(slots=True)
-class Capture:
-    """Every frame that the host's bridge gave out, to a guest or to the client."""
-
-    netns: str
-    frames: list[tuple[str, bytes]] = field(default_factory=list)
-    lost: int = 0
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        with entered(self.netns):
-            listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
-        over = threading.Event()
-        with listener:
-            listener.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
-            listener.settimeout(0.2)
-            thread = threading.Thread(target=self._read, args=(listener, over))
-            thread.start()
-            try:
-                yield
-            finally:
-                over.set()
-                thread.join()
-                statistics = listener.getsockopt(263, 6, 8)  # SOL_PACKET, PACKET_STATISTICS
-                self.lost = struct.unpack("II", statistics)[1]
-
-    def _read(self, listener: socket.socket, over: threading.Event) -> None:
-        while not over.is_set():
-            with contextlib.suppress(TimeoutError):
-                frame, (name, _, kind, *_) = listener.recvfrom(70_000)
-                if kind == socket.PACKET_OUTGOING and name.startswith(("vnet", "client")):
-                    self.frames.append((name, frame))
-
-    def passed(self) -> Counter[str]:
-        """Return how many frames of a kind passed between guests and others; the host's own are no one's."""
-        guests = {bytes.fromhex(mac.replace(":", "")) for mac, _ in GUESTS.values()}
-        senders = {*guests, bytes.fromhex(CLIENT_MAC.replace(":", ""))}
-        return Counter(
-            _kind(frame)
-            for name, frame in self.frames
-            if frame[6:12] in (senders if name.startswith("vnet") else guests)
-        )
+def passed(capture: Capture) -> Counter[str]:
+    """Return how many frames of a kind passed between guests and others; the host's own are no one's."""
+    guests = {bytes.fromhex(mac.replace(":", "")) for mac, _ in GUESTS.values()}
+    senders = {*guests, bytes.fromhex(CLIENT_MAC.replace(":", ""))}
+    return Counter(
+        _kind(each.frame)
+        for each in capture.frames
+        if each.went_out
+        and each.port.startswith(("vnet", "client"))
+        and each.frame[6:12] in (senders if each.port.startswith("vnet") else guests)
+    )
 
 
 def _kind(frame: bytes) -> str:
@@ -289,15 +259,16 @@ def test_after_a_power_cut_nothing_passes_unfiltered_and_all_guests_are_reachabl
             wait_for("all guests answer", lambda: len(reached(said)) == len(GUESTS))
             wait_for("the helper says so", lambda: host.led_through() == set(GUESTS))
             time.sleep(3)
-            outcomes, passed = Counter((kind, became) for _, _, kind, became in said), capture.passed()
+            outcomes = Counter((kind, became) for _, _, kind, became in said)
+            seen = passed(capture)
             # what was not seen would have been seen
             assert host.appliance.cli("bypass", "--guest", "a", "--for", "60s").returncode == 0
             wait_for("attacks pass when told", lambda: ("a", "attack", "answered") in map(_what, said))
-            assert capture.passed()["attack"]
+            assert passed(capture)["attack"]
     times = {name: round(when - began, 1) for name, when in reached(said).items()}
-    print(f"reachable after, in seconds: {times}; frames that passed: {dict(passed)}; {dict(outcomes)}")
+    print(f"reachable after, in seconds: {times}; frames that passed: {dict(seen)}; {dict(outcomes)}")
     assert capture.lost == 0
-    assert set(passed) == {"arp", "nd", "echo"}
+    assert set(seen) == {"arp", "nd", "echo"}
     assert not [each for each in outcomes if each[0] != "hello" and each[1] in ("answered", "refused")]
     assert all(seconds < REACHABLE_WITHIN_S for seconds in times.values())
     assert "without its protection" not in (host.folder / "hook.log").read_text()

@@ -1,8 +1,9 @@
 """Guests that are up in a few seconds: busybox on Debian's cloud kernel, all in the initial file system.
 
 What they do is on the kernel's command line: `sekisho.role=echo sekisho.address=10.89.0.1/24` answers on TCP
-port 7, and with `sekisho.calls=10.89.0.9:4444` calls that one again and again; `sekisho.role=bridge` joins
-all its cards in one bridge, as the appliance does once its rules stand.
+port 7, from its first moment on the network on, and with `sekisho.calls=10.89.0.9:4444` calls that one again and again. `sekisho.second=10.90.0.1/24
+sekisho.pings=10.90.0.2` gives its second card an address the moment there is one, and pings through it.
+`sekisho.role=bridge` joins all its cards in one bridge, as the appliance does once its rules stand.
 """
 
 import shutil
@@ -32,9 +33,14 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 for module in {modules}; do insmod /modules/$module.ko; done
 for word in $(cat /proc/cmdline); do case $word in sekisho.role=*) role=${word#*=};;
-  sekisho.address=*) address=${word#*=};; sekisho.calls=*) calls=${word#*=};; esac; done
+  sekisho.address=*) address=${word#*=};; sekisho.calls=*) calls=${word#*=};;
+  sekisho.second=*) second=${word#*=};; sekisho.pings=*) pings=${word#*=};; esac; done
 case $role in
-  echo) ip address add $address dev eth0; ip link set eth0 up; nc -ll -p 7 -e cat &
+  echo) nc -ll -p 7 -e cat & until cat /proc/net/tcp* | grep -q ':0007 '; do sleep 0.1; done
+    ip address add $address dev eth0; ip link set eth0 up
+    [ -z "$second" ] || while :; do [ ! -e /sys/class/net/eth1 ] || {
+      ip address add $second dev eth1; ip link set eth1 up; ping -c 1 -W 1 $pings; }; sleep 0.1; done \
+      >/dev/null 2>&1 &
     [ -z "$calls" ] || while :; do nc -w 1 ${calls%:*} ${calls#*:} </dev/null; sleep 0.1; done & ;;
   bridge) brctl addbr inside; brctl setfd inside 0
     for card in /sys/class/net/eth*; do brctl addif inside ${card##*/}; ip link set ${card##*/} up; done
