@@ -141,23 +141,26 @@ def accept(config_path: Path, ca: Path, certificate: Path) -> None:
 def hook(config_path: Path, domain: str, operation: str, sub_operation: str, extra: str) -> None:
     """What /etc/libvirt/hooks/qemu calls; libvirt waits for it.
 
-    Before a protected guest runs its first instruction its traffic is led through. With
+    Before a protected guest runs its first instruction its traffic is led through; one that comes from
+    another host is first taken off that host's bridges, in the XML that libvirt takes from here. With
     `refuse_unprotected_start` a guest for which that fails does not start; else it does, and the log says so.
     """
     from host_helper.config import read_config
 
-    if (operation, sub_operation) != ("start", "begin"):
+    asks = {("start", "begin"): "starting", ("migrate", "begin"): "arriving"}.get((operation, sub_operation))
+    if asks is None:
         return
     config = read_config(config_path)
     try:
-        _tell(config.socket, {"do": "starting", "xml": sys.stdin.read()})
+        report = _tell(config.socket, {"do": asks, "xml": sys.stdin.read()})
+        click.echo(report.get("xml") or "", nl=False)
     except (SystemFault, OSError) as error:
         click.echo(f"sekisho-host: guest {domain} starts without its protection in place: {error}", err=True)
         if config.refuse_unprotected_start:
             raise click.exceptions.Exit(1) from None
 
 
-def _tell(path: str, request: dict[str, Any]) -> None:
+def _tell(path: str, request: dict[str, Any]) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(HOOK_ANSWER_S)
         connection.connect(path)
@@ -166,6 +169,7 @@ def _tell(path: str, request: dict[str, Any]) -> None:
             answer = json.loads(lines.readline() or b'{"ok": false, "error": "no answer"}')
     if not answer["ok"]:
         raise SystemFault(str(answer["error"]))
+    return dict(answer["report"])
 
 
 if __name__ == "__main__":

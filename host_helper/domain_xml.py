@@ -1,5 +1,11 @@
-"""Libvirt's domain XML: the guest it describes, and an interface moved to another bridge."""
+"""Libvirt's domain XML: the guest it describes, and an interface moved to another bridge.
 
+A running domain that is protected carries a mark in its metadata, which goes with it to another host:
+
+    <sekisho:protected xmlns:sekisho="urn:sekisho:host"><vnic mac="…" bridge="br0"/></sekisho:protected>
+"""
+
+from collections.abc import Mapping
 from xml.etree import ElementTree
 
 from appliance.hypervisor.static import INTERFACE_NAME, MAC
@@ -7,9 +13,11 @@ from appliance.model.faults import SystemFault
 from host_helper.model import HostGuest, HostVnic
 
 MAX_BYTES = 4 * 1024 * 1024
+MARK = "urn:sekisho:host"
+_PROTECTED = f"{{{MARK}}}protected"
 
 
-def guest_in(text: str, *, running: bool) -> HostGuest:
+def guest_in(text: str, *, running: bool, migrating: bool = False) -> HostGuest:
     """Return the guest that the XML describes. Raises SystemFault."""
     root = _parsed(text)
     interfaces = root.findall("./devices/interface")
@@ -18,7 +26,7 @@ def guest_in(text: str, *, running: bool) -> HostGuest:
     name, uuid = root.findtext("name"), root.findtext("uuid")
     if not name or not uuid:
         raise SystemFault("libvirt: a domain's XML has neither name nor UUID")
-    return HostGuest(uuid, name, running, vnics)
+    return HostGuest(uuid, name, running, vnics, _marked(root), migrating)
 
 
 def moved_interface(text: str, mac: str, bridge: str) -> str:
@@ -32,6 +40,33 @@ def moved_interface(text: str, mac: str, bridge: str) -> str:
         each.insert(0, ElementTree.Element("source", {"bridge": bridge}))
         return ElementTree.tostring(each, encoding="unicode")
     raise SystemFault(f"libvirt: the domain has no interface {mac} any more")
+
+
+def mark(home: Mapping[str, str]) -> str:
+    """Return what a protected domain's metadata say: each vNIC's bridge without us, by MAC."""
+    element = ElementTree.Element("protected")
+    for mac, bridge in sorted(home.items()):
+        ElementTree.SubElement(element, "vnic", {"mac": mac, "bridge": bridge})
+    return ElementTree.tostring(element, encoding="unicode")
+
+
+def at_home(text: str, home: Mapping[str, str]) -> str:
+    """Return the domain's XML with these vNICs on their bridges without us. Raises SystemFault."""
+    root = _parsed(text)
+    for each in root.findall("./devices/interface[@type='bridge']"):
+        bridge, source = home.get(_mac(each) or ""), each.find("source")
+        if bridge is not None and source is not None:
+            source.set("bridge", bridge)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _marked(root: ElementTree.Element) -> dict[str, str] | None:
+    protected = root.find(f"./metadata/{_PROTECTED}")
+    if protected is None:
+        return None
+    # libvirt gives the children the namespace that it stands in
+    found = [(each.get("mac", ""), each.get("bridge", "")) for each in protected]
+    return {mac: bridge for mac, bridge in found if MAC.fullmatch(mac) and INTERFACE_NAME.fullmatch(bridge)}
 
 
 def _parsed(text: str) -> ElementTree.Element:

@@ -19,6 +19,7 @@ from host_helper.admission import HOPE_S, Admission, Fault
 from host_helper.config import Config
 from host_helper.followers import Followers
 from host_helper.inline import Host
+from host_helper.migration import Migration
 from host_helper.model import HostGuest, HostVnic, Lifecycle
 from host_helper.pair import Pair
 from host_helper.source import GuestSource
@@ -57,6 +58,7 @@ class Helper:
         self._last = 0
         self._direct: set[str] = set()
         self._troubles: dict[str, str] = {}
+        self._migration = Migration(source, self._state, self._topology)
         strict = config.refuse_unprotected_start
         self._admission = Admission(self._topology, self.followers, strict=strict)
 
@@ -155,6 +157,16 @@ class Helper:
         finally:
             self._wake.set()
 
+    async def arriving(self, guest: HostGuest) -> Mapping[str, str]:
+        """Have a guest that comes from another host protected as it was there; return its bridges without us.
+
+        The hypervisor waits for this, too.
+        """
+        if guest.marked is not None and guest.uuid not in self._state.protected:
+            self._audit("protect", "the host that it comes from", guest, persistent=False)
+        self._wake.set()
+        return await asyncio.to_thread(self._migration.arriving, guest)
+
     async def events(self, after: int) -> AsyncIterator[dict[str, Any]]:
         """Yield what happened since event number `after`, and what happens from now on, for ever."""
         while True:
@@ -242,6 +254,7 @@ class Helper:
                 self._trouble(guest, "; ".join(why))
             else:
                 self._troubles.pop(guest.uuid, None)
+        self._migration.look(guests)
 
     def _settle(self, guest: HostGuest, vnic: HostVnic) -> Fault | None:
         try:
@@ -365,6 +378,8 @@ class Helper:
                 self._topology.release(guest, vnic, home, persistent=stored)
         del self._state.protected[guest.uuid]
         self._state.save()
+        if guest.running:
+            self._migration.mark(guest)
         self._troubles.pop(guest.uuid, None)
 
     async def _would(self, guest: HostGuest, vnic: HostVnic) -> str:
@@ -398,6 +413,7 @@ class Helper:
 
     async def _note(self, event: Lifecycle) -> None:
         log.info("%s %s", event.name or "hypervisor", event.what.value)
+        self._migration.heard(event)
         async with self._heard:
             self._last += 1
             record = {

@@ -14,7 +14,7 @@ from appliance.hypervisor import existing, load_guests, render_guests
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.guest import Guest, GuestInventory, Segment, Vnic
 from appliance.netns import list_objects
-from host_helper import watch
+from host_helper import links, watch
 from host_helper.config import HostConfig, HostSegment
 from host_helper.model import HostGuest, HostVnic
 from host_helper.state import State
@@ -125,6 +125,10 @@ class Host:
 
     def passing_by(self, guest: HostGuest) -> None:
         """There are no ways of their own."""
+
+    def announce(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Tell the bridge, and through it everybody's: what the hypervisor says for the guest is not ARP."""
+        links.ask_who_has(str(vnic.bridge), links.SOMEBODY, vnic.mac)
 
     def starting(self, guest: HostGuest) -> None:
         """Write the guest's new taps down and wait until the rules have them."""

@@ -10,13 +10,13 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import libvirt
 
 from appliance.model.faults import SystemFault
-from host_helper.domain_xml import guest_in, moved_interface
+from host_helper.domain_xml import MARK, guest_in, mark, moved_interface
 from host_helper.model import Happened, HostGuest, Lifecycle
 from host_helper.source import Heard
 
@@ -84,6 +84,17 @@ class LibvirtSource:
         """Return all domains. Raises SystemFault."""
         with _refusals():
             return tuple(guest for each in self._open().listAllDomains() if (guest := _guest(each)))
+
+    def mark(self, guest: HostGuest, home: Mapping[str, str] | None) -> None:
+        """Write into the running domain's metadata whether it is protected. Raises SystemFault."""
+        with _refusals():
+            self._open().lookupByUUIDString(guest.uuid).setMetadata(
+                libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+                None if home is None else mark(home),
+                "sekisho",
+                MARK,
+                libvirt.VIR_DOMAIN_AFFECT_LIVE,
+            )
 
     def move(self, guest: HostGuest, mac: str, bridge: str, *, persistent: bool) -> None:
         """Connect the interface to another bridge with update-device. Raises SystemFault."""
@@ -179,7 +190,9 @@ def _run_events() -> None:
 
 def _guest(domain: libvirt.virDomain) -> HostGuest | None:
     try:
-        return guest_in(domain.XMLDesc(), running=bool(domain.isActive()))
+        state, reason = domain.state()
+        migrating = (state, reason) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
+        return guest_in(domain.XMLDesc(), running=bool(domain.isActive()), migrating=migrating)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # gone since it was listed
             return None

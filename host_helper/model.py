@@ -1,5 +1,6 @@
 """A host's guests and vNICs as the hypervisor states them, and what it tells of their lives."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -39,12 +40,16 @@ class HostGuest:
     """A guest of this host.
 
     uuid: the domain's; together with the host's it is who the guest is. Names and MACs are not.
+    marked: what a helper wrote into the running domain, each vNIC's bridge without us by MAC; None where
+    nobody protects it. migrating: it stands still between two hosts, and nothing of it can be changed.
     """
 
     uuid: str
     name: str
     running: bool
     vnics: tuple[HostVnic, ...]
+    marked: Mapping[str, str] | None = None
+    migrating: bool = False
 
     def vnic(self, mac: str) -> HostVnic | None:
         """Return the vNIC with this MAC."""

@@ -105,7 +105,11 @@ class Pair:
     def settle(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Move the tap, and have the hypervisor know where it is."""
         pair = self._claim(guest, vnic)
-        if links.masters().get(vnic.tap or "") != pair or vnic.bridge != pair:
+        masters = links.masters()
+        if vnic.tap not in masters:  # it is being unplugged
+            return
+        there = masters[vnic.tap] == pair
+        if not there or (vnic.bridge != pair and not guest.migrating):
             self._move(guest, vnic, pair, persistent=False)
 
     def release(self, guest: HostGuest, vnic: HostVnic, home: str, *, persistent: bool) -> None:
@@ -123,14 +127,19 @@ class Pair:
             if vnic.tap is not None and (home := self._beside(vnic.bridge)) is not None:
                 links.plug(vnic.tap, home)
 
+    def announce(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Tell the bridges, the appliance's among them."""
+        self._announce(guest, vnic, self._claim(guest, vnic))
+
     def starting(self, guest: HostGuest) -> None:
-        """Move the taps before the guest runs; libvirt is told when it does (it waits for us now)."""
+        """Move the taps before the guest runs; libvirt is told when it does (it waits for us now).
+
+        Nobody else is: a guest that migrates here still runs where it was.
+        """
         for vnic in guest.vnics:
             if vnic.tap is None or vnic.obstacle:
                 continue
-            pair = self._claim(guest, vnic)
-            links.plug(vnic.tap, pair)
-            self._announce(guest, vnic, pair)
+            links.plug(vnic.tap, self._claim(guest, vnic))
 
     def healthy(self, bridge: str) -> bool:
         """Whether a probe into the segment's bridge comes out at one of its pair bridges."""

@@ -1,7 +1,7 @@
 """The helper's doors: a unix socket for this machine's root, and TLS for those whose certificate is listed.
 
 One JSON object a line each way, as between control and inspector. Four things can be asked; on the unix
-socket the hypervisor's hook may also say that a guest is about to run.
+socket the hypervisor's hook may also say that a guest is about to run, or to come from another host.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from appliance.control.audit import audit
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.ready import tell_ready
 from host_helper.config import Config
-from host_helper.domain_xml import MAX_BYTES, guest_in
+from host_helper.domain_xml import MAX_BYTES, at_home, guest_in
 from host_helper.followers import Follower
 from host_helper.helper import Helper
 
@@ -42,7 +42,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     protects them answers `taken-up` with the edition of the list, and the UUIDs of those it has no port for.
     """
 
-    do: Literal["guests", "events", "protect", "unprotect", "starting", "taken-up"]
+    do: Literal["guests", "events", "protect", "unprotect", "starting", "arriving", "taken-up"]
     guest: str | None = None
     dry_run: bool = False
     persistent: bool = False
@@ -87,7 +87,7 @@ class Server:
     async def _local(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid = _uid(writer.get_extra_info("socket"))
         # the socket is root's alone; that its owner may have been changed is no reason to believe it
-        allowed = ("guests", "events", "protect", "unprotect", "starting") if uid == 0 else ()
+        allowed = ("guests", "events", "protect", "unprotect", "starting", "arriving") if uid == 0 else ()
         await self._serve(reader, writer, f"local uid {uid}", frozenset(allowed))
 
     async def _remote(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -178,6 +178,9 @@ class Server:
             case "starting" if request.xml is not None:
                 await helper.starting(guest_in(request.xml, running=True))
                 return {}
+            case "arriving" if request.xml is not None:
+                home = await helper.arriving(guest_in(request.xml, running=False))
+                return {"xml": at_home(request.xml, home) if home else None}
         raise PolicyError("not a request")
 
 

@@ -1,6 +1,6 @@
 """Where guests come from: the one interface that libvirt and a plain file have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from host_helper.model import HostGuest, Lifecycle
@@ -23,6 +23,9 @@ class GuestSource(Protocol):
 
     def guests(self) -> tuple[HostGuest, ...]:
         """Return every guest, running or not."""
+
+    def mark(self, guest: HostGuest, home: Mapping[str, str] | None) -> None:
+        """Write into the running guest that it is protected (None: is not), for the host it may move to."""
 
     def move(self, guest: HostGuest, mac: str, bridge: str, *, persistent: bool) -> None:
         """Connect a running guest's vNIC to another bridge, the guest noticing nothing.

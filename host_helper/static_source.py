@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from appliance.hypervisor import load_guests
@@ -56,6 +57,9 @@ class StaticSource:
             running = any(vnic.tap in master for vnic in guest.vnics)
             guests.append(HostGuest(str(uuid.uuid5(_NAMESPACE, guest.name)), guest.name, running, vnics))
         return tuple(guests)
+
+    def mark(self, guest: HostGuest, home: Mapping[str, str] | None) -> None:
+        """Nobody moves these guests to another host."""
 
     def move(self, guest: HostGuest, mac: str, bridge: str, *, persistent: bool) -> None:
         """Make the tap a port of another bridge. Raises SystemFault.

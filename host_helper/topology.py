@@ -94,5 +94,8 @@ class Topology(Protocol):
     def passing_by(self, guest: HostGuest) -> None:
         """The same while an unprotected guest starts, when the hypervisor cannot be asked."""
 
+    def announce(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Tell the bridges where the guest is, now that it runs here and not on another host."""
+
     def starting(self, guest: HostGuest) -> None:
         """A protected guest's taps are there and its processors stand still: have its policy in place."""

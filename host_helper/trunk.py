@@ -141,12 +141,19 @@ class Trunk:
     def passing_by(self, guest: HostGuest) -> None:
         """Its taps are in the VLAN that the guests share."""
 
+    def announce(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Tell the bridges, the appliance's among them."""
+        self._announce(guest, vnic, self._segment(guest, vnic), self._claim(guest, vnic))
+
     def starting(self, guest: HostGuest) -> None:
-        """Put the taps, which are new whatever was seen of their names, into their VLANs."""
+        """Put the taps, which are new whatever was seen of their names, into their VLANs.
+
+        Nobody is told: a guest that migrates here still runs where it was.
+        """
         for vnic in guest.vnics:
             if vnic.tap is not None and not vnic.obstacle:
-                self._vlans.pop(vnic.tap, None)
-                self.settle(guest, vnic)
+                self._need_filtering(self._segment(guest, vnic))
+                self._put(vnic.tap, self._claim(guest, vnic))
 
     def healthy(self, bridge: str) -> bool:
         """Whether a probe from the shared VLAN comes out in a guest's; with no guest nothing is wrong."""

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from appliance.netns import entered
 RECEIVE_BUFFER = 64 << 20
 _SO_RCVBUFFORCE, _SOL_PACKET, _PACKET_STATISTICS = 33, 263, 6
 _ETH_P_ALL = 0x0003
+_ARP, _NOBODY = b"\x08\x06", bytes(4)
 
 
 class Seen(NamedTuple):
@@ -48,6 +50,18 @@ class Capture:
                 thread.join()
                 statistics = listener.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
                 self.lost = struct.unpack("II", statistics)[1]
+
+    def frames_from(self, mac: str) -> Counter[tuple[str, str]]:
+        """Return how often frames from this MAC were seen, by port and whether `in` or `out` there.
+
+        Without ARP that names no address: the helper says it in guests' names.
+        """
+        sender = bytes.fromhex(mac.replace(":", ""))
+        return Counter(
+            (port, "out" if went_out else "in")
+            for port, went_out, frame in list(self.frames)
+            if frame[6:12] == sender and not (frame[12:14] == _ARP and frame[28:32] == _NOBODY)
+        )
 
     def _read(self, listener: socket.socket, over: threading.Event) -> None:
         while not over.is_set():

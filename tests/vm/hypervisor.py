@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import time
+import uuid as uuids
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ class Hypervisor:
     netns: str
     kernel: Path
     initrd: Path
+    hostname: str = ""
     process: subprocess.Popen[bytes] | None = None
     connection: Any = None
 
@@ -55,7 +57,9 @@ class Hypervisor:
         """Start libvirtd; guests that run already are found again."""
         mounts = "; ".join(f"mkdir -p {place}; mount --bind {self._here(place)} {place}" for place in PLACES)
         script = f"mount --make-rprivate /; {mounts}; exec libvirtd -p {self.folder}/libvirtd.pid"
-        command = command_in(self.netns, ["unshare", "--mount", "sh", "-ec", script])
+        if self.hostname:
+            script = f"hostname {self.hostname}; {script}"
+        command = command_in(self.netns, ["unshare", "--mount", "--uts", "sh", "-ec", script])
         with (self.folder / "libvirtd.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         self.connection = wait_for("libvirtd answers", self._opened)
@@ -133,14 +137,14 @@ class Hypervisor:
 
 
 @contextlib.contextmanager
-def hypervisor(folder: Path, netns: str, hook: str = "") -> Iterator[Hypervisor]:
+def hypervisor(folder: Path, netns: str, hook: str = "", hostname: str = "") -> Iterator[Hypervisor]:
     """Give a libvirtd in the namespace; at the end it is gone with all its guests.
 
-    hook: the text of its qemu hook.
+    hook: the text of its qemu hook. hostname: its own; guests migrate to no host of the same name.
     """
     initrd = folder / "initrd"
     kernel = tiny.make_initrd(initrd)
-    found = Hypervisor(folder, netns, kernel, initrd)
+    found = Hypervisor(folder, netns, kernel, initrd, hostname)
     for place in PLACES:
         found._here(place).mkdir(parents=True, exist_ok=True)
     etc = found._here("/etc/libvirt")
@@ -152,7 +156,7 @@ def hypervisor(folder: Path, netns: str, hook: str = "") -> Iterator[Hypervisor]
         ignore=shutil.ignore_patterns("*.xml", "hooks"),
     )
     (etc / "qemu.conf").write_text(QEMU_CONF)
-    (etc / "libvirtd.conf").write_text('auth_unix_rw = "none"\n')
+    (etc / "libvirtd.conf").write_text(f'auth_unix_rw = "none"\nhost_uuid = "{uuids.uuid4()}"\n')
     (etc / "hooks").mkdir(exist_ok=True)
     if hook:
         (etc / "hooks/qemu").write_text(hook)

@@ -70,10 +70,11 @@ class Rig(HelperFolder):
     """A host with libvirtd, the helper, an appliance and a web guest."""
 
     libvirtd: Hypervisor
+    netns: str = HOST
     helper: subprocess.Popen[bytes] | None = None
 
     def start_helper(self) -> None:
-        self.helper = self.serve(HOST)
+        self.helper = self.serve(self.netns)
         wait_for("the helper answers", lambda: self.sekisho("list").returncode == 0)
 
     def stop_helper(self) -> None:
@@ -94,7 +95,9 @@ class Rig(HelperFolder):
 
 
 @contextlib.contextmanager
-def rig_in(folder: Path, more: Mapping[str, Any] | None = None, role: str = "") -> Iterator[Rig]:
+def rig_in(
+    folder: Path, more: Mapping[str, Any] | None = None, role: str = "", hostname: str = ""
+) -> Iterator[Rig]:
     """Give a host whose web guest answers. more: of host.yaml. role: more of what web does."""
     config = folder / "host.yaml"
     hook = hook_of(config)
@@ -109,7 +112,7 @@ def rig_in(folder: Path, more: Mapping[str, Any] | None = None, role: str = "") 
         run_in(HOST, ["ip", "link", "set", "client0", "master", "br0", "up"])
         run_in(CLIENT, ["ip", "link", "set", "eth0", "up"])
         run_in(CLIENT, ["ip", "address", "add", f"{CLIENT_ADDRESS}/24", "dev", "eth0"])
-        libvirtd = ends.enter_context(hypervisor(folder, HOST, hook))
+        libvirtd = ends.enter_context(hypervisor(folder, HOST, hook, hostname))
         document = {
             "libvirt": libvirtd.uri,
             "state_dir": "state",

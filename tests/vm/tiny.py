@@ -1,9 +1,10 @@
 """Guests that are up in a few seconds: busybox on Debian's cloud kernel, all in the initial file system.
 
 What they do is on the kernel's command line: `sekisho.role=echo sekisho.address=10.89.0.1/24` answers on TCP
-port 7, from its first moment on the network on, and with `sekisho.calls=10.89.0.9:4444` calls that one again and again. `sekisho.second=10.90.0.1/24
-sekisho.pings=10.90.0.2` gives its second card an address the moment there is one, and pings through it.
-`sekisho.role=bridge` joins all its cards in one bridge, as the appliance does once its rules stand.
+port 7, from its first moment on the network on, and with `sekisho.calls=10.89.0.9:4444` calls that one again
+and again. `sekisho.second=10.90.0.1/24 sekisho.pings=10.90.0.2` gives its second card an address the moment
+there is one, and pings through it. `sekisho.role=bridge` joins all its cards in one bridge, as the appliance
+does once its rules stand.
 """
 
 import shutil

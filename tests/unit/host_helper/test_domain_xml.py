@@ -3,7 +3,7 @@
 import pytest
 
 from appliance.model.faults import SystemFault
-from host_helper.domain_xml import guest_in, moved_interface
+from host_helper.domain_xml import MARK, at_home, guest_in, mark, moved_interface
 from host_helper.model import HostGuest
 
 
@@ -59,3 +59,27 @@ def test_a_tap_that_is_no_plain_name_is_none() -> None:
 def test_refuses_what_is_no_domain(text: str) -> None:
     with pytest.raises(SystemFault):
         guest_in(text, running=True)
+
+
+HOME = {"52:54:00:aa:00:01": "br0"}
+ON_PAIR = "<interface type='bridge'><mac address='52:54:00:AA:00:01'/><source bridge='pair1'/></interface>"
+
+
+def marked(text: str) -> str:
+    """As libvirt stores it: the mark in its namespace."""
+    stored = text.replace("<protected", f"<sekisho:protected xmlns:sekisho='{MARK}'")
+    stored = stored.replace("</protected", "</sekisho:protected").replace("<vnic", "<sekisho:vnic")
+    return domain(ON_PAIR).replace("<devices>", f"<metadata>{stored}</metadata><devices>")
+
+
+def test_a_mark_says_where_each_vnic_is_without_us() -> None:
+    assert guest_in(marked(mark(HOME)), running=True).marked == HOME
+    assert guest(ON_PAIR).marked is None
+    hostile = mark({"52:54:00:aa:00:01": 'a"; drop', "nobody": "br0"})
+    assert guest_in(marked(hostile), running=True).marked == {}
+
+
+def test_a_domain_that_comes_from_another_host_is_taken_off_that_hosts_bridges() -> None:
+    other = "<interface type='bridge'><mac address='52:54:00:aa:00:02'/><source bridge='br9'/></interface>"
+    found = guest_in(at_home(domain(ON_PAIR, other), HOME), running=False)
+    assert [vnic.bridge for vnic in found.vnics] == ["br0", "br9"]
