@@ -80,7 +80,7 @@ class Helper:
         finally:
             self._source.stop()
             with contextlib.suppress(SystemFault):  # it ends by itself, then
-                self._admission.renew(on=False)
+                await asyncio.to_thread(self._admission.release)
 
     # What is asked.
 

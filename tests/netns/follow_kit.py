@@ -55,10 +55,14 @@ class Rig(HelperFolder):
     helper: subprocess.Popen[bytes] | None = None
     appliance: subprocess.Popen[bytes] | None = None
 
-    def name_guests(self, *names: str) -> None:
-        """Say which guests the host has."""
+    def name_guests(self, *names: str, plugged: Mapping[str, str] | None = None) -> None:
+        """Say which guests the host has. plugged: more vNICs of the first one, MACs by tap."""
         vnic = {name: {"name": "eth0", "tap": f"{name}0", "mac": MACS[name]} for name in names}
-        guests = [{"name": name, "segment": "vms", "vnics": [each]} for name, each in vnic.items()]
+        guests: list[dict[str, Any]] = [
+            {"name": name, "segment": "vms", "vnics": [each]} for name, each in vnic.items()
+        ]
+        for tap, mac in (plugged or {}).items():
+            guests[0]["vnics"].append({"name": tap, "tap": tap, "mac": mac})
         cards = [{"name": tap, "tap": tap, "mac": mac} for tap, _, mac in self.cards]
         guests.append({"name": "sekisho", "segment": "vms", "vnics": cards})
         document = {"segments": [{"name": "vms", "bridge": "br0"}], "guests": guests}

@@ -24,6 +24,7 @@ from manager_api import tls
 from manager_api.settings import Settings
 from tests.host_helper_fixture import ROOT
 from tests.netns.follow_kit import (
+    ADDRESSES,
     APPLIANCE,
     HOST,
     MACS,
@@ -37,6 +38,7 @@ from tests.netns.follow_kit import (
     wait_for,
     wire,
 )
+from tests.vm.capture import Capture
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
 
@@ -106,6 +108,43 @@ def test_a_guest_is_led_only_when_its_rules_are_live(rig: Rig) -> None:
     assert done.returncode == 1 and "did not take the guest up" in done.stderr
     assert json.loads(run_in(HOST, ["ip", "-j", "link", "show", "db0"]))[0]["master"] == "br0"
     assert rig.known() == {port: "web"}
+
+
+def test_a_vnic_that_is_plugged_in_says_nothing_before_the_appliance_knows_it(rig: Rig) -> None:
+    rig.start_appliance()
+    port = rig.protect("web")
+    rig.follows({port: "web"})
+    mac, speaks = "02:00:00:00:0a:05", netns_of("other")
+    wire("vnet5", "br0", speaks, "eth5", mac)
+    try:
+        run_in(speaks, ["ip", "link", "set", "eth5", "up"])
+        capture = Capture(HOST)
+        with capture.running():
+            say(speaks, "eth5", mac)
+            wait_for("it is heard by nobody", lambda: capture.frames_from(mac)["vnet5", "in"])
+            time.sleep(1)
+            rig.name_guests("web", "db", plugged={"vnet5": mac})
+            wait_for("it is the guest's", lambda: list(rig.known().values()) == ["web", "web"])
+            assert {at for at, way in capture.frames_from(mac) if way == "out"} <= {"vnet5"}
+            wait_for("it may pass", lambda: not any(vnic["held"] for vnic in rig.guest("web")["vnics"]))
+            say(speaks, "eth5", mac)
+            wait_for("it is heard", lambda: capture.frames_from(mac)["db0", "out"])
+        seen = capture.frames_from(mac)
+        assert seen["db0", "out"] == seen["uplink", "in"], seen
+    finally:
+        run_in(HOST, ["ip", "link", "del", "vnet5"])
+    rig.name_guests("web", "db")
+    rig.follows({port: "web"})
+
+
+def say(netns: str, card: str, mac: str) -> None:
+    """Ask who has an address, by a card that needs none itself."""
+    sender = bytes.fromhex(mac.replace(":", ""))
+    arp = bytes.fromhex("0001080006040001") + sender + socket.inet_aton("10.87.0.5")
+    frame = b"\xff" * 6 + sender + b"\x08\x06" + arp + bytes(6) + socket.inet_aton(ADDRESSES["db"])
+    with entered(netns), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as port:
+        port.bind((card, 0))
+        port.send(frame.ljust(60, b"\0"))
 
 
 def test_guests_that_swap_their_ports_are_not_taken_for_one_another(rig: Rig) -> None:
