@@ -57,9 +57,9 @@ class Admission:
         self.admit([vnic for vnic in guest.vnics if self._is_known(guest, vnic)])
 
     def decide(self, guest: HostGuest, vnic: HostVnic, fault: Fault | None) -> Fault | None:
-        """Let a protected guest's vNIC pass if it is led (no fault) and known; return why it is not so.
+        """Let a protected guest's vNIC pass if it is led (no fault) and known; return why it never will be.
 
-        One for which there is no hope passes as a guest does that starts without its protection.
+        Then it passes as a guest does that starts without its protection.
         """
         if fault is None and self._is_known(guest, vnic):
             self.admit([vnic])
@@ -67,8 +67,9 @@ class Admission:
         waited_s = time.monotonic() - self._since.get(str(vnic.tap), time.monotonic())
         if fault is None and waited_s > HOPE_S:
             fault = SystemFault(f"the appliance did not take it up within {HOPE_S:.0f} s")
-        hopeless = isinstance(fault, PolicyError) or waited_s > HOPE_S
-        if hopeless and not self._strict:
+        if not isinstance(fault, PolicyError) and waited_s <= HOPE_S:
+            return None
+        if not self._strict:
             self.admit([vnic])
         return fault
 
