@@ -52,6 +52,12 @@ class Admission:
         for tap in taps:
             self._since.pop(tap, None)
 
+    def admit_strangers(self, guests: Iterable[HostGuest]) -> None:
+        """Let those pass that are no guest's after all: other hypervisors use the same names."""
+        taps = {vnic.tap for guest in guests for vnic in guest.vnics}
+        late = time.monotonic() - HOPE_S
+        self._hold.admit([tap for tap, since in self._since.items() if since < late and tap not in taps])
+
     def admit_known(self, guest: HostGuest) -> None:
         """Let those pass that the appliance knows."""
         self.admit([vnic for vnic in guest.vnics if self._is_known(guest, vnic)])

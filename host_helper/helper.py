@@ -254,6 +254,7 @@ class Helper:
                 self._trouble(guest, "; ".join(why))
             else:
                 self._troubles.pop(guest.uuid, None)
+        self._admission.admit_strangers(guests)
         self._migration.look(guests)
 
     def _settle(self, guest: HostGuest, vnic: HostVnic) -> Fault | None:

@@ -155,6 +155,16 @@ def test_an_unprotected_guests_new_vnic_waits_for_nobody(rig: Rig, follower: Fol
         rig.libvirtd.remove(other)
 
 
+def test_a_tap_that_is_nobodys_passes_after_a_while(rig: Rig) -> None:
+    run_in(HOST, ["ip", "link", "add", "vnet900", "type", "veth", "peer", "name", "stranger0"])
+    admitted = ["nft", "list", "set", "bridge", "sekisho_hold", "admitted"]
+    try:
+        assert "vnet900" not in run_in(HOST, admitted)
+        wait_for("it passes", lambda: "vnet900" in run_in(HOST, admitted))
+    finally:
+        run_in(HOST, ["ip", "link", "del", "vnet900"])
+
+
 def test_new_vnics_wait_for_no_helper_that_ended(rig: Rig) -> None:
     names = ["nft", "list", "set", "bridge", "sekisho_hold", "names"]
     assert "vnet" in run_in(HOST, names)
