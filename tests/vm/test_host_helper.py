@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import libvirt
 import pytest
 
+from appliance.netns import run_in
 from tests.vm.hypervisor import master_of, tap_of, wait_for
 from tests.vm.pair_kit import (
     HOST,
@@ -56,6 +57,25 @@ def test_a_guest_is_led_through_before_its_first_packet_each_time_it_starts(rig:
     wait_for("libvirt knows it", lambda: f"bridge='{master_of(HOST, tap)}'" in web.XMLDesc())
     wait_for("web answers", answers)
     assert rig.guest("web")["vnics"][0]["led_through"]
+
+
+def test_a_guest_that_is_reverted_to_a_snapshot_is_protected_as_it_is_now(rig: Rig) -> None:
+    web, image = rig.web(), rig.folder / "disk.qcow2"
+    run_in(None, ["qemu-img", "create", "-q", "-f", "qcow2", str(image), "8M"])
+    disk = f"<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{image}'/>"
+    disk += "<target dev='vda' bus='virtio'/></disk>"
+    web.attachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    assert rig.sekisho("unprotect", "web").returncode == 0
+    snapshot = web.snapshotCreateXML("<domainsnapshot><name>unprotected</name></domainsnapshot>")
+    assert rig.sekisho("protect", "web").returncode == 0
+    web.revertToSnapshot(snapshot)
+    assert master_of(HOST, tap_of(web, WEB_MAC)) in PAIRS, (rig.folder / "hook.log").read_text()
+    wait_for("web answers", answers)
+    assert rig.guest("web")["vnics"][0]["led_through"]
+    assert ("reverted", "web") in rig.events()
+    snapshot.delete()
+    # the guest has no driver for it, so it lets go of it only when it is off
+    web.detachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
 
 
 def test_a_renamed_guest_stays_who_it_is_and_another_of_its_name_is_not_it(rig: Rig) -> None:
