@@ -895,7 +895,7 @@ mod tests {
         let layer = size_of::<TcpLayer>();
         assert!(size_of::<FlowState>() <= 144);
         assert!(flow <= 424, "{flow}");
-        assert!(layer <= 528, "{layer}");
+        assert!(layer <= 536, "{layer}");
     }
 
     #[test]
