@@ -1,6 +1,7 @@
 """The control process: keeps the inspector running, the manager's policy live, and the manager informed.
 
-    boot      guests → last policy from disk → kernel rules → inspector → its queues
+    boot      guests → last policy from disk → kernel rules ─┐
+              inspector, started meanwhile ──────────────────┴► its queues
     follow    long poll → verify → apply (appliance.control.applying) → report at once
     supervise the inspector died → start it again → load the live policy; again and again → the one before it
     guard     the same for the watchdog, which kills an inspector that hangs (appliance.watchdog)
@@ -102,6 +103,7 @@ class Control:
     accounts: InspectorAccounts = field(default_factory=InspectorAccounts)
     counters: Counters = field(default_factory=Counters)
     _heart: tuple[socket.socket, socket.socket] = field(default_factory=heart_sockets)
+    _coming: asyncio.Task[InspectorProcess] | None = None
     _up_at: float | None = None
     _before: tuple[Sign | None, bool] = (None, False)
     _started: dict[str, Any] | None = None
@@ -120,6 +122,8 @@ class Control:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        # It takes as long to come up as the rules do, and binds no queue before it is given a policy.
+        self._coming = asyncio.create_task(self._start_inspector())
         await self._boot()
         duties = [
             self._beat,
@@ -366,10 +370,9 @@ class Control:
 
     async def _run_inspector_once(self) -> tuple[str, int | None, int | None]:
         """Return why it ended, its exit status and its pid, as far as it came."""
+        coming, self._coming = self._coming, None
         try:
-            process = await InspectorProcess.start(
-                self._inspector_settings(), self.config.state, self.config.netns
-            )
+            process = await (coming or self._start_inspector())
         except (SystemFault, OSError) as fault:
             return str(fault), None, None
         pid = process.process.pid
@@ -394,6 +397,9 @@ class Control:
         self._ended()
         why = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
         return why, status, pid
+
+    async def _start_inspector(self) -> InspectorProcess:
+        return await InspectorProcess.start(self._inspector_settings(), self.config.state, self.config.netns)
 
     def _note_start(self) -> None:
         """Note, once, that guests are protected, and for how long they were not."""

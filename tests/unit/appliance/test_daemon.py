@@ -12,6 +12,7 @@ from appliance import daemon
 from appliance.control.applying import Live
 from appliance.daemon import NO_POLICY, Control
 from appliance.hypervisor import link_alarm
+from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
 from appliance.model.policy import PolicyDocument
@@ -70,6 +71,33 @@ def test_ports_that_come_while_a_policy_is_applied_do_not_bring_the_former_one_b
         assert control.live.document.version == 2
 
     asyncio.run(asyncio.wait_for(scenario(), 60.0))
+
+
+def test_the_inspector_comes_up_while_the_rules_do_and_goes_when_they_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came, went = asyncio.Event(), asyncio.Event()
+
+    async def come(_: Control) -> None:
+        came.set()
+        try:
+            await asyncio.sleep(60.0)
+        finally:
+            went.set()
+
+    async def boot(_: Control) -> None:
+        await asyncio.wait_for(came.wait(), 5.0)
+        raise SystemFault("the kernel refuses the rules")
+
+    monkeypatch.setattr(Control, "_start_inspector", come)
+    monkeypatch.setattr(Control, "_boot", boot)
+    control: Any = Control(
+        config=SimpleNamespace(state=tmp_path),  # type: ignore[arg-type]
+        inventory=NO_GUESTS, journal=None, reader=None, applier=SlowApplier(), run_as=(0, 0),  # type: ignore[arg-type]
+    )  # fmt: skip
+    with pytest.raises(SystemFault, match="refuses"):
+        asyncio.run(control.run(keep_rules=True))
+    assert went.is_set()
 
 
 def _live(document: PolicyDocument, links: Links) -> Live:
