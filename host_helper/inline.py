@@ -23,6 +23,8 @@ from host_helper.waiting import within
 
 TABLE = ("bridge", "sekisho")
 APPLIED_S = 8.0
+STARTED_S = 16.0
+"""The same when a guest starts, as many may at once; the hook waits a little longer for our answer."""
 VERIFY_S = 3.0
 
 
@@ -136,7 +138,7 @@ class Host:
         self.write(frozenset(self._state.protected))
         for vnic in guest.vnics:
             if vnic.tap is not None and not vnic.obstacle:
-                self._wait_until_known(guest, vnic)
+                self._wait_until_known(guest, vnic, STARTED_S)
 
     def inventory(self, protected: frozenset[str]) -> GuestInventory:
         """Return what the appliance is to protect; without guests that are off or on no segment."""
@@ -196,8 +198,8 @@ class Host:
         known = ", ".join(each.bridge for each in self._config.segments)
         raise PolicyError(f"bridge {vnic.bridge} is no segment of this appliance; known: {known}")
 
-    def _wait_until_known(self, guest: HostGuest, vnic: HostVnic) -> None:
-        if not within(APPLIED_S, lambda: self.is_led(guest, vnic)):
+    def _wait_until_known(self, guest: HostGuest, vnic: HostVnic, seconds: float = APPLIED_S) -> None:
+        if not within(seconds, lambda: self.is_led(guest, vnic)):
             raise SystemFault(
                 f"guest {guest.name!r}: the appliance on this host did not take up {vnic.tap}; "
                 "is `sekisho run` running, with this guests_file?"

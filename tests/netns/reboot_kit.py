@@ -169,9 +169,7 @@ class Host(HelperFolder):
 
     def protect(self, name: str) -> None:
         """Protect a guest that runs."""
-        wait_for("the helper answers", lambda: self.sekisho("list").returncode == 0)
-        done = self.sekisho("protect", name)
-        assert done.returncode == 0, done.stderr
+        wait_for(f"{name} is protected: {self.log()}", lambda: self.sekisho("protect", name).returncode == 0)
 
     def have_policy(self, manager: RunningManager) -> None:
         """Have attacks stopped, and all that is not asked for denied; then the manager is gone."""

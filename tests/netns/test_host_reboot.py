@@ -94,7 +94,8 @@ class Guests:
         done = subprocess.run(
             [*hook, name, "start", "begin", "-"], input=xml, capture_output=True, text=True, cwd=ROOT
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        # where the rules take longer than the hook may, the tap waits for them
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
