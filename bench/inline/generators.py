@@ -32,6 +32,8 @@ STREAMS = 4
 CONNECTIONS = 16
 NAMES = 200
 SLACK_S = 30.0
+REQUESTS_A_CONNECTION = 500
+"""Kept alive so long: Suricata's depth is per connection, and past it it looks at no request any more."""
 HEAD_BYTES = 200
 """About what wrk sends beside the padding."""
 
@@ -218,7 +220,7 @@ def _write_files(segment: Segment, cores: Cores, work: Path) -> None:
     (work / "nginx.conf").write_text(
         f"daemon off; user root; worker_processes {len(cores.generator)}; pid {work}/nginx.pid;\n"
         f"error_log {work}/nginx.error;\nevents {{ worker_connections 4096; }}\n"
-        "http { access_log off; sendfile on; keepalive_requests 1000000000;\n"
+        f"http {{ access_log off; sendfile on; keepalive_requests {REQUESTS_A_CONNECTION};\n"
         f"  client_body_temp_path {work}/body; proxy_temp_path {work}/proxy;\n"
         f"  fastcgi_temp_path {work}/fastcgi; uwsgi_temp_path {work}/uwsgi; scgi_temp_path {work}/scgi;\n"
         f"  server {{ listen {HTTP_PORT} backlog=4096; root {work}/www; }} }}\n"
