@@ -137,6 +137,8 @@ def test_a_restart_without_the_seed_finds_identity_and_policy_on_the_data_disk(t
         machine.remove_seed()
         with machine.power():
             wait_for("it protects again", lambda: "PROTECTING 1 guests" in machine.console)
+            # it protects before anybody can log in
+            wait_for("SSH to answer", lambda: machine.ssh("true").returncode == 0)
             assert machine.said(key) == before
             assert "after a reboot: no protection for " in machine.said("sekisho status || true")
             # it protects before its bridges have their ports
