@@ -4,7 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,34 @@ try: s.connect((sys.argv[1], 9))
 except ConnectionRefusedError: print('refused')
 except OSError: pass
 """
+
+
+TALKER = """\
+import socket, sys
+c = socket.create_connection((sys.argv[1], 7), float(sys.argv[2]))
+c.settimeout(float(sys.argv[3]))
+for line in sys.stdin: c.sendall(line.encode()); print(c.recv(100).decode(), end="", flush=True)
+"""
+
+
+@contextlib.contextmanager
+def talking(netns: str, address: str, *, connect_s: float, hear_s: float) -> Iterator[Callable[[], None]]:
+    """Give a function that says something over one TCP connection to an echo at port 7 and hears it."""
+    command = command_in(netns, [sys.executable, "-c", TALKER, address, str(connect_s), str(hear_s)])
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def say() -> None:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write("are you there\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "are you there\n"
+
+    try:
+        say()
+        yield say
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def hook_of(config: Path) -> str:

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from appliance.netns import command_in, run_in
 from manager_api import tls
 from manager_api.settings import Settings
-from tests.host_helper_fixture import ROOT, HelperFolder, Place, certify_helper
+from tests.host_helper_fixture import ROOT, HelperFolder, Place, certify_helper, talking
 from tests.manager_fixture import csr_for, free_ports, private_pem
 
 PREFIX = f"skt-hh-{os.getpid()}"
@@ -126,30 +126,16 @@ def conversation() -> Iterator[Callable[[], None]]:
     """Give a function that says something over one TCP connection from client to web and hears it again."""
     server = "import socket\ns = socket.create_server(('', 7))\nprint('up', flush=True)\nc, _ = s.accept()\n"
     server += "while data := c.recv(100): c.sendall(data)\n"
-    client = "import socket, sys\nc = socket.create_connection(sys.argv[1:], 5)\nc.settimeout(20)\n"
-    client += (
-        "for line in sys.stdin: c.sendall(line.encode()); print(c.recv(100).decode(), end='', flush=True)\n"
+    web = subprocess.Popen(
+        command_in(netns_of("web"), [sys.executable, "-c", server]), stdout=subprocess.PIPE, text=True
     )
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    web = subprocess.Popen(command_in(netns_of("web"), [sys.executable, "-c", server]), **pipes)
-    assert web.stdout is not None and web.stdout.readline() == "up\n"
-    talker = subprocess.Popen(
-        command_in(netns_of("client"), [sys.executable, "-c", client, ADDRESSES["web"], "7"]), **pipes
-    )
-
-    def say() -> None:
-        assert talker.stdin is not None and talker.stdout is not None
-        talker.stdin.write("are you there\n")
-        talker.stdin.flush()
-        assert talker.stdout.readline() == "are you there\n"
-
     try:
-        say()
-        yield say
+        assert web.stdout is not None and web.stdout.readline() == "up\n"
+        with talking(netns_of("client"), ADDRESSES["web"], connect_s=5, hear_s=20) as say:
+            yield say
     finally:
-        for process in (talker, web):
-            process.kill()
-            process.communicate()
+        web.kill()
+        web.communicate()
 
 
 @contextlib.contextmanager

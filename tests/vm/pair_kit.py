@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from appliance.netns import command_in, run_in
+from tests import host_helper_fixture
 from tests.host_helper_fixture import ROOT, HelperFolder, hook_of
 from tests.vm.hypervisor import Hypervisor, hypervisor, wait_for
 
@@ -56,12 +57,6 @@ for number in range(sent):
     run = 0 if number in heard else run + 1
     longest = max(longest, run)
 print(sent, len(heard), longest)
-"""
-TALKER = """\
-import socket, sys
-c = socket.create_connection((sys.argv[1], 7), 60)
-c.settimeout(60)
-for line in sys.stdin: c.sendall(line.encode()); print(c.recv(100).decode(), end="", flush=True)
 """
 
 
@@ -150,24 +145,9 @@ def pinging() -> Iterator[list[int]]:
         process.wait()
 
 
-@contextlib.contextmanager
-def talking() -> Iterator[Any]:
+def talking() -> contextlib.AbstractContextManager[Callable[[], None]]:
     """Give a function that says something over one TCP connection to web and hears it again."""
-    command = command_in(CLIENT, [sys.executable, "-c", TALKER, WEB])
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def say() -> None:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write("are you there\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "are you there\n"
-
-    try:
-        say()
-        yield say
-    finally:
-        process.kill()
-        process.communicate()
+    return host_helper_fixture.talking(CLIENT, WEB, connect_s=60, hear_s=60)
 
 
 def answers() -> bool:
