@@ -30,10 +30,6 @@ class Admission:
         """Have new taps wait for another while, or nobody."""
         self._hold.renew(on=on)
 
-    def release(self) -> None:
-        """Have nobody wait, for nobody decides any more."""
-        self._hold.renew(on=False)
-
     def held(self) -> frozenset[str]:
         """Return the taps that wait, and begin to count how long new ones do."""
         held = self._hold.held()

@@ -80,7 +80,7 @@ class Helper:
         finally:
             self._source.stop()
             with contextlib.suppress(SystemFault):  # it ends by itself, then
-                await asyncio.to_thread(self._admission.release)
+                await asyncio.to_thread(self._admission.renew, on=False)
 
     # What is asked.
 

@@ -24,17 +24,16 @@ pub(crate) fn give_back_memory() {
 }
 
 /// Has the allocator keep what is freed, within bounds: a body that is inspected takes a megabyte or two for some
-/// milliseconds, and to have each of its pages cleared by the system anew costs as much as to look through it.
+/// milliseconds, and to have each of its pages cleared by the system anew costs two fifths of what it costs to look
+/// through it.
 ///
 /// Source: mallopt(3). glibc raises both bounds by itself, but only as far as twice the largest block freed so far.
 pub(crate) fn keep_freed_memory() {
-    const MMAP_THRESHOLD: libc::c_int = 4 << 20;
-    const TRIM_THRESHOLD: libc::c_int = 16 << 20;
     #[cfg(target_env = "gnu")]
     // SAFETY: no pointers; glibc's allocator locks what it works on.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 4 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 16 << 20);
     }
 }
 

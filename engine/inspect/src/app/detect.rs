@@ -99,12 +99,12 @@ impl Detector {
         let guess = match prefix.get(known..) {
             _ if self.given_up[side] => Guess::Nothing,
             Some(fresh) if self.is_word_of_request(direction, fresh) => Guess::Open,
-            _ => {
-                let mut excluded = self.excluded[side];
-                let guess = self.guess(direction, prefix, &mut excluded);
-                self.excluded[side] = excluded;
-                guess
-            }
+            _ => guess(
+                direction,
+                self.server_port,
+                prefix,
+                &mut self.excluded[side],
+            ),
         };
         // Servers skip empty lines in front without end, so they do not count.
         let blank = prefix.iter().take_while(|byte| byte.is_ascii_whitespace());
@@ -157,7 +157,7 @@ impl Detector {
         };
         let guess = match greeting {
             Some(word) => Guess::of(proto, starts_with(prefix, word)),
-            None => self.guess(direction, prefix, &mut 0),
+            None => guess(direction, self.server_port, prefix, &mut 0),
         };
         match guess {
             Guess::Found(found) if found != proto => Beginning::Other,
@@ -169,28 +169,6 @@ impl Detector {
             }
             Guess::Found(_) | Guess::Open => Beginning::Same,
             Guess::Nothing => Beginning::Nothing,
-        }
-    }
-
-    fn guess(&self, direction: Direction, prefix: &[u8], excluded: &mut Excluded) -> Guess {
-        let probes = match direction {
-            Direction::ToServer => CLIENT_PROBES,
-            Direction::ToClient => SERVER_PROBES,
-        };
-        let guess = match first_of(probes, prefix, excluded) {
-            // `USER ` may go on as `USER / HTTP/1.1`: servers take any method, so the line's end decides.
-            Guess::Found(AppProto::Ssh | AppProto::Smtp | AppProto::Ftp | AppProto::Rfb)
-                if direction == Direction::ToServer && is_http_request(prefix).is_none() =>
-            {
-                Guess::Open
-            }
-            guess => guess,
-        };
-        match (guess, guess_by_port(self.server_port, direction, prefix)) {
-            (Guess::Nothing, by_port) => by_port,
-            // What is open goes on as text, or is a binary protocol at home on another port.
-            (Guess::Open, Guess::Found(app)) if !is_text(prefix) => Guess::Found(app),
-            (guess, _) => guess,
         }
     }
 
@@ -212,6 +190,29 @@ impl Detector {
             None if self.datagrams >= DATAGRAMS => Detection::Unknown,
             None => Detection::NeedMore,
         }
+    }
+}
+
+/// What a direction's first bytes say. Those of `excluded` are not asked again.
+fn guess(direction: Direction, server_port: u16, prefix: &[u8], excluded: &mut Excluded) -> Guess {
+    let probes = match direction {
+        Direction::ToServer => CLIENT_PROBES,
+        Direction::ToClient => SERVER_PROBES,
+    };
+    let guess = match first_of(probes, prefix, excluded) {
+        // `USER ` may go on as `USER / HTTP/1.1`: servers take any method, so the line's end decides.
+        Guess::Found(AppProto::Ssh | AppProto::Smtp | AppProto::Ftp | AppProto::Rfb)
+            if direction == Direction::ToServer && is_http_request(prefix).is_none() =>
+        {
+            Guess::Open
+        }
+        guess => guess,
+    };
+    match (guess, guess_by_port(server_port, direction, prefix)) {
+        (Guess::Nothing, by_port) => by_port,
+        // What is open goes on as text, or is a binary protocol at home on another port.
+        (Guess::Open, Guess::Found(app)) if !is_text(prefix) => Guess::Found(app),
+        (guess, _) => guess,
     }
 }
 

@@ -145,7 +145,6 @@ impl Matcher {
         }
         let found = &mut scratch.candidates.found;
         found.sort_unstable();
-        let in_order = side.pending.is_empty();
         side.pending
             .extend(found.drain(..).map(|signature| Pending {
                 signature,
@@ -153,10 +152,8 @@ impl Matcher {
                 progress: Progress::default(),
                 files: 0,
             }));
-        if !in_order {
-            // Two runs in order: the stable sort merges them.
-            side.pending.sort_by_key(|waiting| waiting.signature);
-        }
+        // At most two runs in order: the stable sort merges them.
+        side.pending.sort_by_key(|waiting| waiting.signature);
     }
 
     /// Runs one slot's prefilter over what it has not seen.

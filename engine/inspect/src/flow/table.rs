@@ -1,9 +1,9 @@
 //! The flow table.
 //!
 //! Flows live in a slab and are found through a table of their keys' hashes, which are keyed; the keys themselves stand
-//! in the slab only. Each timeout class (TCP new, TCP established,
-//! UDP new, …) is a list in order of last use, threaded through the slab: all flows of a class have the same
-//! timeout, so the oldest is always the next to expire, and use, expiry and eviction are each O(1).
+//! in the slab only. Each timeout class (TCP new, TCP established, UDP new, …) is a list in order of last use, threaded
+//! through the slab: all flows of a class have the same timeout, so the oldest is always the next to expire, and use,
+//! expiry and eviction are each O(1).
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};

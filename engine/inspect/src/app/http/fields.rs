@@ -185,29 +185,15 @@ fn parse_field(line: &[u8], side: Side, events: &mut Events) -> Header {
 
 /// The characters a header name may have. Source: RFC 9110, 5.6.2.
 const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = b'!';
+    let (mut table, mut byte) = ([false; 256], b'!');
     while byte <= b'~' {
-        table[byte as usize] = !matches!(
-            byte,
-            b'(' | b')'
-                | b'<'
-                | b'>'
-                | b'@'
-                | b','
-                | b';'
-                | b':'
-                | b'\\'
-                | b'"'
-                | b'/'
-                | b'['
-                | b']'
-                | b'?'
-                | b'='
-                | b'{'
-                | b'}'
-        );
+        table[byte as usize] = true;
         byte += 1;
+    }
+    let (separators, mut at) = (b"()<>@,;:\\\"/[]?={}", 0);
+    while at < separators.len() {
+        table[separators[at] as usize] = false;
+        at += 1;
     }
     table
 };
