@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod gram_set;
+mod groups;
 mod starts;
 mod windows;
 

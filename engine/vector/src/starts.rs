@@ -5,6 +5,7 @@
 //! offset is worth a look if some group allows all the half-bytes there. With AVX2 a table is one register and
 //! [`BLOCK`] offsets are looked at together (the idea of Hyperscan's Teddy; Wang et al., NSDI 2019).
 
+use crate::groups::{grouped, Allowed};
 use crate::windows;
 
 /// How many bytes of a pattern are looked at.
@@ -13,7 +14,6 @@ pub const DEPTH: usize = 4;
 pub const BLOCK: usize = 32;
 /// How many bytes those take.
 const WINDOW: usize = BLOCK + DEPTH - 1;
-const GROUPS: usize = 8;
 
 /// Tells offsets where none of the patterns begins from those where one may.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,38 +28,27 @@ impl Starts {
     /// Of patterns, each with whether the case of its letters does not count. An empty pattern begins everywhere.
     pub fn new<'a>(patterns: impl Iterator<Item = (&'a [u8], bool)>) -> Self {
         let mut patterns: Vec<_> = patterns.collect();
-        // Alike patterns in one group: it then allows little else.
+        // Alike patterns side by side, as they are to share a group.
         patterns.sort_unstable();
         patterns.sort_by_key(|(bytes, _)| bytes.len().min(DEPTH));
-        let mut made = Self {
-            low: [[0; 16]; DEPTH],
-            high: [[0; 16]; DEPTH],
+        let allowed = patterns
+            .iter()
+            .map(|(bytes, nocase)| Allowed::by(bytes, *nocase));
+        let groups = grouped(&allowed.collect::<Vec<_>>());
+        let table = |halves: fn(&Allowed) -> &[u16; DEPTH]| {
+            std::array::from_fn(|at| {
+                std::array::from_fn(|half| {
+                    let bits = groups
+                        .iter()
+                        .map(|group| (halves(group)[at] >> half & 1) as u8);
+                    bits.enumerate()
+                        .fold(0, |groups, (group, bit)| groups | bit << group)
+                })
+            })
         };
-        let each = patterns.len().div_ceil(GROUPS).max(1);
-        for (group, patterns) in patterns.chunks(each).enumerate() {
-            for (bytes, nocase) in patterns {
-                made.allow(bytes, *nocase, 1 << group);
-            }
-        }
-        made
-    }
-
-    fn allow(&mut self, pattern: &[u8], nocase: bool, group: u8) {
-        for (at, (low, high)) in self.low.iter_mut().zip(&mut self.high).enumerate() {
-            let Some(byte) = pattern.get(at).copied() else {
-                low.iter_mut()
-                    .chain(high)
-                    .for_each(|groups| *groups |= group);
-                continue;
-            };
-            let (lower, upper) = match nocase {
-                true => (byte.to_ascii_lowercase(), byte.to_ascii_uppercase()),
-                false => (byte, byte),
-            };
-            for byte in [lower, upper] {
-                low[usize::from(byte & 15)] |= group;
-                high[usize::from(byte >> 4)] |= group;
-            }
+        Self {
+            low: table(|it| &it.low),
+            high: table(|it| &it.high),
         }
     }
 
