@@ -1,6 +1,5 @@
 //! What identifies a conversation, the same from both of its ends.
 
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use crate::wire::{decode_quoted, proto, Icmp, Packet, Transport};
@@ -12,6 +11,17 @@ pub struct Endpoint {
     pub address: IpAddr,
     /// Its port; for ICMP messages type and code (of the message that it would send); else 0.
     pub port: u16,
+}
+
+impl Endpoint {
+    /// A number for each end; its order is nobody's but [`FlowKey`]'s.
+    fn rank(&self) -> (u128, u16) {
+        let address = match self.address {
+            IpAddr::V4(address) => u32::from(address).into(),
+            IpAddr::V6(address) => u128::from(address),
+        };
+        (address, self.port)
+    }
 }
 
 /// Identifies a flow; equal for the packets of both directions.
@@ -84,12 +94,37 @@ impl FlowKey {
 
     /// The key of what `a` and `b` say to each other; the order of the two does not matter.
     pub fn between(zone: u64, protocol: u8, a: Endpoint, b: Endpoint) -> Self {
-        let (low, high) = if a <= b { (a, b) } else { (b, a) };
+        let (low, high) = if a.rank() <= b.rank() { (a, b) } else { (b, a) };
         Self {
             zone,
             protocol,
             low,
             high,
+        }
+    }
+
+    /// Calls `hash` with bytes that no other key has: few, for each packet's key is hashed.
+    pub(super) fn hashed(&self, hash: impl FnOnce(&[u8]) -> u64) -> u64 {
+        let (low, high) = (self.low, self.high);
+        let ports = u64::from(low.port) << 48 | u64::from(high.port) << 32;
+        let head = [ports | u64::from(self.protocol), self.zone];
+        match (low.address, high.address) {
+            (IpAddr::V4(low), IpAddr::V4(high)) => {
+                let addresses = u64::from(u32::from(low)) << 32 | u64::from(u32::from(high));
+                hash(
+                    [head[0], head[1], addresses]
+                        .map(u64::to_le_bytes)
+                        .as_flattened(),
+                )
+            }
+            _ => {
+                let [low, high] = [low, high].map(|end| end.rank().0.to_le_bytes());
+                let head = head.map(u64::to_le_bytes);
+                let mut bytes = [0; 48];
+                bytes[..16].copy_from_slice(head.as_flattened());
+                bytes[16..].copy_from_slice([low, high].as_flattened());
+                hash(&bytes)
+            }
         }
     }
 
@@ -99,25 +134,6 @@ impl FlowKey {
             self.high
         } else {
             self.low
-        }
-    }
-}
-
-/// Whole words, few of them: each packet's key is hashed, and an IPv4 key fits three.
-impl Hash for FlowKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let (low, high) = (self.low, self.high);
-        let ports = u64::from(low.port) << 48 | u64::from(high.port) << 32;
-        state.write_u64(ports | u64::from(self.protocol));
-        state.write_u64(self.zone);
-        match (low.address, high.address) {
-            (IpAddr::V4(low), IpAddr::V4(high)) => {
-                state.write_u64(u64::from(u32::from(low)) << 32 | u64::from(u32::from(high)));
-            }
-            (low, high) => {
-                low.hash(state);
-                high.hash(state);
-            }
         }
     }
 }

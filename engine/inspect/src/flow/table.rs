@@ -6,7 +6,6 @@
 //! expiry and eviction are each O(1).
 
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
 
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
@@ -276,9 +275,8 @@ struct Keyed([u64; 2]);
 
 impl Keyed {
     fn of(self, key: &FlowKey) -> u32 {
-        let mut hasher = SipHasher13::new_with_keys(self.0[0], self.0[1]);
-        key.hash(&mut hasher);
-        hasher.finish() as u32
+        let hasher = SipHasher13::new_with_keys(self.0[0], self.0[1]);
+        key.hashed(|bytes| hasher.hash(bytes)) as u32
     }
 }
 

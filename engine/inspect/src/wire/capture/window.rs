@@ -31,20 +31,26 @@ impl<R: Read> Window<R> {
 
     /// At least `wanted` bytes from the window's beginning; fewer where the file ends before.
     pub(super) fn ahead(&mut self, wanted: usize) -> io::Result<&[u8]> {
-        let held = self.bytes.len() - self.from;
-        if held < wanted {
-            self.bytes.drain(..self.from);
-            self.from = 0;
-            let missing = wanted.max(CHUNK_BYTES) - held;
-            // Grows with what the file holds, not with what is asked for.
-            let some = self.file.by_ref().take(missing as u64);
-            let read = { some }.read_to_end(&mut self.bytes);
-            // What came before it failed is good, and reading on will fail again.
-            if self.held().len() < wanted {
-                read?;
-            }
+        if self.held().len() < wanted {
+            self.read(wanted)?;
         }
         Ok(self.held())
+    }
+
+    /// Reads on, so that `wanted` bytes are held.
+    #[cold]
+    fn read(&mut self, wanted: usize) -> io::Result<()> {
+        self.bytes.drain(..self.from);
+        self.from = 0;
+        let missing = wanted.max(CHUNK_BYTES) - self.bytes.len();
+        // Grows with what the file holds, not with what is asked for.
+        let some = self.file.by_ref().take(missing as u64);
+        let read = { some }.read_to_end(&mut self.bytes);
+        // What came before it failed is good, and reading on will fail again.
+        if self.bytes.len() < wanted {
+            read?;
+        }
+        Ok(())
     }
 
     /// What of the file from the window's beginning on is in memory.
