@@ -222,7 +222,11 @@ impl Matcher {
     ) {
         let candidates = &mut scratch.candidates;
         let ports = (context.packet.src_port, context.packet.dst_port);
-        lane.unpatterned(ports, |it| candidates.add(it));
+        lane.unpatterned(ports, |it| {
+            if self.may_be_asked(it, context, Where::Packet) {
+                candidates.add(it);
+            }
+        });
         lane.scan(ports, bytes, 0, base, |signature, _| {
             candidates.add(signature)
         });
@@ -273,7 +277,11 @@ impl Matcher {
             scanned: stream.offset + stream.bytes.len() as u64,
             open,
         };
-        lane.unpatterned(ports, |it| candidates.add(it));
+        lane.unpatterned(ports, |it| {
+            if self.may_be_asked(it, context, Where::Stream) {
+                candidates.add(it);
+            }
+        });
     }
 
     /// Adds the signatures that are evaluated once a flow and direction, when it is time.
@@ -307,10 +315,7 @@ impl Matcher {
             return;
         }
         let mut candidates = std::mem::take(&mut scratch.candidates.found);
-        candidates.retain(|index| {
-            let signature = &self.signatures[*index as usize];
-            signature.scene == Scene::Transaction || surroundings_fit(signature, context, place)
-        });
+        candidates.retain(|index| self.may_be_asked(*index, context, place));
         candidates.sort_unstable();
         for index in &candidates {
             let signature = &self.signatures[*index as usize];
@@ -344,6 +349,12 @@ impl Matcher {
             );
         }
         scratch.candidates.found = candidates;
+    }
+
+    /// Whether all that is cheap to ask of the packet, its flow and what is spoken fits a signature.
+    fn may_be_asked(&self, index: u32, context: &Context<'_>, place: Where) -> bool {
+        let signature = &self.signatures[index as usize];
+        signature.scene == Scene::Transaction || surroundings_fit(signature, context, place)
     }
 
     /// Whether the payload conditions of a signature on a transaction are worth evaluating in this flow.

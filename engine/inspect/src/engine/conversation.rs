@@ -24,6 +24,10 @@ use super::Arrival;
 /// whose parts lie further apart, is not seen in either.
 pub const STREAM_TAIL_BYTES: usize = 4096;
 
+/// How much of a stream is looked at in one go: offline before its bytes are judged, and where each packet is judged
+/// at once with the packet (Suricata's `stream.reassembly.toserver-chunk-size`).
+pub const CHUNK_BYTES: usize = 2560;
+
 /// How much of each direction Suricata follows (`stream.reassembly.depth`).
 const STREAM_DEPTH_BYTES: u64 = 1 << 20;
 
@@ -626,6 +630,44 @@ impl TcpLayer {
         })
     }
 
+    /// How many readable bytes of `direction` signatures on the stream have neither seen nor set aside.
+    pub fn fresh(&self, direction: Direction) -> usize {
+        let readable = self.session.readable(direction).len();
+        let offset = self.session.offset(direction);
+        let seen = self.streamed[direction as usize].saturating_sub(offset);
+        readable.saturating_sub(usize::try_from(seen).unwrap_or(usize::MAX))
+    }
+
+    /// Whether signatures on the stream are shown `due` bytes of `direction` together with later ones.
+    pub fn waits(&self, direction: Direction, due: usize) -> bool {
+        let may_wait = !self.at_once
+            && self.is_shapeless()
+            && !self.message_over[direction as usize]
+            && !self.session.is_hurried();
+        may_wait && due < CHUNK_BYTES && !self.ended(direction) && self.gap(direction).is_none()
+    }
+
+    /// Sets aside what `direction` brought, if nothing that is known is spoken and signatures on the stream are shown
+    /// it later: so with most small packets. Returns whether that was all there was to do.
+    pub fn sets_aside(&mut self, direction: Direction) -> bool {
+        let unread = matches!(self.app, AppState::Detecting | AppState::Other(None));
+        let side = direction as usize;
+        let fresh = self.fresh(direction);
+        let due = self.waiting[side] as usize + fresh;
+        if !unread || self.lost[side] != 0 || !self.waits(direction, due) {
+            return false;
+        }
+        self.asks_protocol(direction, true);
+        self.streamed[side] += fresh as u64;
+        // Less than a chunk.
+        self.waiting[side] = due as u32;
+        if !matches!(self.app, AppState::Detecting) {
+            let held = self.session.readable(direction).len();
+            self.session.consume(direction, held);
+        }
+        true
+    }
+
     /// Whether a direction holds anything that was not shown yet.
     pub fn has_news(&self, direction: Direction) -> bool {
         let side = direction as usize;
@@ -823,9 +865,20 @@ impl Conversation {
         self.app().and_then(AppState::proto).or(left)
     }
 
+    /// Whether what `direction` has brought tells nothing of what is spoken that was not told.
+    pub fn is_settled(&self, direction: Direction) -> bool {
+        match (&self.tcp, &self.udp) {
+            (Some(tcp), _) => tcp.is_settled(direction),
+            (None, Some(udp)) => udp.is_settled(),
+            (None, None) => true,
+        }
+    }
+
     /// What the protocol is called in events.
     pub fn app_name(&self) -> Option<&'static str> {
         match self.app()? {
+            // Suricata asks one datagram; we may yet hear what is spoken.
+            AppState::Detecting if self.udp.is_some() => Some("failed"),
             AppState::Other(None) if self.tcp.as_ref().is_some_and(|it| !it.is_followed()) => None,
             AppState::Other(None) if self.app_proto().is_none() => Some("failed"),
             _ => self.app_proto().map(AppProto::name),

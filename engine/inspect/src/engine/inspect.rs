@@ -438,8 +438,12 @@ impl Desk {
     ) -> Judgement {
         let direction = scene.view.direction;
         // What the packet acknowledged tells what is spoken, before any signature is asked.
-        let mut found = self.tell_protocol(flow, direction, scene);
-        found.extend(self.tell_protocol(flow, direction.reverse(), scene));
+        let mut found = PacketEvents::NONE;
+        for direction in [direction, direction.reverse()] {
+            if !flow.data.is_settled(direction) {
+                found.extend(self.tell_protocol(flow, direction, scene));
+            }
+        }
         let mut judgement = match found.is_empty() {
             true => self.round(flow, scene, sink),
             false => self.odd_round(flow, scene, found, sink),
@@ -449,9 +453,13 @@ impl Desk {
             (direction.reverse(), TcpLayer::has_news),
         ];
         for (direction, asks) in further {
-            let asked = flow.data.tcp.as_ref().is_some_and(|it| asks(it, direction));
+            let layer = flow.data.tcp.as_deref_mut();
+            let asked = layer.is_some_and(|it| asks(it, direction) && !it.sets_aside(direction));
             if !asked || flow.data.is_passed() {
                 continue;
+            }
+            if !flow.data.is_settled(direction) {
+                self.tell_protocol(flow, direction, scene);
             }
             let view = pseudo_view(flow, direction);
             let scene = Scene {
@@ -495,7 +503,6 @@ impl Desk {
         sink: &mut dyn EventSink,
     ) -> Judgement {
         let direction = scene.view.direction;
-        self.tell_protocol(flow, direction, scene);
         let flow_view = flow_view(flow, scene.arrival, direction, scene.view.pseudo);
         let matcher = &self.policy.matcher;
         let sides = sides_of(&self.policy, &flow.data);
@@ -588,21 +595,13 @@ impl Desk {
         judgement
     }
 
-    /// Learns what the flow speaks, where that is not known yet; returns what is odd about how it began.
+    /// Learns what the flow speaks, where that is not settled; returns what is odd about how it began.
     fn tell_protocol(
         &mut self,
         flow: &mut Flow<Conversation>,
         direction: Direction,
         scene: &Scene<'_>,
     ) -> PacketEvents {
-        let settled = match (&flow.data.tcp, &flow.data.udp) {
-            (Some(tcp), _) => tcp.is_settled(direction),
-            (None, Some(udp)) => udp.is_settled(),
-            (None, None) => true,
-        };
-        if settled {
-            return PacketEvents::NONE;
-        }
         let mut found = PacketEvents::NONE;
         let begins = flow
             .data
@@ -737,6 +736,9 @@ impl Desk {
                         packet: None,
                         summary: &summary,
                     };
+                    if !flow.data.is_settled(direction) {
+                        self.tell_protocol(flow, direction, &scene);
+                    }
                     self.round(flow, &scene, sink);
                 }
             }

@@ -5,11 +5,7 @@ use crate::detect::{Context, FlowState, Matcher, Scratch, StreamView};
 use crate::stream::MIN_HISTORY_BYTES;
 use crate::Direction;
 
-use super::conversation::{AppState, TcpLayer, UdpLayer, STREAM_TAIL_BYTES};
-
-/// How much of a stream is looked at in one go: offline before its bytes are judged, and where each packet is judged
-/// at once with the packet (Suricata's `stream.reassembly.toserver-chunk-size`).
-const CHUNK_BYTES: usize = 2560;
+use super::conversation::{AppState, TcpLayer, UdpLayer, CHUNK_BYTES, STREAM_TAIL_BYTES};
 
 /// What is shown again was read, and is kept only as history.
 const _: () = assert!(STREAM_TAIL_BYTES + CHUNK_BYTES <= MIN_HISTORY_BYTES);
@@ -84,15 +80,10 @@ impl Reader<'_> {
     /// more come: as often as that Suricata looks at such a stream.
     fn stream(&mut self, layer: &mut TcpLayer, direction: Direction) {
         let side = direction as usize;
-        let readable = layer.session.readable(direction);
-        let seen = layer.streamed[side].saturating_sub(layer.session.offset(direction));
-        let fresh = readable
-            .get(usize::try_from(seen).unwrap_or(usize::MAX)..)
-            .unwrap_or_default();
+        let fresh = layer.fresh(direction);
         if layer.app.is_encrypted() {
             // What waited is from before the peers agreed on keys.
             let due = std::mem::take(&mut layer.waiting[side]) as usize;
-            let fresh = fresh.len() as u64;
             let waited = layer.shown(direction, due);
             let view = StreamView {
                 offset: layer.streamed[side].saturating_sub(waited.len() as u64),
@@ -104,21 +95,19 @@ impl Reader<'_> {
                 self.matcher
                     .stream(self.context, self.detect, &view, self.scratch);
             }
-            layer.streamed[side] += fresh;
+            layer.streamed[side] += fresh as u64;
             layer.shown_from[side] = layer.streamed[side];
             return;
         }
         let last = layer.ended(direction);
-        let due = layer.waiting[side] as usize + fresh.len();
-        let over = std::mem::take(&mut layer.message_over[side]);
-        let may_wait =
-            !self.context.at_once && layer.is_shapeless() && !over && !layer.session.is_hurried();
-        let waits = may_wait && due < CHUNK_BYTES && !last && layer.gap(direction).is_none();
+        let due = layer.waiting[side] as usize + fresh;
+        let waits = layer.waits(direction, due);
+        layer.message_over[side] = false;
         let again = self.anew && layer.streamed[side] > layer.shown_from[side];
-        if due == 0 && !again || waits && fresh.is_empty() {
+        if due == 0 && !again || waits && fresh == 0 {
             return;
         }
-        layer.streamed[side] += fresh.len() as u64;
+        layer.streamed[side] += fresh as u64;
         // Less than a chunk.
         layer.waiting[side] = if waits { due as u32 } else { 0 };
         layer.shown_since[side] |= !waits && self.context.packet.pseudo;
