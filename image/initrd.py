@@ -1,42 +1,44 @@
-"""The initrd: busybox, the few modules a disk needs, and a script that lays a tmpfs over the system."""
+"""The initrd: busybox, modules for disks, NICs and rules, and a script that lays a tmpfs over the system."""
 
 import gzip
 import os
+import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 
 BUSYBOX = Path("/bin/busybox")
 NEEDED = (
     "virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "squashfs", "overlay", "virtio_net",
     "ata_piix", "sr_mod", "isofs", "vfat", "nls_cp437", "nls_ascii",
+    "bridge", "nfnetlink_queue", "nft_queue", "nf_conntrack_bridge", "nft_meta_bridge", "nft_ct", "nft_hash",
+    "nft_objref",
 )  # fmt: skip
-"""For the system's and the data disk, NICs, and a seed on a CD or disk."""
+"""For the system's and the data disk, NICs, a seed on a CD or disk, and what the rules ask the kernel for."""
 INIT = Path(__file__).resolve().parent / "init"
 
 
 def write(path: Path, root: Path, release: str) -> None:
     """Write it to path, with modules from the root. Raises CalledProcessError when one is not there."""
     files = {"bin/busybox": (BUSYBOX.read_bytes(), 0o755), "init": (INIT.read_bytes(), 0o755)}
-    names = []
-    for module in _modules(root, release):
-        files[f"modules/{module.name}"] = (module.read_bytes(), 0o644)
-        names.append(module.name)
-    files["modules/order"] = (("\n".join(names) + "\n").encode(), 0o644)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "lib/modules", release)
+        folder.mkdir(parents=True)
+        for module in _modules(root, release):
+            shutil.copy(module, folder)
+        subprocess.run(["depmod", "-b", name, release], check=True, stderr=subprocess.DEVNULL)
+        for file in (*folder.glob("*.ko"), folder / "modules.dep", folder / "modules.alias"):
+            files[f"lib/modules/{release}/{file.name}"] = (file.read_bytes(), 0o644)
     path.write_bytes(gzip.compress(_archive(files), mtime=0))
 
 
-def _modules(root: Path, release: str) -> Iterator[Path]:
-    """Yield the modules' files, each after those that it needs, each once."""
-    seen = set()
-    for name in NEEDED:
-        argv = ["modprobe", "-d", str(root), "-S", release, "--show-depends", name]
-        for line in subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines():
-            kind, _, path = line.partition(" ")
-            if kind == "insmod" and path not in seen:
-                seen.add(path)
-                yield Path(path.split()[0])
+def _modules(root: Path, release: str) -> set[Path]:
+    """Return the modules' files, and those of what they need."""
+    argv = ["modprobe", "-d", str(root), "-S", release, "--show-depends", "-a", *NEEDED]
+    said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    lines = (line.split() for line in said.splitlines())
+    return {Path(path) for kind, path, *_ in lines if kind == "insmod"}
 
 
 def _archive(files: dict[str, tuple[bytes, int]]) -> bytes:

@@ -1,27 +1,23 @@
-"""`python -m appliance.firstboot`: at each boot, before the network, from the seed or what was kept of it.
+"""`python -m appliance.firstboot`: at each boot, before the network, from what was kept of the seed.
 
-The seed disk, where there is one, wins over what the data disk has kept; so a new seed changes the machine at
-its next boot, and without one it stays what it was. What is missing is left in /run/sekisho/missing for the
-console. Nothing here ends the boot: a machine with a broken seed must be able to say so.
+The initrd copies it from the seed disk, where there is one, to the data disk; so a new seed changes the
+machine at its next boot, and without one it stays what it was. What is missing is left in
+/run/sekisho/missing for the console, last: whoever waits for the rest waits for that. Nothing here ends the
+boot: a machine with a broken seed must be able to say so.
 """
 
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from appliance.durable import replace_file
 from appliance.firstboot.rendering import File, missing, render
 from appliance.firstboot.seed import Seed, read_seed
 from appliance.model.faults import PolicyError
 
 KEPT = Path("/data/seed/user-data")
-MOUNTED = Path("/run/sekisho/seed")
+TROUBLE = Path("/etc/sekisho/seed-trouble")
+"""The initrd's word on a seed disk that it could not read."""
 MISSING = Path("/run/sekisho/missing")
-MAX_BYTES = 1024 * 1024
-LABELS = ("cidata", "CIDATA")
 
 
 def main() -> None:
@@ -31,7 +27,8 @@ def main() -> None:
     seed: Seed | None = None
     lacking: tuple[str, ...] = ()
     try:
-        _keep_new_seed()
+        if TROUBLE.exists():
+            raise PolicyError(TROUBLE.read_text().strip())
         seed = read_seed(KEPT) if KEPT.exists() else None
         lacking = missing(seed, nics)
     except (PolicyError, OSError) as error:
@@ -43,41 +40,6 @@ def main() -> None:
     MISSING.write_text("".join(f"{sentence}\n" for sentence in lacking))
     for sentence in lacking:
         print(sentence, file=sys.stderr)
-
-
-def _keep_new_seed() -> None:
-    """Copy what a seed disk says to the data disk. Raises PolicyError, OSError."""
-    with _seed_disk() as folder:
-        if folder is None:
-            return
-        with (folder / "user-data").open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise PolicyError(f"user-data: longer than {MAX_BYTES} bytes")
-    KEPT.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    replace_file(KEPT, content, mode=0o600)
-
-
-@contextmanager
-def _seed_disk() -> Iterator[Path | None]:
-    """Give the seed disk's folder, mounted read-only in our own mount namespace; None if there is none."""
-    for label in LABELS:
-        found = subprocess.run(["blkid", "-L", label], capture_output=True, text=True).stdout.strip()
-        if found:
-            break
-    else:
-        yield None
-        return
-    MOUNTED.mkdir(exist_ok=True)
-    done = subprocess.run(
-        ["mount", "-o", "ro,nosuid,nodev,noexec", found, str(MOUNTED)], capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        raise PolicyError(f"seed disk {found}: {done.stderr.strip()}")
-    try:
-        yield MOUNTED
-    finally:
-        subprocess.run(["umount", str(MOUNTED)], check=False)
 
 
 def _nics() -> dict[str, str]:
