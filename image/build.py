@@ -14,6 +14,7 @@ The same packages give the same bytes: times come from SOURCE_DATE_EPOCH, identi
 import hashlib
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -43,6 +44,8 @@ MODULES = (
     "drivers/virtio", "drivers/watchdog",
 )  # fmt: skip
 """Folders of the kernel's modules that a virtual machine of ours can need."""
+LATER = ("systemd-resolved", "systemd-sysctl", "systemd-udev-trigger", "systemd-udevd")
+"""What Debian has every service wait for; the rules do not, nor do they share the processor with it."""
 COMMAND_LINE = (
     "console=tty0 console=ttyS0 quiet loglevel=3 net.ifnames=0 panic=10 tsc=reliable cryptomgr.notests"
 )
@@ -134,6 +137,11 @@ def _settle(root: Path) -> None:
         (root / name).unlink(missing_ok=True)
     (root / "etc/resolv.conf").symlink_to("/run/systemd/resolve/resolv.conf")
     (root / "data").mkdir(exist_ok=True)
+    for name in LATER:
+        file = Path("systemd/system", f"{name}.service")
+        unit = (root / "usr/lib" / file).read_text().replace("[Unit]", "[Unit]\nAfter=sekisho.service")
+        unit = re.sub(r"^(Before=.*)\bsysinit\.target", r"\1", unit, flags=re.MULTILINE)
+        (root / "etc" / file).write_text(unit)
     systemctl = ("systemctl", "--quiet", f"--root={root}")
     run(*systemctl, "preset-all")
 

@@ -1,6 +1,5 @@
 """`sekisho run`, `bypass` and `guard`: the appliance on this machine."""
 
-import gc
 import json
 import os
 from pathlib import Path
@@ -30,15 +29,9 @@ def run(config_path: Path, keep_rules: bool) -> None:
     It protects the guests that the configuration's guests.yaml names with the last policy it had, enrols with
     the manager at its first start, then follows the manager's policy. Without a manager it keeps protecting.
     """
-    # What is imported stays; to look through it for garbage meanwhile is a seventh of the start.
-    gc.disable()
-    from appliance import daemon, logs
-    from appliance.config import read_config
+    from appliance import service
 
-    gc.freeze()
-    gc.enable()
-    logs.set_up("sekisho")
-    daemon.run(read_config(config_path), keep_rules=keep_rules)
+    service.run(config_path, keep_rules=keep_rules)
 
 
 @click.command()
