@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
-import yaml
 
 from appliance.model.faults import PolicyError
 
@@ -136,10 +135,14 @@ def decode_yaml(path: Path, shape: type[T]) -> T:
     if len(text) > MAX_FILE_BYTES:
         raise PolicyError(f"{path}: longer than {MAX_FILE_BYTES} bytes")
     try:
-        return msgspec.yaml.decode(text, type=shape)
+        try:
+            document = msgspec.json.decode(text)  # as programs write it: no reader of YAML is imported
+        except msgspec.DecodeError:
+            document = msgspec.yaml.decode(text)
+        return msgspec.convert(document, shape)
     except msgspec.ValidationError as error:
         raise PolicyError(f"{path}: {_in_words(str(error))}") from None
-    except (msgspec.MsgspecError, yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+    except (msgspec.MsgspecError, RecursionError, ValueError, TypeError) as error:
         raise PolicyError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
 
 

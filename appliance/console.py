@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from appliance import rtnetlink
 from appliance.clock import unset_clock
@@ -83,8 +84,7 @@ def main(ttys: Sequence[str]) -> None:
             time.sleep(LOOK_EVERY_S)
 
 
-@dataclass(frozen=True, slots=True)
-class Configured:
+class Configured(msgspec.Struct, frozen=True):
     """What files say that seldom change. failures: each segment's policy for `inspector_down`."""
 
     failures: tuple[str, ...]

@@ -22,9 +22,10 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from appliance.clock import unset_clock
 from appliance.config import Config, ManagerConfig
@@ -77,8 +78,7 @@ SPOOL = "spool"
 NO_POLICY = PolicyDocument(version=0)
 
 
-@dataclass(slots=True)
-class Control:
+class Control(msgspec.Struct):
     """One appliance. `run` returns when it was asked to stop."""
 
     config: Config
@@ -99,22 +99,22 @@ class Control:
     failing: bool = False
     repairs: int = 0
     error: str | None = None
-    probation: Probation = field(default_factory=Probation)
-    accounts: InspectorAccounts = field(default_factory=InspectorAccounts)
-    counters: Counters = field(default_factory=Counters)
-    _heart: tuple[socket.socket, socket.socket] = field(default_factory=heart_sockets)
+    probation: Probation = msgspec.field(default_factory=Probation)
+    accounts: InspectorAccounts = msgspec.field(default_factory=InspectorAccounts)
+    counters: Counters = msgspec.field(default_factory=Counters)
+    _heart: tuple[socket.socket, socket.socket] = msgspec.field(default_factory=heart_sockets)
     _coming: asyncio.Task[InspectorProcess] | None = None
     _up_at: float | None = None
     _before: tuple[Sign | None, bool] = (None, False)
     _started: dict[str, Any] | None = None
     _hung: int | None = None
-    _engine: dict[str, Any] = field(default_factory=dict)
-    _bypass: list[dict[str, Any]] = field(default_factory=list)
-    _overflow: dict[int, int] = field(default_factory=dict)
-    _reported: dict[str, Any] = field(default_factory=dict)
-    _switch: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _guests_told: asyncio.Event = field(default_factory=asyncio.Event)
+    _engine: dict[str, Any] = msgspec.field(default_factory=dict)
+    _bypass: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    _overflow: dict[int, int] = msgspec.field(default_factory=dict)
+    _reported: dict[str, Any] = msgspec.field(default_factory=dict)
+    _switch: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    _changed: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    _guests_told: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _follower_trouble: str | None = UNREACHED
 
     async def run(self, *, keep_rules: bool) -> None:
@@ -380,7 +380,7 @@ class Control:
             async with self._switch:
                 if self.live is not None:
                     await process.load(self.live.engine_policy, try_first=not self.live.tried)
-                    self.live = replace(self.live, tried=True)
+                    self.live = msgspec.structs.replace(self.live, tried=True)
                 self.inspector, self._up_at = process, time.monotonic()
             self.journal.note("inspector-up", "the inspector is up", 4, pid=process.process.pid)
             self._note_start()

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,8 +25,7 @@ from appliance.process import be_first_to_go, die_with_parent
 log = logging.getLogger("sekisho.inspector")
 
 
-@dataclass(slots=True)
-class Server:
+class Server(msgspec.Struct):
     """Answers control's requests; hostile or torn ones get an error and the connection is closed."""
 
     listener: socket.socket

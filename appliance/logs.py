@@ -10,9 +10,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from logging_journald import Facility, JournaldTransport, check_journal_stream
 
 PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
@@ -81,22 +81,20 @@ def _details(record: logging.LogRecord) -> dict[str, Any]:
     return details
 
 
-@dataclass(slots=True)
-class _Allowance:
+class _Allowance(msgspec.Struct):
     tokens: float
     seen_s: float
     left_out: int = 0
 
 
-@dataclass(slots=True)
-class GuestLimit:
+class GuestLimit(msgspec.Struct):
     """A logging filter: 20 records at once of each guest, then one every 5 seconds.
 
     Records of no guest pass. clock: monotonic seconds.
     """
 
     clock: Callable[[], float] = time.monotonic
-    _guests: dict[str, _Allowance] = field(default_factory=dict)
+    _guests: dict[str, _Allowance] = msgspec.field(default_factory=dict)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether the record is logged; the first one after some that were not says so."""

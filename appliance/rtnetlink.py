@@ -6,7 +6,8 @@ Source: rtnetlink(7), include/uapi/linux/if_link.h.
 import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from appliance import netlink
 
@@ -20,8 +21,7 @@ BRIDGE_CALLS = (36, 37)
 _NOTHING = memoryview(b"")
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(msgspec.Struct, frozen=True):
     """An interface. kind: `bridge`, `veth`, …, or nothing. master: ifindex of its bridge, or 0."""
 
     name: str

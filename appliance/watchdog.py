@@ -25,7 +25,6 @@ import socket
 import struct
 import sys
 import time
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -78,8 +77,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     why: str | None = None
 
 
-@dataclass(slots=True)
-class Worker:
+class Worker(msgspec.Struct):
     """When it was heard last (monotonic seconds), and how often."""
 
     heard_s: float
@@ -91,15 +89,14 @@ class Worker:
         return self.beats > 1
 
 
-@dataclass(slots=True)
-class Inspector:
+class Inspector(msgspec.Struct):
     """The process whose workers are heard; a later one takes its place."""
 
     pid: int
     pidfd: int
     count: int = 0
     killed: bool = False
-    workers: dict[int, Worker] = field(default_factory=dict)
+    workers: dict[int, Worker] = msgspec.field(default_factory=dict)
 
     def hear(self, worker: int, count: int, now_s: float) -> None:
         """Take a sign of life; with count 0 it is the worker's farewell."""
@@ -139,8 +136,7 @@ class Inspector:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
 
-@dataclass(slots=True)
-class Watchdog:
+class Watchdog(msgspec.Struct):
     """One run. Every step is called with the time, monotonic seconds.
 
     failing: the failure policy is to decide, whatever became of the switch.

@@ -5,8 +5,9 @@ appliance's rules go by the tap's name, so that they can be in place before ther
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from appliance.durable import replace_file
 from appliance.firewall.names import slug
@@ -173,7 +174,7 @@ class Host:
         taken = {vnic.tap for guest in beside for vnic in guest.vnics}
         there = existing(vnic.tap for guest in known for vnic in guest.vnics) - taken
         kept = [
-            replace(guest, vnics=tuple(vnic for vnic in guest.vnics if vnic.tap in there))
+            msgspec.structs.replace(guest, vnics=tuple(vnic for vnic in guest.vnics if vnic.tap in there))
             for guest in known
             if guest.name not in names
         ]

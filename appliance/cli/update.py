@@ -1,11 +1,11 @@
 """`sekisho rules update`: new rules fetched, checked, compared with what is live, and pushed."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from appliance.model.faults import SystemFault
 from appliance.rulesets import RefusedRule, check_files
@@ -182,6 +182,6 @@ def _as_json(sifted: Sifted, difference: Difference, applied: bool) -> dict[str,
     return {
         "loaded": sifted.report.loaded,
         "applied": applied,
-        "refused": [asdict(rule) for rule in sifted.refused],
-        **asdict(difference),
+        "refused": msgspec.to_builtins(sifted.refused),
+        **msgspec.to_builtins(difference),
     }

@@ -5,7 +5,6 @@ wall clock can; where that is not set yet, or was set back, nothing is said of h
 """
 
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ CLOCKS_APART_S = 10.0
 """Two clocks that differ by more since a sign did not run through one boot."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
+class Sign(msgspec.Struct, frozen=True):
     """A moment: Unix time, and seconds since the machine was started."""
 
     time_s: float
@@ -29,8 +27,7 @@ class Sign:
         return cls(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
-@dataclass(frozen=True, slots=True)
-class Absence:
+class Absence(msgspec.Struct, frozen=True):
     """What was before a start.
 
     first: this is the first one ever. rebooted: the machine was started since. rules_stood: guard, firewall
@@ -63,7 +60,7 @@ class Absence:
 
     def details(self) -> dict[str, Any]:
         """Return it as an event's details."""
-        return asdict(self)
+        return msgspec.structs.asdict(self)
 
 
 def absence(last: Sign | None, now: Sign, *, rules_stood: bool) -> Absence:

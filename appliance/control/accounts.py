@@ -6,8 +6,9 @@ what earlier runs counted is kept here.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 FAILURES = "failures"
 """Uses of the failure policy, by which; they belong to no guest."""
@@ -16,12 +17,11 @@ Counts = dict[tuple[str, str], Counter[str]]
 """By guest and what was counted."""
 
 
-@dataclass(slots=True)
-class InspectorAccounts:
+class InspectorAccounts(msgspec.Struct):
     """Uninspected bytes by guest and reason, detections by guest, uses of the failure policy."""
 
-    _ended: Counts = field(default_factory=dict)
-    _running: Counts = field(default_factory=dict)
+    _ended: Counts = msgspec.field(default_factory=dict)
+    _running: Counts = msgspec.field(default_factory=dict)
 
     def take(self, stats: Mapping[str, Any]) -> None:
         """Remember what the running inspector says now."""

@@ -10,9 +10,10 @@ inspector is given the former generation back.
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from appliance.control.engine_policy import render_engine_policy
 from appliance.control.generations import Generations
@@ -33,8 +34,7 @@ class Loader(Protocol):
     async def load(self, path: Path, *, try_first: bool) -> dict[str, Any]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(msgspec.Struct, frozen=True):
     """A policy that is live, with its guests and ports.
 
     signed: None before a manager gave one. tried: an inspector tried it, now or when it went live first.
@@ -50,8 +50,7 @@ class Live:
     tried: bool
 
 
-@dataclass(slots=True)
-class Applier:
+class Applier(msgspec.Struct):
     """Knows the parts that a policy passes through.
 
     before: the last live policy of another version; its rule sets stay on the disk.

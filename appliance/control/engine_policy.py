@@ -3,8 +3,9 @@
 import ipaddress
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import msgspec
 
 from appliance.model.faults import PolicyError
 from appliance.model.guest import Guest, GuestInventory
@@ -15,13 +16,12 @@ from appliance.rulesets import SelectionError, Signature, select
 ENGINE_FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class RuleSetFiles:
+class RuleSetFiles(msgspec.Struct, frozen=True):
     """One rule set as it lies on disk. signatures are needed only where a filter selects among them."""
 
     name: str
     paths: tuple[str, ...]
-    signatures: Sequence[Signature] = field(default=(), repr=False)
+    signatures: Sequence[Signature] = ()
 
 
 def render_engine_policy(
@@ -48,7 +48,9 @@ def render_engine_policy(
             if port.ifindex
         ],
         "guests": [_guest(guest, inventory, document, rule_sets) for guest in inventory.guests],
-        "segments": [{"name": s.name, "failure": asdict(s.failure)} for s in inventory.segments],
+        "segments": [
+            {"name": s.name, "failure": msgspec.structs.asdict(s.failure)} for s in inventory.segments
+        ],
     }
 
 

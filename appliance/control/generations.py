@@ -7,7 +7,6 @@ appliance starts with the last policy that was live, whole.
 """
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,7 @@ KEPT = 2
 TAKEN_BACK = "taken-back"
 
 
-@dataclass(frozen=True, slots=True)
-class Generations:
+class Generations(msgspec.Struct, frozen=True):
     """The generations below a directory."""
 
     root: Path

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,14 @@ STOP_TIMEOUT_S = 5.0
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 
 
-@dataclass(slots=True)
-class InspectorProcess:
+class InspectorProcess(msgspec.Struct):
     """One run of the inspector."""
 
     process: asyncio.subprocess.Process
     _reader: asyncio.StreamReader
     _writer: asyncio.StreamWriter
     _state: Path
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _turn: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
     @classmethod
     async def start(cls, settings: InspectorSettings, state: Path, netns: str | None) -> "InspectorProcess":

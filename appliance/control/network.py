@@ -6,12 +6,12 @@ Blocking; control calls it from a thread.
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from appliance import steering
 from appliance.firewall import kernel
-from appliance.firewall.nft import TABLE
 from appliance.hypervisor import link_alarm, read_links, trunks
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
@@ -19,7 +19,6 @@ from appliance.model.links import Links
 from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
 from appliance.netlink import Alarm
-from appliance.netns import list_objects
 from appliance.steering import Choice, Counters, Queues, Ruleset
 from appliance.steering.standing import (
     Standing,
@@ -34,18 +33,17 @@ LOOK_S = 0.5
 LOOK_SELDOM_S = 10.0
 
 
-@dataclass(slots=True)
-class Network:
+class Network(msgspec.Struct):
     """Every call raises SystemFault."""
 
     netns: str | None
     queues: Queues
     choice: Choice
-    _numbers: dict[str, int] = field(default_factory=dict)
+    _numbers: dict[str, int] = msgspec.field(default_factory=dict)
     _ruleset: Ruleset | None = None
     _generation: int | None = None
-    _rules: Standing = field(default_factory=dict)
-    _switches: Standing = field(default_factory=dict)
+    _rules: Standing = msgspec.field(default_factory=dict)
+    _switches: Standing = msgspec.field(default_factory=dict)
 
     def links(self, inventory: GuestInventory) -> Links:
         """Return which of the guests' ports are there, those of trunks made first.
@@ -94,7 +92,7 @@ class Network:
 
     def stands(self) -> bool:
         """Whether rules of ours are in the kernel, whoever loaded them."""
-        return bool(list_objects(self.netns, "table", "bridge", TABLE))
+        return bool(kernel.families(self.netns))
 
     def alarm(self) -> Alarm:
         """Return what says that somebody, perhaps we, changed the namespace's nftables."""
@@ -142,8 +140,7 @@ class Network:
         steering.teardown(self.netns, tuple(segment.bridge for segment in inventory.segments))
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(msgspec.Struct, frozen=True):
     """Something the counters say that people should read: which, in words, how severe, and details."""
 
     notice: str

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from appliance.control.engine_policy import RuleSetFiles, filtered_rule_sets
 from appliance.model.faults import PolicyError
@@ -19,8 +20,7 @@ class RuleSetSource(Protocol):
     async def rule_set(self, digest: str) -> bytes: ...
 
 
-@dataclass(slots=True)
-class RuleSetShelf:
+class RuleSetShelf(msgspec.Struct):
     """The rule sets of a policy, fetched where missing and checked once.
 
     state: the state directory, which the paths that the inspector is given are relative to.
@@ -28,7 +28,7 @@ class RuleSetShelf:
 
     store: RuleSetStore
     state: Path
-    _reports: dict[str, CheckReport] = field(default_factory=dict)
+    _reports: dict[str, CheckReport] = msgspec.field(default_factory=dict)
 
     async def collect(
         self, document: PolicyDocument, source: RuleSetSource | None

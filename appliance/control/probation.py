@@ -6,7 +6,7 @@ once the engine failed on PANICS packets within that time. An inspector that som
 watchdog, because it hung) does not count.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 RUNS = 3
 SHORT_S = 10.0
@@ -14,8 +14,7 @@ PANICS = 3
 PROBATION_S = 60.0
 
 
-@dataclass(slots=True)
-class Probation:
+class Probation(msgspec.Struct):
     """Times are monotonic seconds."""
 
     _began_s: float = 0.0

@@ -5,7 +5,6 @@ import contextlib
 import os
 import socket
 import sys
-from dataclasses import dataclass
 
 import msgspec
 
@@ -31,8 +30,7 @@ def heart_sockets() -> tuple[socket.socket, socket.socket]:
     return heard, spoken
 
 
-@dataclass(slots=True)
-class WatchdogProcess:
+class WatchdogProcess(msgspec.Struct):
     """One run of the watchdog."""
 
     process: asyncio.subprocess.Process

@@ -7,8 +7,9 @@ A full set costs explanations, never a verdict.
 
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from appliance.firewall import nft
 from appliance.firewall.kernel import FAMILIES
@@ -26,8 +27,7 @@ PROTOCOLS = {"tcp": 0x40000000, "udp": 0x80000000, "icmp": 0xC0000000}
 VERSIONS = {4: ("ip", "ipv4_addr"), 6: ("ip6", "ipv6_addr")}
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(msgspec.Struct, frozen=True):
     """Packets of one kind that were denied. rule: its number. ago_s: since the last one."""
 
     rule: int

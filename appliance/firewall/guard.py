@@ -13,8 +13,9 @@ vNIC without addresses is held to its MAC alone.
 import ipaddress
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from appliance.firewall import nft
 from appliance.firewall.names import slug
@@ -49,8 +50,7 @@ Violation = Literal["mac", "arp", "ipv4", "ipv6", "nd", "ra"]
 VIOLATIONS: tuple[Violation, ...] = ("mac", "arp", "ipv4", "ipv6", "nd", "ra")
 
 
-@dataclass(frozen=True, slots=True)
-class GuardedVnic:
+class GuardedVnic(msgspec.Struct, frozen=True):
     """A vNIC with its port and the guard that its guest's policy sets."""
 
     guest: Guest

@@ -13,10 +13,11 @@ from appliance.model.faults import SystemFault
 from appliance.netns import list_objects, run_in
 
 FAMILIES: tuple[Family, ...] = ("bridge", "inet")
-NFPROTO = {"inet": 1, "bridge": 7}
+NFPROTO: dict[Family, int] = {"inet": 1, "bridge": 7}
 NFNLGRP_NFTABLES = 7
 NFTABLES = 10 << 8
-GETSETELEM, GETGEN, GETOBJ = NFTABLES | 13, NFTABLES | 16, NFTABLES | 19
+GETTABLE, GETSETELEM, GETGEN, GETOBJ = (NFTABLES | number for number in (1, 13, 16, 19))
+TABLE_NAME = 1
 GEN_ID = 1
 ELEM_LIST_TABLE, ELEM_LIST_SET, ELEM_LIST_ELEMENTS = 1, 2, 3
 OBJ_TABLE, OBJ_NAME, OBJ_TYPE, OBJ_DATA = 1, 2, 3, 4
@@ -38,12 +39,16 @@ def run_batch(netns: str | None, batch: str) -> int | None:
 
 def read_tables(netns: str | None) -> dict[str, TableState]:
     """Return the names that our tables hold now, by family."""
+    return {family: _read_table(netns, family) for family in families(netns)}
+
+
+def families(netns: str | None) -> tuple[Family, ...]:
+    """Return where a table of ours is. Raises SystemFault."""
+    said = netlink.ask(netns, netlink.NETFILTER, GETTABLE, NFGENMSG.pack(0, 0, 0), flags=netlink.DUMP)
     present = {
-        entry["table"]["family"]
-        for entry in list_objects(netns, "tables")
-        if "table" in entry and entry["table"]["name"] == TABLE
+        each[0] for each in said if netlink.attributes(each[NFGENMSG.size :])[TABLE_NAME] == _text(TABLE)
     }
-    return {family: _read_table(netns, family) for family in FAMILIES if family in present}
+    return tuple(family for family in FAMILIES if NFPROTO[family] in present)
 
 
 def _read_table(netns: str | None, family: str) -> TableState:

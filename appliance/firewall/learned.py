@@ -1,7 +1,8 @@
 """What the guard saw guests speak with beyond what they may."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from appliance.firewall.guard import LEARNED_TIMEOUT_S
 from appliance.firewall.nft import TABLE
@@ -24,8 +25,7 @@ def promotable(
     return tuple(sorted(set(seen), key=lambda pair: (pair.mac, pair.ip)))
 
 
-@dataclass(frozen=True, slots=True)
-class Offence:
+class Offence(msgspec.Struct, frozen=True):
     """What a tap spoke with although it may not. ago_s: since the last time."""
 
     tap: str

@@ -8,8 +8,9 @@ is no longer wanted, all in one batch that the kernel takes whole or not at all.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 TABLE = "sekisho"
 
@@ -20,16 +21,14 @@ Rule = tuple[Statement, ...]
 Family = Literal["bridge", "inet"]
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(msgspec.Struct, frozen=True):
     """Where a base chain hangs in the packet's path."""
 
     name: Literal["prerouting", "forward"]
     priority: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     """A chain and all its rules."""
 
     name: str
@@ -37,8 +36,7 @@ class Chain:
     hook: Hook | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Set:
+class Set(msgspec.Struct, frozen=True):
     """A set, or with `maps_to` a map. learned: its elements are the kernel's and stay across changes."""
 
     name: str
@@ -51,8 +49,7 @@ class Set:
     learned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """One family's table of ours."""
 
     family: Family
@@ -61,25 +58,23 @@ class Table:
     counters: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TableState:
+class TableState(msgspec.Struct, frozen=True):
     """The names that a table of ours holds in the kernel. intervals: elements of the sets that hold such."""
 
     chains: frozenset[str] = frozenset()
     sets: frozenset[str] = frozenset()
     maps: frozenset[str] = frozenset()
     counters: frozenset[str] = frozenset()
-    intervals: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    intervals: Mapping[str, Sequence[Any]] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class KernelState:
+class KernelState(msgspec.Struct, frozen=True):
     """What is loaded now. jumps: how often our chain is called from FORWARD, for IPv4 and IPv6.
 
     turned_on: the sysctls that are on because of us. off: those that are off, by the same numbers.
     """
 
-    tables: Mapping[str, TableState] = field(default_factory=dict)
+    tables: Mapping[str, TableState] = msgspec.field(default_factory=dict)
     jumps: tuple[int, int] = (0, 0)
     turned_on: frozenset[int] = frozenset()
     off: frozenset[int] = frozenset()

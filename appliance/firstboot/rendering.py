@@ -1,15 +1,13 @@
 """What a seed makes of the machine, as files: networks, the appliance's configuration, its guests."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
 from appliance.firstboot.seed import ManagementSeed, Seed, SegmentSeed
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True):
     """A file to write; mode as of chmod."""
 
     path: str

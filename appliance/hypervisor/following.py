@@ -13,7 +13,6 @@ import contextlib
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,7 @@ RETRY_MAX_S = 15.0
 REQUEST = b'{"do": "guests", "follow": true}\n'
 
 
-@dataclass(slots=True)
-class Follower:
+class Follower(msgspec.Struct):
     """Keeps the helper's last list on disk.
 
     tls: makes the settings for a connection; raises OSError while there is no certificate. changed: called
@@ -54,7 +52,7 @@ class Follower:
     changed: Callable[[], None]
     trouble: str | None = UNREACHED
     edition: int = 0
-    _kept: Listing | None = field(default=None)
+    _kept: Listing | None = msgspec.field(default=None)
     _told: int = 0
     _writer: asyncio.StreamWriter | None = None
 

@@ -1,7 +1,8 @@
 """Which of an inventory's bridges and taps the kernel has, and the numbers of the ports."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from appliance import netlink, rtnetlink
 from appliance.model.guest import GuestInventory
@@ -65,8 +66,7 @@ def read_links(
     return Links(tuple(bridges), tuple(ports), tuple(missing))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A card that guests may be behind. bridge: what it is a port of, if it is."""
 
     name: str

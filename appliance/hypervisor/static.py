@@ -1,13 +1,13 @@
 """Guests from a file: `guests.yaml`, read strictly."""
 
+import dataclasses
 import ipaddress
+import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import yaml
 
 from appliance.model.faults import PolicyError
 from appliance.model.guest import GuestInventory, Vnic
@@ -19,27 +19,6 @@ INTERFACE_NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 """The kernel allows more (anything but `/` and blanks); no tool makes such names, and some break on them."""
 GUEST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+@ -]{0,99}")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without repeated keys and without aliases (a small file could unfold to a huge one)."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not used here")
-        node: yaml.Node | None = super().compose_node(parent, index)
-        return node
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands here twice", key.start_mark
-                )
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
-        mapping: dict[object, object] = super().construct_mapping(node, deep)
-        return mapping
 
 
 def load_guests(path: Path) -> GuestInventory:
@@ -57,15 +36,33 @@ def parse_guests(text: bytes, name: str = "guests.yaml") -> GuestInventory:
     if len(text) > FILE_BYTES:
         raise PolicyError(f"{name}: larger than {FILE_BYTES} bytes")
     try:
-        document = yaml.load(text, _StrictLoader)
+        document = _read(text)
         _refuse_unknown_keys(document)
         inventory = _canonical(msgspec.convert(document, GuestInventory))
-    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError, ValueError) as error:
+    except (msgspec.ValidationError, ValueError) as error:
         raise PolicyError(f"{name}: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise PolicyError(f"{name}: nested too deeply") from error
     check_guests(inventory, name)
     return inventory
+
+
+def _read(text: bytes) -> object:
+    """Return what the text says: JSON, as programs write it, or YAML, whose reader is imported only then."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except ValueError:
+        from appliance.hypervisor import strict_yaml
+
+        return strict_yaml.load(text)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Raises ValueError for a repeated key; the other reader then says where it is."""
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        raise ValueError
+    return mapping
 
 
 def check_guests(inventory: GuestInventory, name: str) -> None:
@@ -81,6 +78,8 @@ def render_guests(inventory: GuestInventory) -> str:
     for guest in document["guests"]:
         for vnic in guest["vnics"]:
             del vnic["announced"]
+    import yaml
+
     return yaml.safe_dump(document, sort_keys=False)
 
 
@@ -113,10 +112,10 @@ def _refuse_unknown_keys(document: object) -> None:
 def _canonical(inventory: GuestInventory) -> GuestInventory:
     """Return the inventory with MACs in lower case, with colons, and addresses in their short form."""
     guests = [
-        replace(guest, vnics=tuple(_canonical_vnic(vnic) for vnic in guest.vnics))
+        msgspec.structs.replace(guest, vnics=tuple(_canonical_vnic(vnic) for vnic in guest.vnics))
         for guest in inventory.guests
     ]
-    return replace(inventory, guests=tuple(guests))
+    return msgspec.structs.replace(inventory, guests=tuple(guests))
 
 
 def _canonical_vnic(vnic: Vnic) -> Vnic:
@@ -126,7 +125,7 @@ def _canonical_vnic(vnic: Vnic) -> Vnic:
             addresses.append(str(ipaddress.ip_address(address)))
         except ValueError as error:
             raise ValueError(f"tap {vnic.tap!r}: {address!r} is no IPv4 or IPv6 address") from error
-    return replace(vnic, mac=vnic.mac.lower().replace("-", ":"), addresses=tuple(addresses))
+    return dataclasses.replace(vnic, mac=vnic.mac.lower().replace("-", ":"), addresses=tuple(addresses))
 
 
 def _problems(inventory: GuestInventory) -> Iterator[str]:

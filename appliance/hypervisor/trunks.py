@@ -6,8 +6,9 @@ that no frame passes before them. Every call raises SystemFault.
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
@@ -20,8 +21,7 @@ MAX_VLAN = 4094
 _NO_LINK_LOCAL = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(msgspec.Struct, frozen=True):
     tap: str
     trunk: str
     vlan: int

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 OpenOrClosed = Literal["open", "closed"]
 
 
-@dataclass(frozen=True, slots=True)
-class FailurePolicy:
+class FailurePolicy(msgspec.Struct, frozen=True):
     """What happens to traffic when it cannot be inspected; `open` passes it, `closed` drops it."""
 
     inspector_down: OpenOrClosed = "open"
@@ -18,8 +19,7 @@ class FailurePolicy:
     parser_error: OpenOrClosed = "open"
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """The guests on one bridge.
 
     trunk: the MAC of the card that leads to them all, in topology trunk; a guest's tap is then CARD.VLAN.
@@ -28,7 +28,7 @@ class Segment:
     name: str
     bridge: str
     zone: int = 1
-    failure: FailurePolicy = field(default_factory=FailurePolicy)
+    failure: FailurePolicy = msgspec.field(default_factory=FailurePolicy)
     trunk: str | None = None
 
 
@@ -52,8 +52,7 @@ class Vnic:
         return tuple(dict.fromkeys((*self.addresses, *self.announced)))
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
+class Guest(msgspec.Struct, frozen=True):
     """A virtual machine under protection."""
 
     name: str
@@ -61,8 +60,7 @@ class Guest:
     vnics: tuple[Vnic, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Unplaced:
+class Unplaced(msgspec.Struct, frozen=True):
     """A guest's vNIC that is behind no port of ours.
 
     uuid: the guest's. led_here: it ought to be behind one.
@@ -73,8 +71,7 @@ class Unplaced:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class GuestInventory:
+class GuestInventory(msgspec.Struct, frozen=True):
     """The guests to protect, their segments, and who should be here and is not."""
 
     segments: tuple[Segment, ...]

@@ -1,12 +1,11 @@
 """Bridges and bridge ports as the kernel has them."""
 
-from dataclasses import dataclass
+import msgspec
 
 MAX_PORT_NUMBER = 1023
 
 
-@dataclass(frozen=True, slots=True)
-class BridgeLink:
+class BridgeLink(msgspec.Struct, frozen=True):
     """A segment's bridge. members: the names of all its ports, guests' or not."""
 
     name: str
@@ -15,8 +14,7 @@ class BridgeLink:
     members: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(msgspec.Struct, frozen=True):
     """The bridge port that a guest's vNIC ends at.
 
     number: 1…1023, what packet marks call the port; it stays the port's as long as the port is known.
@@ -31,8 +29,7 @@ class Port:
     mtu: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
+class Links(msgspec.Struct, frozen=True):
     """What of an inventory the kernel has. missing: one sentence a bridge or tap that it has not."""
 
     bridges: tuple[BridgeLink, ...]

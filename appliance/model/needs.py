@@ -1,7 +1,6 @@
 """What must be looked at for a guest, as the engine tells it from the guest's signatures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -10,36 +9,32 @@ PortRange = tuple[int, int]
 EVERY_PORT: PortRange = (0, 65535)
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(msgspec.Struct, frozen=True):
     """Connections of which the guest's own port, or its peer's, lies in one of the ranges (disjoint)."""
 
     own: tuple[PortRange, ...] = ()
     peer: tuple[PortRange, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Roles:
+class Roles(msgspec.Struct, frozen=True):
     """By which end of a connection the guest is."""
 
-    server: Ends = field(default=Ends())
-    client: Ends = field(default=Ends())
+    server: Ends = Ends()
+    client: Ends = Ends()
 
 
-@dataclass(frozen=True, slots=True)
-class Directions:
+class Directions(msgspec.Struct, frozen=True):
     """By which way bytes travel."""
 
-    to_server: Roles = field(default=Roles())
-    to_client: Roles = field(default=Roles())
+    to_server: Roles = Roles()
+    to_client: Roles = Roles()
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(msgspec.Struct, frozen=True):
     """One guest's. empty_segments: TCP segments without payload are looked at too."""
 
-    tcp: Directions = field(default=Directions())
-    udp: Directions = field(default=Directions())
+    tcp: Directions = Directions()
+    udp: Directions = Directions()
     empty_segments: bool = False
 
 

@@ -1,6 +1,5 @@
 """The calls an appliance makes to its manager, over TLS with its certificate."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -52,8 +51,7 @@ class SignedPolicy(msgspec.Struct, frozen=True):
         return document
 
 
-@dataclass(slots=True)
-class ManagerClient:
+class ManagerClient(msgspec.Struct):
     """The manager, as an enrolled appliance sees it. Each call raises SystemFault or Refused."""
 
     identity: Identity

@@ -7,7 +7,6 @@ import hashlib
 import ssl
 from base64 import b64decode
 from binascii import Error as Base64Error
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,8 +28,7 @@ class EnrolAnswer(msgspec.Struct, frozen=True):
     appliance_url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """An enrolled appliance: where its files are, and whom it trusts."""
 
     directory: Path

@@ -16,7 +16,6 @@ import re
 import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
@@ -38,8 +37,7 @@ MAX_SEGMENT_BYTES = 16 * 1024 * 1024
 MAX_RECORDED_SEGMENTS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """Records first, first+1, … of a lane, each one JSON object as written."""
 
     epoch: str
@@ -58,8 +56,7 @@ class Batch:
         return head[:-1] + b',"events":[' + b",".join(self.events) + b"]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(msgspec.Struct, frozen=True):
     """Records first … next-1 of a lane, which were evicted before they were delivered."""
 
     epoch: str
@@ -79,8 +76,7 @@ class _Cursor(msgspec.Struct):
     lost: int = 0
 
 
-@dataclass(slots=True)
-class _Place:
+class _Place(msgspec.Struct):
     """Where in a segment a record begins, so that a lane is not read from its start for each batch."""
 
     segment: int
@@ -88,14 +84,13 @@ class _Place:
     offset: int
 
 
-@dataclass(slots=True)
-class SpoolReader:
+class SpoolReader(msgspec.Struct):
     """Reads what was not delivered yet, most severe lanes first; `advance` makes delivery durable."""
 
     root: Path
-    _cursor: _Cursor = field(default_factory=_Cursor)
-    _places: dict[str, _Place] = field(default_factory=dict)
-    _told: set[str] = field(default_factory=set)
+    _cursor: _Cursor = msgspec.field(default_factory=_Cursor)
+    _places: dict[str, _Place] = msgspec.field(default_factory=dict)
+    _told: set[str] = msgspec.field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Read the cursor; a torn or foreign one counts as none: events go twice rather than never."""

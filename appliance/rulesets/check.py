@@ -1,15 +1,15 @@
 """What of a rule set loads in our engine, and what is refused and why."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, overload
+
+import msgspec
 
 if TYPE_CHECKING:
     from appliance._engine import Signatures
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     """What is known of one loaded signature; priority 1 is the most severe."""
 
     sid: int
@@ -22,13 +22,12 @@ class Signature:
     priority: int = 3
     cves: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
-    metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    metadata: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     file: str = ""
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedRule:
+class RefusedRule(msgspec.Struct, frozen=True):
     """One rule that does not load; sid is None where the rule is too broken to have one."""
 
     file: str
@@ -37,8 +36,7 @@ class RefusedRule:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class CheckReport:
+class CheckReport(msgspec.Struct, frozen=True):
     """The outcome of checking a rule set as a whole."""
 
     signatures: Sequence[Signature]

@@ -1,7 +1,6 @@
 """What must be looked at for each guest of an engine policy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ ASKED = ("format", "version", "generation", "rule_sets", "variables", "guests", 
 """What it follows from: the ports' interfaces are the inspector's business."""
 
 
-@dataclass(slots=True)
-class NeedsReader:
+class NeedsReader(msgspec.Struct):
     """Reads them; the last ones are kept, for most policy changes are none of signatures.
 
     base: what paths in an engine policy are relative to.
@@ -23,7 +21,7 @@ class NeedsReader:
 
     base: Path
     _asked: bytes = b""
-    _answer: Mapping[str, Needs] = field(default_factory=dict)
+    _answer: Mapping[str, Needs] = msgspec.field(default_factory=dict)
 
     def read(self, engine_policy: Mapping[str, Any]) -> Mapping[str, Needs]:
         """Return them by guest. Raises PolicyError."""

@@ -5,10 +5,12 @@ queue them; any kernel has it. `nft-bridge`: everything in the bridge family, wi
 the bridge's own conntrack; distributions' kernels have it.
 """
 
+import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+import msgspec
 
 from appliance import rtnetlink
 from appliance.firewall import nft
@@ -32,8 +34,7 @@ class Backend(Enum):
     NFT_BRIDGE = "nft-bridge"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """A back end, and in words why it is this one."""
 
     backend: Backend
@@ -162,7 +163,11 @@ def note_beginnings(netns: str | None, *, on: bool) -> None:
 
     Where that may not be written, connections are shown without their age. Raises SystemFault.
     """
-    run_in(netns, ["sh"], f"echo {int(on)} 2>/dev/null > {TIMESTAMP_SYSCTL} || true\n")
+    try:
+        with entered(netns), contextlib.suppress(OSError):
+            TIMESTAMP_SYSCTL.write_text(f"{int(on)}\n")
+    except OSError as error:
+        raise SystemFault(f"steering: {error}") from error
 
 
 def switch_bridges(bridges: Iterable[str], netns: str | None, *, on: bool) -> None:

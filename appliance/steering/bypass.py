@@ -6,8 +6,9 @@ themselves, by the elements' timeout. Guard and firewall stay; every byte is cou
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from appliance.firewall.kernel import is_empty, run_batch
 from appliance.firewall.nft import TABLE
@@ -18,8 +19,7 @@ MAX_BYPASS_S = 7 * 24 * 3600
 WHERE = {"family": "bridge", "table": TABLE, "name": "bypassed"}
 
 
-@dataclass(frozen=True, slots=True)
-class Bypassed:
+class Bypassed(msgspec.Struct, frozen=True):
     """A guest's tap that is not inspected now, and for how much longer."""
 
     guest: str

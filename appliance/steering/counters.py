@@ -1,7 +1,8 @@
 """What the kernel counted, per guest and per firewall rule."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from appliance.firewall.guard import VIOLATIONS
 from appliance.firewall.kernel import FAMILIES
@@ -15,16 +16,14 @@ from appliance.steering.chains import REASONS, counter_of
 DROPPED = ("flow", "inspector-down", "ethertype")
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
+class Traffic(msgspec.Struct, frozen=True):
     """Packets and bytes (IP header on) since the counter was made."""
 
     packets: int = 0
     bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RuleCount:
+class RuleCount(msgspec.Struct, frozen=True):
     """What a firewall rule matched. rule None: what the default policy denied."""
 
     guest: str
@@ -33,8 +32,7 @@ class RuleCount:
     matched: Traffic
 
 
-@dataclass(frozen=True, slots=True)
-class GuestCounters:
+class GuestCounters(msgspec.Struct, frozen=True):
     """A guest's traffic with other ports of its bridge, both ways.
 
     uninspected: bytes that passed without the inspector, by reason (only those the kernel knows of).
@@ -50,12 +48,11 @@ class GuestCounters:
     violations: Mapping[str, Traffic]
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(msgspec.Struct, frozen=True):
     """All counters of one reading."""
 
     guests: tuple[GuestCounters, ...] = ()
-    rules: tuple[RuleCount, ...] = field(default=())
+    rules: tuple[RuleCount, ...] = ()
 
 
 def read_counters(policy: PolicyDocument, inventory: GuestInventory, netns: str | None = None) -> Counters:

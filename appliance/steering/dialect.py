@@ -5,14 +5,13 @@ came in by and sees IP alone. With nft-bridge they hang in the bridge family, wh
 and sees ARP and whatever else crosses a bridge too.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from appliance.firewall import nft
 from appliance.firewall.nft import ACCEPT, Expression, Family, Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(msgspec.Struct, frozen=True):
     """bridge: the bridge that a packet crosses. not_ip: the rules by which what is no IP skips a chain."""
 
     family: Family

@@ -2,8 +2,9 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from appliance.firewall.guard import bridge_table
 from appliance.firewall.kernel import FAMILIES, read_tables, run_batch
@@ -33,8 +34,7 @@ from appliance.steering.queues import CHAIN, JUMP, queue_chain, queue_removal, q
 IPTABLES = ("iptables", "ip6tables")
 
 
-@dataclass(frozen=True, slots=True)
-class Queues:
+class Queues(msgspec.Struct, frozen=True):
     """The inspector's queues: first, first + 1, … for `workers` workers (1…8).
 
     Fixed for an inspector's life: packets are spread over all of them by a hash of the connection.
@@ -44,8 +44,7 @@ class Queues:
     workers: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Ruleset:
+class Ruleset(msgspec.Struct, frozen=True):
     """nft: a batch for `nft -j -f -`. iptables, ip6tables: input for their -restore --noflush, if any.
 
     learned: the sets whose elements are the kernel's or the operator's. turned_on: which of SWITCHED_SYSCTLS
@@ -108,7 +107,9 @@ def _turns_on(backend: Backend) -> frozenset[int]:
 
 def _remembering(table: Table, turned_on: frozenset[int]) -> Table:
     """Return the table with a set of what is to be off again when our tables go."""
-    return replace(table, sets=(*table.sets, Set("turned_on", "mark", tuple(sorted(turned_on)))))
+    return msgspec.structs.replace(
+        table, sets=(*table.sets, Set("turned_on", "mark", tuple(sorted(turned_on))))
+    )
 
 
 def read_state(netns: str | None = None) -> KernelState:
@@ -119,7 +120,9 @@ def read_state(netns: str | None = None) -> KernelState:
 
 
 def _turned_on(netns: str | None, tables: Mapping[str, TableState]) -> frozenset[int]:
-    if BRIDGE.family in tables and "turned_on" not in tables[BRIDGE.family].sets:
+    if BRIDGE.family not in tables:
+        return frozenset()
+    if "turned_on" not in tables[BRIDGE.family].sets:
         # made by a version that did not look what it found
         return _turns_on(Backend.BR_NETFILTER if INET.family in tables else Backend.NFT_BRIDGE)
     return frozenset(_elements(netns, "bridge", "turned_on"))
@@ -175,7 +178,7 @@ def apply(
     """
     backend = backend or choose_backend(netns).backend
     state = read_state(netns)
-    state = replace(state, turned_on=state.turned_on | turned_on)
+    state = msgspec.structs.replace(state, turned_on=state.turned_on | turned_on)
     ruleset = render(policy, inventory, links, state, queues, needs, generation, backend)
     return ruleset, load(ruleset, netns)
 

@@ -1,6 +1,6 @@
 """A bench of more than two guests."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from appliance import lab
 from appliance.model.policy import PolicyDocument

@@ -3,9 +3,9 @@
 import contextlib
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from appliance import lab
 from appliance.model.guest import GuestInventory

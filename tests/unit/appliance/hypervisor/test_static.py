@@ -73,6 +73,11 @@ def test_refuses_with_place_and_reason(was: str, becomes: str, says: str) -> Non
     assert str(refusal.value).startswith("guests.yaml: ")
 
 
+def test_refuses_a_repeated_key_in_json_too() -> None:
+    with pytest.raises(PolicyError, match="the key 'guests' stands here twice"):
+        parse_guests(b'{"segments": [], "guests": [], "guests": []}')
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"none\.yaml: No such file"):
         load_guests(tmp_path / "none.yaml")
