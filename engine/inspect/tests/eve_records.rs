@@ -311,3 +311,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn http_says_which_part_of_a_file_a_response_brings() {
+    for (range, written) in [
+        (
+            "bytes 500-1000/146515",
+            r#"{"raw":"bytes 500-1000/146515","start":500,"end":1000,"size":146515}"#,
+        ),
+        (
+            "bytes 10-5/*",
+            r#"{"raw":"bytes 10-5/*","start":10,"end":5}"#,
+        ),
+        ("bytes foo-bar/baz", r#"{"raw":"bytes foo-bar/baz"}"#),
+        (
+            "bytes 0-9223372036854775807/9223372036854775808",
+            r#"{"raw":"bytes 0-9223372036854775807/9223372036854775808"}"#,
+        ),
+    ] {
+        let response =
+            format!("HTTP/1.1 206 Some\r\nContent-Range: {range}\r\nContent-Length: 0\r\n\r\n");
+        let connection = connection(
+            b"GET / HTTP/1.1\r\nHost: www.testmyids.com\r\n\r\n",
+            response.as_bytes(),
+        );
+        let event = Event {
+            app: described(&connection),
+            ..Event::new(TIME_NS, Kind::Alert(alert(&[])))
+        };
+        let wanted = format!(r#""content_range":{written},"http_method""#);
+        assert!(line(&event).contains(&wanted), "{}", line(&event));
+    }
+}

@@ -280,6 +280,8 @@ impl Serialize for Http<'_> {
             "http_content_type",
             response.headers.first("content-type").map(media_type),
         )?;
+        let range = response.headers.first("content-range");
+        entry(&mut map, "content_range", range.map(ContentRange))?;
         bytes(&mut map, "http_refer", request.headers.first("referer"))?;
         bytes(&mut map, "http_method", Some(&request.method))?;
         bytes(&mut map, "protocol", Some(&request.protocol))?;
@@ -292,6 +294,42 @@ impl Serialize for Http<'_> {
         }
         let body = &response.body;
         map.serialize_entry("length", &body.coded.saturating_add(body.framing))?;
+        map.end()
+    }
+}
+
+/// A Content-Range, as sent and as numbers. Source: RFC 9110, 14.4.
+struct ContentRange<'a>(&'a [u8]);
+
+impl ContentRange<'_> {
+    /// First and last byte, and of how many; each `None` where it is `*`.
+    fn numbers(&self) -> Option<(Option<(i64, i64)>, Option<i64>)> {
+        let text = std::str::from_utf8(self.0).ok()?.trim();
+        let (unit, text) = text.split_once(' ')?;
+        let (ends, size) = text.trim().split_once('/')?;
+        let ends = match ends {
+            "*" => None,
+            _ => {
+                let (first, last) = ends.split_once('-')?;
+                Some((first.parse().ok()?, last.parse().ok()?))
+            }
+        };
+        let size = match size {
+            "*" => None,
+            _ => Some(size.parse().ok()?),
+        };
+        unit.eq_ignore_ascii_case("bytes").then_some((ends, size))
+    }
+}
+
+impl Serialize for ContentRange<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        bytes(&mut map, "raw", Some(self.0))?;
+        let (ends, size) = self.numbers().unwrap_or_default();
+        entry(&mut map, "start", ends.map(|ends| ends.0))?;
+        entry(&mut map, "end", ends.map(|ends| ends.1))?;
+        entry(&mut map, "size", size)?;
         map.end()
     }
 }
