@@ -59,7 +59,11 @@ pub fn cookie(transaction: &Transaction, direction: Direction, out: &mut Vec<u8>
 
 /// `http.start`: the first line, `\r\n`, and the header block as sent with its empty line.
 pub fn start(transaction: &Transaction, direction: Direction, out: &mut Vec<u8>) {
-    out.extend_from_slice(first_line(transaction, direction));
+    let line = first_line(transaction, direction);
+    if line.is_empty() {
+        return;
+    }
+    out.extend_from_slice(line);
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(&headers(transaction, direction).raw);
 }

@@ -104,7 +104,7 @@ macro_rules! field {
                 return None;
             }
             match Message::of(view)? {
-                Message::One(tx) => Some(tx.$side.$field.as_slice()),
+                Message::One(tx) => Some(tx.$side.$field.as_slice()).filter(|it| !it.is_empty()),
                 Message::Two(stream) => $two(stream),
             }
         }
@@ -328,7 +328,7 @@ static PROTOCOL: Buffer = both("http.protocol", Stage::Line, |view, direction, i
         (Message::One(tx), Direction::ToClient) => tx.response.protocol.as_slice(),
         (Message::Two(_), _) => b"HTTP/2",
     };
-    (index == 0).then_some(protocol)
+    (index == 0 && !protocol.is_empty()).then_some(protocol)
 });
 
 fn first_line<'a>(
@@ -341,7 +341,8 @@ fn first_line<'a>(
         return None;
     }
     match Message::of(view)? {
-        Message::One(tx) => Some(buffers::first_line(tx, direction)),
+        // A response that never came has no line.
+        Message::One(tx) => Some(buffers::first_line(tx, direction)).filter(|it| !it.is_empty()),
         Message::Two(stream) => {
             buffers2::first_line(stream, direction, out);
             Some(out)

@@ -19,6 +19,11 @@ const fn request(name: &'static str, stage: Stage, extract: Extract) -> Buffer {
     }
 }
 
+/// Of who names nobody there is no name, rather than an empty one.
+fn given(name: &[u8]) -> Option<&[u8]> {
+    Some(name).filter(|name| !name.is_empty())
+}
+
 /// That a share is one of pipes, its server says.
 static NAMED_PIPE: Buffer =
     request(
@@ -48,7 +53,7 @@ static NTLMSSP_USER: Buffer =
         Stage::Body,
         |view, _, index, _| match &of::<Transaction>(view)?.kind {
             Kind::SessionSetup(setup) if index == 0 => {
-                Some(&setup.credentials.ntlmssp.as_ref()?.user)
+                given(&setup.credentials.ntlmssp.as_ref()?.user)
             }
             _ => None,
         },
@@ -60,7 +65,7 @@ static NTLMSSP_DOMAIN: Buffer =
         Stage::Body,
         |view, _, index, _| match &of::<Transaction>(view)?.kind {
             Kind::SessionSetup(setup) if index == 0 => {
-                Some(&setup.credentials.ntlmssp.as_ref()?.domain)
+                given(&setup.credentials.ntlmssp.as_ref()?.domain)
             }
             _ => None,
         },

@@ -29,7 +29,7 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     sticky(&["ja3.string", "ja3_string"], &JA3_STRING),
     sticky(&["ja3s.hash"], &JA3S_HASH),
     sticky(&["ja3s.string"], &JA3S_STRING),
-    sticky(&["ja4.hash"], &JA4_HASH),
+    sticky(&["ja4.hash", "ja4_hash"], &JA4_HASH),
     value(&["tls.subject"], |draft, keyword, value| {
         named(draft, keyword, value, &CERT_SUBJECT)
     }),
@@ -373,13 +373,14 @@ fn ssl_state(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reaso
     test(draft, "ssl_state", holds, TxOperand::Ranges(states))
 }
 
-/// How many certificates the server sent.
+/// How many certificates the server sent, once it has, or the peers have agreed without.
 fn chain_length(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let range = Range::parse(value).map_err(|why| Reason::bad_value(keyword, why))?;
     let holds = |view: &dyn Transaction, _, operand: &TxOperand| match operand {
-        TxOperand::Range(range) => {
-            of::<tls::Transaction>(view).is_some_and(|tx| range.holds(tx.server.chain.len() as u64))
-        }
+        TxOperand::Range(range) => of::<tls::Transaction>(view).is_some_and(|tx| {
+            let sent = tx.server.chain.len() as u64;
+            (tx.done || sent > 0) && range.holds(sent)
+        }),
         _ => false,
     };
     certificate_test(draft, "tls.cert_chain_len", TxOperand::Range(range), holds)
