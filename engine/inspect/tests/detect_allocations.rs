@@ -66,6 +66,7 @@ fn evaluation_allocates_nothing_once_warm() {
         was_established: true,
         app: Some(AppProto::Http),
         app_done: true,
+        app_foreign: false,
         app_news: true,
         stream_bytes: [0; 2],
         age_s: 0,

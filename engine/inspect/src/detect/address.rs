@@ -132,7 +132,29 @@ impl AddressTest {
             },
             Self::List(include, exclude) => {
                 let holds = |test: &Self| test.holds(address, is_home, lists);
-                (include.is_empty() || include.iter().any(holds)) && !exclude.iter().any(holds)
+                let included = match include.is_empty() {
+                    // What is only said not to be IPv4 addresses is others of IPv4.
+                    true => exclude.iter().any(|it| it.names_family_of(address, lists)),
+                    false => include.iter().any(holds),
+                };
+                included && !exclude.iter().any(holds)
+            }
+        }
+    }
+
+    /// Whether it speaks of addresses of this one's family at all.
+    fn names_family_of(&self, address: IpAddr, lists: &HomeLists) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Home => lists.home.names_family_of(address, lists),
+            Self::External => lists.external.names_family_of(address, lists),
+            Self::Ranges(four, six) => match address {
+                IpAddr::V4(_) => !four.is_empty(),
+                IpAddr::V6(_) => !six.is_empty(),
+            },
+            Self::List(include, exclude) => {
+                let mut members = include.iter().chain(exclude);
+                members.any(|it| it.names_family_of(address, lists))
             }
         }
     }

@@ -44,6 +44,17 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
+    /// What of it is new.
+    pub fn fresh(self) -> Self {
+        let bytes = self.bytes.get(self.beyond..).unwrap_or_default();
+        Self {
+            bytes,
+            offset: self.offset + (self.bytes.len() - bytes.len()) as u64,
+            beyond: 0,
+            ..self
+        }
+    }
+
     /// A whole buffer.
     pub fn whole(bytes: &'a [u8]) -> Self {
         Self {

@@ -45,7 +45,7 @@ impl Matcher {
         }
         if context.packet.closing {
             let candidates = &mut scratch.candidates;
-            self.app_only.iter().for_each(|it| candidates.add(*it));
+            self.ends_only.iter().for_each(|it| candidates.add(*it));
         }
         self.gather_once(context, flow, scratch);
         self.evaluate(
@@ -336,6 +336,13 @@ impl Matcher {
                 }
                 continue;
             }
+            // What asks for no bytes that stand somewhere is asked about each piece for itself, as in Suricata; not
+            // where an expression must not be missed because its bytes come in two packets.
+            let by_piece = self.compiled[*index as usize].placeless && !context.at_once;
+            let subject = match by_piece {
+                true => subject.fresh(),
+                false => subject,
+            };
             scratch.work.begin();
             if !on_payload(signature, context, subject, place, &mut scratch.work)
                 || !buffers_fit(signature, context, &mut scratch.work)
@@ -525,10 +532,12 @@ fn on_payload(
     let tcp = Class::of(context.packet.ip_proto) == Class::Tcp;
     let looks_here = match (payload, place) {
         (PayloadScene::None, _) => return true,
-        (PayloadScene::Packet | PayloadScene::Both, Where::Packet) => true,
+        (PayloadScene::Packet | PayloadScene::Both, Where::Packet) => has_payload(context),
         (PayloadScene::Packet, Where::Stream) => false,
         (PayloadScene::StreamOnly, Where::Packet) => false,
-        (PayloadScene::Stream, Where::Packet) => !tcp || !context.packet.in_stream,
+        (PayloadScene::Stream, Where::Packet) => {
+            has_payload(context) && (!tcp || !context.packet.in_stream)
+        }
         (_, Where::Stream) => true,
     };
     looks_here
@@ -538,6 +547,11 @@ fn on_payload(
             .iter()
             .filter(|it| it.is_payload())
             .all(|it| chain::holds(&it.tests, subject, work))
+}
+
+/// Whether a packet has a payload to look at: as in Suricata, one without has it if bytes of its stream are shown with it.
+fn has_payload(context: &Context<'_>) -> bool {
+    !context.packet.payload.is_empty() || context.packet.stream_news
 }
 
 /// Whether the conditions on the packet's own buffers hold.
@@ -649,7 +663,11 @@ fn ends_of(context: &Context<'_>, sides: u8) -> SmallVec<[Ends; MAX_SIDES]> {
 fn flow_fits(signature: &Signature, context: &Context<'_>, place: Where) -> bool {
     let test = &signature.flow;
     let Some(flow) = context.flow else {
-        return !test.given && test.direction.is_none();
+        // As in Suricata: what belongs to no flow counts as a client's, and a direction alone asks for no flow.
+        return match test.direction {
+            None => !test.given,
+            Some(direction) => test.is_direction_alone() && direction == context.packet.direction,
+        };
     };
     // A packet finds the flow as the one before it left it: the last of a handshake does not count as established.
     // Inline its bytes do, or what comes with it would be delivered before a signature sees it.
@@ -679,7 +697,7 @@ fn app_fits(signature: &Signature, context: &Context<'_>) -> bool {
         signature.apps.is_empty() || flow.app.is_some_and(|app| signature.apps.contains(app));
     named_fits
         && signature.app_tests.iter().all(|test| {
-            let spoken = match flow.app {
+            let spoken = match flow.app.filter(|_| !flow.app_foreign) {
                 Some(app) => test.apps.contains(app),
                 None => test.apps.is_empty(),
             };

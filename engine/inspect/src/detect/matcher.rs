@@ -76,6 +76,10 @@ pub(super) struct Compiled {
     pub(super) sees_end: u64,
     /// A prefilter brings it up; it need not be looked at otherwise.
     pub(super) patterned: bool,
+    /// It has no content that is to be found.
+    pub(super) placeless: bool,
+    /// The buffer in which its only contents are to be missing, by inspection: see [`insisting`].
+    pub(super) insisting: Option<u32>,
     pub(super) key: u64,
     /// Addresses of which it does not speak.
     pub(super) suppressions: Box<[(Whose, u32)]>,
@@ -104,9 +108,9 @@ pub struct Matcher {
     pub(super) addresses_only: AddressIndex,
     /// Signatures on events alone.
     pub(super) events_only: Vec<u32>,
-    /// Signatures on packets that ask for an application protocol and nothing else: a flow that ends with
-    /// something not shown yet is shown to them too.
-    pub(super) app_only: Vec<u32>,
+    /// Signatures on packets that ask for an application protocol, or for addresses of which they exclude some, and
+    /// for nothing else: a flow that ends with something not shown yet is shown to them too.
+    pub(super) ends_only: Vec<u32>,
     /// Signatures on the protocol alone.
     pub(super) protocol_only: Vec<u32>,
     pub(super) slots: Vec<Slot>,
@@ -275,7 +279,7 @@ struct Compiler<'s> {
     reads_streams: [bool; 2],
     addresses_only: AddressIndexBuilder,
     events_only: Vec<u32>,
-    app_only: Vec<u32>,
+    ends_only: Vec<u32>,
     protocol_only: Vec<u32>,
     slots: Vec<(Slot, Builder)>,
     transactions: HashMap<(AppProto, Direction), TxLane>,
@@ -320,7 +324,7 @@ impl<'s> Compiler<'s> {
             reads_streams: [false; 2],
             addresses_only: AddressIndexBuilder::default(),
             events_only: Vec::new(),
-            app_only: Vec::new(),
+            ends_only: Vec::new(),
             protocol_only: Vec::new(),
             slots: Vec::new(),
             transactions: HashMap::new(),
@@ -336,7 +340,9 @@ impl<'s> Compiler<'s> {
         let [src, dst] = [&header.src, &header.dst].map(|it| self.addresses.get(it, address));
         let src_ports = self.ports.get(&header.src_ports, port);
         let dst_ports = self.ports.get(&header.dst_ports, port);
-        let chosen = fast_pattern(signature).filter(|_| self.filters);
+        let chosen = fast_pattern(signature);
+        let placeless = chosen.is_none();
+        let chosen = chosen.filter(|_| self.filters);
         let patterned = match signature.scene {
             Scene::AddressesOnly => false,
             Scene::EventsOnly => {
@@ -350,8 +356,12 @@ impl<'s> Compiler<'s> {
             Scene::Packet { payload } => {
                 let pattern = chosen.as_ref().map(|chosen| &chosen.pattern);
                 self.add_payload(index, signature, payload, pattern, [src_ports, dst_ports]);
-                if asks_for_app_alone(signature) {
-                    self.app_only.push(index);
+                let excludes = [&header.src, &header.dst]
+                    .into_iter()
+                    .any(|group| variables.excludes(group));
+                let shown = excludes && !signature.flow.given || !signature.apps.is_empty();
+                if shown && asks_for_ends_alone(signature) {
+                    self.ends_only.push(index);
                 }
                 pattern.is_some()
             }
@@ -382,6 +392,8 @@ impl<'s> Compiler<'s> {
             joined: is_joined(signature),
             sees_end,
             patterned,
+            placeless,
+            insisting: insisting(signature),
             key: signature.key(),
             suppressions,
         });
@@ -534,7 +546,7 @@ impl<'s> Compiler<'s> {
             reads_streams: self.reads_streams,
             addresses_only: self.addresses_only.build(),
             events_only: self.events_only,
-            app_only: self.app_only,
+            ends_only: self.ends_only,
             protocol_only: self.protocol_only,
             slots,
             transactions: self.transactions,
@@ -544,9 +556,8 @@ impl<'s> Compiler<'s> {
 }
 
 /// Whether it looks at nothing but addresses, ports and what is spoken.
-fn asks_for_app_alone(signature: &Signature) -> bool {
-    !signature.apps.is_empty()
-        && signature.flow.is_direction_alone()
+fn asks_for_ends_alone(signature: &Signature) -> bool {
+    signature.flow.is_direction_alone()
         && signature.app_tests.is_empty()
         && signature.packet_tests.is_empty()
         && signature.flowbit_tests.is_empty()
@@ -612,6 +623,24 @@ fn fast_pattern(signature: &Signature) -> Option<Chosen<'_>> {
 }
 
 /// Whether a condition's outcome may change when bytes follow.
+/// The inspection by which a signature fires again with each piece of its message: one whose contents are all negated,
+/// of a buffer that does not grow. Suricata does not note that it fired once the message is past that buffer, for its
+/// search would not bring it up again; but a content that is to be missing is not searched for. How far TLS is, it tells
+/// otherwise.
+fn insisting(signature: &Signature) -> Option<u32> {
+    let missing = |inspection: &Inspection| {
+        let settled = inspection
+            .buffer
+            .is_some_and(|buffer| !buffer.grows && !buffer.apps.contains(AppProto::Tls));
+        settled && inspection.contents().all(|content| content.negated)
+    };
+    let has_content = |inspection: &&Inspection| inspection.contents().next().is_some();
+    let inspections = signature.inspections.iter();
+    let at = inspections.clone().position(|it| has_content(&it))?;
+    let all = inspections.filter(has_content).all(missing);
+    (signature.scene == Scene::Transaction && all).then_some(at as u32)
+}
+
 fn sees_end(test: &Test) -> bool {
     match test {
         Test::Content(content) => content.negated || content.endswith,

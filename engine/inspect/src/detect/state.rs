@@ -54,6 +54,8 @@ pub(super) struct Pending {
     pub(super) progress: Progress,
     /// How many files there were when a signature on files fired last; a further one may make it fire again.
     pub(super) files: usize,
+    /// It fired, and does so again with what comes next of the message.
+    pub fired: bool,
 }
 
 impl TxState {

@@ -47,6 +47,7 @@ impl Scene {
                 was_established: true,
                 app: None,
                 app_done: false,
+                app_foreign: false,
                 app_news: false,
                 stream_bytes: [0; 2],
                 age_s: 0,

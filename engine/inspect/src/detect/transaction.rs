@@ -13,7 +13,7 @@ use super::chain::{self, Subject};
 use super::effort::Effort;
 use super::evaluate::{buffers_fit, conditions_hold};
 use super::growing::{self, Progress};
-use super::matcher::{Slot, PAYLOAD};
+use super::matcher::{Compiled, Slot, PAYLOAD};
 use super::scratch::{Candidates, Scratch, SlotBuffer, SlotState};
 use super::state::{Pending, Scanned, SideState, TxState};
 use super::{Context, FlowState, Matcher, Scope};
@@ -151,6 +151,7 @@ impl Matcher {
                 held: 0,
                 progress: Progress::default(),
                 files: 0,
+                fired: false,
             }));
         // At most two runs in order: the stable sort merges them.
         side.pending.sort_by_key(|waiting| waiting.signature);
@@ -288,7 +289,8 @@ impl Matcher {
             return Verdict::Waits;
         }
         flow.payload_held.retain(|held| *held != waiting.signature);
-        if !again {
+        waiting.fired = waiting.fired || self.insists(compiled, scene);
+        if !again && !waiting.fired {
             state.fired.push((compiled.key, scene.direction, sides));
         }
         self.hit(
@@ -305,7 +307,21 @@ impl Matcher {
             waiting.files = scene.view.files(scene.direction).len();
             return Verdict::Waits;
         }
-        Verdict::Holds
+        match waiting.fired {
+            true => Verdict::Waits,
+            false => Verdict::Holds,
+        }
+    }
+
+    /// Whether a capture's signature fires again with what comes next of the message.
+    fn insists(&self, compiled: &Compiled, scene: &Scene<'_>) -> bool {
+        let Some(at) = compiled.insisting.filter(|_| !scene.at_once) else {
+            return false;
+        };
+        let slot = compiled.slots[scene.direction as usize][at as usize];
+        let slot = self.slots.get(slot as usize);
+        let stage = slot.and_then(|slot| slot.buffer.stage(scene.direction));
+        stage.is_some_and(|stage| scene.stage > stage)
     }
 
     /// Evaluates the conditions on one buffer.

@@ -26,6 +26,8 @@ pub struct FlowView {
     pub app: Option<AppProto>,
     /// The protocol of the packet's direction will not change any more: it was told, or there is none known.
     pub app_done: bool,
+    /// What the packet's direction itself brought is nothing known, though the other one told the protocol.
+    pub app_foreign: bool,
     /// Signatures on the protocol alone see this packet.
     pub app_news: bool,
     /// TCP: how many sequence numbers were used so far, by direction (`to_server` first): the SYN, bytes, gaps.

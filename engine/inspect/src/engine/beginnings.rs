@@ -68,6 +68,13 @@ impl Beginnings {
         self.heard.iter().all(Option::is_some)
     }
 
+    /// Which directions' bytes are nothing known, of a protocol that both must be told by.
+    pub fn foreign(&self) -> [bool; 2] {
+        let both = !ONE_SIDED.contains(&self.proto);
+        self.heard
+            .map(|heard| both && heard == Some(Beginning::Nothing))
+    }
+
     /// What is odd about them, once.
     pub fn odd(&mut self) -> PacketEvents {
         std::mem::take(&mut self.found)

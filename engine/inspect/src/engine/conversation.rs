@@ -18,10 +18,10 @@ use super::beginnings::Beginnings;
 use super::expected::Announced;
 use super::Arrival;
 
-/// Bytes of a stream kept after they were inspected, so that a signature still matches across two packets.
+/// Bytes of a stream kept after they were inspected, so that a signature still matches across two packets, where each
+/// packet is judged at once: a match longer than this, or one whose parts lie further apart, is not seen.
 ///
-/// Suricata inspects raw streams in pieces of about 2.5 KiB that overlap; a match longer than this, or one
-/// whose parts lie further apart, is not seen in either.
+/// A capture's stream is looked at in pieces that do not overlap, as by Suricata.
 pub const STREAM_TAIL_BYTES: usize = 4096;
 
 /// How much of a stream is looked at in one go: offline before its bytes are judged, and where each packet is judged
@@ -133,6 +133,8 @@ pub struct TcpLayer {
     told: [bool; 2],
     /// Whether signatures on the protocol alone are still to see a packet of that direction.
     due: [bool; 2],
+    /// Whether a direction's own first bytes are nothing known, though the other one told what is spoken.
+    foreign: [bool; 2],
     /// Whether transactions of a direction were shown since its last packet.
     pub answered_since: [bool; 2],
     /// A request was not answered when a direction ended.
@@ -317,6 +319,7 @@ impl TcpLayer {
             closed: [false; 2],
             told: [false; 2],
             due: [false; 2],
+            foreign: [false; 2],
             answered_since: [false; 2],
             cut_short: false,
             flushed: false,
@@ -386,7 +389,7 @@ impl TcpLayer {
                 None => AppState::Detecting,
             };
             self.frames = None;
-            self.told = [false; 2];
+            (self.told, self.foreign) = ([false; 2], [false; 2]);
             self.detector = Detector::default();
         }
         if !matches!(self.app, AppState::Detecting) {
@@ -424,6 +427,7 @@ impl TcpLayer {
             beginnings.hear(&self.detector, direction, self.session.readable(direction));
         }
         let found = beginnings.odd();
+        self.foreign = beginnings.foreign();
         if beginnings.are_heard() {
             self.beginnings = None;
         }
@@ -560,13 +564,24 @@ impl TcpLayer {
             AppState::Other(None) => self.is_exhausted(|at| {
                 self.session.offset(at) as usize + self.session.readable(at).len()
             }),
-            _ => self.streamed[side] > 0 || !self.session.readable(direction).is_empty(),
+            _ => self.has_spoken(direction) || self.ended(direction),
         };
         if heard && !self.told[side] {
             (self.told[side], self.due[side]) = (true, true);
+            let silent = !self.has_spoken(direction);
+            self.foreign[side] |= silent && !matches!(self.app, AppState::Detecting);
             return !pseudo && self.at_once;
         }
         !pseudo && std::mem::take(&mut self.due[side])
+    }
+
+    fn has_spoken(&self, direction: Direction) -> bool {
+        self.streamed[direction as usize] > 0 || !self.session.readable(direction).is_empty()
+    }
+
+    /// Whether what `direction` itself brought is nothing known, though it is told what is spoken.
+    pub fn is_foreign(&self, direction: Direction) -> bool {
+        self.foreign[direction as usize]
     }
 
     /// Whether both directions brought as much as Suricata waits for before it says that they speak nothing known.

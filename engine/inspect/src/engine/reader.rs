@@ -116,6 +116,7 @@ impl Reader<'_> {
         }
         let before = match self.anew {
             true => CHUNK_BYTES,
+            false if !self.context.at_once => 0,
             false => STREAM_TAIL_BYTES,
         };
         let bytes = layer.shown(direction, due + before);

@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::detect::{FlowView, Home, IcmpView, PacketView, TcpView, MAX_SIDES};
 use crate::flow::Flow;
-use crate::wire::{Network, Packet, PacketEvents, Transport};
+use crate::wire::{proto, Network, Packet, PacketEvents, Transport};
 use crate::Direction;
 
 use super::conversation::{Conversation, TcpLayer};
@@ -37,9 +37,16 @@ pub(super) fn flow_view(
             None => established,
         },
         app: flow.data.app_proto(),
-        app_done: tcp.is_none_or(|tcp| tcp.is_told(direction)),
-        // Each datagram tells it.
-        app_news: app_news.unwrap_or(!pseudo),
+        app_done: match tcp {
+            Some(tcp) => tcp.is_told(direction),
+            None => flow.data.udp.is_some(),
+        },
+        app_foreign: tcp.is_some_and(|tcp| tcp.is_foreign(direction)),
+        // A direction's first datagram tells it, and the one after is taken for the news too.
+        app_news: app_news.unwrap_or_else(|| {
+            let told = flow.data.udp.is_some() && flow.packets[direction as usize] <= 2;
+            told && !pseudo
+        }),
         stream_bytes: tcp.map_or([0; 2], TcpLayer::stream_bytes),
         age_s: whole_seconds(arrival.wall_ns)
             .saturating_sub(whole_seconds(flow.data.start_wall_ns))
@@ -105,7 +112,7 @@ pub(super) fn packet_view<'a>(
         dst,
         src_port: ports.0,
         dst_port: ports.1,
-        ip_proto: packet.protocol().unwrap_or(0),
+        ip_proto: protocol_of(packet),
         ttl,
         ip_id,
         fragment_bits,
@@ -126,6 +133,14 @@ pub(super) fn packet_view<'a>(
         closing: false,
         wire: Some(packet),
         defragmented,
+    }
+}
+
+/// The protocol that a packet counts as: a piece of a datagram is of the datagram's in IPv4 only.
+fn protocol_of(packet: &Packet<'_>) -> u8 {
+    match (packet.network, packet.fragment()) {
+        (Network::V6(_), Some(_)) => proto::FRAGMENT,
+        _ => packet.protocol().unwrap_or(0),
     }
 }
 
