@@ -134,7 +134,9 @@ impl AddressTest {
                 let holds = |test: &Self| test.holds(address, is_home, lists);
                 let included = match include.is_empty() {
                     // What is only said not to be IPv4 addresses is others of IPv4.
-                    true => exclude.iter().any(|it| it.names_family_of(address, lists)),
+                    true => exclude
+                        .iter()
+                        .any(|it| it.names_family_of(address, is_home, lists)),
                     false => include.iter().any(holds),
                 };
                 included && !exclude.iter().any(holds)
@@ -142,20 +144,18 @@ impl AddressTest {
         }
     }
 
-    /// Whether it speaks of addresses of this one's family at all.
-    fn names_family_of(&self, address: IpAddr, lists: &HomeLists) -> bool {
+    /// Whether it speaks of addresses of this one's family at all: of a guest's, always.
+    fn names_family_of(&self, address: IpAddr, is_home: Option<bool>, lists: &HomeLists) -> bool {
+        let named = |test: &Self| test.names_family_of(address, is_home, lists);
         match self {
             Self::Any => true,
-            Self::Home => lists.home.names_family_of(address, lists),
-            Self::External => lists.external.names_family_of(address, lists),
+            Self::Home => is_home.is_some() || named(&lists.home),
+            Self::External => is_home.is_some() || named(&lists.external),
             Self::Ranges(four, six) => match address {
                 IpAddr::V4(_) => !four.is_empty(),
                 IpAddr::V6(_) => !six.is_empty(),
             },
-            Self::List(include, exclude) => {
-                let mut members = include.iter().chain(exclude);
-                members.any(|it| it.names_family_of(address, lists))
-            }
+            Self::List(include, exclude) => include.iter().chain(exclude).any(named),
         }
     }
 }
@@ -277,6 +277,19 @@ mod tests {
             test("[1:9,20:29,!5:22,!25]").1 .0,
             [(1, 4), (23, 24), (26, 29)]
         );
+    }
+
+    #[test]
+    fn who_is_not_the_guest_may_have_an_address_of_either_family() {
+        let lists = HomeLists {
+            home: AddressTest::Ranges(vec![(0x0a00_0000, 0x0aff_ffff)], Vec::new()),
+            external: AddressTest::Any,
+        };
+        let others = AddressTest::List(Vec::new(), vec![AddressTest::Home]);
+        let [four, six] = ["192.0.2.1", "2001:db8::1"].map(|it| it.parse().unwrap());
+        assert!([four, six].map(|it| others.holds(it, Some(false), &lists)) == [true; 2]);
+        // Offline the list says what is home, of its own family only.
+        assert!([four, six].map(|it| others.holds(it, None, &lists)) == [true, false]);
     }
 
     proptest! {

@@ -622,7 +622,6 @@ fn fast_pattern(signature: &Signature) -> Option<Chosen<'_>> {
     })
 }
 
-/// Whether a condition's outcome may change when bytes follow.
 /// The inspection by which a signature fires again with each piece of its message: one whose contents are all negated,
 /// of a buffer that does not grow. Suricata does not note that it fired once the message is past that buffer, for its
 /// search would not bring it up again; but a content that is to be missing is not searched for. How far TLS is, it tells
@@ -641,6 +640,7 @@ fn insisting(signature: &Signature) -> Option<u32> {
     (signature.scene == Scene::Transaction && all).then_some(at as u32)
 }
 
+/// Whether a condition's outcome may change when bytes follow.
 fn sees_end(test: &Test) -> bool {
     match test {
         Test::Content(content) => content.negated || content.endswith,
