@@ -141,6 +141,22 @@ def flow_and_addresses() -> Iterator[Case]:
         {103: 1},
     )
     yield Case(
+        "fragment-fields-of-ipv6",
+        "Fragment bits and offsets, asked of IPv6 packets that are in one piece.",
+        "They have neither, not even bits that are not set.",
+        f"alert ip {ANY} (fragbits:!M; sid:101;)\nalert ip {ANY} (fragoffset:0; sid:102;)\n",
+        [udp(b"abc", path=V6), udp(b"abc")],
+        {101: 1, 102: 1},
+    )
+    yield Case(
+        "stream-size-without-a-stream",
+        "Segments of a connection that is not followed.",
+        "Where no stream is followed it has no size, not even none.",
+        f"alert tcp {ANY} (stream_size:client,<,10; sid:101;)\nalert tcp {ANY} (sid:102;)\n",
+        Tcp(dport=9000).say(b"the words").packets,
+        {102: 2},
+    )
+    yield Case(
         "addresses-negated-in-one-family",
         "Addresses that are said not to be some of IPv4, and a request over IPv6.",
         "Such a list speaks of IPv4 alone.",

@@ -67,6 +67,7 @@ fn evaluation_allocates_nothing_once_warm() {
         app: Some(AppProto::Http),
         app_done: true,
         app_foreign: false,
+        followed: true,
         app_news: true,
         stream_bytes: [0; 2],
         age_s: 0,

@@ -48,6 +48,7 @@ impl Scene {
                 app: None,
                 app_done: false,
                 app_foreign: false,
+                followed: true,
                 app_news: false,
                 stream_bytes: [0; 2],
                 age_s: 0,

@@ -30,6 +30,8 @@ pub struct FlowView {
     pub app_foreign: bool,
     /// Signatures on the protocol alone see this packet.
     pub app_news: bool,
+    /// TCP: its segments are followed, from the handshake on or from the middle.
+    pub followed: bool,
     /// TCP: how many sequence numbers were used so far, by direction (`to_server` first): the SYN, bytes, gaps.
     pub stream_bytes: [u64; 2],
     /// Whole seconds since its first packet.

@@ -47,6 +47,7 @@ pub(super) fn flow_view(
             let told = flow.data.udp.is_some() && flow.packets[direction as usize] <= 2;
             told && !pseudo
         }),
+        followed: tcp.is_some_and(TcpLayer::is_followed),
         stream_bytes: tcp.map_or([0; 2], TcpLayer::stream_bytes),
         age_s: whole_seconds(arrival.wall_ns)
             .saturating_sub(whole_seconds(flow.data.start_wall_ns))

@@ -25,6 +25,8 @@ fn app_layer_protocol(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<
         "failed" => AppSet::EMPTY,
         "http" => AppSet::of(&[AppProto::Http, AppProto::Http2]),
         "http1" => AppSet::of(&[AppProto::Http]),
+        // SMB carries it, and counts as it to Suricata.
+        "dcerpc" => AppSet::of(&[AppProto::Dcerpc, AppProto::Smb]),
         _ => {
             let known = AppProto::from_name(name);
             let unknown = || Reason::unsupported_form(keyword, format!("protocol '{name}'"));

@@ -7,7 +7,7 @@ use super::super::packet_buffer as buffer;
 use super::super::{Protocol, Reason};
 use super::{decimal, flag, protocols, text, value, Keyword};
 use crate::detect::{FlowView, PacketView};
-use crate::wire::{ipv4_header_checksum_ok, transport_checksum_ok, Network, Transport};
+use crate::wire::{ipv4_header_checksum_ok, transport_checksum_ok, Network, Packet, Transport};
 
 /// A keyword that compares one header field, absent in some packets, with a number of at most `$max`.
 macro_rules! compare {
@@ -90,7 +90,7 @@ pub(super) const KEYWORDS: &[Keyword] = &[
         _ => None,
     }),
     exact!(["fragoffset"], below_or_above, |packet| {
-        Some(packet.fragment_offset.into())
+        has_fragment_offset(packet).then_some(packet.fragment_offset.into())
     }),
     exact!(["tos"], type_of_service, |packet| {
         match packet.wire?.network {
@@ -348,6 +348,12 @@ fn may_be_asked(flags: u8, operand: &Operand) -> bool {
         .all(|group| named & group == 0 || flags & group != 0)
 }
 
+/// IPv6 has one in fragments only.
+fn has_fragment_offset(packet: &PacketView<'_>) -> bool {
+    let fragment = |wire: &Packet<'_>| wire.fragment().is_some();
+    packet.src.is_ipv4() || packet.wire.is_some_and(fragment)
+}
+
 fn fragbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = text(keyword, value)?;
     let bit = |letter| match letter {
@@ -358,8 +364,9 @@ fn fragbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
     };
     let (modifier, bits) = modifier_and_bits(value, bit)
         .ok_or_else(|| Reason::bad_value(keyword, format!("'{value}'")))?;
+    // IPv6 has none, not even none set.
     let holds = |packet: &PacketView<'_>, _: Option<&FlowView>, operand: &Operand| {
-        compare_bits(packet.fragment_bits, operand)
+        packet.src.is_ipv4() && compare_bits(packet.fragment_bits, operand)
     };
     add(draft, "fragbits", holds, Operand::Bits(modifier, bits, 0));
     Ok(())
@@ -513,6 +520,7 @@ fn stream_size_holds(_: &PacketView<'_>, flow: Option<&FlowView>, operand: &Oper
     };
     let [client, server] = flow.stream_bytes.map(|bytes| range.holds(bytes));
     flow.ip_proto == TCP
+        && flow.followed
         && match whose {
             b'c' => client,
             b's' => server,
