@@ -10,7 +10,7 @@ use super::chain::{self, Subject, Work};
 use super::hosts::Ends;
 use super::lane::Lane;
 use super::matcher::{Class, Compiled};
-use super::scratch::Scratch;
+use super::scratch::{Candidates, Scratch};
 use super::state::{Found, Scanning};
 use super::tag::{self, TagState};
 use super::threshold::Permit;
@@ -222,11 +222,7 @@ impl Matcher {
     ) {
         let candidates = &mut scratch.candidates;
         let ports = (context.packet.src_port, context.packet.dst_port);
-        lane.unpatterned(ports, |it| {
-            if self.may_be_asked(it, context, Where::Packet) {
-                candidates.add(it);
-            }
-        });
+        self.gather_unpatterned(context, lane, Where::Packet, candidates);
         lane.scan(ports, bytes, 0, base, |signature, _| {
             candidates.add(signature)
         });
@@ -277,8 +273,20 @@ impl Matcher {
             scanned: stream.offset + stream.bytes.len() as u64,
             open,
         };
+        self.gather_unpatterned(context, lane, Where::Stream, candidates);
+    }
+
+    /// Adds the signatures that no pattern brings up, but for the most of them, which do not fit the packet at all.
+    fn gather_unpatterned(
+        &self,
+        context: &Context<'_>,
+        lane: &Lane,
+        place: Where,
+        candidates: &mut Candidates,
+    ) {
+        let ports = (context.packet.src_port, context.packet.dst_port);
         lane.unpatterned(ports, |it| {
-            if self.may_be_asked(it, context, Where::Stream) {
+            if self.may_be_asked(it, context, place) {
                 candidates.add(it);
             }
         });

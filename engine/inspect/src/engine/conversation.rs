@@ -653,29 +653,36 @@ impl TcpLayer {
         readable.saturating_sub(usize::try_from(seen).unwrap_or(usize::MAX))
     }
 
-    /// Whether signatures on the stream are shown `due` bytes of `direction` together with later ones.
-    pub fn waits(&self, direction: Direction, due: usize) -> bool {
+    /// Has signatures on the stream shown what `direction` brought together with later bytes, where that may be;
+    /// returns whether it may.
+    pub fn puts_off(&mut self, direction: Direction) -> bool {
+        let side = direction as usize;
         let may_wait = !self.at_once
             && self.is_shapeless()
-            && !self.message_over[direction as usize]
+            && !self.message_over[side]
             && !self.session.is_hurried();
-        may_wait && due < CHUNK_BYTES && !self.ended(direction) && self.gap(direction).is_none()
+        let fresh = self.fresh(direction);
+        let due = self.waiting[side] as usize + fresh;
+        let waits = may_wait
+            && due < CHUNK_BYTES
+            && !self.ended(direction)
+            && self.gap(direction).is_none();
+        if waits {
+            self.streamed[side] += fresh as u64;
+            // Less than a chunk.
+            self.waiting[side] = due as u32;
+        }
+        waits
     }
 
     /// Sets aside what `direction` brought, if nothing that is known is spoken and signatures on the stream are shown
     /// it later: so with most small packets. Returns whether that was all there was to do.
     pub fn sets_aside(&mut self, direction: Direction) -> bool {
         let unread = matches!(self.app, AppState::Detecting | AppState::Other(None));
-        let side = direction as usize;
-        let fresh = self.fresh(direction);
-        let due = self.waiting[side] as usize + fresh;
-        if !unread || self.lost[side] != 0 || !self.waits(direction, due) {
+        if !unread || self.lost[direction as usize] != 0 || !self.puts_off(direction) {
             return false;
         }
         self.asks_protocol(direction, true);
-        self.streamed[side] += fresh as u64;
-        // Less than a chunk.
-        self.waiting[side] = due as u32;
         if !matches!(self.app, AppState::Detecting) {
             let held = self.session.readable(direction).len();
             self.session.consume(direction, held);

@@ -438,12 +438,8 @@ impl Desk {
     ) -> Judgement {
         let direction = scene.view.direction;
         // What the packet acknowledged tells what is spoken, before any signature is asked.
-        let mut found = PacketEvents::NONE;
-        for direction in [direction, direction.reverse()] {
-            if !flow.data.is_settled(direction) {
-                found.extend(self.tell_protocol(flow, direction, scene));
-            }
-        }
+        let mut found = self.tell_protocol(flow, direction, scene);
+        found.extend(self.tell_protocol(flow, direction.reverse(), scene));
         let mut judgement = match found.is_empty() {
             true => self.round(flow, scene, sink),
             false => self.odd_round(flow, scene, found, sink),
@@ -458,9 +454,7 @@ impl Desk {
             if !asked || flow.data.is_passed() {
                 continue;
             }
-            if !flow.data.is_settled(direction) {
-                self.tell_protocol(flow, direction, scene);
-            }
+            self.tell_protocol(flow, direction, scene);
             let view = pseudo_view(flow, direction);
             let scene = Scene {
                 view: &view,
@@ -596,7 +590,20 @@ impl Desk {
     }
 
     /// Learns what the flow speaks, where that is not settled; returns what is odd about how it began.
+    #[inline]
     fn tell_protocol(
+        &mut self,
+        flow: &mut Flow<Conversation>,
+        direction: Direction,
+        scene: &Scene<'_>,
+    ) -> PacketEvents {
+        match flow.data.is_settled(direction) {
+            true => PacketEvents::NONE,
+            false => self.learn_protocol(flow, direction, scene),
+        }
+    }
+
+    fn learn_protocol(
         &mut self,
         flow: &mut Flow<Conversation>,
         direction: Direction,
@@ -736,9 +743,7 @@ impl Desk {
                         packet: None,
                         summary: &summary,
                     };
-                    if !flow.data.is_settled(direction) {
-                        self.tell_protocol(flow, direction, &scene);
-                    }
+                    self.tell_protocol(flow, direction, &scene);
                     self.round(flow, &scene, sink);
                 }
             }

@@ -100,24 +100,21 @@ impl Reader<'_> {
             return;
         }
         let last = layer.ended(direction);
-        let due = layer.waiting[side] as usize + fresh;
-        let waits = layer.waits(direction, due);
+        if layer.puts_off(direction) {
+            return;
+        }
         layer.message_over[side] = false;
+        let due = std::mem::take(&mut layer.waiting[side]) as usize + fresh;
         let again = self.anew && layer.streamed[side] > layer.shown_from[side];
-        if due == 0 && !again || waits && fresh == 0 {
+        if due == 0 && !again {
             return;
         }
         layer.streamed[side] += fresh as u64;
-        // Less than a chunk.
-        layer.waiting[side] = if waits { due as u32 } else { 0 };
-        layer.shown_since[side] |= !waits && self.context.packet.pseudo;
-        if waits {
-            return;
-        }
-        let before = match self.anew {
-            true => CHUNK_BYTES,
-            false if !self.context.at_once => 0,
-            false => STREAM_TAIL_BYTES,
+        layer.shown_since[side] |= self.context.packet.pseudo;
+        let before = match (self.anew, self.context.at_once) {
+            (true, _) => CHUNK_BYTES,
+            (false, true) => STREAM_TAIL_BYTES,
+            (false, false) => 0,
         };
         let bytes = layer.shown(direction, due + before);
         let seen_before = match self.anew {

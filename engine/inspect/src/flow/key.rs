@@ -107,24 +107,15 @@ impl FlowKey {
     pub(super) fn hashed(&self, hash: impl FnOnce(&[u8]) -> u64) -> u64 {
         let (low, high) = (self.low, self.high);
         let ports = u64::from(low.port) << 48 | u64::from(high.port) << 32;
-        let head = [ports | u64::from(self.protocol), self.zone];
-        match (low.address, high.address) {
-            (IpAddr::V4(low), IpAddr::V4(high)) => {
-                let addresses = u64::from(u32::from(low)) << 32 | u64::from(u32::from(high));
-                hash(
-                    [head[0], head[1], addresses]
-                        .map(u64::to_le_bytes)
-                        .as_flattened(),
-                )
-            }
-            _ => {
-                let [low, high] = [low, high].map(|end| end.rank().0.to_le_bytes());
-                let head = head.map(u64::to_le_bytes);
-                let mut bytes = [0; 48];
-                bytes[..16].copy_from_slice(head.as_flattened());
-                bytes[16..].copy_from_slice([low, high].as_flattened());
-                hash(&bytes)
-            }
+        let head = u128::from(self.zone) << 64 | u128::from(ports | u64::from(self.protocol));
+        let (first, last) = (low.rank().0, high.rank().0);
+        match low.address {
+            IpAddr::V4(_) => hash(
+                [head, first << 64 | last]
+                    .map(u128::to_le_bytes)
+                    .as_flattened(),
+            ),
+            IpAddr::V6(_) => hash([head, first, last].map(u128::to_le_bytes).as_flattened()),
         }
     }
 

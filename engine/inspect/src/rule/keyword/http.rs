@@ -1,7 +1,7 @@
 //! HTTP's buffers.
 use super::super::buffer::{Buffer, Extract, Stage, Transaction};
 use super::super::content::Content;
-use super::{modifier, sticky, Keyword};
+use super::{given, modifier, sticky, Keyword};
 use crate::app::http::{self, buffers};
 use crate::app::http2::{self, buffers as buffers2};
 use crate::app::{of, AppProto, AppSet};
@@ -104,7 +104,7 @@ macro_rules! field {
                 return None;
             }
             match Message::of(view)? {
-                Message::One(tx) => Some(tx.$side.$field.as_slice()).filter(|it| !it.is_empty()),
+                Message::One(tx) => given(&tx.$side.$field),
                 Message::Two(stream) => $two(stream),
             }
         }
@@ -342,7 +342,7 @@ fn first_line<'a>(
     }
     match Message::of(view)? {
         // A response that never came has no line.
-        Message::One(tx) => Some(buffers::first_line(tx, direction)).filter(|it| !it.is_empty()),
+        Message::One(tx) => given(buffers::first_line(tx, direction)),
         Message::Two(stream) => {
             buffers2::first_line(stream, direction, out);
             Some(out)

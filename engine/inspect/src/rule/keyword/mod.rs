@@ -255,6 +255,11 @@ fn index() -> &'static HashMap<&'static str, &'static Keyword> {
     })
 }
 
+/// What a message does not have is no buffer, rather than an empty one.
+fn given(bytes: &[u8]) -> Option<&[u8]> {
+    Some(bytes).filter(|bytes| !bytes.is_empty())
+}
+
 /// A value that must be text.
 fn text<'a>(keyword: &str, value: &'a [u8]) -> Result<&'a str, Reason> {
     std::str::from_utf8(value).map_err(|_| Reason::bad_value(keyword, "not text"))

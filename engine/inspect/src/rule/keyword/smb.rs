@@ -1,6 +1,6 @@
 //! SMB's buffers.
 use super::super::buffer::{Buffer, Extract, Stage};
-use super::{sticky, Keyword};
+use super::{given, sticky, Keyword};
 use crate::app::smb::transaction::{Kind, Transaction};
 use crate::app::{of, AppProto, AppSet};
 
@@ -17,11 +17,6 @@ const fn request(name: &'static str, stage: Stage, extract: Extract) -> Buffer {
         to_client: None,
         ..Buffer::both(name, AppSet::of(&[AppProto::Smb]), extract)
     }
-}
-
-/// Of who names nobody there is no name, rather than an empty one.
-fn given(name: &[u8]) -> Option<&[u8]> {
-    Some(name).filter(|name| !name.is_empty())
 }
 
 /// That a share is one of pipes, its server says.
