@@ -22,8 +22,8 @@ from appliance.config import Config, read_config
 from appliance.control.status import read_status
 from appliance.hypervisor import load_guests
 from appliance.model.faults import PolicyError, SystemFault
+from appliance.service import CONFIG
 
-CONFIG = Path("/etc/sekisho/sekisho.yaml")
 MISSING = Path("/run/sekisho/missing")
 HOST_KEY = Path("/data/ssh/ssh_host_ed25519_key.pub")
 SSH = Path("/run/sekisho/ssh")

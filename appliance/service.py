@@ -12,6 +12,7 @@ from pathlib import Path
 from appliance.model.faults import PolicyError, SystemFault
 
 CONFIG = Path("/etc/sekisho/sekisho.yaml")
+"""Where the configuration is, unless somebody says otherwise."""
 PATIENCE_S = 30.0
 LOOK_S = 0.02
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-DEFAULT_CONFIG = "/etc/sekisho/sekisho.yaml"
+from appliance.service import CONFIG
 
 config_option = click.option(
     "--config",
     "config_path",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=DEFAULT_CONFIG,
+    default=CONFIG,
     envvar="SEKISHO_CONFIG",
     show_default=True,
     show_envvar=True,
