@@ -369,12 +369,16 @@ def _unreadable_chains() -> Iterator[Chain]:
 
 
 def _port_chains(vnics: Sequence[GuardedVnic]) -> Iterator[Chain]:
+    """A chain a port and way: here the guest's traffic is counted without having to look up whose it is."""
     ours = ALL ^ PACKET_MASK
     yield Chain(NO_GUEST, ((nft.set_bits(MARK, keep=ours, to=0),),))
     for each in vnics:
         name, number = slug(each.vnic.tap), each.port.number
-        yield Chain(f"port_in_{name}", ((nft.set_bits(MARK, keep=ours, to=number),),))
-        yield Chain(f"port_out_{name}", ((nft.set_bits(MARK, keep=ALL, to=number << OUT_PORT_SHIFT),),))
+        counted = nft.unequal(ETHER_TYPE, "arp"), nft.count(total_counter(each.guest.name))
+        sent = nft.set_bits(MARK, keep=ours, to=number)
+        yield Chain(f"port_in_{name}", ((sent,), counted))
+        received = nft.set_bits(MARK, keep=ALL, to=number << OUT_PORT_SHIFT)
+        yield Chain(f"port_out_{name}", ((received,), counted))
 
 
 def _mark_sets(vnics: Sequence[GuardedVnic], members: Sequence[str]) -> Iterator[Set]:
@@ -396,8 +400,14 @@ def _commented(each: GuardedVnic) -> Any:
     return {"elem": {"val": each.vnic.tap, "comment": each.guest.name}}
 
 
+def total_counter(guest: str) -> str:
+    """Return the counter of all but ARP that a guest exchanges with other ports of its bridge."""
+    return f"total/{slug(guest)}"
+
+
 def _counters(vnics: Sequence[GuardedVnic]) -> Iterator[str]:
     for guest in dict.fromkeys(each.guest.name for each in vnics):
+        yield total_counter(guest)
         yield from (f"guard/{slug(guest)}/{violation}" for violation in VIOLATIONS)
         yield f"dropped/{slug(guest)}/ethertype"
         yield f"uninspected/{slug(guest)}/ethertype"

@@ -32,6 +32,10 @@ from appliance.model.policy import Firewall, FirewallRule, PolicyDocument
 
 Direction = Literal["in", "out"]
 DIRECTIONS: tuple[Direction, ...] = ("out", "in")
+SHIFTS: dict[Direction, int] = {"out": 0, "in": OUT_PORT_SHIFT}
+"""Where in the mark the port is whose guest has the chain."""
+GUESTS_OF: dict[Direction, str] = {"out": "from_guest", "in": "to_guest"}
+"""The maps to the chains of either direction."""
 MARK = nft.meta("mark")
 CONNTRACK_MARK = nft.ct("mark")
 FROM_PORT = nft.masked(MARK, IN_PORT)
@@ -57,12 +61,13 @@ def firewall_chains(policy: PolicyDocument, inventory: GuestInventory, links: Li
             yield Chain(f"{direction}_{slug(guest.name)}", rules)
 
 
-def firewall_sets(links: Links) -> Iterator[Set]:
-    """Yield the maps from a packet's ports to the guests' chains."""
-    out = [[port.number, nft.jump(f"out_{slug(port.guest)}")] for port in links.ports]
-    into = [[port.number << OUT_PORT_SHIFT, nft.jump(f"in_{slug(port.guest)}")] for port in links.ports]
-    yield Set("from_guest", "mark", tuple(out), maps_to="verdict")
-    yield Set("to_guest", "mark", tuple(into), maps_to="verdict")
+def firewall_sets(chains: Sequence[Chain], links: Links) -> Iterator[Set]:
+    """Yield the maps from a packet's ports to those of the guests' chains that ask anything."""
+    asking = {chain.name for chain in chains if chain.rules}
+    for direction, shift in SHIFTS.items():
+        named = [(port.number << shift, f"{direction}_{slug(port.guest)}") for port in links.ports]
+        elements = [[number, nft.jump(name)] for number, name in named if name in asking]
+        yield Set(GUESTS_OF[direction], "mark", tuple(elements), maps_to="verdict")
 
 
 def firewall_counters(policy: PolicyDocument, inventory: GuestInventory) -> Iterator[str]:
@@ -89,14 +94,15 @@ def rule_number(counter: str) -> int:
     return int(digest(counter), 16) & NUMBER
 
 
-def admission_rules() -> Iterator[Rule]:
-    """Yield the rules that send each packet between ports through the chains of its guests."""
-    yield nft.match(nft.ct("state"), {"set": ["established", "related"]}), nft.goto("steer")
-    is_icmpv6 = nft.match(nft.meta("l4proto"), "ipv6-icmp")
-    is_resolution = nft.match(nft.payload("icmpv6", "type"), ADDRESS_RESOLUTION)
-    yield is_icmpv6, is_resolution, nft.goto("steer")
-    yield (nft.dispatch(FROM_PORT, "from_guest"),)
-    yield (nft.dispatch(TO_PORT, "to_guest"),)
+def admission_rules(chains: Sequence[Chain]) -> Iterator[Rule]:
+    """Yield the rules that send a packet through the chains of its guests, where those ask anything."""
+    if any(chain.rules for chain in chains):
+        yield nft.match(nft.ct("state"), ["established", "related"], "in"), nft.goto("steer")
+        is_icmpv6 = nft.match(nft.meta("l4proto"), "ipv6-icmp")
+        is_resolution = nft.match(nft.payload("icmpv6", "type"), ADDRESS_RESOLUTION)
+        yield is_icmpv6, is_resolution, nft.goto("steer")
+        yield (nft.dispatch(FROM_PORT, GUESTS_OF["out"]),)
+        yield (nft.dispatch(TO_PORT, GUESTS_OF["in"]),)
     yield (nft.goto("steer"),)
 
 

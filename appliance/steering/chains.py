@@ -1,7 +1,7 @@
 """Which packets go to the inspector: the chains `zones`, `firewall`, `steer` and so on.
 
     zones     a segment's connections are its own: equal addresses on two segments never meet
-    firewall  counts, then the guests' own chains (appliance.firewall)
+    firewall  the guests' own chains (appliance.firewall)
     steer     queue or not, and to which worker
     queued    what is to be queued; what happens instead while the inspector hangs: appliance.steering.failure
     after     what came back from the inspector: drops are made to stick, what need not be looked at any more
@@ -27,7 +27,7 @@ What the inspector clears is remembered with the generation of its policy, and c
 new policy looks again at all connections. Every answer states anew what is cleared, and a SYN clears nothing.
 """
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from appliance.firewall import nft
@@ -130,12 +130,14 @@ def steering_table(
     needs = {port.guest: _needs_of(port.guest, policy, needs or {}) for port in links.ports}
     zones = tuple(_zone_rules(inventory, links, dialect))
     look = tuple(look_sets(needs, links))
+    guarded = tuple(firewall_chains(policy, inventory, links))
+    admission = tuple(_firewall_rules(guarded, dialect))
     return Table(
         dialect.family,
         chains=(
             Chain("zones", zones, nft.Hook("prerouting", ZONES_PRIORITY)),
-            Chain("firewall", tuple(_firewall_rules(dialect)), nft.Hook("forward", FIREWALL_PRIORITY)),
-            *firewall_chains(policy, inventory, links),
+            Chain("firewall", admission, nft.Hook("forward", FIREWALL_PRIORITY)),
+            *guarded,
             *steer_chains(workers, generation, {each.name for each in look if each.elements}),
             *_worker_chains(workers),
             failure_chain(dialect, queued="queued", passed="pass_inspector-down", blocked="blocked"),
@@ -144,7 +146,7 @@ def steering_table(
         sets=(
             Set("bridges", "ifname", tuple(segment.bridge for segment in inventory.segments)),
             *failure_sets(inventory),
-            *firewall_sets(links),
+            *firewall_sets(guarded, links),
             *denied_sets(),
             *_inspected_sets(policy, links),
             *look,
@@ -166,13 +168,12 @@ def _zone_rules(inventory: GuestInventory, links: Links, dialect: Dialect) -> It
         )
 
 
-def _firewall_rules(dialect: Dialect) -> Iterator[Rule]:
+def _firewall_rules(guarded: Sequence[Chain], dialect: Dialect) -> Iterator[Rule]:
     # others' packets may carry marks that look like ours
     yield nft.unequal(dialect.bridge, "@bridges"), ACCEPT
     yield from dialect.not_ip
     yield nft.match(nft.masked(MARK, IN_PORT | OUT_PORT), 0), ACCEPT
-    yield from _count_both_ends("total")
-    yield from admission_rules()
+    yield from admission_rules(guarded)
 
 
 def _needs_of(guest: str, policy: PolicyDocument, needs: Mapping[str, Needs]) -> Needs:
@@ -317,8 +318,9 @@ def _end_chains(
 ) -> Iterator[Chain]:
     """Queue if either end looks and has not said bypass for this connection.
 
-    One end's bypass never blinds the other: the connection passes uninspected only if no end is left. A
-    packet without a connection has no such bits, and is looked at for both.
+    The server is asked first: most signatures are for it. One end's bypass never blinds the other: the
+    connection passes uninspected only if no end is left. A packet without a connection has no such bits, and
+    is looked at for both.
     """
     ends = (CONNTRACK_BYPASS_ORIGINATOR, CONNTRACK_BYPASS_RESPONDER)
     sender_bypass, receiver_bypass = reversed(ends) if reply else ends
@@ -330,8 +332,8 @@ def _end_chains(
         (
             *(first or ()),
             (nft.bits_set(CONNTRACK_MARK, either), nft.goto(f"{name}_bypassed")),
-            *senders,
-            *receivers,
+            *(senders if reply else receivers),
+            *(receivers if reply else senders),
             (nft.goto("pass_steered"),),
         ),
     )
@@ -478,9 +480,7 @@ def _count_both_ends(what: str) -> Iterator[Rule]:
 
 
 def counter_of(what: str, guest: str) -> str:
-    """Return the counter for `total`, `dropped`, `blocked` (by the failure policy) or a reason of a guest."""
-    if what == "total":
-        return f"total/{slug(guest)}"
+    """Return the counter for `dropped`, `blocked` (by the failure policy) or a reason of a guest."""
     if what == "dropped":
         return f"dropped/{slug(guest)}/flow"
     if what == "blocked":
@@ -488,7 +488,7 @@ def counter_of(what: str, guest: str) -> str:
     return f"uninspected/{slug(guest)}/{what}"
 
 
-COUNTED = ("total", "dropped", "blocked", *REASONS)
+COUNTED = ("dropped", "blocked", *REASONS)
 
 
 def _counter_maps(links: Links) -> Iterator[Set]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from appliance.firewall.guard import VIOLATIONS
+from appliance.firewall.guard import VIOLATIONS, total_counter
 from appliance.firewall.kernel import FAMILIES
 from appliance.firewall.kernel import read_counters as read_kernel
 from appliance.firewall.names import slug
@@ -33,7 +33,7 @@ class RuleCount(msgspec.Struct, frozen=True):
 
 
 class GuestCounters(msgspec.Struct, frozen=True):
-    """A guest's traffic with other ports of its bridge, both ways.
+    """A guest's traffic with other ports of its bridge, both ways, without ARP.
 
     uninspected: bytes that passed without the inspector, by reason (only those the kernel knows of).
     dropped: `flow` (the inspector's drops), `inspector-down` (by the failure policy, in its place) and
@@ -65,7 +65,7 @@ def read_counters(policy: PolicyDocument, inventory: GuestInventory, netns: str 
     guests = tuple(
         GuestCounters(
             guest=guest.name,
-            total=of(counter_of("total", guest.name)),
+            total=of(total_counter(guest.name)),
             uninspected={reason: of(counter_of(reason, guest.name)) for reason in (*REASONS, "ethertype")},
             dropped={what: of(f"dropped/{slug(guest.name)}/{what}") for what in DROPPED},
             violations={kind: of(f"guard/{slug(guest.name)}/{kind}") for kind in VIOLATIONS},
