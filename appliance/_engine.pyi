@@ -64,6 +64,8 @@ class Rules:
         """
     def refused(self) -> list[Refusal]:
         """Return what was refused and why."""
+    def keep(self) -> None:
+        """Keep the compiled signatures until the program ends, which then ends sooner."""
     def compile(self) -> None:
         """Compile the signatures, which `replay` otherwise does before its first capture."""
     def replay(

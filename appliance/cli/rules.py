@@ -116,6 +116,7 @@ def replay(
     for refusal in read.refused():
         click.echo(f"{refusal.file}:{refusal.line}: {_sid(refusal.sid)}: {refusal.reason}", err=True)
     read.compile()
+    read.keep()
     # Who measures takes the time of the inspection from this line on.
     click.echo(f"{read.loaded} signatures are ready", err=True)
     for _, eve in captures:

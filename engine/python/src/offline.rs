@@ -96,6 +96,12 @@ impl Rules {
         });
     }
 
+    /// Keeps the compiled signatures until the program ends, which then ends sooner: many thousands of small blocks
+    /// are not given back one by one.
+    fn keep(&self, py: Python<'_>) {
+        py.allow_threads(|| std::mem::forget(self.policy()));
+    }
+
     /// Inspects each (capture path, eve.json path) with fresh state; returns what became of each.
     #[pyo3(signature = (captures, *, ips, payload = false, packet = false))]
     fn replay(

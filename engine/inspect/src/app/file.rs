@@ -11,6 +11,11 @@ use super::magic;
 /// Bytes of a file from which on it is said what it is, or at its end (Suricata's figure).
 const MAGIC_BYTES: usize = 512;
 
+/// A file of so much is taken to come whole: to make room for twice as much each time would copy all of it each time.
+const LARGE_BYTES: usize = 128 << 10;
+/// At most so much room is made at once.
+const ROOM_BYTES: usize = 1 << 20;
+
 /// How files are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSettings {
@@ -165,9 +170,13 @@ impl File {
             return;
         }
         self.seen = self.seen.saturating_add(bytes.len() as u64);
-        let room = self.depth.saturating_sub(self.bytes.len()).min(most);
-        self.bytes
-            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let held = self.bytes.len();
+        let room = self.depth.saturating_sub(held).min(most);
+        let kept = &bytes[..bytes.len().min(room)];
+        if held >= LARGE_BYTES && self.bytes.capacity() - held < kept.len() {
+            self.bytes.reserve_exact(room.min(ROOM_BYTES));
+        }
+        self.bytes.extend_from_slice(kept);
         if let Some(hashers) = &mut self.hashers {
             hashers.update(bytes);
         }

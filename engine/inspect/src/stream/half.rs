@@ -15,6 +15,9 @@ const INITIAL_WINDOW: u64 = 65_535;
 const MAX_WINDOW: u32 = 1 << 30;
 /// Freed space at the front of `bytes` under this is not worth a move.
 const COMPACT_MIN_BYTES: usize = 4096;
+/// A sender of so much is taken to send as much as is kept: to make room for twice as much each time would copy all of
+/// it each time.
+const LARGE_BYTES: usize = 128 << 10;
 /// So much of what was acknowledged is kept of a connection that closed.
 const SENT_AGAIN_BYTES: u64 = 16 << 10;
 
@@ -202,6 +205,7 @@ impl Half {
         if self.readable().len() + new.len() > limits.unread_bytes {
             return Admission::Unread;
         }
+        self.make_room(new.len(), limits);
         self.bytes.extend_from_slice(new);
         self.drain(u64::MAX);
         self.forget(limits);
@@ -338,9 +342,24 @@ impl Half {
         self.forget(limits);
     }
 
+    /// Makes room at once for all that will be kept, where much has come already.
+    fn make_room(&mut self, more: usize, limits: &Limits) {
+        let held = self.bytes.len();
+        if held >= LARGE_BYTES && self.bytes.capacity() - held < more {
+            let kept = limits.history_bytes as u64 + self.kept_window(limits);
+            let kept = kept as usize + LARGE_BYTES;
+            self.bytes.reserve_exact(kept.saturating_sub(held));
+        }
+    }
+
+    /// How much of what the receiver may not have acknowledged is kept.
+    fn kept_window(&self, limits: &Limits) -> u64 {
+        u64::from(self.window).min(limits.history_window_bytes as u64)
+    }
+
     /// Lets go of history past its bound.
     fn forget(&mut self, limits: &Limits) {
-        let window = u64::from(self.window).min(limits.history_window_bytes as u64);
+        let window = self.kept_window(limits);
         let needed = self.next().saturating_sub(window).min(self.read);
         self.let_go(needed.saturating_sub(limits.history_bytes as u64));
     }

@@ -1,16 +1,19 @@
 //! A file that is read from its beginning to its end, seen through a window that is as small as may be.
 use std::io::{self, Read};
 
-/// How much is read at once where no more is asked for.
-const CHUNK_BYTES: usize = 65_536;
+/// How much is read at once: in smaller pieces the calls cost more than the copying, larger ones leave the cache.
+const CHUNK_BYTES: usize = 128 << 10;
 
 /// The part of a file that is held in memory.
 #[derive(Debug)]
 pub(super) struct Window<R> {
     file: R,
+    /// What was read, and room for more.
     bytes: Vec<u8>,
     /// Where in `bytes` the window begins; what stands before it is over.
     from: usize,
+    /// Where in `bytes` what was read ends.
+    to: usize,
     at: u64,
 }
 
@@ -20,6 +23,7 @@ impl<R: Read> Window<R> {
             file,
             bytes: Vec::new(),
             from: 0,
+            to: 0,
             at: 0,
         }
     }
@@ -38,24 +42,30 @@ impl<R: Read> Window<R> {
     }
 
     /// Reads on, so that `wanted` bytes are held.
+    ///
+    /// Errors: not where enough came before it failed; reading on will fail again.
     #[cold]
     fn read(&mut self, wanted: usize) -> io::Result<()> {
-        self.bytes.drain(..self.from);
+        self.bytes.copy_within(self.from..self.to, 0);
+        self.to -= self.from;
         self.from = 0;
-        let missing = wanted.max(CHUNK_BYTES) - self.bytes.len();
-        // Grows with what the file holds, not with what is asked for.
-        let some = self.file.by_ref().take(missing as u64);
-        let read = { some }.read_to_end(&mut self.bytes);
-        // What came before it failed is good, and reading on will fail again.
-        if self.bytes.len() < wanted {
-            read?;
+        while self.to < wanted {
+            // Grows with what the file holds, not with what is asked for.
+            let room = (self.to + CHUNK_BYTES).max(self.bytes.len());
+            self.bytes.resize(room, 0);
+            match self.file.read(&mut self.bytes[self.to..]) {
+                Ok(0) => break,
+                Ok(some) => self.to += some,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 
     /// What of the file from the window's beginning on is in memory.
     pub(super) fn held(&self) -> &[u8] {
-        self.bytes.get(self.from..).unwrap_or_default()
+        self.bytes.get(self.from..self.to).unwrap_or_default()
     }
 
     /// Moves the window by that many bytes, or to the file's end; returns how many it were.
