@@ -3,6 +3,7 @@
 Everything that can change while it runs comes from the manager instead. Paths are relative to the file.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -15,6 +16,8 @@ MEBIBYTE = 1024 * 1024
 GIBIBYTE = 1024 * MEBIBYTE
 MAX_QUEUES = 8
 MAX_FILE_BYTES = MEBIBYTE
+MAX_STATE_DIR_BYTES = 92
+"""A unix socket's path has room for 107 (unix(7)), and `inspector.sock` stands in the directory."""
 LISTEN = r"/.{1,100}|([0-9.]{7,15}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}"
 
 T = TypeVar("T")
@@ -167,6 +170,9 @@ def _check(path: Path, config: Config) -> None:
         else "at least 16 MiB",
         "inspector.latency_budget_ms": None if 1 <= inspector.latency_budget_ms <= 10_000 else "1 to 10000",
         "spool.max_bytes": None if config.spool.max_bytes >= 32 * MEBIBYTE else "at least 32 MiB",
+        "state_dir": None
+        if len(os.fsencode(path.absolute().parent / config.state_dir)) <= MAX_STATE_DIR_BYTES
+        else f"at most {MAX_STATE_DIR_BYTES} bytes long: there are unix sockets in it",
         "netns": None
         if config.netns is None or re.fullmatch(r"[\w.-]{1,255}", config.netns)
         else "a plain name",

@@ -64,6 +64,7 @@ log = logging.getLogger("sekisho")
 
 HEARTBEAT_S = 3.0
 COUNTERS_EVERY_S = 1.0
+TELL_BRIDGES_EVERY_S = 10.0
 WATCH_S = 1.0
 RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 15.0
@@ -130,6 +131,7 @@ class Control(msgspec.Struct):
             self._guard,
             self._supervise,
             self._stand,
+            self._tell_bridges,
             self._watch,
             self._count,
             self._report,
@@ -593,6 +595,16 @@ class Control(msgspec.Struct):
             )
         self.journal.note("rules-restored", "our rules are back as they were", 2, repairs=self.repairs)
         self._changed.set()
+
+    async def _tell_bridges(self) -> None:
+        """Tell bridges anew where guests are, in case somebody had them forget it."""
+        while True:
+            await asyncio.sleep(TELL_BRIDGES_EVERY_S)
+            async with self._switch:
+                try:
+                    await asyncio.to_thread(self.applier.network.tell_bridges)
+                except SystemFault as fault:
+                    log.warning("%s", fault)
 
     # Reports.
 

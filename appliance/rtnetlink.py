@@ -1,6 +1,6 @@
 """The kernel's interfaces, over netlink; what of them bridges and guests' ports need.
 
-Source: rtnetlink(7), include/uapi/linux/if_link.h.
+Source: rtnetlink(7), include/uapi/linux/if_link.h and neighbour.h.
 """
 
 import struct
@@ -12,12 +12,22 @@ import msgspec
 from appliance import netlink
 
 RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR = 1, 5, 9
-NEWLINK, GETLINK = 16, 18
+NEWLINK, GETLINK, SETLINK, NEWNEIGH, DELNEIGH, GETNEIGH = 16, 18, 19, 28, 29, 30
+AF_BRIDGE = 7
 IFINFOMSG = struct.Struct("=BxHiII")
-ADDRESS, IFNAME, MTU, MASTER, LINKINFO = 1, 3, 4, 10, 18
+NDMSG = struct.Struct("=BxxxiHBB")
+ADDRESS, IFNAME, MTU, MASTER, PROTINFO, LINKINFO = 1, 3, 4, 10, 12, 18
 INFO_KIND, INFO_DATA = 1, 2
 BRIDGE_CALLS = (36, 37)
 """IFLA_BR_NF_CALL_IPTABLES and …_IP6TABLES. Not …_ARPTABLES: ARP is judged in the bridge family."""
+BRPORT_UNICAST_FLOOD = 9
+NESTED = 0x8000
+LLADDR, NEIGHBOUR_MASTER = 2, 9
+NOARP = 0x40
+OF_MASTER, TOLD = 0x04, 0x10
+"""NTF_MASTER: the bridge's entry, not the port's own. NTF_EXT_LEARNED: told from outside, so that it does not
+age; once its address is heard at another port it is as if it had been learned there."""
+CREATE_OR_REPLACE = 0x500
 _NOTHING = memoryview(b"")
 
 
@@ -30,6 +40,15 @@ class Interface(msgspec.Struct, frozen=True):
     mac: str
     master: int
     mtu: int
+
+
+class Whereabouts(msgspec.Struct, frozen=True):
+    """At which port a bridge thinks a MAC address is. told: as somebody said, not as it heard."""
+
+    bridge: int
+    port: int
+    mac: str
+    told: bool
 
 
 def alarm(netns: str | None, *groups: int) -> netlink.Alarm:
@@ -68,6 +87,53 @@ def set_bridge_calls(netns: str | None, bridge: str, *, on: bool) -> None:
     info = netlink.attribute(INFO_KIND, b"bridge\0") + netlink.attribute(INFO_DATA, calls)
     body = bytes(IFINFOMSG.size) + _name(bridge) + netlink.attribute(LINKINFO, info)
     netlink.ask(netns, netlink.ROUTE, NEWLINK, body, flags=netlink.ACK)
+
+
+def whereabouts(netns: str | None) -> Iterator[Whereabouts]:
+    """Yield what the namespace's bridges know. Raises SystemFault."""
+    of_bridges = NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0)
+    for said in netlink.ask(netns, netlink.ROUTE, GETNEIGH, of_bridges, flags=netlink.DUMP):
+        _, port, _, flags, _ = NDMSG.unpack_from(said)
+        found = netlink.attributes(said[NDMSG.size :])
+        if bridge := _number(found.get(NEIGHBOUR_MASTER, _NOTHING)):
+            mac = bytes(found.get(LLADDR, _NOTHING)).hex(":")
+            yield Whereabouts(bridge, port, mac, bool(flags & TOLD))
+
+
+def tell_whereabouts(netns: str | None, port: int, mac: str) -> None:
+    """Have the bridge of the port know that a MAC address is there. Raises SystemFault."""
+    flags = netlink.ACK | CREATE_OR_REPLACE
+    netlink.ask(netns, netlink.ROUTE, NEWNEIGH, _neighbour(port, mac), flags=flags)
+
+
+def forget_whereabouts(netns: str | None, port: int, mac: str) -> None:
+    """Have the bridge of the port forget that a MAC address is there, if it thinks so. Raises SystemFault."""
+    netlink.ask(netns, netlink.ROUTE, DELNEIGH, _neighbour(port, mac), flags=netlink.ACK)
+
+
+def flooded_ports(netns: str | None) -> Iterator[int]:
+    """Yield the bridge ports that get the frames for addresses of which nobody knows where they are.
+
+    Raises SystemFault.
+    """
+    of_bridges = IFINFOMSG.pack(AF_BRIDGE, 0, 0, 0, 0)
+    for said in netlink.ask(netns, netlink.ROUTE, GETLINK, of_bridges, flags=netlink.DUMP):
+        found = netlink.attributes(said[IFINFOMSG.size :])
+        about = netlink.attributes(found.get(PROTINFO, _NOTHING))
+        if any(about.get(BRPORT_UNICAST_FLOOD, _NOTHING)):
+            yield IFINFOMSG.unpack_from(said)[2]
+
+
+def set_flooded(netns: str | None, port: int, *, on: bool) -> None:
+    """Have a bridge port get the frames for unknown addresses, or not. Raises SystemFault."""
+    about = netlink.attribute(PROTINFO | NESTED, netlink.attribute(BRPORT_UNICAST_FLOOD, bytes([on])))
+    body = IFINFOMSG.pack(AF_BRIDGE, 0, port, 0, 0) + about
+    netlink.ask(netns, netlink.ROUTE, SETLINK, body, flags=netlink.ACK)
+
+
+def _neighbour(port: int, mac: str) -> bytes:
+    address = netlink.attribute(LLADDR, bytes.fromhex(mac.replace(":", "")))
+    return NDMSG.pack(AF_BRIDGE, port, NOARP, OF_MASTER | TOLD, 0) + address
 
 
 def _name(interface: str) -> bytes:

@@ -68,7 +68,7 @@ class Network(msgspec.Struct):
         What then stands counts as ours only if nobody changed anything between our batch and the look at
         it; else the rules are made once more. Where others never rest, what stood twice counts too.
         """
-        former = self._ruleset.turned_on if self._ruleset is not None else frozenset()
+        former = self._ruleset
         before: Standing | None = None
         for _ in range(ATTEMPTS):
             self._ruleset, made = steering.apply(
@@ -80,7 +80,7 @@ class Network(msgspec.Struct):
                 needs=needs,
                 generation=generation,
                 backend=self.choice.backend,
-                turned_on=former,
+                former=former,
             )
             self._rules = standing_rules(self._ruleset, self.netns)
             self._switches = standing_switches(self._ruleset, self.netns)
@@ -117,6 +117,11 @@ class Network(msgspec.Struct):
         if not changed:
             self._generation = now
         return changed
+
+    def tell_bridges(self) -> None:
+        """Tell bridges again what they have forgotten of where guests are."""
+        if self._ruleset is not None:
+            steering.tell(self._ruleset.homes, self._ruleset.spared, self.netns)
 
     def counters(self, document: PolicyDocument, inventory: GuestInventory) -> Counters:
         """Return what was counted."""

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from appliance import netlink
-from appliance.firewall.nft import TABLE, Family, TableState
+from appliance.firewall.nft import REMEMBERING, TABLE, Family, TableState
 from appliance.model.faults import SystemFault
 from appliance.netns import list_objects, run_in
 
@@ -59,7 +59,8 @@ def _read_table(netns: str | None, family: str) -> TableState:
 
     sets = [entry["set"] for entry in objects if "set" in entry]
     intervals = {each["name"]: each.get("elem", ()) for each in sets if "interval" in each.get("flags", ())}
-    return TableState(names("chain"), names("set"), names("map"), names("counter"), intervals)
+    remembered = {each["name"]: each.get("elem", ()) for each in sets if each["name"] in REMEMBERING}
+    return TableState(names("chain"), names("set"), names("map"), names("counter"), intervals, remembered)
 
 
 def alarm(netns: str | None) -> netlink.Alarm:

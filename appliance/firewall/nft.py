@@ -59,25 +59,38 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class TableState(msgspec.Struct, frozen=True):
-    """The names that a table of ours holds in the kernel. intervals: elements of the sets that hold such."""
+    """The names that a table of ours holds in the kernel. intervals: elements of the sets that hold such.
+
+    remembered: elements of the sets that say what of the kernel's is to be undone with the table.
+    """
 
     chains: frozenset[str] = frozenset()
     sets: frozenset[str] = frozenset()
     maps: frozenset[str] = frozenset()
     counters: frozenset[str] = frozenset()
     intervals: Mapping[str, Sequence[Any]] = msgspec.field(default_factory=dict)
+    remembered: Mapping[str, Sequence[Any]] = msgspec.field(default_factory=dict)
+
+
+REMEMBERING = ("turned_on", "told", "spared")
+"""Sets that say what of the kernel's is to be undone with our tables."""
 
 
 class KernelState(msgspec.Struct, frozen=True):
     """What is loaded now. jumps: how often our chain is called from FORWARD, for IPv4 and IPv6.
 
-    turned_on: the sysctls that are on because of us. off: those that are off, by the same numbers.
+    turned_on: the sysctls that are on because of us. off: those that are off, by the same numbers. told: the
+    taps of which bridges know from us who is behind them. spared: those that because of us get no frames for
+    unknown addresses. flooded: the bridge ports that get them.
     """
 
     tables: Mapping[str, TableState] = msgspec.field(default_factory=dict)
     jumps: tuple[int, int] = (0, 0)
     turned_on: frozenset[int] = frozenset()
     off: frozenset[int] = frozenset()
+    told: frozenset[str] = frozenset()
+    spared: frozenset[str] = frozenset()
+    flooded: frozenset[str] = frozenset()
 
 
 def transaction(tables: tuple[Table, ...], state: KernelState) -> str:

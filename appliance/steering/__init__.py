@@ -4,6 +4,7 @@ from appliance.steering.backend import Backend, Choice, choose_backend
 from appliance.steering.bypass import Bypassed, bypass, bypassed, loaded_taps
 from appliance.steering.counters import Counters, GuestCounters, RuleCount, Traffic, read_counters
 from appliance.steering.failure import switch_to_failure_policy
+from appliance.steering.forwarding import tell
 from appliance.steering.ruleset import Queues, Ruleset, apply, load, read_state, render, teardown
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "render",
     "switch_to_failure_policy",
     "teardown",
+    "tell",
 ]

@@ -2,7 +2,7 @@
 
 With br-netfilter the bridge's packets pass iptables' FORWARD chains and those of other nftables tables, which
 were written for routed traffic; where one of them drops, guests would lose one another. So that is looked for
-before anything is turned on. nft-bridge touches none of it.
+before anything is turned on. nft-bridge touches none of it. What bridges know of guests is set with either.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +22,7 @@ from appliance.steering.backend import (
 )
 
 MODULES = Path("/proc/modules")
+GUESTS_PORTS = "is told which addresses are behind its guests' ports; those get no frames for unknown ones"
 BRIDGE_CALLS = ("nf_call_iptables", "nf_call_ip6tables")
 IP_FAMILIES = ("ip", "ip6", "inet")
 DROPPING = ("drop", "reject", "DROP", "REJECT")
@@ -45,6 +46,7 @@ def preflight(bridges: Sequence[str], netns: str | None, wanted: Backend | None 
     choice, present = judge_backend(netns, wanted)
     changes = [f"module {name}: loaded by asking for it" for name in sorted(_modules() - before)]
     changes += _sysctl_change(TIMESTAMP_SYSCTL, netns)
+    changes += [f"bridge {bridge}: {GUESTS_PORTS}" for bridge in bridges]
     if choice.backend is Backend.NFT_BRIDGE:
         return Preflight(choice, tuple(changes), ())
     if not present:

@@ -1,7 +1,7 @@
 """The whole of what the kernel is told, as one value; and how it gets there and away again."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from appliance.model.links import Links
 from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
 from appliance.netns import exists, list_objects, run_in
+from appliance.steering import forwarding
 from appliance.steering.backend import (
     SWITCHED_SYSCTLS,
     TIMESTAMP_SYSCTL,
@@ -29,6 +30,7 @@ from appliance.steering.backend import (
 )
 from appliance.steering.chains import steering_table
 from appliance.steering.dialect import BRIDGE, INET
+from appliance.steering.forwarding import Home
 from appliance.steering.queues import CHAIN, JUMP, queue_chain, queue_removal, queue_rules
 
 IPTABLES = ("iptables", "ip6tables")
@@ -48,7 +50,8 @@ class Ruleset(msgspec.Struct, frozen=True):
     """nft: a batch for `nft -j -f -`. iptables, ip6tables: input for their -restore --noflush, if any.
 
     learned: the sets whose elements are the kernel's or the operator's. turned_on: which of SWITCHED_SYSCTLS
-    were off before us.
+    were off before us. homes: where guests are. spared: which of their taps got frames for unknown addresses
+    before us, and shall not.
     """
 
     nft: str
@@ -58,6 +61,8 @@ class Ruleset(msgspec.Struct, frozen=True):
     backend: Backend = Backend.BR_NETFILTER
     learned: tuple[str, ...] = ()
     turned_on: frozenset[int] = frozenset()
+    homes: tuple[Home, ...] = ()
+    spared: frozenset[str] = frozenset()
 
 
 def render(
@@ -78,7 +83,10 @@ def render(
     """
     queues = queues or Queues()
     turned_on = state.turned_on | state.off & _turns_on(backend)
-    guard = _remembering(bridge_table(policy, inventory, links), turned_on)
+    homes = forwarding.homes(policy, inventory, links)
+    spared = (state.spared | state.flooded) & {home.tap for home in homes if home.alone}
+    told = [home.tap for home in homes]
+    guard = _remembering(bridge_table(policy, inventory, links), turned_on, told, spared)
     bridges = tuple(segment.bridge for segment in inventory.segments)
     tables: tuple[Table, ...]
     match backend:
@@ -94,7 +102,7 @@ def render(
             tables = (joined(guard, steering, queueing),)
             v4, v6 = (queue_removal(jumps) if jumps else "" for jumps in state.jumps)
     learned = tuple(each.name for table in tables for each in table.sets if each.learned)
-    return Ruleset(transaction(tables, state), v4, v6, bridges, backend, learned, turned_on)
+    return Ruleset(transaction(tables, state), v4, v6, bridges, backend, learned, turned_on, homes, spared)
 
 
 def _turns_on(backend: Backend) -> frozenset[int]:
@@ -105,27 +113,39 @@ def _turns_on(backend: Backend) -> frozenset[int]:
     )
 
 
-def _remembering(table: Table, turned_on: frozenset[int]) -> Table:
-    """Return the table with a set of what is to be off again when our tables go."""
-    return msgspec.structs.replace(
-        table, sets=(*table.sets, Set("turned_on", "mark", tuple(sorted(turned_on))))
+def _remembering(table: Table, turned_on: Iterable[int], told: Iterable[str], spared: Iterable[str]) -> Table:
+    """Return the table with sets of what is to be undone when our tables go."""
+    sets = (
+        Set("turned_on", "mark", tuple(sorted(turned_on))),
+        Set("told", "ifname", tuple(sorted(told))),
+        Set("spared", "ifname", tuple(sorted(spared))),
     )
+    return msgspec.structs.replace(table, sets=(*table.sets, *sets))
 
 
 def read_state(netns: str | None = None) -> KernelState:
     """Return what of ours the kernel holds now. Raises SystemFault."""
     v4, v6 = (_count_jumps(netns, program) for program in IPTABLES)
     tables = read_tables(netns)
-    return KernelState(tables, (v4, v6), _turned_on(netns, tables), sysctls_off(netns))
+    remembered = tables.get(BRIDGE.family, TableState()).remembered
+    return KernelState(
+        tables,
+        (v4, v6),
+        turned_on=_turned_on(tables),
+        off=sysctls_off(netns),
+        told=frozenset(remembered.get("told", ())),
+        spared=frozenset(remembered.get("spared", ())),
+        flooded=forwarding.flooded(netns),
+    )
 
 
-def _turned_on(netns: str | None, tables: Mapping[str, TableState]) -> frozenset[int]:
+def _turned_on(tables: Mapping[str, TableState]) -> frozenset[int]:
     if BRIDGE.family not in tables:
         return frozenset()
-    if "turned_on" not in tables[BRIDGE.family].sets:
+    if "turned_on" not in tables[BRIDGE.family].remembered:
         # made by a version that did not look what it found
         return _turns_on(Backend.BR_NETFILTER if INET.family in tables else Backend.NFT_BRIDGE)
-    return frozenset(_elements(netns, "bridge", "turned_on"))
+    return frozenset(tables[BRIDGE.family].remembered["turned_on"])
 
 
 def load(ruleset: Ruleset, netns: str | None = None) -> int | None:
@@ -150,6 +170,7 @@ def load(ruleset: Ruleset, netns: str | None = None) -> int | None:
             generation = run_batch(netns, ruleset.nft)
             switch_bridges(ruleset.bridges, netns, on=False)
             _restore(ruleset, netns)
+    forwarding.tell(ruleset.homes, ruleset.spared, netns)
     return generation
 
 
@@ -169,18 +190,25 @@ def apply(
     needs: Mapping[str, Needs] | None = None,
     generation: int = 0,
     backend: Backend | None = None,
-    turned_on: frozenset[int] = frozenset(),
+    former: Ruleset | None = None,
 ) -> tuple[Ruleset, int | None]:
     """Render for what the kernel holds now, load, and return what was loaded and what `load` returned.
 
-    backend: None for the one that this kernel does best. turned_on: as of what we loaded before, which
-    somebody may have taken away. Raises PolicyError or SystemFault; what was live stays.
+    backend: None for the one that this kernel does best. former: what we loaded before, which somebody may
+    have taken away. Raises PolicyError or SystemFault; what was live stays.
     """
     backend = backend or choose_backend(netns).backend
     state = read_state(netns)
-    state = msgspec.structs.replace(state, turned_on=state.turned_on | turned_on)
+    if former is not None:
+        turned_on, spared = state.turned_on | former.turned_on, state.spared | former.spared
+        state = msgspec.structs.replace(state, turned_on=turned_on, spared=spared)
     ruleset = render(policy, inventory, links, state, queues, needs, generation, backend)
-    return ruleset, load(ruleset, netns)
+    made = load(ruleset, netns)
+    told = {home.tap for home in ruleset.homes}
+    if left := (state.told - told) | (state.spared - ruleset.spared):
+        forwarding.withdraw(left, state.spared - ruleset.spared, netns)
+        forwarding.tell(ruleset.homes, ruleset.spared, netns)
+    return ruleset, made
 
 
 def teardown(netns: str | None = None, bridges: tuple[str, ...] = ()) -> None:
@@ -200,6 +228,7 @@ def teardown(netns: str | None = None, bridges: tuple[str, ...] = ()) -> None:
     found_off = {SWITCHED_SYSCTLS[number] for number in state.turned_on if number in SWITCHED_SYSCTLS}
     if VLAN_SYSCTL in found_off:
         look_through_tags(netns, on=False)
+    forwarding.withdraw(state.told, state.spared, netns)
     if state.tables:
         run_batch(netns, removal(state))
     if TIMESTAMP_SYSCTL in found_off:

@@ -60,6 +60,7 @@ class Bench:
     settings: lab.LabSettings
     inventory: GuestInventory
     live: PolicyDocument
+    ruleset: steering.Ruleset | None = None
 
     @classmethod
     def of(cls, settings: lab.LabSettings) -> "Bench":
@@ -85,7 +86,7 @@ class Bench:
             failure = replace(segment.failure, inspector_down="closed")
             inventory = replace(inventory, segments=(replace(segment, failure=failure),))
         links = read_links(inventory, self.netns)
-        steering.apply(
+        self.ruleset, _ = steering.apply(
             document,
             inventory,
             links,
@@ -117,6 +118,11 @@ class Bench:
         with entered(self.netns), IPRoute() as handle:
             (bridge,) = handle.link_lookup(ifname=self.settings.bridge)
             handle.link("set", index=bridge, kind="bridge", br_fdb_flush=1)
+
+    def tell_bridges(self) -> None:
+        """Tell the bridge again where guests are, as control does now and then."""
+        assert self.ruleset is not None
+        steering.tell(self.ruleset.homes, self.ruleset.spared, self.netns)
 
     def listing(self) -> str:
         """Return what is loaded, without what was counted."""

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from pyroute2 import IPRoute
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dns import DNS, DNSQR
 from scapy.layers.inet import IP, UDP
@@ -15,8 +16,9 @@ from scapy.layers.inet6 import ICMPv6ND_NS, IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
+from appliance import rtnetlink
 from appliance.netns import entered
-from bench.inline.segment import Segment, segment_of
+from bench.inline.segment import BRIDGE, Segment, segment_of
 from tests.netns.kit import send_frames
 from tests.netns.live_kit import Live, live
 from tests.netns.segment_bench import SegmentBench
@@ -70,13 +72,16 @@ def taps(engine: Live) -> Iterator[dict[str, socket.socket]]:
         yield sockets
 
 
-def arrived(tap: socket.socket, mark: bytes) -> int:
-    """Return how many frames with the mark in them have come."""
-    count = 0
+def frames(tap: socket.socket) -> Iterator[bytes]:
+    """Yield what has come."""
     with contextlib.suppress(BlockingIOError):
         while True:
-            count += mark in tap.recv(1 << 16)
-    return count
+            yield tap.recv(1 << 16)
+
+
+def arrived(tap: socket.socket, mark: bytes) -> int:
+    """Return how many frames with the mark in them have come."""
+    return sum(mark in frame for frame in frames(tap))
 
 
 def send(engine: Live, *packets: Packet) -> None:
@@ -93,17 +98,17 @@ def test_what_all_may_hear_reaches_each_once_uninspected_and_counted(engine: Liv
     before = {server.name: engine.bench.counters(server.name) for server in servers}
     with taps(engine) as listening:
         send(engine, packet)
-        frames = dict.fromkeys(listening, 0)
+        came = dict.fromkeys(listening, 0)
 
         def all_came() -> bool:
             for name, tap in listening.items():
-                frames[name] += arrived(tap, mark)
-            return all(frames.values())
+                came[name] += arrived(tap, mark)
+            return all(came.values())
 
         eventually(all_came)
         send(engine, packet)
-        eventually(lambda: all_came() and min(frames.values()) >= 2)
-        assert set(frames.values()) == {2}
+        eventually(lambda: all_came() and min(came.values()) >= 2)
+        assert set(came.values()) == {2}
     assert engine.queued() == queued
     for server in servers:
         counters, former = engine.bench.counters(server.name), before[server.name]
@@ -111,25 +116,59 @@ def test_what_all_may_hear_reaches_each_once_uninspected_and_counted(engine: Liv
         assert steered == counters.total.packets - former.total.packets == 2
 
 
-def for_one(engine: Live, text: bytes, sport: int) -> Packet:
-    """Return a datagram for guest1."""
-    server = segment(engine).server
+def for_one(engine: Live, text: bytes, sport: int, server: int = 0) -> Packet:
+    """Return a datagram for the guest of that number."""
+    guest = segment(engine).servers[server]
     return (
-        Ether(src=CLIENT_MAC, dst=server.mac)
-        / IP(src=CLIENT, dst=server.address)
+        Ether(src=CLIENT_MAC, dst=guest.mac)
+        / IP(src=CLIENT, dst=guest.address)
         / UDP(sport=sport, dport=PORT)
         / Raw(text)
     )
 
 
-def test_an_exploit_to_a_port_that_the_bridge_does_not_know_reaches_nobody_and_alerts_once(
-    engine: Live,
-) -> None:
+def outlast(engine: Live) -> None:
+    """Have the bridge forget what it heard, as it does of guests that are silent for minutes."""
+    bridge = segment(engine).netns
+
+    def is_forgotten() -> bool:
+        known = list(rtnetlink.whereabouts(bridge))
+        return not [entry for entry in known if not entry.told and entry.mac.startswith("02:5e:98")]
+
+    with entered(bridge), IPRoute() as handle:
+        (index,) = handle.link_lookup(ifname=BRIDGE)
+        handle.link("set", index=index, kind="bridge", br_ageing_time=1)
+        eventually(is_forgotten)
+        handle.link("set", index=index, kind="bridge", br_ageing_time=30000)
+
+
+def test_a_guest_that_was_silent_for_long_gets_what_is_for_it_and_nobody_else_does(engine: Live) -> None:
+    servers = segment(engine).servers
+    received = dict.fromkeys((server.name for server in servers), b"")
+
+    def came(text: bytes) -> bool:
+        for name, tap in listening.items():
+            received[name] += b"".join(frames(tap))
+        return all(b"%s-%d" % (text, at) in received[server.name] for at, server in enumerate(servers))
+
     with taps(engine) as listening:
-        engine.bench.forget_macs()
+        outlast(engine)
+        # what is sent at last has passed what was sent before
+        for sport, text in ((4100, b"first"), (4200, b"last")):
+            for at in range(len(servers)):
+                send(engine, for_one(engine, b"%s-%d" % (text, at), sport + at, at))
+            eventually(lambda text=text: came(text))
+    for at, server in enumerate(servers):
+        others = [b"first-%d" % other for other in range(len(servers)) if other != at]
+        assert not any(text in received[server.name] for text in others)
+
+
+def test_an_exploit_to_a_guest_that_was_silent_for_long_reaches_nobody_and_alerts_once(engine: Live) -> None:
+    with taps(engine) as listening:
+        outlast(engine)
         send(engine, for_one(engine, b"exploit", 4001))
         engine.await_alert(1)
-        engine.bench.forget_macs()
+        outlast(engine)
         # what comes after it has passed it
         for number in range(3):
             send(engine, for_one(engine, b"fine-%d" % number, 4002 + number))

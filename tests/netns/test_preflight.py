@@ -43,6 +43,7 @@ def test_names_what_would_change_and_changes_nothing(config: Path, running_lab: 
     done = look(config)
     assert done.exit_code == 0, done.output
     assert f"bridge {running_lab.bridge}: nf_call_iptables 0 becomes 1" in done.output
+    assert f"bridge {running_lab.bridge}: is told which addresses are behind its guests' ports" in done.output
     assert "sysctl net.bridge.bridge-nf-filter-vlan-tagged: 0 becomes 1" in done.output
     assert "sysctl net.netfilter.nf_conntrack_timestamp: 0 becomes 1" in done.output
     assert everything(running_lab.bridge_netns) == before

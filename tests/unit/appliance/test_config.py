@@ -58,6 +58,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("metrics.listen: must be ADDRESS:PORT", "guests: g\nmetrics: {listen: '127.0.0.1:99999'}"),
         ("metrics.listen: must be ADDRESS:PORT", "guests: g\nmetrics: {listen: 'run/metrics.sock'}"),
         ("sekisho.yaml: netns: must be", "guests: g\nnetns: ../x"),
+        ("sekisho.yaml: state_dir: must be at most 92 bytes", f"guests: g\nstate_dir: /{'x' * 92}"),
         ("manager.url: must be an https", GOOD.replace("https", "http")),
         ("manager.ca_fingerprint: must be", GOOD.replace("abab", "zzab")),
         ("manager.token: must be only one", GOOD.replace("token_file: token", "token_file: t\n  token: s")),
