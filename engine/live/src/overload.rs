@@ -3,9 +3,10 @@
 //! A worker's queue is one line in which all guests stand. Once every packet has waited longer than the budget for
 //! [`STANDING_NS`] and [`MANY`] packets, the worker is overloaded, until packets wait a quarter of that. One long wait
 //! is none: a machine that stood still for a moment has a full queue and a worker that soon empties it (the standing
-//! queue of RFC 8289, 3.2). Meanwhile a packet is shed if whoever it is charged to has had at least an equal share of
-//! the worker's time lately, so the line moves on and those who ask for little are inspected. To shed costs a fraction
-//! of what it costs to inspect.
+//! queue of RFC 8289, 3.2). Meanwhile a packet is shed if whoever it is charged to has asked for at least an equal share
+//! of the worker's time lately, so the line moves on and those who ask for little are inspected. What is shed was asked
+//! for as well: else who floods would soon have had less than its neighbours, where a busy machine keeps the line long.
+//! To shed costs a fraction of what it costs to inspect.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,11 +25,20 @@ const ABSURD: Duration = Duration::from_secs(30);
 /// Whom a packet is charged to: the interface index of a port.
 pub(crate) type Payer = u32;
 
-/// One worker's time and who had it.
+/// What one payer asks for.
+#[derive(Debug, Default)]
+struct Account {
+    /// Of the worker's time, lately.
+    asked_ns: u64,
+    /// What one of its packets usually takes.
+    usual_ns: u64,
+}
+
+/// One worker's time and who asks for it.
 #[derive(Debug)]
 pub(crate) struct Shares {
     budget: Duration,
-    spent_ns: HashMap<Payer, u64>,
+    accounts: HashMap<Payer, Account>,
     total_ns: u64,
     halved_at_ns: u64,
     /// When the first of the packets came that all waited too long, and how many they are.
@@ -40,7 +50,7 @@ impl Shares {
     pub(crate) fn new(budget: Duration) -> Self {
         Self {
             budget,
-            spent_ns: HashMap::new(),
+            accounts: HashMap::new(),
             total_ns: 0,
             halved_at_ns: 0,
             since: None,
@@ -57,7 +67,12 @@ impl Shares {
             false => self.stands(waited, now_ns),
             true => waited > self.budget / 4,
         };
-        self.overloaded && self.has_had_its_share(payer)
+        let sheds = self.overloaded && self.has_its_share(payer);
+        if sheds {
+            let usual_ns = self.accounts.get(&payer).map_or(0, |it| it.usual_ns);
+            self.ask(payer, usual_ns, now_ns);
+        }
+        sheds
     }
 
     /// Whether the line has been too long for long.
@@ -75,31 +90,41 @@ impl Shares {
         stands
     }
 
-    fn has_had_its_share(&self, payer: Payer) -> bool {
-        let spent = self.spent_ns.get(&payer).copied().unwrap_or(0);
-        spent > 0 && spent * self.spent_ns.len() as u64 >= self.total_ns
+    fn has_its_share(&self, payer: Payer) -> bool {
+        let asked_ns = self.accounts.get(&payer).map_or(0, |it| it.asked_ns);
+        asked_ns > 0 && asked_ns * self.accounts.len() as u64 >= self.total_ns
     }
 
     /// Notes what a packet's inspection took. `now_ns`: monotonic.
     pub(crate) fn charge(&mut self, payer: Payer, took_ns: u64, now_ns: u64) {
+        let account = self.ask(payer, took_ns, now_ns);
+        account.usual_ns = match account.usual_ns {
+            0 => took_ns,
+            usual_ns => usual_ns - usual_ns / 8 + took_ns / 8,
+        };
+    }
+
+    fn ask(&mut self, payer: Payer, ns: u64, now_ns: u64) -> &mut Account {
         while now_ns.saturating_sub(self.halved_at_ns) >= HALF_LIFE_NS {
-            if self.spent_ns.is_empty() {
+            if self.accounts.is_empty() {
                 self.halved_at_ns = now_ns;
                 break;
             }
             self.halve();
             self.halved_at_ns += HALF_LIFE_NS;
         }
-        *self.spent_ns.entry(payer).or_default() += took_ns;
-        self.total_ns += took_ns;
+        self.total_ns += ns;
+        let account = self.accounts.entry(payer).or_default();
+        account.asked_ns += ns;
+        account
     }
 
     fn halve(&mut self) {
-        self.spent_ns.retain(|_, spent| {
-            *spent /= 2;
-            *spent > FORGOTTEN_NS
+        self.accounts.retain(|_, account| {
+            account.asked_ns /= 2;
+            account.asked_ns > FORGOTTEN_NS
         });
-        self.total_ns = self.spent_ns.values().sum();
+        self.total_ns = self.accounts.values().map(|it| it.asked_ns).sum();
     }
 }
 
@@ -163,9 +188,24 @@ mod tests {
         assert!(!after(&mut shares, FLOOD, 200, LONG), "it had nothing yet");
         shares.charge(FLOOD, MS, 1);
         assert!(shares.sheds(FLOOD, LONG, 201 * MS));
-        shares.charge(NEIGHBOUR, MS, 1);
-        let both = [FLOOD, NEIGHBOUR].map(|payer| shares.sheds(payer, LONG, 202 * MS));
-        assert_eq!(both, [true, true]);
+        for payer in [FLOOD, NEIGHBOUR] {
+            let mut shares = Shares::new(Duration::ZERO);
+            [FLOOD, NEIGHBOUR].map(|payer| shares.charge(payer, MS, 1));
+            assert!(after(&mut shares, payer, 40, LONG));
+        }
+    }
+
+    #[test]
+    fn who_floods_is_shed_as_long_as_it_floods_and_its_neighbour_never() {
+        let mut shares = shares();
+        after(&mut shares, FLOOD, 200, LONG);
+        for at in 201..5000 {
+            assert!(shares.sheds(FLOOD, LONG, at * MS), "{at}");
+            if at % 50 == 0 {
+                assert!(!shares.sheds(NEIGHBOUR, LONG, at * MS), "{at}");
+                shares.charge(NEIGHBOUR, MS, at * MS);
+            }
+        }
     }
 
     #[test]
