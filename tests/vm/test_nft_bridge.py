@@ -29,6 +29,7 @@ def test_the_stock_kernel_is_probed_as_able(machine: Machine) -> None:
         "test_inspection.py -k native",
         "test_unseen.py",
         "test_flooding.py",
+        "test_forwarding.py",
         "test_resets.py",
         "test_twins.py",
     ],

@@ -190,7 +190,8 @@ mod tests {
         assert!(shares.sheds(FLOOD, LONG, 201 * MS));
         for payer in [FLOOD, NEIGHBOUR] {
             let mut shares = Shares::new(Duration::ZERO);
-            [FLOOD, NEIGHBOUR].map(|payer| shares.charge(payer, MS, 1));
+            shares.charge(FLOOD, MS, 1);
+            shares.charge(NEIGHBOUR, MS, 1);
             assert!(after(&mut shares, payer, 40, LONG));
         }
     }
