@@ -39,7 +39,8 @@ from appliance.control.network import Network, notices
 from appliance.control.policies import RuleSetShelf
 from appliance.control.probation import Probation
 from appliance.control.protocol import InspectorSettings
-from appliance.control.status import status_body, write_status
+from appliance.control.status import status_body
+from appliance.control.status_file import write_status
 from appliance.control.watchdog_process import WatchdogProcess, heart_sockets
 from appliance.hypervisor import read_inventory
 from appliance.hypervisor.following import UNREACHED, Follower

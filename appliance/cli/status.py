@@ -69,7 +69,7 @@ def _watch(config_path: Path, found: dict[str, Any], every_s: int) -> None:
 def _read(config_path: Path) -> dict[str, Any]:
     from appliance import steering
     from appliance.config import read_config
-    from appliance.control.status import read_status
+    from appliance.control.status_file import read_status
 
     config = read_config(config_path)
     found: dict[str, Any] = read_status(config.state / "status.json") or {}

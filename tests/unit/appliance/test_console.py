@@ -1,15 +1,20 @@
 """What the consoles say of the appliance's state."""
 
+import json
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.clock import unset_clock
-from appliance.console import addresses, host_key, screen, state
+from appliance.console.look import addresses, host_key
+from appliance.console.words import glance, screen, state
 
+ROOT = Path(__file__).resolve().parents[3]
 UP = {"up": True}
 
 
@@ -30,6 +35,40 @@ def test_says_how_it_stands(
     begins: str, status: dict[str, Any] | None, age_s: float, failures: list[str]
 ) -> None:
     assert state(status, age_s, failures).startswith(begins)
+
+
+PROTECTING = {
+    "time_s": time.time(), "live_version": 3, "guests": [{}], "missing": ["br-shop does not exist"],
+    "inspector": {"up": True, "failure_policy": False},
+}  # fmt: skip
+
+
+def glanced(folder: Path, **other: Any) -> str | None:
+    (folder / "status.json").write_text(json.dumps(PROTECTING | other))
+    return glance(folder / "status.json")
+
+
+def test_at_a_glance_it_says_that_it_protects_and_what_is_missing(tmp_path: Path) -> None:
+    shown = glanced(tmp_path, time_s=time.time())
+    assert shown is not None and "PROTECTING 1 guests" in shown and "! br-shop does not exist" in shown
+
+
+def test_at_a_glance_it_says_nothing_that_more_than_the_status_decides(tmp_path: Path) -> None:
+    down = {"up": False, "failure_policy": False}
+    assert glanced(tmp_path, time_s=time.time(), inspector=down) is None
+    assert glanced(tmp_path, time_s=time.time(), inspector={"up": True, "failure_policy": True}) is None
+    assert glanced(tmp_path, time_s=time.time() - 60) is None
+    assert glanced(tmp_path, time_s=None) is None
+    assert glance(tmp_path / "none") is None
+
+
+def test_the_glance_waits_for_nothing_that_is_not_pythons_own() -> None:
+    program = "import sys; had = set(sys.modules); import appliance.console.__main__\n"
+    program += "print(*{name.split('.')[0] for name in set(sys.modules) - had})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) - sys.stdlib_module_names == {"appliance"}
 
 
 def test_what_comes_from_outside_cannot_command_the_terminal() -> None:

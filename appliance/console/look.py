@@ -1,25 +1,24 @@
-"""What the machine's consoles show: `python -m appliance.console TTY…`. Nobody logs in there.
+"""All that the screen shows.
 
-The screen is written anew when it says something new, so that a serial line stays quiet. Files are read when
-they changed, addresses when the kernel says that they did: a screen that nobody looks at must cost nothing.
+Files are read when they changed, addresses when the kernel says that they did: a screen that nobody looks at
+must cost nothing.
 """
 
 import base64
 import hashlib
 import json
 import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from appliance import rtnetlink
 from appliance.clock import unset_clock
 from appliance.config import Config, read_config
-from appliance.control.status import read_status
+from appliance.console.words import screen, state, troubles
+from appliance.control.status_file import read_status
 from appliance.hypervisor import load_guests
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.service import CONFIG
@@ -28,30 +27,22 @@ MISSING = Path("/run/sekisho/missing")
 HOST_KEY = Path("/data/ssh/ssh_host_ed25519_key.pub")
 SSH = Path("/run/sekisho/ssh")
 LOOK_EVERY_S = 2.0
-STALE_AFTER_S = 15.0
 
 
-def state(status: Mapping[str, Any] | None, age_s: float, failures: Sequence[str]) -> str:
-    """Return the appliance's state in words. failures: each segment's policy for `inspector_down`."""
-    if status is None or age_s > STALE_AFTER_S:
-        return "NOT RUNNING: what is not inspected passes or stops as each segment's failure policy says"
-    inspector = status.get("inspector") or {}
-    if not inspector.get("up") or inspector.get("failure_policy"):
-        ways = sorted(set(failures)) or ["open"]
-        return f"FAILING {' AND '.join(ways).upper()}: the inspector is down"
-    if status.get("bypass"):
-        return "BYPASSED: an operator lets traffic pass uninspected"
-    if not status.get("live_version"):
-        return "NO POLICY: firewall and signatures wait for the manager"
-    return f"PROTECTING {len(status.get('guests', ()))} guests with policy version {status['live_version']}"
-
-
-def screen(headline: str, rows: Sequence[tuple[str, str]], lacking: Sequence[str]) -> str:
-    """Return the screen's text; what comes from outside is stripped of control characters."""
-    lines = ["", f"  Sekisho   {headline}", ""]
-    lines += [f"  {name:11} {value}" for name, value in rows if value]
-    lines += ["", *(f"  ! {sentence}" for sentence in lacking)] if lacking else []
-    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in [*lines, ""])
+def screens() -> Iterator[str]:
+    """Yield what there is to be shown, every two seconds."""
+    known, configured = "", Configured((), ())
+    seen: object = None
+    with rtnetlink.alarm(
+        None, rtnetlink.RTNLGRP_LINK, rtnetlink.RTNLGRP_IPV4_IFADDR, rtnetlink.RTNLGRP_IPV6_IFADDR
+    ) as alarm:
+        while True:
+            if alarm.hush() or seen is None:
+                known = _addresses()
+            if (stamp := _stamp()) != seen:
+                configured, seen = _configured(), stamp
+            yield _look(known, configured)
+            time.sleep(LOOK_EVERY_S)
 
 
 def addresses(listed: bytes) -> str:
@@ -62,26 +53,6 @@ def addresses(listed: bytes) -> str:
         for address in link.get("addr_info", ())
         if address
     )
-
-
-def main(ttys: Sequence[str]) -> None:
-    """Show it for ever."""
-    shown, known, configured = "", "", Configured((), ())
-    seen: object = None
-    with rtnetlink.alarm(
-        None, rtnetlink.RTNLGRP_LINK, rtnetlink.RTNLGRP_IPV4_IFADDR, rtnetlink.RTNLGRP_IPV6_IFADDR
-    ) as alarm:
-        while True:
-            if alarm.hush() or seen is None:
-                known = _addresses()
-            if (stamp := _stamp()) != seen:
-                configured, seen = _configured(), stamp
-            text = _look(known, configured)
-            if text != shown:
-                for tty in ttys:
-                    _show(tty, text)
-                shown = text
-            time.sleep(LOOK_EVERY_S)
 
 
 class Configured(msgspec.Struct, frozen=True):
@@ -134,9 +105,7 @@ def _look(known: str, configured: Configured) -> str:
             ]
     if (unset := unset_clock()) is not None:
         lacking.append(unset)
-    if status is not None and status.get("error"):
-        lacking.append(str(status["error"]))
-    lacking += (status or {}).get("missing", ())
+    lacking += troubles(status or {})
     age_s = time.time() - (status or {}).get("time_s", 0)
     rows += [("addresses", known), ("ssh key", configured.host_key)]
     return screen(state(status, age_s, configured.failures), rows, list(dict.fromkeys(lacking)))
@@ -158,15 +127,3 @@ def host_key(path: Path = HOST_KEY, is_on: Path = SSH) -> str:
     except (OSError, ValueError, IndexError):
         return ""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
-
-
-def _show(tty: str, text: str) -> None:
-    try:
-        with Path(tty).open("w") as file:
-            file.write("\x1b[H\x1b[2J" + text.replace("\n", "\r\n"))
-    except OSError:  # a machine without this console
-        return
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""What the machine's consoles show. Nobody logs in there."""
