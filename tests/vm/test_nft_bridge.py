@@ -32,6 +32,7 @@ def test_the_stock_kernel_is_probed_as_able(machine: Machine) -> None:
         "test_forwarding.py",
         "test_resets.py",
         "test_twins.py",
+        "test_host_reboot.py",
     ],
 )
 def test_namespace_tests_pass_with_nft_bridge(machine: Machine, tests: str) -> None:
