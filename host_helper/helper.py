@@ -125,6 +125,7 @@ class Helper:
         """Connect a guest, or all (None), as without us; return what was done, or would be."""
         async with self._change:
             guests = await self._refresh()
+            guests += self._gone(guests)
             chosen = [self._named(guests, name)] if name is not None else list(guests)
             chosen = [guest for guest in chosen if guest.uuid in self._state.protected]
             if name is not None and not chosen:
@@ -132,7 +133,11 @@ class Helper:
             done: list[str] = []
             for guest in chosen:
                 home = self._state.protected[guest.uuid].home
-                sentences = [f"{guest.name}: {mac} is connected to {bridge}" for mac, bridge in home.items()]
+                sentences = [
+                    f"{guest.name}: {mac} is connected to {bridge}"
+                    for mac, bridge in home.items()
+                    if guest.vnic(mac) is not None
+                ]
                 if not dry_run:
                     self._audit("unprotect", who, guest, persistent=persistent)
                     await asyncio.to_thread(self._unprotect, guest, persistent)
@@ -473,6 +478,15 @@ class Helper:
 
     def _is_appliance(self, guest: HostGuest) -> bool:
         return self._topology.is_appliance(guest)
+
+    def _gone(self, guests: Sequence[HostGuest]) -> tuple[HostGuest, ...]:
+        """Return the protected guests that the host has no more, under the names they were known by."""
+        here = {guest.uuid for guest in guests}
+        return tuple(
+            HostGuest(uuid, self._state.name_of(uuid, uuid), running=False, vnics=())
+            for uuid in self._state.protected
+            if uuid not in here
+        )
 
     def _named(self, guests: Sequence[HostGuest], name: str) -> HostGuest:
         for guest in guests:

@@ -52,6 +52,7 @@ class Pair:
 
     def refresh(self, guests: Sequence[HostGuest]) -> None:
         """Find the appliance, and which of its taps is on which bridge."""
+        self._slots.note(guests)
         named = self._config.appliance
         self._appliance = next((each for each in guests if named in (each.name, each.uuid)), None)
         master = links.masters()

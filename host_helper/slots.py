@@ -27,6 +27,12 @@ class Slots:
     def __init__(self, state: State) -> None:
         self._state = state
         self._choosing = threading.Lock()
+        self._gone: set[str] = set()
+
+    def note(self, guests: Sequence[HostGuest]) -> None:
+        """Take note of whom the host has: who is gone keeps a slot while nobody else needs it."""
+        with self._choosing:
+            self._gone = {uuid for uuid, _ in self._state.slots.values()} - {guest.uuid for guest in guests}
 
     def of(self, guest: HostGuest, vnic: HostVnic) -> str | None:
         """Return the vNIC's slot, if it ever had one."""
@@ -51,12 +57,13 @@ class Slots:
         """Whether the vNIC is one that is led, or will be: also another one of the guest that asks."""
         if uuid == asking.uuid and asking.vnic(mac) is not None:
             return True
-        return self._state.home(uuid, mac) is not None
+        return uuid not in self._gone and self._state.home(uuid, mac) is not None
 
     def claim(self, guest: HostGuest, vnic: HostVnic, choice: Choice) -> str:
         """Return the vNIC's slot, from now on its own. Raises SystemFault, OSError."""
         with self._choosing:
             slot = self.choose(guest, vnic, choice)
+            self._gone.discard(guest.uuid)
             if self.of(guest, vnic) != slot:
                 self._state.slots.pop(slot, None)  # so that it stands last
                 self._state.slots[slot] = (guest.uuid, vnic.mac)

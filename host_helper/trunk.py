@@ -50,6 +50,7 @@ class Trunk:
 
     def refresh(self, guests: Sequence[HostGuest]) -> None:
         """Find the appliance's two taps on each bridge; have the trunk carry our VLANs and nothing else."""
+        self._slots.note(guests)
         appliance = next((each for each in guests if self.is_appliance(each)), None)
         master = links.masters()
         self._trunks, self._uplinks = {}, {}

@@ -92,6 +92,13 @@ def test_guests_are_followed_as_they_are_protected_removed_and_replaced(rig: Rig
     took.append(rig.follows({web: "other"}))
     print("seconds until followed:", [round(each, 2) for each in took])
     wait_for("the status says so", lambda: [g["name"] for g in rig.status()["guests"]] == ["other"])
+    # its way is left to who needs one, and it is protected no longer than the operator wants
+    rig.name_guests("web", "other")
+    wait_for("the host has it", lambda: '"web"' in rig.sekisho("list", "--json").stdout)
+    assert rig.protect("web") == db
+    rig.follows({web: "other", db: "web"})
+    assert rig.sekisho("unprotect", "db").returncode == 0
+    assert "no guest 'db'" in rig.sekisho("unprotect", "db").stderr
 
 
 def test_a_guest_is_led_only_when_its_rules_are_live(rig: Rig) -> None:

@@ -20,6 +20,7 @@ from tests.vm.pair_kit import (
     talking,
 )
 
+SECOND_MAC = "52:54:00:00:0a:0a"
 LOST_AT_MOST = 20
 """In a row, at one every 50 ms: less than a second."""
 
@@ -93,6 +94,37 @@ def test_a_renamed_guest_stays_who_it_is_and_another_of_its_name_is_not_it(rig: 
     finally:
         for each in (again, connection.lookupByName("renamed")):
             rig.libvirtd.remove(each)
+
+
+def test_a_protected_guest_that_is_renamed_starts_protected_under_its_own_policy(rig: Rig) -> None:
+    for name in ("shop", "web"):
+        (web,) = [each for each in rig.libvirtd.connection.listAllDomains() if each.name() in ("web", "shop")]
+        web.destroy()
+        web.rename(name)
+        web.create()
+        assert master_of(HOST, tap_of(web, WEB_MAC)) in PAIRS, (rig.folder / "hook.log").read_text()
+        wait_for("it answers", answers)
+        wait_for("it is led through", lambda name=name: rig.guest(name)["vnics"][0]["led_through"])
+        assert rig.guest(name)["known_as"] == "web" and rig.guest(name)["protected"]
+
+
+def test_an_undefined_guest_leaves_its_way_to_another_and_is_forgotten_when_told(rig: Rig) -> None:
+    libvirtd = rig.libvirtd
+    libvirtd.define("first", "sekisho.role=none", [(OTHER_MAC, "br0")])
+    assert rig.sekisho("protect", "first").returncode == 0
+    way = rig.guest("first")["vnics"][0]["port"]
+    assert way is not None
+    libvirtd.remove(libvirtd.connection.lookupByName("first"))
+    second = libvirtd.define("second", "sekisho.role=none", [(SECOND_MAC, "br0")])
+    try:
+        assert rig.sekisho("protect", "second").returncode == 0
+        assert rig.guest("second")["vnics"][0]["port"] == way
+        done = rig.sekisho("unprotect", "first")
+        assert done.returncode == 0 and "first: is not led through any more" in done.stdout, done.stderr
+        assert "no guest 'first'" in rig.sekisho("unprotect", "first").stderr
+        assert rig.sekisho("unprotect", "second").returncode == 0
+    finally:
+        libvirtd.remove(second)
 
 
 def test_a_guest_with_a_protected_ones_mac_is_not_led_through(rig: Rig) -> None:

@@ -37,3 +37,26 @@ def test_that_of_a_vnic_that_its_guest_has_no_more_is_free(state: State) -> None
     del state.protected["web"].home["m1"]
     assert slots.claim(db, db.vnics[0], CHOICE) == "pair1"
     assert slots.of(web, web.vnics[0]) is None
+
+
+def test_that_of_a_protected_guest_that_the_host_has_no_more_is_left_to_who_needs_it(state: State) -> None:
+    slots, web, db = Slots(state), guest("web", "m1"), guest("db", "m2")
+    slots.claim(web, web.vnics[0], CHOICE)
+    state.protected["web"] = Protected(home={"m1": "br0"})
+    slots.note([web, db])
+    with pytest.raises(SystemFault):
+        slots.claim(db, db.vnics[0], CHOICE)
+    slots.note([db])
+    assert slots.claim(db, db.vnics[0], Choice(("pair1", "pair2"), ("pair1", "pair2"), "")) == "pair2"
+    other = guest("other", "m3")
+    assert slots.claim(other, other.vnics[0], CHOICE) == "pair1"
+
+
+def test_one_that_comes_back_before_that_has_it_for_itself_again(state: State) -> None:
+    slots, web, db = Slots(state), guest("web", "m1"), guest("db", "m2")
+    slots.claim(web, web.vnics[0], CHOICE)
+    state.protected["web"] = Protected(home={"m1": "br0"})
+    slots.note([db])
+    assert slots.claim(web, web.vnics[0], CHOICE) == "pair1"
+    with pytest.raises(SystemFault):
+        slots.claim(db, db.vnics[0], CHOICE)
