@@ -122,7 +122,7 @@ impl Matcher {
             }
             self.tag(context, hit, flow);
             flow.passed |= u8::from(signature.bypass) << side;
-            if signature.noalert && signature.action == Action::Alert {
+            if signature.noalert && signature.action == Action::Alert && !signature.unrecorded {
                 return false;
             }
             if hit.instead.unwrap_or(signature.action) == Action::Pass {

@@ -208,7 +208,7 @@ impl Matcher {
 /// By action; then, of each kind of state, those that set it before those that read it; then by priority.
 ///
 /// Source: the order in which Suricata 7 sorts signatures.
-fn evaluation_order(signature: &Signature) -> (Action, [u8; 6], u8) {
+fn evaluation_order(signature: &Signature) -> (Action, [u8; 6], u32) {
     let rank = |sets: bool, reads: bool| match (sets, reads) {
         (true, true) => 0,
         (true, false) => 1,

@@ -541,6 +541,23 @@ fn header_keywords_test_their_fields() {
 }
 
 #[test]
+fn a_signature_on_syn_that_no_content_finds_is_asked_of_syn_alone() {
+    let mut scene = Scene::new(
+        r#"
+        alert tcp any any -> any any (flags:*SF; sid:1;)
+        alert tcp any any -> any any (flags:*SF; content:"a"; sid:2;)
+        alert tcp any any -> any any (flags:*SF; prefilter; sid:3;)
+        alert tcp any any -> any any (flags:!S; sid:4;)
+        alert tcp any any -> any any (flags:*SF; content:!"b"; sid:5;)
+        "#,
+    );
+    let mut packet = scene.packet_view(UP, b"a");
+    packet.tcp = packet.tcp.map(|tcp| TcpView { flags: 0x11, ..tcp });
+    let found = scene.inspect(&packet, |m, c, f, s| m.packet(c, f, s));
+    assert_eq!(found, [(2, 0), (3, 0), (4, 0)]);
+}
+
+#[test]
 fn thresholds_count_per_guest() {
     let mut scene = Scene::new(
         r#"alert tcp any any -> any any (content:"x"; threshold:type limit, track by_src, count 1, seconds 60; sid:1;)"#,

@@ -124,8 +124,14 @@ impl Thresholds {
 fn permit(threshold: &Threshold, entry: &mut Counter, now_ns: u64) -> Permit {
     let (count, limit) = (entry.count, threshold.count);
     match threshold.kind {
-        ThresholdKind::Limit if count <= limit => Permit::Alert,
+        // The first match of a period is not held against a limit of none.
+        ThresholdKind::Limit if count <= limit.max(1) => Permit::Alert,
         ThresholdKind::Limit => Permit::Silent,
+        // Every none-th is every one but a period's first.
+        ThresholdKind::Threshold if limit == 0 => match count {
+            1 => Permit::Nothing,
+            _ => Permit::Alert,
+        },
         ThresholdKind::Threshold if count >= limit => {
             entry.count = 0;
             Permit::Alert
@@ -182,6 +188,22 @@ mod tests {
             outcomes(ThresholdKind::DetectionFilter, 2, &times),
             [Nothing, Nothing, Alert, Alert, Nothing, Nothing]
         );
+    }
+
+    #[test]
+    fn a_count_of_none_speaks_as_in_suricata() {
+        use Permit::*;
+        let times = [0, 1, 2, 11, 12];
+        let of = |kind| outcomes(kind, 0, &times);
+        assert_eq!(
+            of(ThresholdKind::Limit),
+            [Alert, Silent, Silent, Alert, Silent]
+        );
+        assert_eq!(
+            of(ThresholdKind::Threshold),
+            [Nothing, Alert, Alert, Nothing, Alert]
+        );
+        assert_eq!(of(ThresholdKind::Both), [Silent; 5]);
     }
 
     #[test]

@@ -298,6 +298,13 @@ impl Desk {
     ) {
         for index in 0..self.scratch.hits().len() {
             let hit = self.scratch.hits()[index];
+            let signature = &self.policy.matcher.signatures()[hit.signature as usize];
+            if signature.unrecorded {
+                if let Some(transaction) = hit.tx_id.and_then(|id| conversation.transaction_mut(id))
+                {
+                    transaction.head_mut().reported = true;
+                }
+            }
             if !hit.alert {
                 continue;
             }
@@ -360,7 +367,7 @@ impl Desk {
         if self.settings.records.packet {
             event.packet = scene.packet.map(Packet::ip_bytes);
         }
-        self.write(&event, signature.priority.clamp(1, 4), sink);
+        self.write(&event, signature.priority.clamp(1, 4) as u8, sink);
     }
 
     fn sekisho<'a>(

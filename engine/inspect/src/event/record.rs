@@ -65,7 +65,7 @@ pub struct Alert<'a> {
     /// Its `classtype`, empty if none; shown as the class's text.
     pub classtype: &'a str,
     /// 1 most severe … 255.
-    pub priority: u8,
+    pub priority: u32,
     /// Its `metadata` in order: keys may repeat.
     pub metadata: &'a [Pair],
 }

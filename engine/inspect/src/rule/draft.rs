@@ -101,7 +101,7 @@ pub struct Draft<'a> {
     pub rev: Option<u32>,
     pub msg: Option<String>,
     pub classtype: String,
-    pub priority: Option<u8>,
+    pub priority: Option<u32>,
     pub references: Vec<String>,
     pub metadata: Vec<(String, String)>,
     pub target: Option<Target>,
@@ -129,10 +129,14 @@ pub struct Draft<'a> {
     pub host_changes: Vec<HostChange>,
     pub tags: Vec<Tag>,
     pub bypass: bool,
+    /// A match leaves its transaction without a record.
+    pub unrecorded: bool,
     pub tx_tests: Vec<TxTest>,
     pub inspections: Vec<Inspection>,
     pub threshold: Option<Threshold>,
     pub noalert: bool,
+    /// `prefilter` on a condition that is not `app-layer-protocol`.
+    pub prefiltered: bool,
     /// The rule's file.
     pub file: &'a str,
     pub load: &'a Load<'a>,
@@ -181,10 +185,12 @@ impl<'a> Draft<'a> {
             host_changes: Vec::new(),
             tags: Vec::new(),
             bypass: false,
+            unrecorded: false,
             tx_tests: Vec::new(),
             inspections: Vec::new(),
             threshold: None,
             noalert: action == Action::Pass,
+            prefiltered: false,
             file,
             load,
             variables: Vec::new(),
@@ -321,6 +327,9 @@ impl<'a> Draft<'a> {
             }
         }
         match &mut self.active {
+            Active::Named(Named::Packet(buffer), _) if !buffer.needs_header => Err(
+                Reason::Conflict(format!("'{keyword}' does not transform an address")),
+            ),
             Active::Named(_, transforms) => {
                 transforms.push(transform);
                 Ok(())
@@ -331,10 +340,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Whether payload has a content or expression, from whose place a relative condition may count.
-    pub fn has_payload_match(&self) -> bool {
-        let mut payload = self.inspections.iter().filter(|it| it.is_payload());
-        payload.any(|it| {
+    /// Whether payload, or `buffer`, has a content or expression, from whose place a relative condition may count.
+    pub fn has_match_in(&self, buffer: Option<&Buffer>) -> bool {
+        let mut all = self.inspections.iter();
+        all.any(|it| {
+            if it.buffer != buffer || it.packet.is_some() {
+                return false;
+            }
             let mut tests = it.tests.iter();
             tests.any(|test| matches!(test, Test::Content(_) | Test::Pcre(_)))
         })
@@ -450,6 +462,19 @@ impl<'a> Draft<'a> {
             return Err(Reason::Conflict(format!(
                 "'{keyword}': the content already has a buffer"
             )));
+        }
+        if self.apps == AppSet::of(&[AppProto::Http2]) {
+            return Err(Reason::Conflict(format!(
+                "'{keyword}' is HTTP/1's, but the signature is about HTTP/2"
+            )));
+        }
+        let raw = |test: &Test| matches!(test, Test::Content(content) if content.rawbytes);
+        if self.inspections[place.inspection]
+            .tests
+            .get(place.test)
+            .is_some_and(raw)
+        {
+            return Err(Reason::Conflict(format!("'{keyword}' beside 'rawbytes'")));
         }
         self.need_apps(buffer.apps, buffer.name)?;
         let test = self.inspections[place.inspection].tests.remove(place.test);

@@ -26,6 +26,8 @@ pub struct Header {
 pub struct Parts<'a> {
     /// Action.
     pub action: Action,
+    /// It says nothing (`config`).
+    pub silent: bool,
     /// Protocol.
     pub protocol: Protocol,
     /// Addresses and ports.
@@ -39,7 +41,13 @@ pub struct Parts<'a> {
 /// Errors: which part cannot be read.
 pub fn parse(text: &[u8]) -> Result<Parts<'_>, Reason> {
     let mut rest = trim(text);
-    let action = action(&word(&mut rest)?)?;
+    let name = word(&mut rest)?;
+    let silent = name.eq_ignore_ascii_case("config");
+    let action = if silent {
+        Action::Alert
+    } else {
+        action(&name)?
+    };
     let protocol = protocol(&word(&mut rest)?)?;
     let src = group::parse(&word(&mut rest)?)?;
     let src_ports = group::parse(&word(&mut rest)?)?;
@@ -64,6 +72,7 @@ pub fn parse(text: &[u8]) -> Result<Parts<'_>, Reason> {
     };
     Ok(Parts {
         action,
+        silent,
         protocol,
         header,
         options,
@@ -101,7 +110,7 @@ fn word(rest: &mut &[u8]) -> Result<String, Reason> {
 }
 
 fn action(name: &str) -> Result<Action, Reason> {
-    Ok(match name {
+    Ok(match name.to_ascii_lowercase().as_str() {
         "alert" => Action::Alert,
         "drop" => Action::Drop,
         "pass" => Action::Pass,
@@ -131,6 +140,7 @@ fn protocol(name: &str) -> Result<Protocol, Reason> {
         "rdp",
         "rfb",
         "smb1",
+        "ssl",
         "telnet",
         "template",
         "decode",
@@ -151,7 +161,6 @@ fn protocol(name: &str) -> Result<Protocol, Reason> {
         "icmpv6" | "icmp6" => Protocol::Icmpv6,
         "sctp" => Protocol::Sctp,
         "http1" => Protocol::Http1,
-        "ssl" => Protocol::App(AppProto::Tls),
         "ikev2" => Protocol::App(AppProto::Ike),
         other => match AppProto::from_name(other) {
             Some(app) => Protocol::App(app),

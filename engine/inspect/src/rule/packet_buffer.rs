@@ -34,8 +34,10 @@ impl PartialEq for PacketBuffer {
 
 impl Eq for PacketBuffer {}
 
+const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
 
 /// The IPv4 header with its options.
 pub static IPV4_HEADER: PacketBuffer = PacketBuffer {
@@ -94,7 +96,7 @@ pub static ICMPV4_HEADER: PacketBuffer = PacketBuffer {
         _ => None,
     },
     needs_header: true,
-    protocol: None,
+    protocol: Some(ICMP),
 };
 
 /// The ICMPv6 header.
@@ -105,7 +107,7 @@ pub static ICMPV6_HEADER: PacketBuffer = PacketBuffer {
         _ => None,
     },
     needs_header: true,
-    protocol: None,
+    protocol: Some(ICMPV6),
 };
 
 /// The source address, 4 or 16 bytes.

@@ -100,7 +100,7 @@ pub fn parse(value: &[u8], shared: &Shared) -> Result<Parsed, Reason> {
         Some(comma) => (&flags[..comma], Some(&flags[comma + 1..])),
         None => (flags, None),
     };
-    let mut parsed = compile(expression, flags.trim_ascii(), negated, shared)?;
+    let mut parsed = compile(expression, flags, negated, shared)?;
     parsed.pcre.captures = captures(&parsed.pcre.regex, listed)?;
     Ok(parsed)
 }

@@ -152,6 +152,7 @@ impl<'a> Reading<'a> {
             let options = lexer::options(parts.options)?;
             let (action, protocol) = (parts.action, parts.protocol);
             let mut draft = Draft::new(&self.load, file, action, protocol, parts.header);
+            draft.noalert |= parts.silent;
             options
                 .iter()
                 .try_for_each(|option| keyword::apply(&mut draft, option))?;

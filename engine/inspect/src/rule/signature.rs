@@ -223,8 +223,8 @@ pub struct Signature {
     pub protocol: Protocol,
     /// Class, empty without one.
     pub classtype: Arc<str>,
-    /// 1 most severe … 255; by class unless given, 3 without either.
-    pub priority: u8,
+    /// The smaller the more severe; by class (1 … 4) unless given, 3 without either.
+    pub priority: u32,
     /// `type,id` as written.
     pub references: Box<[Arc<str>]>,
     /// Key and value pairs as written.
@@ -262,6 +262,8 @@ pub struct Signature {
     pub(crate) tags: Box<[Tag]>,
     /// The flow is not inspected any more after a match.
     pub(crate) bypass: bool,
+    /// A match leaves its transaction without a record.
+    pub(crate) unrecorded: bool,
     /// What a match does to flowbits.
     pub(crate) flowbit_changes: Box<[FlowbitChange]>,
     /// What the flowbits that a match sets are called.

@@ -99,7 +99,7 @@ fn refuses_what_contradicts_itself() {
         "sid:0;",
         "sid:1; sid:2;",
         "sid:4294967296;",
-        "priority:0; sid:1;",
+        "priority:4294967296; sid:1;",
         "requires:version >= 8; sid:1;",
     ] {
         refusal(options);

@@ -1,14 +1,16 @@
 //! Turns a draft into a signature, or says why its parts don't go together.
 use std::collections::BTreeSet;
 
+use crate::app::AppProto;
 use crate::event::default_priority;
 use crate::wire::proto;
 use crate::Direction;
 
 use super::buffer::{Buffer, Inspection, Number, Test};
-use super::condition::{Operand, PacketTest};
+use super::condition::{Operand, PacketTest, TxTest};
 use super::content::{Content, FastPattern};
 use super::draft::Draft;
+use super::keyword::only_of_syn;
 use super::number::Range;
 use super::shared::Shared;
 use super::signature::{FlowbitChange, PayloadScene, Scene, Signature};
@@ -22,11 +24,14 @@ pub fn finish(mut draft: Draft<'_>, line: u32, variables: &Variables) -> Result<
         .inspections
         .retain(|inspection| !inspection.tests.is_empty());
     disregard_case(&mut draft);
+    ask_of_syn(&mut draft);
     check_contents(&draft)?;
     check_fast_pattern(&draft)?;
     check_flowbits(&draft)?;
+    check_raw_header(&draft)?;
     direct(&mut draft)?;
     check_protocol(&draft)?;
+    check_files(&draft)?;
     let scene = scene(&draft, variables)?;
     let cves = cves(&draft);
     let shared = &draft.load.shared;
@@ -46,7 +51,7 @@ pub fn finish(mut draft: Draft<'_>, line: u32, variables: &Variables) -> Result<
         protocol: draft.protocol,
         priority: draft
             .priority
-            .unwrap_or_else(|| default_priority(&draft.classtype)),
+            .unwrap_or_else(|| default_priority(&draft.classtype).into()),
         classtype: shared.text(&draft.classtype),
         references: texts(draft.references),
         metadata: pairs.map(|(key, value)| shared.pair(key, value)).collect(),
@@ -67,6 +72,7 @@ pub fn finish(mut draft: Draft<'_>, line: u32, variables: &Variables) -> Result<
         host_changes: draft.host_changes.into(),
         tags: draft.tags.into(),
         bypass: draft.bypass,
+        unrecorded: draft.unrecorded,
         tx_tests: draft.tx_tests.into(),
         inspections: draft.inspections.into(),
         threshold: draft.threshold,
@@ -104,6 +110,16 @@ fn contents<'a>(
             .contents()
             .map(|content| (inspection.buffer, content))
     })
+}
+
+/// Signatures on flags that no content finds are asked about fewer packets.
+fn ask_of_syn(draft: &mut Draft) {
+    let mut contents = draft.inspections.iter().flat_map(Inspection::contents);
+    let found_by_content = contents.any(|content| !content.negated);
+    if !found_by_content && !draft.prefiltered {
+        let more: Vec<_> = draft.packet_tests.iter().filter_map(only_of_syn).collect();
+        draft.packet_tests.extend(more);
+    }
 }
 
 /// Contents of buffers whose bytes are of one case match in either.
@@ -239,6 +255,18 @@ fn check_flowbits(draft: &Draft) -> Result<(), Reason> {
     Ok(())
 }
 
+/// `http.header.raw` is both sides', so that the signature must say which one's it means.
+fn check_raw_header(draft: &Draft) -> Result<(), Reason> {
+    let mut buffers = draft.inspections.iter().filter_map(|it| it.buffer);
+    let raw = buffers.any(|it| it.name == "http.header.raw");
+    match raw && draft.flow.direction.is_none() {
+        true => Err(Reason::Conflict(
+            "'http.header.raw' needs a 'flow' that says to_server or to_client".into(),
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Derives the direction from the buffers: Suricata 7 evaluates a signature in one direction of a transaction.
 fn direct(draft: &mut Draft) -> Result<(), Reason> {
     let buffers: Vec<_> = draft
@@ -275,6 +303,27 @@ fn direct(draft: &mut Draft) -> Result<(), Reason> {
     Ok(())
 }
 
+/// Files that Suricata refuses to be asked for in a signature on this protocol.
+fn check_files(draft: &Draft) -> Result<(), Reason> {
+    let buffers = || draft.inspections.iter().filter_map(|it| it.buffer);
+    let named = |name: &str| buffers().any(|it| it.name == name);
+    let about_files = buffers().any(|it| it.name.starts_with("file."))
+        || draft.tx_tests.iter().any(TxTest::is_about_files);
+    let refused = match draft.protocol {
+        Protocol::Udp => named("file.data"),
+        Protocol::App(AppProto::Http2) => named("file.name"),
+        Protocol::App(AppProto::Dcerpc) => about_files,
+        _ => false,
+    };
+    match refused {
+        true => Err(Reason::Conflict(format!(
+            "a condition on files in a signature on {}",
+            draft.protocol.as_str()
+        ))),
+        false => Ok(()),
+    }
+}
+
 fn check_protocol(draft: &Draft) -> Result<(), Reason> {
     let carried = [proto::TCP, proto::UDP]
         .into_iter()
@@ -287,14 +336,17 @@ fn check_protocol(draft: &Draft) -> Result<(), Reason> {
     }
     let in_transaction =
         draft.inspections.iter().any(|it| it.buffer.is_some()) || !draft.tx_tests.is_empty();
-    if in_transaction && draft.needs_packet {
+    let packets_alone = draft.needs_packet || draft.protocol == Protocol::TcpPkt;
+    let events_alone = !draft.packet_tests.is_empty() && draft.packet_tests.iter().all(on_event);
+    let stream_alone = draft.only_stream || draft.protocol == Protocol::TcpStream && !events_alone;
+    if in_transaction && packets_alone {
         return Err(Reason::Conflict(
             "conditions on single packets (dsize, flags, ttl, no_stream, …) beside conditions on a \
              transaction"
                 .into(),
         ));
     }
-    if draft.only_stream && draft.needs_packet {
+    if stream_alone && packets_alone {
         return Err(Reason::Conflict(
             "only_stream beside conditions on single packets".into(),
         ));
@@ -323,7 +375,6 @@ fn scene(draft: &Draft, variables: &Variables) -> Result<Scene, Reason> {
     let no_reading = draft.flowbit_tests.is_empty()
         && draft.flowints.is_empty()
         && draft.variable_tests.is_empty();
-    let on_event = |test: &PacketTest| matches!(test.operand, Operand::Event(_));
     if bare
         && !draft.packet_tests.is_empty()
         && draft.packet_tests.iter().all(on_event)
@@ -351,6 +402,10 @@ fn scene(draft: &Draft, variables: &Variables) -> Result<Scene, Reason> {
         return Ok(Scene::AddressesOnly);
     }
     Ok(Scene::Packet { payload })
+}
+
+fn on_event(test: &PacketTest) -> bool {
+    matches!(test.operand, Operand::Event(_))
 }
 
 fn payload_scene(draft: &Draft) -> PayloadScene {

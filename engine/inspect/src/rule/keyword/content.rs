@@ -3,7 +3,7 @@ use super::super::buffer::{Number, Test};
 use super::super::content::{self, Content, FastPattern};
 use super::super::draft::Draft;
 use super::super::lexer::unquote;
-use super::super::number::{split_once, Range};
+use super::super::number::{parse_up_to, split_once, Range};
 use super::super::Reason;
 use super::{decimal, flag, http, optional, value, Keyword};
 
@@ -261,5 +261,7 @@ fn urilen(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> 
         b"raw" => &http::URI_RAW,
         _ => return Err(Reason::bad_value(keyword, "neither 'norm' nor 'raw'")),
     };
-    draft.push_to(buffer, Test::Size(range(keyword, size)?))
+    let size = parse_up_to(unquote(size, false).unwrap_or(size), u16::MAX.into());
+    let size = size.map_err(|why| Reason::bad_value(keyword, why))?;
+    draft.push_to(buffer, Test::Size(size))
 }

@@ -125,17 +125,11 @@ fn read_uuid(text: &str) -> Option<[u8; 16]> {
         .flatten()
 }
 
-/// `dcerpc.opnum:15`, `1-3,7`, or a comparison.
+/// `dcerpc.opnum:15`, or `1-3,7`.
 fn opnum(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
-    let value = text(keyword, value)?;
-    let listed: Option<Vec<Range>> = value.split(',').map(listed).collect();
-    let ranges = match listed {
-        Some(ranges) => ranges,
-        None => {
-            let range = Range::parse(value.as_bytes());
-            vec![range.map_err(|why| Reason::bad_value(keyword, why))?]
-        }
-    };
+    let value = text(keyword, value)?.trim();
+    let ranges: Option<Vec<Range>> = value.split(',').map(listed).collect();
+    let ranges = ranges.ok_or_else(|| Reason::bad_value(keyword, format!("'{value}'")))?;
     draft.need_apps(CARRIERS, keyword)?;
     draft.tx_tests.push(TxTest {
         keyword: "dcerpc.opnum",
@@ -154,7 +148,7 @@ fn opnum(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
 
 /// One item of a list: a number, or two with a hyphen between, both included.
 fn listed(item: &str) -> Option<Range> {
-    let number = |text: &str| text.trim().parse::<u32>().ok().map(u64::from);
+    let number = |text: &str| text.parse::<u32>().ok().map(u64::from);
     match item.split_once('-') {
         None => number(item).map(Range::Is),
         Some((low, high)) => {

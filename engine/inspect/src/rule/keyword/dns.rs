@@ -4,7 +4,7 @@ use super::super::condition::{TxOperand, TxTest};
 use super::super::draft::Draft;
 use super::super::number::Range;
 use super::super::Reason;
-use super::{sticky, value, Keyword};
+use super::{decimal, sticky, value, Keyword};
 use crate::app::{dns, of, AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
@@ -27,9 +27,13 @@ static QUERY: Buffer = Buffer {
     ..Buffer::both("dns.query", DNS, NAME)
 };
 
-/// `dns.opcode:4`, `!4`; comparisons as well, which Suricata 7 does not read here.
+/// `dns.opcode:4`, `!4`; comparisons are not read before Suricata 8.
 fn opcode(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
-    let range = Range::parse(value).map_err(|why| Reason::bad_value(keyword, why))?;
+    let number = |value: &[u8]| decimal::<u8>(keyword, value).map(u64::from);
+    let range = match value.trim_ascii().strip_prefix(b"!") {
+        Some(value) => Range::Not(number(value)?),
+        None => Range::Is(number(value)?),
+    };
     draft.need_apps(DNS, keyword)?;
     draft.tx_tests.push(TxTest {
         keyword: "dns.opcode",

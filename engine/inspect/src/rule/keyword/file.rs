@@ -6,7 +6,7 @@ use super::super::content::{self, Content};
 use super::super::draft::Draft;
 use super::super::file::{FileTest, HashKind};
 use super::super::lexer::unquote;
-use super::super::number::Range;
+use super::super::number::{self, Range};
 use super::super::Reason;
 use super::{optional, sticky, text, value, Keyword};
 use crate::app::{magic, AppProto, AppSet, Stage};
@@ -31,12 +31,11 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     optional(&["filestore"], filestore),
 ];
 
-/// The protocols that carry files. FTP's are on its data connections; Suricata takes `alert ftp` too.
+/// The protocols that carry files; FTP's are on its data connections.
 pub(super) const CARRIERS: AppSet = AppSet::of(&[
     AppProto::Http,
     AppProto::Http2,
     AppProto::Smtp,
-    AppProto::Ftp,
     AppProto::FtpData,
     AppProto::Smb,
     AppProto::Nfs,
@@ -117,8 +116,23 @@ fn fileext(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason>
 }
 
 fn filesize(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
-    let range = Range::parse(value).map_err(|why| Reason::bad_value(keyword, why))?;
+    let range = match with_unit(value) {
+        Some(size) => Range::Is(size),
+        None => Range::parse(value).map_err(|why| Reason::bad_value(keyword, why))?,
+    };
     add(draft, keyword, FileTest::Size(range))
+}
+
+/// `10KB`, `2mb`, `1GB`: an exact size may have a unit.
+fn with_unit(value: &[u8]) -> Option<u64> {
+    let (number, unit) = value.trim_ascii().split_last_chunk::<2>()?;
+    let scale = match &unit.to_ascii_lowercase()[..] {
+        b"kb" => 1 << 10,
+        b"mb" => 1 << 20,
+        b"gb" => 1 << 30,
+        _ => return None,
+    };
+    number::number(number)?.checked_mul(scale)
 }
 
 /// `filemd5:[!]list`, and its kin.
@@ -144,14 +158,21 @@ fn hash(draft: &mut Draft, keyword: &str, value: &[u8], kind: HashKind) -> Resul
 /// left of it is the condition that there is a file.
 fn filestore(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = text(keyword, value)?;
-    let mut words = value.split(',').map(str::trim);
-    let direction = words.next().unwrap_or_default();
-    let known = ["", "request", "to_server", "response", "to_client", "both"];
-    let scope = words.next().unwrap_or_default();
-    if !known.contains(&direction)
-        || !["", "file", "tx", "ssn", "flow"].contains(&scope)
-        || words.next().is_some()
-    {
+    let words: Vec<_> = value.split(',').map(str::trim).collect();
+    let is_word = |word: &&str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+    };
+    // Suricata takes a direction that it does not know for none, so that a scope may stand in its place.
+    let known = match words[..] {
+        [""] => true,
+        [direction] => is_word(&direction),
+        [direction, scope] => is_word(&direction) && ["file", "tx", "ssn", "flow"].contains(&scope),
+        _ => false,
+    };
+    if !known {
         return Err(Reason::bad_value(keyword, format!("'{value}'")));
     }
     add(draft, keyword, FileTest::Exists)

@@ -16,6 +16,9 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     value(&["flowint"], flowint),
 ];
 
+/// How many words one `flow` may have.
+const MAX_FLOW_WORDS: usize = 3;
+
 /// `to_server,established`: direction, handshake, and which packets. A second `flow` may only repeat a direction.
 fn flow(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let conflict =
@@ -23,8 +26,12 @@ fn flow(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     if draft.flow.given && draft.flow_is_more_than_direction {
         return Err(Reason::Conflict("two 'flow'".into()));
     }
+    let words = text(keyword, value)?.split(',');
+    if words.clone().count() > MAX_FLOW_WORDS {
+        return Err(Reason::bad_value(keyword, "more words than Suricata reads"));
+    }
     let mut direction = None;
-    for word in text(keyword, value)?.split(',') {
+    for word in words {
         let word = word.trim().to_ascii_lowercase();
         let state = match word.as_str() {
             "established" => Some(FlowStateTest::Established),

@@ -2,7 +2,7 @@
 use super::super::buffer::{Buffer, Transaction};
 use super::super::draft::Draft;
 use super::super::lexer::unquote;
-use super::super::Reason;
+use super::super::{Protocol, Reason};
 use super::{text, value, Keyword};
 use crate::app::frame::Frame;
 use crate::app::{self, AppProto, AppSet, Stage};
@@ -58,16 +58,25 @@ fn frame(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
         let mut all = FRAMES.iter();
         all.find(|it| it.0 == app && it.1 == name).map(|it| &it.2)
     };
+    // What stands before the first dot is a protocol where there is one of that name. HTTP of whatever version has
+    // no frames.
     let prefixed = value.split_once('.').and_then(|(protocol, name)| {
         let app = match protocol {
             "http1" => AppProto::Http,
-            _ => AppProto::from_name(protocol)?,
+            _ => AppProto::from_name(protocol).filter(|app| *app != AppProto::Http)?,
         };
-        named(app, name)
+        Some((app, name))
     });
-    let own = || draft.apps.iter().find_map(|app| named(app, value));
-    let buffer = prefixed
-        .or_else(own)
-        .ok_or_else(|| Reason::unsupported_form(keyword, format!("'{value}'")))?;
+    let versionless = draft.protocol == Protocol::App(AppProto::Http) && value != "stream";
+    let own = |_: &AppProto| !versionless;
+    let found = match prefixed {
+        Some((app, name)) => named(app, name),
+        None => draft
+            .apps
+            .iter()
+            .filter(own)
+            .find_map(|app| named(app, value)),
+    };
+    let buffer = found.ok_or_else(|| Reason::unsupported_form(keyword, format!("'{value}'")))?;
     draft.enter(buffer)
 }

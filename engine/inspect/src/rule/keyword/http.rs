@@ -407,5 +407,8 @@ fn host_content(content: &Content) -> Result<(), &'static str> {
     if upper {
         return Err("the buffer is lower-case and the content is not");
     }
+    if content.needle.nocase() {
+        return Err("the buffer is lower-case, 'nocase' is not to be said");
+    }
     Ok(())
 }

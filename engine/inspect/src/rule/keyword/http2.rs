@@ -134,6 +134,9 @@ fn settings(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
         .find(|(known, _)| known.eq_ignore_ascii_case(name))
         .ok_or_else(|| Reason::bad_value(keyword, format!("no setting is called '{name}'")))?;
     let range = match comparison.trim() {
+        unread if unread.starts_with("!=") => {
+            return Err(Reason::bad_value(keyword, format!("'{unread}'")))
+        }
         "" => Range::Within(0, u64::MAX),
         comparison => parse_up_to(comparison.as_bytes(), u32::MAX.into())
             .map_err(|why| Reason::bad_value(keyword, why))?,

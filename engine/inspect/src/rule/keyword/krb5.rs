@@ -37,7 +37,7 @@ static SNAME: Buffer = name("krb5.sname", |view, _, index, _| {
 });
 
 fn message_type(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
-    let wanted: u32 = super::decimal(keyword, value.trim_ascii())?;
+    let wanted: u8 = super::decimal(keyword, value.trim_ascii())?;
     add(
         draft,
         "krb5_msg_type",
@@ -61,7 +61,7 @@ fn ticket_encryption(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(
     const NAME: &str = "krb5.ticket_encryption";
     let text = text(keyword, value)?.trim();
     let (negated, text) = match text.strip_prefix('!') {
-        Some(rest) => (true, rest.trim_start()),
+        Some(rest) => (true, rest),
         None => (false, text),
     };
     if text == "weak" {

@@ -94,11 +94,7 @@ fn classtype(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reaso
 }
 
 fn priority(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
-    let priority: u8 = decimal(keyword, unquote(value, false).unwrap_or(value))?;
-    if priority == 0 {
-        return Err(Reason::bad_value(keyword, "must be 1 to 255"));
-    }
-    draft.priority = Some(priority);
+    draft.priority = Some(decimal(keyword, unquote(value, false).unwrap_or(value))?);
     Ok(())
 }
 
@@ -148,6 +144,26 @@ fn alert(draft: &mut Draft, _keyword: &str) -> Result<(), Reason> {
     Ok(())
 }
 
+/// The conditions on packets that Suricata can begin with.
+const PREFILTERS: &[&str] = &[
+    "tcp.ack",
+    "tcp.seq",
+    "tcp.flags",
+    "fragbits",
+    "fragoffset",
+    "ttl",
+    "itype",
+    "icode",
+    "icmp_id",
+    "icmp_seq",
+    "dsize",
+    "id",
+    "stream_size",
+    "flow.age",
+    "icmpv6.mtu",
+    "tcp.mss",
+];
+
 /// What comes first is decided here, so the wish changes nothing but when `app-layer-protocol` is asked; but there must
 /// be something to wish it for.
 fn prefilter(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
@@ -155,10 +171,14 @@ fn prefilter(draft: &mut Draft, keyword: &str) -> Result<(), Reason> {
         test.once = draft.packet_tests.is_empty();
         return Ok(());
     }
-    if draft.inspections.is_empty() && draft.packet_tests.is_empty() && draft.dsize.is_none() {
-        return Err(Reason::NothingToModify(keyword.into()));
+    draft.prefiltered = true;
+    match (draft.inspections.last(), draft.packet_tests.last()) {
+        (None, None) => Err(Reason::NothingToModify(keyword.into())),
+        (None, Some(test)) if !PREFILTERS.contains(&test.keyword) => Err(Reason::Conflict(
+            format!("'{keyword}' behind '{}'", test.keyword),
+        )),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The flow is not looked at any more, once the signature matched.
@@ -278,7 +298,9 @@ fn set_threshold(
         }
     }
     match (kind, track, count, seconds) {
-        (Some(kind), Some(track), Some(count), Some(seconds)) if count > 0 && seconds > 0 => {
+        (Some(kind), Some(track), Some(count), Some(seconds))
+            if seconds > 0 && (count > 0 || kind != ThresholdKind::DetectionFilter) =>
+        {
             let threshold = Threshold {
                 kind,
                 track,

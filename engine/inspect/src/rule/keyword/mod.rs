@@ -11,6 +11,7 @@ mod date;
 mod dcerpc;
 mod dhcp;
 mod dns;
+mod effect;
 mod event;
 mod file;
 mod flow;
@@ -37,6 +38,7 @@ mod tls;
 mod transform;
 
 pub use dcerpc::Iface;
+pub use packet::only_of_syn;
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -57,6 +59,7 @@ const TABLES: &[&[Keyword]] = &[
     file::KEYWORDS,
     dhcp::KEYWORDS,
     dns::KEYWORDS,
+    effect::KEYWORDS,
     flow::KEYWORDS,
     frame::KEYWORDS,
     ftp::KEYWORDS,
@@ -145,7 +148,6 @@ const fn optional(names: &'static [&'static str], read: Read) -> Keyword {
 /// Keywords of Suricata 7 that are not evaluated here.
 const UNSUPPORTED: &[&str] = &[
     "cip_service",
-    "config",
     "detection_filter_by",
     "dnp3_data",
     "dnp3_func",
@@ -163,9 +165,7 @@ const UNSUPPORTED: &[&str] = &[
     "lua",
     "luajit",
     "modbus",
-    "nfq_set_mark",
     "pgsql.query",
-    "replace",
     "file.data.raw",
     "template",
     "vxlan_vni",

@@ -335,6 +335,21 @@ fn flags(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     Ok(())
 }
 
+/// Where a signature has nothing to be found by, Suricata asks those that name SYN, other than negated, about packets
+/// with SYN alone.
+pub fn only_of_syn(test: &PacketTest) -> Option<PacketTest> {
+    const SYN: u8 = 0x02;
+    match test.operand {
+        Operand::Bits(modifier, bits, _) if test.keyword == "tcp.flags" => {
+            (modifier != NOT && bits & SYN != 0).then(|| PacketTest {
+                operand: Operand::Bits(ALL, SYN, 0),
+                ..*test
+            })
+        }
+        _ => None,
+    }
+}
+
 /// FIN, SYN and RST, and CWR, ECE and URG: who names one of three, negated or not, is asked about packets with one of
 /// the same three only, as in Suricata.
 const FLAG_GROUPS: [u8; 2] = [0x01 | 0x02 | 0x04, 0x80 | 0x40 | 0x20];

@@ -4,6 +4,7 @@ use super::super::draft::Draft;
 use super::super::pcre;
 use super::super::Reason;
 use super::{file, http, value, Keyword};
+use crate::app::{AppProto, AppSet};
 
 pub(super) const KEYWORDS: &[Keyword] = &[value(&["pcre"], parse)];
 
@@ -12,7 +13,7 @@ fn parse(draft: &mut Draft, _keyword: &str, value: &[u8]) -> Result<(), Reason> 
     let relative = parsed.pcre.relative;
     let test = Test::Pcre(parsed.pcre);
     match parsed.buffer_flag.and_then(buffer) {
-        None if relative && !draft.in_buffer() && !draft.has_payload_match() => {
+        None if relative && !draft.in_buffer() && !draft.has_match_in(None) => {
             Err(Reason::NothingToModify("pcre with flag R".into()))
         }
         None => draft.push(test),
@@ -23,6 +24,12 @@ fn parse(draft: &mut Draft, _keyword: &str, value: &[u8]) -> Result<(), Reason> 
         }
         Some(_) if draft.in_buffer() => Err(Reason::Conflict(
             "pcre: a flag that names a buffer cannot follow a sticky buffer".into(),
+        )),
+        Some(buffer) if relative && !draft.has_match_in(Some(buffer)) => {
+            Err(Reason::NothingToModify("pcre with flag R".into()))
+        }
+        Some(_) if draft.apps == AppSet::of(&[AppProto::Http2]) => Err(Reason::Conflict(
+            "pcre: a flag names a buffer of HTTP/1, but the signature is about HTTP/2".into(),
         )),
         Some(buffer) => draft.push_to(buffer, test),
     }
