@@ -33,7 +33,7 @@ impl Matcher {
             let candidates = &mut scratch.candidates;
             self.events_only.iter().for_each(|it| candidates.add(*it));
         }
-        // Only signatures on events are asked about a packet that is odd and not decoded.
+        // Only signatures on events are asked about a packet whose IP header could not be read.
         let shown = !context.packet.undecoded || !odd;
         if shown && !context.packet.pseudo {
             let lane = &self.packets[class as usize][at];

@@ -98,8 +98,7 @@ pub struct PacketView<'a> {
     pub hidden_bytes: usize,
     /// What is odd about it.
     pub events: PacketEvents,
-    /// Its transport header was not read: a fragment, malformed, or of a protocol that is not decoded. Where
-    /// something is odd about such a packet, only signatures on that are asked.
+    /// Not even its IP header was read. Where something is odd about such a packet, only signatures on that are asked.
     pub undecoded: bool,
     /// The payload went into a TCP stream, so that signatures on the stream see it there.
     pub in_stream: bool,

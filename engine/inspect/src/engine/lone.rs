@@ -30,7 +30,7 @@ impl Desk {
             return Outcome::default();
         }
         let mut view = packet_view(packet, Direction::ToServer, arrival.defragmented);
-        view.undecoded = packet.malformed.is_some() || packet.addresses().is_none();
+        view.undecoded = packet.addresses().is_none();
         view.in_stream = false;
         if packet.malformed.is_some() {
             view.payload = &[];

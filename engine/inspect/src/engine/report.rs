@@ -407,6 +407,7 @@ impl Desk {
         kind: Kind<'a>,
     ) -> Event<'a> {
         let pcap_cnt = scene.packet.and(scene.arrival.number);
+        let named = scene.packet.is_none_or(|packet| packet.addresses().is_some());
         Event {
             flow_id: (conversation.id != NO_FLOW).then_some(conversation.id),
             parent_id: conversation.parent,
@@ -414,7 +415,7 @@ impl Desk {
             pcap_cnt,
             vlan: &conversation.vlans,
             flowbits: self.policy.matcher.flowbits(&conversation.detect),
-            endpoints: (!scene.view.src.is_unspecified()).then(|| endpoints_of(scene.view)),
+            endpoints: named.then(|| endpoints_of(scene.view)),
             pkt_src: scene.pkt_src(),
             app_proto: conversation.app_name(),
             direction: (conversation.id != NO_FLOW).then_some(scene.view.direction),
