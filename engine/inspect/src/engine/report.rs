@@ -407,7 +407,9 @@ impl Desk {
         kind: Kind<'a>,
     ) -> Event<'a> {
         let pcap_cnt = scene.packet.and(scene.arrival.number);
-        let named = scene.packet.is_none_or(|packet| packet.addresses().is_some());
+        let named = scene
+            .packet
+            .is_none_or(|packet| packet.addresses().is_some());
         Event {
             flow_id: (conversation.id != NO_FLOW).then_some(conversation.id),
             parent_id: conversation.parent,

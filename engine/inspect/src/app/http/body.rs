@@ -83,6 +83,11 @@ impl BodyReader {
         self.ambiguous
     }
 
+    /// What undoes its codings.
+    pub(super) fn codings_mut(&mut self) -> Option<&mut Codings> {
+        self.codings.as_mut()
+    }
+
     /// A body that begins with its first chunk's length.
     pub(super) fn chunked(codings: Option<Codings>) -> Self {
         Self::new(Framing::Chunked(Chunks::Length(Vec::new())), codings)

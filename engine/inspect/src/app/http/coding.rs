@@ -62,18 +62,12 @@ impl Codings {
     /// The last coding named was applied last, so it is undone first. Source: RFC 9110, 8.4.
     pub(super) fn from_header(value: &[u8], bounds: Bounds, events: &mut Events) -> Option<Self> {
         let mut layers = Vec::new();
-        let names = value
-            .split(|byte| matches!(byte, b',' | b' ' | b'\t'))
-            .filter(|name| !name.is_empty());
-        for name in names {
-            let Some(format) = Format::from_name(name, events) else {
-                continue;
-            };
-            if layers.len() == bounds.layers {
+        for (name, count) in names(value).zip(1..) {
+            if count > bounds.layers {
                 events.raise(HttpEvent::TooManyEncodingLayers);
                 break;
             }
-            layers.push(Layer::new(format));
+            layers.extend(Format::from_name(name, events).map(Layer::new));
         }
         layers.reverse();
         let meter = Meter {
@@ -119,6 +113,22 @@ impl Codings {
     pub(super) fn heap_bytes(&self) -> usize {
         self.layers.iter().map(Layer::heap_bytes).sum()
     }
+}
+
+/// The names of codings in a Content-Encoding, known or not: each counts as a layer.
+///
+/// As libhtp goes on only by a name's length and one byte, blanks before a name leave the end of it to be read as a
+/// further one.
+fn names(mut value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let separates = |byte: &u8| matches!(byte, b',' | b' ');
+    std::iter::from_fn(move || {
+        let start = value.iter().position(|byte| !separates(byte))?;
+        let name = &value[start..];
+        let end = name.iter().position(separates).unwrap_or(name.len());
+        let name = &name[..end];
+        value = value.get(name.len() + 1..).unwrap_or_default();
+        Some(name)
+    })
 }
 
 /// Decodes `bytes` through `layers` into `sink`.

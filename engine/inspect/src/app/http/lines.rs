@@ -65,6 +65,34 @@ impl Line {
         self.complete
     }
 
+    /// The same for a response's first line, which ends with its first CR too, whatever follows; an LF behind the CR
+    /// belongs to it.
+    pub(super) fn read_status(&mut self, input: &mut &[u8]) -> bool {
+        if self.complete {
+            self.clear();
+        }
+        self.complete = match (self.after_cr, input.first()) {
+            (_, None) => false,
+            (true, Some(&LF)) => {
+                self.take(input, 1);
+                true
+            }
+            (true, Some(_)) => true,
+            (false, Some(_)) => match memchr2(CR, LF, input) {
+                None => {
+                    self.take(input, input.len());
+                    false
+                }
+                Some(at) => {
+                    self.after_cr = input[at] == CR;
+                    self.take(input, at + 1);
+                    !self.after_cr || self.read_status(input)
+                }
+            },
+        };
+        self.complete
+    }
+
     fn read_strict(&mut self, input: &mut &[u8]) -> bool {
         match memchr(LF, input) {
             Some(at) => {
@@ -167,7 +195,8 @@ impl Line {
 
     /// Whether it is one space or tab and an LF: the end of a response's header block unless an LF follows.
     pub(super) fn is_single_space(&self) -> bool {
-        self.endings == Endings::Loose && matches!(self.kept.as_slice(), b" \n" | b"\t\n")
+        self.endings == Endings::Loose
+            && matches!(self.kept.as_slice(), [b' ' | b'\t' | 0x0b | 0x0c, LF])
     }
 
     /// Whether the line is longer than what was kept of it.

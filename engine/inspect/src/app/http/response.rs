@@ -11,6 +11,7 @@
 //! that it is looked at (as in libhtp, its target is [`UNSEEN_TARGET`]).
 
 use super::body::{self, BodyReader, Framing, Status};
+use super::coding::Codings;
 use super::connection::Settings;
 use super::events::HttpEvent;
 use super::fields::{self, content_length, framing_value, is_word, Fields};
@@ -51,6 +52,7 @@ pub(super) struct ResponseReader {
     state: State,
     line: Line,
     fields: Fields,
+    /// The body being read, or what bytes that follow a response without one are decoded with.
     body: Option<Box<BodyReader>>,
     /// The transaction whose response is being read.
     current: Option<u64>,
@@ -103,18 +105,25 @@ impl ResponseReader {
                 State::Opaque => return None,
                 State::Lost if is_status_line(input) == Some(true) => self.state = State::Line,
                 State::Lost => return None,
-                State::Line => self.read_line(input, store),
-                State::Junk => self.read_junk(input, store),
+                State::Line => self.read_line(input, store, settings),
+                State::Junk => self.read_junk(input, store, settings),
                 State::Headers | State::Trailer => {
                     if !self.line.read(input) {
                         return None;
+                    }
+                    if self.line.raw() == b"\n" && input.first() == Some(&b'\r') {
+                        // LF CR is one end of a line, and a line of nothing else does not end the block.
+                        *input = &input[1..];
+                        self.add_header_line(store, settings);
+                        continue;
                     }
                     if let Some(effect) = self.header_line(input, store, settings) {
                         return Some(effect);
                     }
                 }
                 State::SpaceLine => {
-                    let folded = input[0] == b'\n';
+                    // A line end behind it, or the second half of its own: then it goes on.
+                    let folded = matches!(input[0], b'\n' | b'\r');
                     self.add_header_line(store, settings);
                     self.state = State::Headers;
                     if !folded {
@@ -141,14 +150,15 @@ impl ResponseReader {
         }
     }
 
-    fn read_line(&mut self, input: &mut &[u8], store: &mut Store) {
-        let whole = self.line.read(input);
+    fn read_line(&mut self, input: &mut &[u8], store: &mut Store, settings: &Settings) {
+        let whole = self.line.read_status(input);
         let text = if whole {
             self.line.text()
         } else {
             self.line.pending()
         };
-        if whole && text.is_empty() {
+        // Among bytes that are decoded none is blank.
+        if whole && text.is_empty() && self.body.is_none() {
             return;
         }
         let overlong = self.line.is_overlong();
@@ -158,14 +168,14 @@ impl ResponseReader {
             None if !whole && !overlong => {}
             _ => {
                 self.state = if whole { State::Line } else { State::Junk };
-                self.begin_junk(store);
+                self.begin_junk(store, settings);
                 self.line.reset();
             }
         }
     }
 
     /// Bytes that are no status line: all of an HTTP/0.9 response, or junk.
-    fn begin_junk(&mut self, store: &mut Store) {
+    fn begin_junk(&mut self, store: &mut Store, settings: &Settings) {
         if self.current.is_none() && self.answers_simple(store) {
             self.take_next(store);
             self.state = State::Body;
@@ -173,7 +183,7 @@ impl ResponseReader {
         } else {
             self.choose_for_junk(store);
         }
-        self.junk_bytes(store);
+        self.junk_bytes(store, settings);
     }
 
     /// Whether the next response answers an HTTP/0.9 request, and so has neither status line nor headers.
@@ -187,6 +197,7 @@ impl ResponseReader {
     /// Begins the response to the oldest request without one, or to one nobody saw.
     fn take_next(&mut self, store: &mut Store) {
         self.interim_seen = false;
+        self.body = None;
         if self.next < store.next_id() {
             self.current = Some(self.next);
             self.next += 1;
@@ -236,16 +247,16 @@ impl ResponseReader {
         }
     }
 
-    fn junk_bytes(&mut self, store: &mut Store) {
+    fn junk_bytes(&mut self, store: &mut Store, settings: &Settings) {
         let bytes = self.line.raw();
         let Some(transaction) = self.current.and_then(|id| store.change(id)) else {
             return;
         };
-        add_unframed(transaction, bytes);
+        add_unframed(transaction, bytes, &mut self.body, settings);
         self.leave_finished(store);
     }
 
-    fn read_junk(&mut self, input: &mut &[u8], store: &mut Store) {
+    fn read_junk(&mut self, input: &mut &[u8], store: &mut Store, settings: &Settings) {
         let end = memchr::memchr(b'\n', input).map_or(input.len(), |at| at + 1);
         let (junk, rest) = input.split_at(end);
         *input = rest;
@@ -253,7 +264,7 @@ impl ResponseReader {
             self.choose_for_junk(store);
         }
         if let Some(transaction) = self.current.and_then(|id| store.change(id)) {
-            add_unframed(transaction, junk);
+            add_unframed(transaction, junk, &mut self.body, settings);
         }
         if junk.ends_with(b"\n") {
             self.state = State::Line;
@@ -479,7 +490,7 @@ impl ResponseReader {
                 if is_status_line(self.line.pending()) == Some(true) {
                     self.end_line(store);
                 } else {
-                    self.begin_junk(store);
+                    self.begin_junk(store, settings);
                 }
             }
             State::Headers | State::Trailer | State::SpaceLine => {
@@ -562,9 +573,30 @@ impl ResponseReader {
     }
 }
 
-/// Body bytes that no framing announced.
-fn add_unframed(transaction: &mut Transaction, bytes: &[u8]) {
-    transaction.response.body.add_unframed(bytes);
+/// Body bytes that no framing announced. Behind a response that has no body they are coded as one would be.
+fn add_unframed(
+    transaction: &mut Transaction,
+    bytes: &[u8],
+    reader: &mut Option<Box<BodyReader>>,
+    settings: &Settings,
+) {
+    if reader.is_none() && transaction.response.body.coded == 0 {
+        let codings = codings_of(transaction, settings);
+        let coded = |it| Box::new(BodyReader::new(Framing::UntilClose, Some(it)));
+        *reader = codings.map(coded);
+    }
+    let Transaction {
+        response, events, ..
+    } = &mut *transaction;
+    let mut add = |piece: &[u8]| {
+        response.body.add_unframed(piece);
+        response.body.file.wants_more()
+    };
+    // Whether more is wanted is asked again with the next bytes.
+    let _more = match reader.as_mut().and_then(|it| it.codings_mut()) {
+        Some(codings) => codings.push(bytes, events, &mut add).is_ok(),
+        None => add(bytes),
+    };
     transaction.response.progress = transaction.response.progress.max(Progress::Body);
 }
 
@@ -666,17 +698,22 @@ fn status_code(text: &[u8]) -> Option<u16> {
     (100..=999).contains(&number).then_some(number)
 }
 
+/// What the body is coded with.
+fn codings_of(transaction: &mut Transaction, settings: &Settings) -> Option<Codings> {
+    let encoding = framing_value(&transaction.response.headers, "content-encoding");
+    body::codings(encoding.as_deref(), settings, &mut transaction.events)
+}
+
 /// How the body is read; `None` if it is empty.
 ///
 /// As for requests, and as browsers do: `chunked` counts wherever it stands in Transfer-Encoding and whatever
 /// the protocol; what cannot be understood is read to the connection's end.
 fn body_of(transaction: &mut Transaction, settings: &Settings) -> Option<BodyReader> {
+    let codings = codings_of(transaction, settings);
     let Transaction {
         response, events, ..
     } = transaction;
     let headers = &response.headers;
-    let encoding = framing_value(headers, "content-encoding");
-    let codings = body::codings(encoding.as_deref(), settings, events);
     if let Some(transfer) = framing_value(headers, "transfer-encoding") {
         if transfer
             .to_ascii_lowercase()
