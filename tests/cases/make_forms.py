@@ -24,7 +24,8 @@ def rules() -> Iterator[Case]:
     yield Case(
         "rule-forms-without-effect",
         "Forms of rules that are read and change nothing.",
-        "Actions may be in capitals, priorities 0 or large; replace and nfq_set_mark only match, as in captures.",
+        "Actions may be in capitals, priorities 0 or large; replace and nfq_set_mark only match, as with"
+        " Suricata in captures.",
         "\n".join(
             [
                 'ALERT tcp any any -> any any (content:"GET"; replace:"PUT"; sid:101;)',
@@ -72,8 +73,8 @@ def packets() -> Iterator[Case]:
     yield Case(
         "packet-broken-behind-ip",
         "A UDP header with a length that is too short for it.",
-        "The IP header was read, so signatures on it fire, and the protocol is the one that it names; ports and"
-        " payload there are none.",
+        "The IP header was read, so signatures on it fire, and the protocol is the one that it names; ports"
+        " and payload there are none.",
         "\n".join(
             [
                 "alert udp any any -> any any (ttl:64; sid:101;)",
@@ -89,7 +90,9 @@ def packets() -> Iterator[Case]:
 
 def responses() -> Iterator[Case]:
     """Responses that clients read in ways of their own."""
-    found = 'alert http any any -> any any (file.data; content:"signature looks for, and some more"; sid:101;)'
+    found = (
+        'alert http any any -> any any (file.data; content:"signature looks for, and some more"; sid:101;)'
+    )
     coded = gzip.compress(TEXT, mtime=0)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nContent-Encoding: gzip\r\n" % len(coded)
     yield Case(
@@ -121,7 +124,8 @@ def responses() -> Iterator[Case]:
         "A coding behind two that nobody knows.",
         "Each name counts as a layer, known or not, and there may be two.",
         found
-        + "\nalert http any any -> any any (app-layer-event:http.too_many_encoding_layers; flow:to_client; sid:102;)",
+        + "\nalert http any any -> any any (app-layer-event:http.too_many_encoding_layers; flow:to_client;"
+        " sid:102;)",
         exchange(http(), response=OK.split(b"\r\n")[0] + b"\r\nContent-Encoding: a, b, gzip\r\n\r\n" + coded),
         {102: 1},
     )

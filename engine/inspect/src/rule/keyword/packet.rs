@@ -341,7 +341,7 @@ pub fn only_of_syn(test: &PacketTest) -> Option<PacketTest> {
     const SYN: u8 = 0x02;
     match test.operand {
         Operand::Bits(modifier, bits, _) if test.keyword == "tcp.flags" => {
-            (modifier != NOT && bits & SYN != 0).then(|| PacketTest {
+            (modifier != NOT && bits & SYN != 0).then_some(PacketTest {
                 operand: Operand::Bits(ALL, SYN, 0),
                 ..*test
             })
