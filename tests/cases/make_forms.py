@@ -24,12 +24,11 @@ def rules() -> Iterator[Case]:
     yield Case(
         "rule-forms-without-effect",
         "Forms of rules that are read and change nothing.",
-        "Actions may be in capitals, priorities 0 or large; replace and nfq_set_mark only match, as with"
-        " Suricata in captures.",
+        "Actions may be in capitals, priorities 0 or large; a transaction may leave no record.",
         "\n".join(
             [
-                'ALERT tcp any any -> any any (content:"GET"; replace:"PUT"; sid:101;)',
-                'Alert tcp any any -> any any (content:"GET"; nfq_set_mark:0x1/0x1; priority:0; sid:102;)',
+                'ALERT tcp any any -> any any (content:"GET"; sid:101;)',
+                'Alert tcp any any -> any any (content:"GET"; priority:0; sid:102;)',
                 'alert http any any -> any any (http.uri; content:"/first"; priority:70000; sid:103;)',
                 'config http any any -> any any (http.uri; content:"/first"; config:logging disable, type tx,'
                 " scope tx; sid:104;)",
