@@ -89,6 +89,7 @@ class AddressPair:
 class Guard:
     """The L2 guard of a guest: it cannot speak with another's MAC or IP.
 
+    mode: unless it is off the guest also gets no frames for addresses that its bridge does not know.
     frames: what becomes of frames that nothing here can look into, whoever sent them: VLAN ID 0 and
     double tags, PPPoE, SNAP and every other EtherType but ARP, IPv4 and IPv6. It is not part of mode:
     a receiver may take the packet inside for an ordinary one, so a shield that let them pass is none.
