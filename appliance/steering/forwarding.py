@@ -50,18 +50,19 @@ def flooded(netns: str | None) -> frozenset[str]:
 
 
 def tell(homes: Sequence[Home], spared: Collection[str], netns: str | None) -> None:
-    """Tell bridges what they do not know of the homes. spared: the taps that unknown addresses are kept from.
+    """Tell bridges of the homes, but of addresses that they have heard at another port: those moved.
 
-    What a bridge has heard at another port stays: a guest that just came is heard at its new one first.
-    Raises SystemFault.
+    spared: the taps that frames for unknown addresses are kept from. Raises SystemFault.
     """
-    known = {(entry.bridge, entry.mac): entry for entry in rtnetlink.whereabouts(netns)}
+    # an address has an entry for each VLAN of its port, whether the bridge goes by VLANs or not
+    known: dict[tuple[int, str], set[int]] = {}
+    for entry in rtnetlink.whereabouts(netns):
+        known.setdefault((entry.bridge, entry.mac), set()).add(entry.port)
     still_flooded = set(rtnetlink.flooded_ports(netns))
     for home in homes:
         with contextlib.suppress(SystemFault):  # it left the bridge meanwhile, and links will say so
             for mac in home.macs:
-                entry = known.get((home.bridge, mac))
-                if entry is None or (entry.port == home.port and not entry.told):
+                if known.get((home.bridge, mac), set()) <= {home.port}:
                     rtnetlink.tell_whereabouts(netns, home.port, mac)
             if home.tap in spared and home.port in still_flooded:
                 rtnetlink.set_flooded(netns, home.port, on=False)
