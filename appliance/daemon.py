@@ -22,6 +22,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,8 @@ STEADY_AFTER_S = 10.0
 INSPECTOR_SOCKET = "inspector.sock"
 CANARY = Path(__file__).resolve().parent / "canary"
 SPOOL = "spool"
+SPEAKING, ENROLLING = ("httpx", "appliance.reporting.delivery"), "appliance.reporting.enrolment"
+"""What is imported for a manager alone."""
 NO_POLICY = PolicyDocument(version=0)
 
 
@@ -723,6 +726,9 @@ class Control(msgspec.Struct):
 
     async def _talk(self) -> None:
         """Enrol if that was not done, then follow and deliver for ever."""
+        # In a thread, for it may take seconds: the inspector is given its policy meanwhile.
+        for name in SPEAKING if self.identity else (*SPEAKING, ENROLLING):
+            await asyncio.to_thread(import_module, name)
         from appliance.reporting.delivery import Delivery
 
         config = self.config.manager

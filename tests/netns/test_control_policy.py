@@ -10,7 +10,7 @@ import pytest
 from appliance import lab
 from appliance.lab.wire import Outcome
 from tests.manager_fixture import RunningManager
-from tests.netns.control_fixture import NAME, Appliance, appliance_in, wait_for
+from tests.netns.control_fixture import NAME, ROOT, Appliance, appliance_in, wait_for
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
 
@@ -18,6 +18,15 @@ RULES = (
     'alert http any any -> any any (msg:"evil"; flow:to_server,established; http.uri; content:"evil"; '
     "sid:1; rev:1;)\n"
 )
+SLOWLY = """\
+import pathlib, sys, time
+class Slow:
+    def find_spec(name, path=None, target=None):
+        if name == "httpx":
+            time.sleep(10)
+            pathlib.Path({imported!r}).touch()
+sys.meta_path.insert(0, Slow)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +187,20 @@ def test_events_of_the_time_without_a_manager_arrive_once_each(
     wanted = sorted((f"/evil?away-{n}", guest) for n in range(20) for guest in ("client", "web"))
     wait_for("all events", lambda: len(away()) >= len(wanted))
     assert away() == wanted
+
+
+def test_protection_does_not_wait_for_what_speaks_to_the_manager_to_be_imported(
+    appliance: Appliance, tmp_path: Path
+) -> None:
+    imported = tmp_path / "imported"
+    (tmp_path / "sitecustomize.py").write_text(SLOWLY.format(imported=str(imported)))
+    appliance.end()
+    appliance.start(PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert not imported.exists()
+    wait_for("it speaks to the manager", lambda: appliance.status()["manager"] == "connected")
+    assert imported.exists()
+    appliance.end()
+    appliance.start()
 
 
 def test_control_that_is_killed_takes_its_inspector_along(appliance: Appliance) -> None:
