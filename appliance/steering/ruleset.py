@@ -1,5 +1,6 @@
 """The whole of what the kernel is told, as one value; and how it gets there and away again."""
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -170,7 +171,8 @@ def load(ruleset: Ruleset, netns: str | None = None) -> int | None:
             generation = run_batch(netns, ruleset.nft)
             switch_bridges(ruleset.bridges, netns, on=False)
             _restore(ruleset, netns)
-    forwarding.tell(ruleset.homes, ruleset.spared, netns)
+    with contextlib.suppress(SystemFault):  # the rules stand; control goes on telling bridges
+        forwarding.tell(ruleset.homes, ruleset.spared, netns)
     return generation
 
 
