@@ -20,4 +20,5 @@ pub mod wire;
 
 mod direction;
 mod pieces;
+mod room;
 pub use direction::Direction;

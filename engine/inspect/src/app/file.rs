@@ -7,12 +7,11 @@ use sha1::Sha1;
 use sha2::Sha256;
 
 use super::magic;
+use crate::room::make_room;
 
 /// Bytes of a file from which on it is said what it is, or at its end (Suricata's figure).
 const MAGIC_BYTES: usize = 512;
 
-/// A file of so much is taken to come whole: to make room for twice as much each time would copy all of it each time.
-const LARGE_BYTES: usize = 128 << 10;
 /// At most so much room is made at once.
 const ROOM_BYTES: usize = 1 << 20;
 
@@ -173,9 +172,7 @@ impl File {
         let held = self.bytes.len();
         let room = self.depth.saturating_sub(held).min(most);
         let kept = &bytes[..bytes.len().min(room)];
-        if held >= LARGE_BYTES && self.bytes.capacity() - held < kept.len() {
-            self.bytes.reserve_exact(room.min(ROOM_BYTES));
-        }
+        make_room(&mut self.bytes, kept.len(), held + room.min(ROOM_BYTES));
         self.bytes.extend_from_slice(kept);
         if let Some(hashers) = &mut self.hashers {
             hashers.update(bytes);

@@ -6,6 +6,7 @@
 
 use super::{Limits, OsPolicy};
 use crate::pieces::Pieces;
+use crate::room::{make_room, LARGE_BYTES};
 
 /// A sender may overshoot the window that we believe in by a GSO packet: our idea of it is one packet old.
 pub(super) const WINDOW_SLACK: u64 = 65_536;
@@ -15,9 +16,6 @@ const INITIAL_WINDOW: u64 = 65_535;
 const MAX_WINDOW: u32 = 1 << 30;
 /// Freed space at the front of `bytes` under this is not worth a move.
 const COMPACT_MIN_BYTES: usize = 4096;
-/// A sender of so much is taken to send as much as is kept: to make room for twice as much each time would copy all of
-/// it each time.
-const LARGE_BYTES: usize = 128 << 10;
 /// So much of what was acknowledged is kept of a connection that closed.
 const SENT_AGAIN_BYTES: u64 = 16 << 10;
 
@@ -205,7 +203,8 @@ impl Half {
         if self.readable().len() + new.len() > limits.unread_bytes {
             return Admission::Unread;
         }
-        self.make_room(new.len(), limits);
+        let kept = limits.history_bytes as u64 + self.kept_window(limits);
+        make_room(&mut self.bytes, new.len(), kept as usize + LARGE_BYTES);
         self.bytes.extend_from_slice(new);
         self.drain(u64::MAX);
         self.forget(limits);
@@ -340,16 +339,6 @@ impl Half {
     pub fn consume(&mut self, n: usize, limits: &Limits) {
         self.read += n.min(self.readable().len()) as u64;
         self.forget(limits);
-    }
-
-    /// Makes room at once for all that will be kept, where much has come already.
-    fn make_room(&mut self, more: usize, limits: &Limits) {
-        let held = self.bytes.len();
-        if held >= LARGE_BYTES && self.bytes.capacity() - held < more {
-            let kept = limits.history_bytes as u64 + self.kept_window(limits);
-            let kept = kept as usize + LARGE_BYTES;
-            self.bytes.reserve_exact(kept.saturating_sub(held));
-        }
     }
 
     /// How much of what the receiver may not have acknowledged is kept.
