@@ -171,8 +171,6 @@ def load(ruleset: Ruleset, netns: str | None = None) -> int | None:
             generation = run_batch(netns, ruleset.nft)
             switch_bridges(ruleset.bridges, netns, on=False)
             _restore(ruleset, netns)
-    with contextlib.suppress(SystemFault):  # the rules stand; control goes on telling bridges
-        forwarding.tell(ruleset.homes, ruleset.spared, netns)
     return generation
 
 
@@ -206,9 +204,10 @@ def apply(
         state = msgspec.structs.replace(state, turned_on=turned_on, spared=spared)
     ruleset = render(policy, inventory, links, state, queues, needs, generation, backend)
     made = load(ruleset, netns)
-    told = {home.tap for home in ruleset.homes}
-    if left := (state.told - told) | (state.spared - ruleset.spared):
-        forwarding.withdraw(left, state.spared - ruleset.spared, netns)
+    freed = state.spared - ruleset.spared
+    if left := (state.told - {home.tap for home in ruleset.homes}) | freed:
+        forwarding.withdraw(left, freed, netns)
+    with contextlib.suppress(SystemFault):  # the rules stand; control goes on telling bridges
         forwarding.tell(ruleset.homes, ruleset.spared, netns)
     return ruleset, made
 
