@@ -40,7 +40,7 @@ def runs(pid: int) -> bool:
     """Whether there is such a process and it has not ended; one that is stopped runs."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone, or between the opening and the reading
         return False
 
 
