@@ -115,6 +115,18 @@ def payload_and_stream() -> Iterator[Case]:
         ftp.close().packets,
         {101: 1},
     )
+    deaf = Tcp(dport=21).open().say(b"220 (ready)\r\n", to_server=False)
+    for port in range(4):
+        deaf.say(b"PORT 10,0,0,200,78,%d\r\n" % port)
+    yield Case(
+        "ftp-unanswered-commands",
+        "FTP commands that nobody answers, and what was in the stream before they are looked at.",
+        "A command is looked at once it is answered or its connection is over; then no bytes go with it.",
+        'alert tcp any any -> any 21 (content:"PORT"; ftpbounce; sid:101;)\n'
+        'alert tcp any any -> any 21 (content:"PORT"; sid:102;)\n',
+        deaf.close().packets,
+        {102: 1},
+    )
     shell = Tcp(dport=22).open()
     shell.say(b"SSH-2.0-tool\r\n").say(b"SSH-2.0-server\r\n", to_server=False)
     yield Case(

@@ -14,6 +14,9 @@ pub struct Settings {
     pub http: Arc<http::Settings>,
     /// How files are kept, of every protocol but HTTP, whose bodies have depths of their own.
     pub files: FileSettings,
+    /// FTP's commands are shown once they are answered, as Suricata has them looked at: of a capture alone, for
+    /// nothing would be held back that way.
+    pub answered_only: bool,
 }
 
 impl Settings {
@@ -158,7 +161,7 @@ pub fn parser_for(
             Carrier::Datagrams => Box::new(dcerpc::Exchange::default()),
         }),
         AppProto::Dns => Some(Box::new(dns::Connection::new(carrier))),
-        AppProto::Ftp => Some(Box::new(ftp::Connection::new())),
+        AppProto::Ftp => Some(Box::new(ftp::Connection::new(settings.answered_only))),
         AppProto::FtpData => Some(Box::new(ftp::DataConnection::new(note, settings.files))),
         AppProto::Http => Some(Box::new(http::Connection::new(settings.http.clone()))),
         AppProto::Http2 => Some(Box::new(http2::Connection::new(settings.http.clone()))),

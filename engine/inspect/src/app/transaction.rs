@@ -44,6 +44,8 @@ pub struct Head {
     pub events: SmallVec<[&'static str; 2]>,
     /// Its own record was written.
     pub reported: bool,
+    /// It is shown only now that its connection is over, so that no bytes of the stream are looked at with it.
+    pub late: bool,
     /// Whether a side's completion was taken for the end of a message in the stream, by direction.
     pub over: [bool; 2],
     /// What detection remembers of it between packets.

@@ -262,6 +262,7 @@ impl Matcher {
                 continue;
             }
             let verdict = match slots[at] {
+                PAYLOAD if scene.view.head().late => Verdict::Fails,
                 PAYLOAD if flow.payload_held.contains(&waiting.signature) => Verdict::Holds,
                 PAYLOAD => Verdict::Waits,
                 slot => {

@@ -69,7 +69,10 @@ impl Settings {
             stream: StreamConfig::detect(),
             flows: FlowLimits::default(),
             fragments: DefragLimits::default(),
-            app: app::Settings::default(),
+            app: app::Settings {
+                answered_only: true,
+                ..app::Settings::default()
+            },
             seed: [0; 2],
         }
     }
@@ -79,6 +82,7 @@ impl Settings {
         Self {
             inline: true,
             stream: StreamConfig::rewrite(),
+            app: app::Settings::default(),
             ..Self::offline()
         }
     }
@@ -89,6 +93,7 @@ impl Settings {
             inline: true,
             records: Records::LIVE,
             stream: StreamConfig::inline(),
+            app: app::Settings::default(),
             seed,
             ..Self::offline()
         }

@@ -24,6 +24,8 @@ pub use transaction::Transaction;
 const MAX_LINE_BYTES: usize = 4096;
 /// Commands that are open at once.
 const MAX_TRANSACTIONS: usize = 256;
+/// The same where they are held until they are answered. Suricata's default.
+const MAX_HELD: usize = 1024;
 /// Agreements that wait to be taken.
 const MAX_EXPECTED: usize = 64;
 
@@ -50,13 +52,18 @@ pub struct Connection {
     rendezvous: Option<Rendezvous>,
     expected: VecDeque<Expected>,
     switched: bool,
+    /// See [`Settings::answered_only`](super::Settings::answered_only).
+    answered_only: bool,
 }
 
 impl Connection {
     /// A connection of which nothing was seen.
-    pub fn new() -> Self {
+    pub fn new(answered_only: bool) -> Self {
         Self {
-            store: Store::new(MAX_TRANSACTIONS),
+            store: Store::new(match answered_only {
+                true => MAX_HELD,
+                false => MAX_TRANSACTIONS,
+            }),
             lines: [Lines::new(MAX_LINE_BYTES), Lines::new(MAX_LINE_BYTES)],
             client: None,
             multiline: None,
@@ -64,6 +71,7 @@ impl Connection {
             rendezvous: None,
             expected: VecDeque::new(),
             switched: false,
+            answered_only,
         }
     }
 
@@ -83,7 +91,14 @@ impl Connection {
         if transaction.cut {
             transaction.head.raise("request_command_too_long");
         }
-        transaction.head.stages = [Stage::Complete, Stage::Body];
+        // Nothing behind the one with which the peers switch would release it.
+        let held = self.answered_only && command != "AUTH TLS";
+        transaction.head.stages[0] = if held {
+            Stage::NotStarted
+        } else {
+            Stage::Complete
+        };
+        transaction.head.stages[1] = Stage::Body;
         match command {
             "PORT" => self.client_listens(command::port(argument), &mut transaction),
             "EPRT" => self.client_listens(command::extended_port(argument), &mut transaction),
@@ -92,6 +107,15 @@ impl Connection {
             _ => {}
         }
         self.store.open(transaction);
+    }
+
+    /// Has the commands shown that are held and answered by now; at last, all that are held.
+    fn release(&mut self, last: bool) {
+        let due = |it: &Transaction| it.head.stages[0] != Stage::Complete && (last || it.replied);
+        while let Some(transaction) = self.store.change_first(due) {
+            transaction.head.reach(Direction::ToServer, Stage::Complete);
+            transaction.head.late = last;
+        }
     }
 
     fn client_listens(&mut self, endpoint: Option<Endpoint>, transaction: &mut Transaction) {
@@ -197,17 +221,11 @@ impl Connection {
             return;
         }
         if let Some(transaction) = id.and_then(|id| self.store.change(id)) {
-            transaction.head.complete();
+            transaction.head.reach(Direction::ToClient, Stage::Complete);
         }
         if self.switched {
             self.store.complete_all();
         }
-    }
-}
-
-impl Default for Connection {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -218,6 +236,9 @@ impl Parser for Connection {
 
     fn feed(&mut self, direction: Direction, bytes: &[u8]) -> Touched {
         let side = direction as usize;
+        if direction == Direction::ToServer {
+            self.release(false);
+        }
         let fresh = Lines::new(MAX_LINE_BYTES);
         let mut lines = std::mem::replace(&mut self.lines[side], fresh);
         let mut rest = bytes;
@@ -244,8 +265,9 @@ impl Parser for Connection {
     }
 
     fn close(&mut self, direction: Direction) -> Touched {
-        if direction == Direction::ToClient {
-            self.store.complete_all();
+        match direction {
+            Direction::ToServer => self.release(true),
+            Direction::ToClient => self.store.complete_all(),
         }
         self.store.take_touched()
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use Direction::{ToClient, ToServer};
 
 fn talk(script: &[(Direction, &[u8])]) -> Connection {
-    let mut connection = Connection::new();
+    let mut connection = Connection::new(false);
     connection.meet("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
     for (direction, bytes) in script {
         connection.feed(*direction, bytes);
@@ -88,6 +88,22 @@ fn auth_tls_hands_the_connection_over() {
 }
 
 #[test]
+fn a_held_command_is_shown_with_what_follows_its_answer_or_at_the_end() {
+    let mut connection = Connection::new(true);
+    let shown = |it: &Connection| -> Vec<_> {
+        let shown = |it: &Transaction| (it.head.stages[0] == Stage::Complete, it.head.late);
+        it.store.iter().map(shown).collect()
+    };
+    connection.feed(ToServer, b"USER a\r\n");
+    connection.feed(ToClient, b"331 go on\r\n");
+    assert_eq!(shown(&connection), [(false, false)]);
+    connection.feed(ToServer, b"PASS b\r\n");
+    assert_eq!(shown(&connection), [(true, false), (false, false)]);
+    connection.close(ToServer);
+    assert_eq!(shown(&connection), [(true, false), (true, true)]);
+}
+
+#[test]
 fn long_lines_are_said_to_be() {
     let long = [&b"CWD "[..], &[b'a'; 5000], b"\r\n"].concat();
     let reply = [&b"250 "[..], &[b'a'; 5000], b"\r\n"].concat();
@@ -131,9 +147,9 @@ fn pieces() -> impl Strategy<Value = Vec<(Direction, Vec<u8>)>> {
 
 proptest! {
     #[test]
-    fn any_splitting_gives_the_same_transactions(script in pieces(), size in 1usize..9) {
-        let mut whole = Connection::new();
-        let mut cut = Connection::new();
+    fn any_splitting_gives_the_same_transactions(script in pieces(), size in 1usize..9, held: bool) {
+        let mut whole = Connection::new(held);
+        let mut cut = Connection::new(held);
         for (direction, bytes) in &script {
             whole.feed(*direction, bytes);
             for piece in bytes.chunks(size) {
@@ -146,8 +162,8 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_and_gaps_stay_within_the_bound(script in pieces(), lost in 0u64..50) {
-        let mut connection = Connection::new();
+    fn any_bytes_and_gaps_stay_within_the_bound(script in pieces(), lost in 0u64..50, held: bool) {
+        let mut connection = Connection::new(held);
         for (at, (direction, bytes)) in script.iter().enumerate() {
             connection.feed(*direction, bytes);
             if at % 3 == 2 {
