@@ -133,7 +133,16 @@ impl<K: Copy + Ord> Segments<K> {
 
     /// The signatures of the segment that a place is in.
     pub(super) fn at(&self, place: K) -> &[u32] {
-        let after = self.starts.partition_point(|start| *start <= place);
+        self.before(self.starts.partition_point(|start| *start <= place))
+    }
+
+    /// Where each segment begins.
+    pub(super) fn starts(&self) -> &[K] {
+        &self.starts
+    }
+
+    /// The signatures of the segment before the one with this number; none before the first.
+    pub(super) fn before(&self, after: usize) -> &[u32] {
         let Some(segment) = after.checked_sub(1) else {
             return &[];
         };

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::address::PortTest;
 use super::address_index::Segments;
-use super::port_index::{narrow_end, PortIndex, PortIndexBuilder};
+use super::port_index::{narrow_end, PortIndex, PortIndexBuilder, PortPages};
 use super::prefilter::{Builder, Pattern, Prefilter};
 
 /// How many runs one signature's range may lie over; a wider one is looked for at every port.
@@ -31,6 +31,7 @@ pub(super) struct Lane {
 struct ByPort {
     /// Where each run begins; it reaches to the next one.
     starts: Box<[u16]>,
+    pages: PortPages,
     /// The prefilter of each run, [`NONE`] where there is nothing to look for.
     which: Box<[u32]>,
     prefilters: Box<[Prefilter]>,
@@ -126,6 +127,7 @@ impl ByPort {
             });
         }
         Self {
+            pages: PortPages::new(&starts),
             starts: starts.into(),
             which: which.into(),
             prefilters: prefilters.into(),
@@ -133,7 +135,7 @@ impl ByPort {
     }
 
     fn at(&self, port: u16) -> Option<&Prefilter> {
-        let after = self.starts.partition_point(|start| *start <= port);
+        let after = self.pages.after(&self.starts, port);
         let which = self.which.get(after.checked_sub(1)?)?;
         self.prefilters.get(*which as usize)
     }

@@ -12,7 +12,7 @@ const MAX_SPAN: usize = 1 << 10;
 #[derive(Debug, Default)]
 pub(super) struct PortIndex {
     /// By source and by destination.
-    ends: [Segments<u16>; 2],
+    ends: [(Segments<u16>, PortPages); 2],
     /// Signatures that do not ask for few ports at either end.
     others: Vec<u32>,
 }
@@ -47,7 +47,10 @@ impl PortIndexBuilder {
     pub(super) fn build(self) -> PortIndex {
         let mut others = self.others;
         let ends = self.ends.map(|entries| {
-            Segments::new(&entries, |last| last.checked_add(1), MAX_SPAN, &mut others)
+            let segments =
+                Segments::new(&entries, |last| last.checked_add(1), MAX_SPAN, &mut others);
+            let pages = PortPages::new(segments.starts());
+            (segments, pages)
         });
         others.sort_unstable();
         others.dedup();
@@ -60,9 +63,41 @@ impl PortIndex {
     /// once perhaps.
     pub(super) fn find(&self, (src, dst): (u16, u16), mut see: impl FnMut(u32)) {
         self.others.iter().for_each(|signature| see(*signature));
-        for (end, port) in self.ends.iter().zip([src, dst]) {
-            end.at(port).iter().for_each(|signature| see(*signature));
+        for ((segments, pages), port) in self.ends.iter().zip([src, dst]) {
+            let after = pages.after(segments.starts(), port);
+            let found = segments.before(after).iter();
+            found.for_each(|signature| see(*signature));
         }
+    }
+}
+
+/// A place in a sorted list of ports, found by the port's high byte first: most of these have few or none.
+#[derive(Debug, Default)]
+pub(super) struct PortPages {
+    /// How many ports of the list are below each page of 256, and all of them at the end; nothing for no ports.
+    below: Box<[u32]>,
+}
+
+impl PortPages {
+    /// Of ports in order.
+    pub(super) fn new(ports: &[u16]) -> Self {
+        let below = |page: u32| ports.partition_point(|port| u32::from(*port) < page << 8) as u32;
+        Self {
+            below: match ports.is_empty() {
+                true => Box::default(),
+                false => (0..=256).map(below).collect(),
+            },
+        }
+    }
+
+    /// How many of `ports`, which this was made of, are at or below one.
+    pub(super) fn after(&self, ports: &[u16], port: u16) -> usize {
+        let page = usize::from(port >> 8);
+        let Some([begin, end]) = self.below.get(page..).and_then(|it| it.first_chunk()) else {
+            return 0;
+        };
+        let page = &ports[*begin as usize..*end as usize];
+        *begin as usize + page.partition_point(|start| *start <= port)
     }
 }
 
@@ -86,6 +121,15 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn pages_count_as_the_whole_list_does(mut ports: Vec<u16>, other: u16) {
+            ports.sort_unstable();
+            let pages = PortPages::new(&ports);
+            for port in ports.iter().flat_map(|it| [it.saturating_sub(1), *it]).chain([0, other, u16::MAX]) {
+                prop_assert_eq!(pages.after(&ports, port), ports.iter().filter(|it| **it <= port).count());
+            }
+        }
+
         #[test]
         fn finds_what_asking_each_signature_finds(
             signatures in prop::collection::vec((range(), range()), 0..8),

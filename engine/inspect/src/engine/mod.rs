@@ -257,12 +257,12 @@ impl Engine {
     pub fn packet(
         &mut self,
         arrival: &Arrival,
-        packet: Packet<'_>,
+        mut packet: Packet<'_>,
         sink: &mut dyn EventSink,
     ) -> Outcome {
         self.desk.counters.packets += 1;
         self.desk.counters.bytes += u64::from(arrival.frame_bytes);
-        let outcome = self.layer(arrival, packet, sink, 0);
+        let outcome = self.layer(arrival, &mut packet, sink, 0);
         self.collect_ended(arrival, sink);
         outcome
     }
@@ -302,26 +302,28 @@ impl Engine {
     fn layer(
         &mut self,
         arrival: &Arrival,
-        mut packet: Packet<'_>,
+        packet: &mut Packet<'_>,
         sink: &mut dyn EventSink,
         tunnels: usize,
     ) -> Outcome {
         if packet.fragment().is_some() {
             return self.fragment(arrival, packet, sink, tunnels);
         }
-        let (inner, odd) = crate::wire::inner_packet(&packet);
+        let (mut inner, odd) = crate::wire::inner_packet(packet);
         packet.events.extend(odd);
         let offline = !self.desk.settings.inline;
-        let inner = inner.filter(|it| !(offline && it.tunnel == Tunnel::Ip4InIp4));
-        if inner.is_some_and(|it| !it.is_broken()) {
+        if offline && matches!(&inner, Some(it) if it.tunnel == Tunnel::Ip4InIp4) {
+            inner = None;
+        }
+        if matches!(&inner, Some(it) if !it.is_broken()) {
             // It is the inner packet's; a signature is not to see it in both.
             packet.payload = &[];
         }
-        self.desk.report_decoding(arrival, &packet, sink);
-        let zone = self.desk.zone(arrival, &packet, tunnels);
+        self.desk.report_decoding(arrival, packet, sink);
+        let zone = self.desk.zone(arrival, packet, tunnels);
         let mut outcome = self
             .desk
-            .flow_packet(&mut self.flows, zone, arrival, &packet, sink);
+            .flow_packet(&mut self.flows, zone, arrival, packet, sink);
         if packet.malformed.is_some() || arrival.truncated {
             outcome.merge(self.desk.hidden(arrival));
         }
@@ -329,15 +331,15 @@ impl Engine {
             // On a port that tunnels use there may be anything else; a protocol of its own says what it is.
             Some(inner) if inner.is_broken() && inner.tunnel.is_by_port() => {}
             Some(inner) if inner.is_broken() => outcome.merge(self.desk.hidden(arrival)),
-            Some(inner) if tunnels < MAX_TUNNELS => {
+            Some(mut inner) if tunnels < MAX_TUNNELS => {
                 let arrival = Arrival {
                     number: None,
                     frame_bytes: 0,
                     defragmented: false,
-                    outer: report::outer(arrival, &packet, &inner),
+                    outer: report::outer(arrival, packet, &inner),
                     ..*arrival
                 };
-                outcome.merge(self.layer(&arrival, inner.packet, sink, tunnels + 1));
+                outcome.merge(self.layer(&arrival, &mut inner.packet, sink, tunnels + 1));
             }
             Some(_) => outcome.merge(self.desk.hidden(arrival)),
             None => {}
@@ -349,13 +351,13 @@ impl Engine {
     fn fragment(
         &mut self,
         arrival: &Arrival,
-        mut packet: Packet<'_>,
+        packet: &mut Packet<'_>,
         sink: &mut dyn EventSink,
         tunnels: usize,
     ) -> Outcome {
-        let zone = self.desk.zone(arrival, &packet, tunnels);
+        let zone = self.desk.zone(arrival, packet, tunnels);
         let mut refused = false;
-        let whole = match self.defragmenter.push(zone, &packet, arrival.now_ns) {
+        let whole = match self.defragmenter.push(zone, packet, arrival.now_ns) {
             Reassembly::Whole(whole) => Some(whole.to_vec()),
             Reassembly::Refused(_) => {
                 refused = true;
@@ -367,8 +369,8 @@ impl Engine {
         for event in self.defragmenter.take_events() {
             packet.events.extend(event.events(v6));
         }
-        self.desk.report_decoding(arrival, &packet, sink);
-        let mut outcome = self.desk.lone_packet(arrival, &packet, sink);
+        self.desk.report_decoding(arrival, packet, sink);
+        let mut outcome = self.desk.lone_packet(arrival, packet, sink);
         if refused {
             outcome.merge(self.desk.hidden(arrival));
         }
@@ -382,7 +384,7 @@ impl Engine {
                 ..*arrival
             };
             outcome.merge(match tunnels < MAX_TUNNELS {
-                true => self.layer(arrival, whole, sink, tunnels),
+                true => self.layer(arrival, &mut whole, sink, tunnels),
                 false => self.desk.hidden(arrival),
             });
         }

@@ -47,12 +47,24 @@ impl Serialize for FileInfo<'_> {
     }
 }
 
+/// How many bytes are written at once: as many as the longest hash has.
+const HEX_BYTES: usize = 32;
+
 /// Bytes in lower-case hexadecimal.
 struct Hex<'a>(&'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+        for bytes in self.0.chunks(HEX_BYTES) {
+            let mut text = [0; 2 * HEX_BYTES];
+            for (place, byte) in text.chunks_exact_mut(2).zip(bytes) {
+                place.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+            }
+            let text = std::str::from_utf8(&text[..2 * bytes.len()]);
+            f.write_str(text.map_err(|_| fmt::Error)?)?;
+        }
+        Ok(())
     }
 }
 

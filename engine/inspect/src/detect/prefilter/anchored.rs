@@ -7,14 +7,16 @@
 const HEAD: usize = 4;
 /// Heads are compared with this bit of every byte set, so that letters of either case are alike.
 const FOLD: u8 = 0x20;
-/// How many first bytes are told apart.
-const FIRSTS: usize = 256;
+/// How many first bytes are told apart: those that [`FOLD`] leaves.
+const FIRSTS: usize = 128;
 
 /// Texts by the offset at which they stand.
 #[derive(Debug, Default)]
 pub struct Anchored {
     /// In order of offsets.
     places: Vec<Place>,
+    /// Where the heads of each place and first byte begin, in order of both; one more at the end.
+    runs: Vec<u32>,
     heads: Vec<Head>,
 }
 
@@ -22,17 +24,20 @@ pub struct Anchored {
 #[derive(Debug)]
 struct Place {
     offset: u32,
-    /// Where their heads begin; they end where the next place's begin.
-    heads: u32,
-    /// A bit for the first byte of each head.
+    /// Its first run.
+    runs: u32,
+    /// How many of its runs are of the first word of [`Self::firsts`].
+    lower: u32,
+    /// A bit for the first byte of each run.
     firsts: [u64; FIRSTS / 64],
     /// A bit for each length that heads have.
     lengths: u8,
 }
 
-/// The first bytes of a text.
+/// The first bytes of a text, in order of the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Head {
+    first: u8,
     /// See [`key`].
     key: u64,
     text: u32,
@@ -45,69 +50,102 @@ fn key(bytes: &[u8]) -> u64 {
     (bytes.len().min(HEAD) as u64) << 32 | folded
 }
 
-/// Where the bit of a first byte is: word and bit.
-fn first_of(byte: u8) -> (usize, u64) {
-    let number = usize::from(byte | FOLD) % FIRSTS;
-    (number / 64, 1 << (number % 64))
+/// A first byte's number among those that [`FOLD`] leaves, in their order.
+fn number_of(byte: u8) -> u8 {
+    byte & 0x1f | byte >> 1 & 0x60
+}
+
+impl Place {
+    fn new(offset: u32, runs: usize) -> Self {
+        Self {
+            offset,
+            runs: runs as u32,
+            lower: 0,
+            firsts: [0; FIRSTS / 64],
+            lengths: 0,
+        }
+    }
+
+    /// Notes a head; whether it begins a run, being the first one with its first byte.
+    fn add(&mut self, head: &Head) -> bool {
+        self.lengths |= 1 << (head.key >> 32);
+        let word = &mut self.firsts[usize::from(head.first / 64)];
+        let bit = 1 << (head.first % 64);
+        let begins = *word & bit == 0;
+        *word |= bit;
+        self.lower += u32::from(begins && head.first < 64);
+        begins
+    }
+
+    /// The run of those that begin with `byte`.
+    fn run(&self, byte: u8) -> Option<usize> {
+        let number = number_of(byte);
+        let word = self.firsts[usize::from(number / 64)];
+        let bit = 1 << (number % 64);
+        if word & bit == 0 {
+            return None;
+        }
+        let before = (word & (bit - 1)).count_ones() + self.lower * u32::from(number >= 64);
+        Some((self.runs + before) as usize)
+    }
 }
 
 impl Anchored {
     /// Of texts with their offsets and bytes.
     pub fn new<'a>(texts: impl Iterator<Item = (u32, &'a [u8], u32)>) -> Self {
         let mut all: Vec<_> = texts
+            .filter(|(_, bytes, _)| !bytes.is_empty())
             .map(|(offset, bytes, text)| {
+                let first = number_of(bytes.first().copied().unwrap_or_default());
                 let key = key(bytes);
-                (offset, Head { key, text }, bytes.first().copied())
+                (offset, Head { first, key, text })
             })
             .collect();
         all.sort_unstable();
-        let mut places: Vec<Place> = Vec::new();
-        for (at, (offset, head, first)) in (0u32..).zip(&all) {
-            if places.last().is_none_or(|last| last.offset != *offset) {
-                places.push(Place {
-                    offset: *offset,
-                    heads: at,
-                    firsts: [0; FIRSTS / 64],
-                    lengths: 0,
-                });
+        let mut made = Self::default();
+        for (at, (offset, head)) in (0u32..).zip(&all) {
+            if made.places.last().is_none_or(|last| last.offset != *offset) {
+                made.places.push(Place::new(*offset, made.runs.len()));
             }
-            if let Some(place) = places.last_mut() {
-                let (word, bit) = first_of(first.unwrap_or_default());
-                place.firsts[word] |= bit;
-                place.lengths |= 1 << (head.key >> 32);
+            if made.places.last_mut().is_some_and(|place| place.add(head)) {
+                made.runs.push(at);
             }
         }
-        let heads = all.into_iter().map(|(_, head, _)| head).collect();
-        Self { places, heads }
+        made.runs.push(all.len() as u32);
+        made.heads = all.into_iter().map(|(_, head)| head).collect();
+        made
     }
 
     /// Calls `see` with each text whose head stands at its offset, if that is at or past `from`, and where in
     /// `bytes` that is. `base`: the offset of `bytes[0]`.
     pub fn scan(&self, bytes: &[u8], from: usize, base: u64, mut see: impl FnMut(u32, usize)) {
         let first = base.saturating_add(from as u64);
-        let begin = self
-            .places
-            .partition_point(|place| u64::from(place.offset) < first);
-        for (number, place) in self.places.iter().enumerate().skip(begin) {
+        let begin = match first {
+            0 => 0,
+            _ => self
+                .places
+                .partition_point(|place| u64::from(place.offset) < first),
+        };
+        for place in &self.places[begin..] {
             let start = (u64::from(place.offset) - base) as usize;
             let Some(found) = bytes.get(start..).filter(|found| !found.is_empty()) else {
                 return;
             };
-            let (word, bit) = first_of(found[0]);
-            if place.firsts[word] & bit == 0 {
+            let Some(run) = place.run(found[0]) else {
                 continue;
-            }
-            let next = self.places.get(number + 1);
-            let end = next.map_or(self.heads.len(), |next| next.heads as usize);
-            let heads = &self.heads[place.heads as usize..end];
-            for length in 1..=HEAD.min(found.len()) {
-                if place.lengths >> length & 1 != 0 {
-                    let wanted = key(&found[..length]);
-                    let from = heads.partition_point(|head| head.key < wanted);
-                    let same = heads[from..].iter();
-                    same.take_while(|head| head.key == wanted)
-                        .for_each(|head| see(head.text, start));
-                }
+            };
+            let heads = &self.heads[self.runs[run] as usize..self.runs[run + 1] as usize];
+            let mut lengths = place.lengths;
+            while lengths != 0 {
+                let length = lengths.trailing_zeros() as usize;
+                lengths &= lengths - 1;
+                let Some(wanted) = found.get(..length).map(key) else {
+                    break;
+                };
+                let from = heads.partition_point(|head| head.key < wanted);
+                let same = heads[from..].iter();
+                same.take_while(|head| head.key == wanted)
+                    .for_each(|head| see(head.text, start));
             }
         }
     }
