@@ -148,11 +148,14 @@ def _processes(status: Path) -> str:
     """Return what the kernel says of each of our processes."""
     said = json.loads(status.read_bytes())
     pids = {"control": said["pid"], **{name: said[name]["pid"] for name in ("inspector", "watchdog")}}
-    parts = []
-    for name, pid in pids.items():
-        path = Path(f"/proc/{pid}/status")
-        parts.append(f"{name}\n{path.read_text() if pid and path.exists() else 'does not run'}\n")
-    return "\n".join(parts)
+    return "\n".join(f"{name}\n{_process(pid)}\n" for name, pid in pids.items())
+
+
+def _process(pid: int | None) -> str:
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # the second if it ends while it is read
+        return "does not run"
 
 
 def _tail(path: Path) -> str:

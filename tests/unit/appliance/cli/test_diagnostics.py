@@ -1,6 +1,9 @@
 """`sekisho diagnostics` where nothing runs, or nothing is as it should be."""
 
+import json
+import subprocess
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,16 @@ def test_a_file_that_is_there_is_not_overwritten(config: Path) -> None:
     )
     assert result.exit_code == 1 and "File exists" in result.output
     assert (config.parent / "out.tar.gz").read_text() == "mine"
+
+
+def test_a_process_that_ends_while_it_is_asked_for_does_not_run(tmp_path: Path) -> None:
+    status = tmp_path / "status.json"
+    for _ in range(30):
+        with subprocess.Popen(["true"]) as process:
+            ended = threading.Thread(target=process.wait)
+            ended.start()
+            named = {"pid": process.pid}
+            status.write_text(json.dumps({**named, "inspector": named, "watchdog": named}))
+            while diagnostics._processes(status).count("does not run") < 3:
+                pass
+            ended.join()
