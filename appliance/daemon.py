@@ -6,6 +6,7 @@
     supervise the inspector died → start it again → load the live policy; again and again → the one before it
     guard     the same for the watchdog, which kills an inspector that hangs (appliance.watchdog)
     stand     somebody else took our rules away → they are put back
+    lead      a segment's bridge was made → its packets are led to us at once
     watch     guests come and go, guests.yaml or what the host helper says changes → the same policy anew
     report    events from the spool, status every few seconds and at each change
 
@@ -21,7 +22,7 @@ import pwd
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ from appliance.hypervisor.following import UNREACHED, Follower
 from appliance.model.faults import PolicyError, SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.policy import PolicyDocument
+from appliance.netlink import Alarm
 from appliance.ready import alive_every_s, tell_alive, tell_ready
 from appliance.reporting.client import ManagerClient, SignedPolicy
 from appliance.reporting.identity import Identity, load_identity, tls_of
@@ -135,6 +137,7 @@ class Control(msgspec.Struct):
             self._guard,
             self._supervise,
             self._stand,
+            self._lead,
             self._tell_bridges,
             self._watch,
             self._count,
@@ -567,20 +570,28 @@ class Control(msgspec.Struct):
 
     async def _stand(self) -> None:
         """Put our rules back when somebody else took them away or changed them, by alarm or at a look."""
-        changed = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        with self.applier.network.alarm() as alarm:
-            loop.add_reader(alarm, changed.set)
-            try:
-                while True:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(self.applier.network.look_every_s):
-                            await changed.wait()
-                    alarm.hush()
-                    changed.clear()
-                    await self._put_back()
-            finally:
-                loop.remove_reader(alarm)
+        with self.applier.network.alarm() as alarm, _rung(alarm) as changed:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self.applier.network.look_every_s):
+                        await changed.wait()
+                alarm.hush()
+                changed.clear()
+                await self._put_back()
+
+    async def _lead(self) -> None:
+        """Have a bridge that was made lead its packets to us at once; `watch` then applies the policy."""
+        network = self.applier.network
+        with network.link_alarm() as alarm, _rung(alarm) as changed:
+            while True:
+                await changed.wait()
+                alarm.hush()
+                changed.clear()
+                try:
+                    if await asyncio.to_thread(network.lead_new_bridges):
+                        self._guests_told.set()
+                except SystemFault as fault:  # `watch` tries again, and says so
+                    log.warning("%s", fault)
 
     async def _put_back(self) -> None:
         network = self.applier.network
@@ -866,6 +877,18 @@ def _only_one(state: Path) -> Any:
         except BlockingIOError:
             raise SystemFault(f"{state}: another appliance runs with this state directory") from None
         yield
+
+
+@contextlib.contextmanager
+def _rung(alarm: Alarm) -> Iterator[asyncio.Event]:
+    """Give an event that is set whenever the alarm becomes readable."""
+    rung = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(alarm, rung.set)
+    try:
+        yield rung
+    finally:
+        loop.remove_reader(alarm)
 
 
 def _panics(stats: Mapping[str, Any]) -> int:

@@ -71,14 +71,22 @@ def interfaces(netns: str | None) -> Iterator[Interface]:
         )
 
 
-def bridge_calls(netns: str | None, bridge: str) -> tuple[bool, ...]:
-    """Return whether it calls iptables and ip6tables; empty if it is not there. Raises SystemFault."""
+class BridgeSwitches(msgspec.Struct, frozen=True):
+    """Whether a bridge calls iptables and ip6tables. ifindex: one that is made anew has another."""
+
+    ifindex: int
+    calls: tuple[bool, bool]
+
+
+def bridge_switches(netns: str | None, bridge: str) -> BridgeSwitches | None:
+    """Return what a bridge calls; None if it is not there. Raises SystemFault."""
     for said in netlink.ask(netns, netlink.ROUTE, GETLINK, bytes(IFINFOMSG.size) + _name(bridge)):
         info = netlink.attributes(said[IFINFOMSG.size :])
         for layer in (LINKINFO, INFO_DATA):
             info = netlink.attributes(info.get(layer, _NOTHING))
-        return tuple(any(info.get(call, _NOTHING)) for call in BRIDGE_CALLS)
-    return ()
+        v4, v6 = (any(info.get(call, _NOTHING)) for call in BRIDGE_CALLS)
+        return BridgeSwitches(IFINFOMSG.unpack_from(said)[2], (v4, v6))
+    return None
 
 
 def set_bridge_calls(netns: str | None, bridge: str, *, on: bool) -> None:

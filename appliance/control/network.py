@@ -20,9 +20,11 @@ from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
 from appliance.netlink import Alarm
 from appliance.steering import Choice, Counters, Queues, Ruleset
+from appliance.steering.backend import switch_bridges
 from appliance.steering.standing import (
     Standing,
     changes,
+    new_bridges,
     nothing_is_unsaid,
     standing_rules,
     standing_switches,
@@ -117,6 +119,14 @@ class Network(msgspec.Struct):
         if not changed:
             self._generation = now
         return changed
+
+    def lead_new_bridges(self) -> bool:
+        """Have bridges that were made since `apply` lead packets to us; return whether there are any."""
+        if self._ruleset is None:
+            return False
+        new = new_bridges(self._ruleset, self._switches, self.netns)
+        switch_bridges(new, self.netns, on=True)
+        return bool(new)
 
     def tell_bridges(self) -> None:
         """Tell bridges again what they have forgotten of where guests are."""

@@ -107,6 +107,12 @@ def removal(state: KernelState) -> str:
     return json.dumps({"nftables": [{"metainfo": {"json_schema_version": 1}}, *commands]})
 
 
+def emptied(family: Family, chain: str) -> str:
+    """Return the batch that takes all rules out of a chain of ours."""
+    where = {"family": family, "table": TABLE, "name": chain}
+    return json.dumps({"nftables": [{"flush": {"chain": where}}]})
+
+
 def joined(*tables: Table) -> Table:
     """Return one table that holds what tables of one family hold; no two may use a name twice."""
     family = {table.family for table in tables}

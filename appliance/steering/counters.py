@@ -57,7 +57,10 @@ class Counters(msgspec.Struct, frozen=True):
 
 def read_counters(policy: PolicyDocument, inventory: GuestInventory, netns: str | None = None) -> Counters:
     """Return what was counted; a guest or rule that is not loaded has counted nothing. Raises SystemFault."""
-    counted = dict(_counters(netns))
+    counted: dict[str, Traffic] = {}
+    for name, packets, size in _counters(netns):  # one that both families have counts the same in both
+        before = counted.get(name, Traffic())
+        counted[name] = Traffic(before.packets + packets, before.bytes + size)
 
     def of(name: str) -> Traffic:
         return counted.get(name, Traffic())
@@ -88,7 +91,6 @@ def _rule_counts(
             yield RuleCount(guest.name, direction, None, matched)
 
 
-def _counters(netns: str | None) -> Iterator[tuple[str, Traffic]]:
+def _counters(netns: str | None) -> Iterator[tuple[str, int, int]]:
     for family in FAMILIES:
-        for name, packets, count in read_kernel(netns, family):
-            yield name, Traffic(packets, count)
+        yield from read_kernel(netns, family)

@@ -64,11 +64,11 @@ def _sysctl_change(sysctl: Path, netns: str | None) -> Iterator[str]:
 
 
 def _bridge_changes(bridge: str, netns: str | None) -> Iterator[str]:
-    calls = rtnetlink.bridge_calls(netns, bridge)
-    if not calls:
+    found = rtnetlink.bridge_switches(netns, bridge)
+    if found is None:
         yield f"bridge {bridge}: is not there (yet)"
         return
-    for name, is_on in zip(BRIDGE_CALLS, calls, strict=True):
+    for name, is_on in zip(BRIDGE_CALLS, found.calls, strict=True):
         if not is_on:
             yield f"bridge {bridge}: {name} 0 becomes 1"
 

@@ -33,6 +33,7 @@ from appliance.steering.chains import steering_table
 from appliance.steering.dialect import BRIDGE, INET
 from appliance.steering.forwarding import Home
 from appliance.steering.queues import CHAIN, JUMP, queue_chain, queue_removal, queue_rules
+from appliance.steering.unled import let_unled_pass, unled_table
 
 IPTABLES = ("iptables", "ip6tables")
 
@@ -93,7 +94,7 @@ def render(
     match backend:
         case Backend.BR_NETFILTER:
             tables = (
-                guard,
+                joined(guard, unled_table(inventory, links)),
                 steering_table(policy, inventory, links, queues.workers, needs, generation, INET),
             )
             v4, v6 = (queue_rules(inventory, queues.first, queues.workers, jumps) for jumps in state.jumps)
@@ -156,8 +157,9 @@ def load(ruleset: Ruleset, netns: str | None = None) -> int | None:
 
     A policy change is the one nft batch: a packet sees the old policy or the new one. With br-netfilter the
     queue rules go first, as without marks they match nothing, and the bridges are switched on last, so that
-    no packet reaches chains that are not there; with nft-bridge both are taken away after it, in case they
-    were there. Raises SystemFault; the live policy stays then.
+    no packet reaches chains that are not there (what is not led to them yet is for the failure policy); with
+    nft-bridge both are taken away after it, in case they were there. Raises SystemFault; the live policy
+    stays then.
     """
     note_beginnings(netns, on=True)
     match ruleset.backend:
@@ -222,6 +224,7 @@ def teardown(netns: str | None = None, bridges: tuple[str, ...] = ()) -> None:
     if netns is not None and not exists(netns):
         return
     state = read_state(netns)
+    let_unled_pass(state, netns)
     switch_bridges(bridges or _loaded_bridges(netns), netns, on=False)
     for program, jumps in zip(IPTABLES, state.jumps, strict=True):
         if jumps or _has_chain(netns, program):

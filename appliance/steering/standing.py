@@ -48,11 +48,26 @@ def standing_switches(ruleset: Ruleset, netns: str | None) -> Standing:
             tags = VLAN_SYSCTL.read_text().strip()
     except OSError as error:
         raise SystemFault(f"steering: cannot read {VLAN_SYSCTL}: {error}") from error
-    switches = {
-        f"br_netfilter on {bridge}": str(rtnetlink.bridge_calls(netns, bridge) or "")
-        for bridge in ruleset.bridges
-    }
-    return {**_jumps(netns, told=False), **switches, VLAN_SYSCTL.name: tags}
+    calls = {where: str(found.calls) for where, _, found in _bridges(ruleset, netns)}
+    return {**_jumps(netns, told=False), **calls, VLAN_SYSCTL.name: tags}
+
+
+def new_bridges(ruleset: Ruleset, switches: Standing, netns: str | None) -> tuple[str, ...]:
+    """Return the bridges that were made since the switches stood so, and are not switched on.
+
+    Raises SystemFault.
+    """
+    if ruleset.backend is Backend.NFT_BRIDGE:
+        return ()
+    found = _bridges(ruleset, netns)
+    return tuple(bridge for where, bridge, now in found if where not in switches and not all(now.calls))
+
+
+def _bridges(ruleset: Ruleset, netns: str | None) -> Iterator[tuple[str, str, rtnetlink.BridgeSwitches]]:
+    """Yield where its switches stand, the bridge's name, and how they stand, of those that are there."""
+    for bridge in ruleset.bridges:
+        if (found := rtnetlink.bridge_switches(netns, bridge)) is not None:
+            yield f"br_netfilter on {bridge} (interface {found.ifindex})", bridge, found
 
 
 def nothing_is_unsaid(backend: Backend) -> bool:
@@ -61,11 +76,14 @@ def nothing_is_unsaid(backend: Backend) -> bool:
 
 
 def changes(wanted: Standing, found: Standing) -> tuple[str, ...]:
-    """Return a sentence for everything that does not stand as it was left."""
+    """Return a sentence for everything that does not stand as it was left.
+
+    Where nothing was looked at (a bridge that is not there any more) nothing is said.
+    """
     return tuple(
-        f"{where} was {'changed' if found.get(where) else 'taken away'}"
+        f"{where} was {'changed' if found[where] else 'taken away'}"
         for where, text in wanted.items()
-        if found.get(where, "") != text
+        if found.get(where, text) != text
     )
 
 

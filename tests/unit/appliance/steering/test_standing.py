@@ -17,3 +17,7 @@ def test_what_is_gone_and_what_differs_are_told_apart() -> None:
 
 def test_what_others_added_elsewhere_is_not_ours() -> None:
     assert changes({}, {"table inet sekisho": "a"}) == ()
+
+
+def test_a_bridge_that_is_not_there_any_more_was_not_changed() -> None:
+    assert changes({"br_netfilter on br0 (interface 7)": "(True, True)"}, {}) == ()
