@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from appliance.model.faults import SystemFault
 from host_helper import links, watch
+from host_helper.appliance_vm import ApplianceVm
 from host_helper.config import PairConfig, PairSegment
 from host_helper.model import HostGuest, HostVnic
 from host_helper.proof import known_ipv4, lets_through, verified
@@ -25,6 +26,7 @@ class Pair:
         self._config = config
         self._source = source
         self._state = state
+        self._vm = ApplianceVm(config.appliance, state)
         self._appliance: HostGuest | None = None
         self._at: dict[str, str] = {}
         self._slots = Slots(state)
@@ -53,15 +55,14 @@ class Pair:
     def refresh(self, guests: Sequence[HostGuest]) -> None:
         """Find the appliance, and which of its taps is on which bridge."""
         self._slots.note(guests)
-        named = self._config.appliance
-        self._appliance = next((each for each in guests if named in (each.name, each.uuid)), None)
+        self._appliance = self._vm.among(guests)
         master = links.masters()
         taps = [vnic.tap for vnic in self._appliance.vnics if vnic.tap] if self._appliance else []
         self._at = {bridge: tap for tap in taps if (bridge := master.get(tap))}
 
     def is_appliance(self, guest: HostGuest) -> bool:
         """Whether this guest is the appliance itself, which is led through nothing."""
-        return self._config.appliance in (guest.name, guest.uuid)
+        return self._vm.is_it(guest)
 
     def port_of(self, guest: HostGuest, vnic: HostVnic) -> AppliancePort | None:
         """Return the appliance's vNIC that the guest's is behind, or is to be."""

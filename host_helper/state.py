@@ -22,6 +22,7 @@ class _Stored(msgspec.Struct, kw_only=True):
     names: dict[str, str] = {}
     protected: dict[str, Protected] = {}
     slots: dict[str, tuple[str, str]] = {}
+    appliances: dict[str, str] = {}
 
 
 class State:
@@ -63,6 +64,14 @@ class State:
             while len(names) > MAX_NAMES:
                 del names[next(each for each in names if each not in self.protected)]
         return names[uuid]
+
+    def appliance(self, named: str) -> str | None:
+        """Return the UUID of the domain that last had the name that host.yaml calls the appliance by."""
+        return self._stored.appliances.get(named)
+
+    def note_appliance(self, named: str, uuid: str) -> None:
+        """Remember the appliance's UUID, and no other one's; `save` after it."""
+        self._stored.appliances = {named: uuid}
 
     def home(self, uuid: str, mac: str) -> str | None:
         """Return the bridge that a protected guest's vNIC is on without us."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from appliance.model.faults import PolicyError, SystemFault
 from host_helper import links, vlans, watch
+from host_helper.appliance_vm import ApplianceVm
 from host_helper.config import TrunkConfig, TrunkSegment
 from host_helper.model import HostGuest, HostVnic
 from host_helper.proof import known_ipv4, lets_through, verified
@@ -24,6 +25,7 @@ class Trunk:
     def __init__(self, config: TrunkConfig, state: State) -> None:
         self._config = config
         self._state = state
+        self._vm = ApplianceVm(config.appliance, state)
         self._slots = Slots(state)
         self._trunks: dict[str, str] = {}
         self._uplinks: dict[str, str] = {}
@@ -51,7 +53,7 @@ class Trunk:
     def refresh(self, guests: Sequence[HostGuest]) -> None:
         """Find the appliance's two taps on each bridge; have the trunk carry our VLANs and nothing else."""
         self._slots.note(guests)
-        appliance = next((each for each in guests if self.is_appliance(each)), None)
+        appliance = self._vm.among(guests)
         master = links.masters()
         self._trunks, self._uplinks = {}, {}
         for vnic in appliance.vnics if appliance else ():
@@ -66,7 +68,7 @@ class Trunk:
 
     def is_appliance(self, guest: HostGuest) -> bool:
         """Whether this guest is the appliance itself."""
-        return self._config.appliance in (guest.name, guest.uuid)
+        return self._vm.is_it(guest)
 
     def port_of(self, guest: HostGuest, vnic: HostVnic) -> AppliancePort | None:
         """Return the trunk's MAC and the vNIC's VLAN."""

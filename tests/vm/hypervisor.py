@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import libvirt
 
@@ -110,7 +111,9 @@ class Hypervisor:
 
     def boot(self, domain: Any) -> None:
         """Start the domain, and wait until it says that it is ready."""
-        console = self.folder / f"{domain.name()}.console"
+        source = ElementTree.fromstring(domain.XMLDesc()).find("./devices/serial/source")
+        assert source is not None
+        console = Path(source.attrib["path"])  # named as the domain was when it was defined
         console.unlink(missing_ok=True)
         domain.create()
         wait_for(f"{domain.name()} is up", lambda: console.exists() and "ready" in console.read_text())

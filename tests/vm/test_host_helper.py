@@ -108,6 +108,23 @@ def test_a_protected_guest_that_is_renamed_starts_protected_under_its_own_policy
         assert rig.guest(name)["known_as"] == "web" and rig.guest(name)["protected"]
 
 
+def test_an_appliance_that_is_renamed_is_still_the_appliance(rig: Rig) -> None:
+    appliance = rig.libvirtd.connection.lookupByName("sekisho")
+    for name in ("gate", "sekisho"):
+        appliance.destroy()
+        appliance.rename(name)
+        rig.libvirtd.boot(appliance)
+        wait_for("web answers through it", answers)
+        for _ in range(2):  # the second time by a helper that did not see the rename
+            assert rig.guest(name)["appliance"]
+            assert f"{name!r} is the appliance" in rig.sekisho("protect", name).stderr
+            wait_for("web is led through it", lambda: rig.guest("web")["vnics"][0]["led_through"])
+            rig.stop_helper()
+            rig.start_helper()
+    for command in ("unprotect", "protect"):
+        assert rig.sekisho(command, "web").returncode == 0
+
+
 def test_an_undefined_guest_leaves_its_way_to_another_and_is_forgotten_when_told(rig: Rig) -> None:
     libvirtd = rig.libvirtd
     libvirtd.define("first", "sekisho.role=none", [(OTHER_MAC, "br0")])
