@@ -100,6 +100,8 @@ class Inspector:
         self, worker: int, packet: bytes, mark: int, in_dev: int, out_dev: int, src_mac: bytes
     ) -> tuple[bool, int]:
         """Inspect one packet from its IP header on; return (accept, new packet mark)."""
+    def lose_sight(self) -> None:
+        """Say that packets passed that no queue was given: streams go on behind them."""
     def stats(self) -> str:
         """Counters as JSON: per queue, per guest, uninspected bytes by reason, live policy version."""
     def stop(self) -> None:

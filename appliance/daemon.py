@@ -605,11 +605,24 @@ class Control(msgspec.Struct):
             self.repairs += 1
             self.journal.note("rules-changed", f"somebody else changed our rules: {what}", 1, changes=changes)
             live = self.live
+            # What passes without rules leaves no bit in conntrack, and no stream may wait for it: said before
+            # the first packet comes again, and once more for whoever had packets seen in between.
+            await self._lose_sight()
             await asyncio.to_thread(
                 network.apply, live.document, live.inventory, live.links, live.needs, live.generation
             )
+            await self._lose_sight()
         self.journal.note("rules-restored", "our rules are back as they were", 2, repairs=self.repairs)
         self._changed.set()
+
+    async def _lose_sight(self) -> None:
+        """Tell the inspector that packets of any connection passed it by."""
+        if self.inspector is None:
+            return
+        try:
+            await self.inspector.lose_sight()
+        except SystemFault as fault:  # it has ended: the next one begins without connections
+            log.warning("%s", fault)
 
     async def _tell_bridges(self) -> None:
         """Tell bridges anew where guests are, in case somebody had them forget it."""

@@ -72,6 +72,9 @@ class Server(msgspec.Struct):
                 return self._load(Path(request.path), try_first=request.try_first)
             case "stats":
                 return Answer(True, report=msgspec.json.decode(self.engine.stats()))
+            case "lose_sight":
+                self.engine.lose_sight()
+                return Answer(True)
             case "ping":
                 return Answer(True, report={"started": self.started})
             case "stop":

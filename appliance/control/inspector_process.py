@@ -75,6 +75,12 @@ class InspectorProcess(msgspec.Struct):
             raise SystemFault(f"inspector: {answer.error}")
         return answer.report or {}
 
+    async def lose_sight(self) -> None:
+        """Tell it that packets passed it by: streams go on behind them. Raises SystemFault."""
+        answer = await self._ask(Request("lose_sight"), ANSWER_TIMEOUT_S)
+        if not answer.ok:
+            raise SystemFault(f"inspector: {answer.error}")
+
     async def wait(self) -> int:
         """Return its exit status once it ends."""
         return await self.process.wait()

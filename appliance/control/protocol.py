@@ -9,9 +9,9 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One request; path and try_first belong to `load`."""
+    """One request; path and try_first belong to `load`. lose_sight: packets passed it by."""
 
-    do: Literal["load", "stats", "ping", "stop"]
+    do: Literal["load", "lose_sight", "stats", "ping", "stop"]
     path: str | None = None
     try_first: bool = False
 

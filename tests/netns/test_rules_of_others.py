@@ -7,6 +7,7 @@ import select
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,12 +22,14 @@ from appliance.control.network import Network
 from appliance.control.watchdog_process import heart_sockets
 from appliance.firewall.nft import Family
 from appliance.hypervisor import load_guests
-from appliance.netns import command_in, run_in
+from appliance.lab.wire import connect
+from appliance.netns import command_in, entered, run_in
 from appliance.steering.backend import TIMESTAMP_SYSCTL, switch_bridges
 from appliance.steering.failure import failure_policy_decides
 from appliance.steering.standing import Standing
 from appliance.watchdog import WatchdogSettings
-from tests.netns.control_fixture import ROOT, Appliance, appliance_in, runs, wait_for
+from tests.manager_fixture import RunningManager
+from tests.netns.control_fixture import ROOT, Appliance, appliance_in, failure_policy, runs, wait_for
 from tests.netns.kit import BACKEND, Bench, policy
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
@@ -112,6 +115,70 @@ def test_an_appliance_puts_its_rules_back_and_says_so(appliance: Appliance) -> N
     wait_for("its status", lambda: appliance.status()["steering"]["repairs"] == 1)
     assert "rules put back 1 times" in appliance.cli("status").stdout
     assert not notices(appliance, "control-error")
+
+
+POUR_PORT, POURED = 6300, b"x" * 1024
+LOOKED_AT = f'alert tcp any any -> $HOME_NET {POUR_PORT} (msg:"why it is queued"; content:"unsent"; sid:2;)\n'
+
+
+@contextlib.contextmanager
+def pouring(settings: lab.LabSettings) -> Iterator[Callable[[], int]]:
+    """Keep one connection of the client's to web busy; give how many bytes web has received."""
+    over, received = threading.Event(), 0
+    with entered(settings.guest_netns(lab.WEB)):
+        listener = socket.create_server((lab.WEB.ipv4, POUR_PORT))
+
+    def read() -> None:
+        nonlocal received
+        stream, _ = listener.accept()
+        with stream:
+            while piece := stream.recv(65_536):
+                received += len(piece)
+
+    def write(stream: socket.socket) -> None:
+        with stream, contextlib.suppress(OSError):
+            while not over.wait(0.003):
+                stream.sendall(POURED)
+
+    with listener:
+        reading = threading.Thread(target=read)
+        reading.start()
+        connection = connect(settings.guest_netns(lab.CLIENT), lab.WEB.ipv4, POUR_PORT, 5.0)
+        writing = threading.Thread(target=write, args=(connection,))
+        writing.start()
+        try:
+            yield lambda: received
+        finally:
+            over.set()
+            # one that stalled would never take the rest
+            connection.shutdown(socket.SHUT_RDWR)
+            writing.join()
+            reading.join()
+
+
+@pytest.mark.parametrize("failure", ["open", "closed"])
+def test_a_connection_goes_on_behind_what_passed_without_our_rules(
+    running_lab: lab.LabSettings, manager: RunningManager, tmp_path: Path, failure: str
+) -> None:
+    chosen = {"backend": BACKEND.value} if BACKEND else {}
+    with (
+        failure_policy(running_lab, inspector_down=failure),
+        appliance_in(tmp_path / "appliance", running_lab, manager, **chosen) as appliance,
+    ):
+        appliance.start()
+        appliance.in_step()
+        appliance.push(LOOKED_AT)
+        appliance.assign("prevent")
+        with pouring(running_lab) as received:
+            for times in (1, 2):
+                wait_for("bytes", partial(is_past, received, received() + 100_000))
+                flush(running_lab.bridge_netns)
+                wait_for("the rules", lambda times=times: len(notices(appliance, "rules-restored")) >= times)
+                wait_for("it to go on", partial(is_past, received, received() + (1 << 20)))
+
+
+def is_past(received: Callable[[], int], count: int) -> bool:
+    return received() > count
 
 
 def test_status_says_which_back_end_and_why(appliance: Appliance) -> None:

@@ -43,6 +43,20 @@ fn a_stream_goes_on_behind_what_passed_and_is_inspected() {
 }
 
 #[test]
+fn what_is_said_of_all_connections_is_heeded_by_those_that_were_there() {
+    let mut dialogue = raw();
+    dialogue.pass_from_client(b"xxxx");
+    dialogue.engine.lose_sight();
+    assert!(!dialogue.client(b"ev").block);
+    assert!(dialogue.client(b"il").block);
+    let mut later = Dialogue::new(prevent(RAW));
+    later.engine.lose_sight();
+    later.handshake();
+    assert!(!later.client_ahead(2, b"il").block);
+    assert!(later.client(b"ev").block);
+}
+
+#[test]
 fn a_hole_that_nobody_told_of_is_waited_for() {
     let mut dialogue = raw();
     assert!(!dialogue.client_ahead(2, b"il").block);

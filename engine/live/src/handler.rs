@@ -55,6 +55,8 @@ pub struct Loaded {
     pub policy: Arc<Policy>,
     /// Its counters.
     pub shared: Arc<SharedState>,
+    /// How often packets passed unseen before it was loaded.
+    pub unseen: u32,
 }
 
 impl Loaded {
@@ -64,6 +66,7 @@ impl Loaded {
         Self {
             policy: Arc::new(policy),
             shared: Arc::default(),
+            unseen: 0,
         }
     }
 }
@@ -167,6 +170,8 @@ pub struct PacketHandler {
     began: Instant,
     shares: Shares,
     shed: Shed,
+    /// [`Loaded::unseen`], as the engine was told.
+    unseen: u32,
 }
 
 /// Hands the engine's events to the spool's writer.
@@ -196,6 +201,7 @@ impl PacketHandler {
             ..Settings::live(seed())
         };
         let loaded = policy.current();
+        let unseen = loaded.unseen;
         let engine = Engine::new(settings, loaded.policy.clone(), loaded.shared.clone());
         Self {
             engine,
@@ -207,6 +213,7 @@ impl PacketHandler {
             began: Instant::now(),
             shares,
             shed: Shed::default(),
+            unseen,
         }
     }
 
@@ -243,6 +250,10 @@ impl PacketHandler {
         if !Arc::ptr_eq(&loaded.policy, self.engine.policy()) {
             self.engine
                 .swap(loaded.policy.clone(), loaded.shared.clone());
+        }
+        if self.unseen != loaded.unseen {
+            self.unseen = loaded.unseen;
+            self.engine.lose_sight();
         }
     }
 }

@@ -176,9 +176,21 @@ impl Inspector {
         let former = self.slot.swap(Loaded {
             policy,
             shared: Arc::new(SharedState::default()),
+            unseen: self.slot.load().unseen,
         });
         lock(&self.former).push(former);
         Ok(report)
+    }
+
+    /// Says that packets passed that no queue was given, of whichever connection: streams go on behind them.
+    pub fn lose_sight(&self) {
+        let live = self.slot.load();
+        // What it replaces holds nothing of its own, and may be dropped by whoever leaves it last.
+        self.slot.swap(Loaded {
+            policy: live.policy.clone(),
+            shared: live.shared.clone(),
+            unseen: live.unseen.wrapping_add(1),
+        });
     }
 
     /// Does it on another thread, at lower priority once packets are inspected.

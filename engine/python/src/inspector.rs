@@ -119,6 +119,11 @@ impl Inspector {
         py.allow_threads(|| self.read().idle(now_ns()));
     }
 
+    /// Says that packets passed that no queue was given: streams go on behind them.
+    fn lose_sight(&self) {
+        self.read().lose_sight();
+    }
+
     /// Counters as JSON: per queue, per guest, uninspected bytes by reason, live policy version.
     fn stats(&self, py: Python<'_>) -> String {
         py.allow_threads(|| self.read().stats().to_string())

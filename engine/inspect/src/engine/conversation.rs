@@ -40,6 +40,8 @@ pub struct Conversation {
     pub parent: Option<u64>,
     /// Policy generation it was armed for.
     pub generation: u32,
+    /// How often packets of all connections had passed unseen when it was seen last.
+    pub unseen: u32,
     /// The protected guests at its ends.
     pub sides: SmallVec<[PartySide; MAX_SIDES]>,
     /// Detection's memory.
@@ -718,6 +720,7 @@ impl Conversation {
             id,
             parent: None,
             generation: 0,
+            unseen: 0,
             sides: SmallVec::new(),
             detect: FlowState::default(),
             tcp,
@@ -766,9 +769,11 @@ impl Conversation {
         }
     }
 
-    /// Takes note of what the kernel says passed before the packet, in whichever direction.
-    pub fn heed(&mut self, arrival: &Arrival) {
-        if arrival.after_unseen {
+    /// Takes note of what passed before the packet, in whichever direction: as the kernel says of this connection,
+    /// or `unseen` of all.
+    pub fn heed(&mut self, arrival: &Arrival, unseen: u32) {
+        let told = std::mem::replace(&mut self.unseen, unseen) != unseen;
+        if told || arrival.after_unseen {
             self.lose_sight(Direction::ToServer);
             self.lose_sight(Direction::ToClient);
         }

@@ -73,7 +73,11 @@ impl Desk {
             let made = flows.find_or_create(zone, packet, arrival.now_ns, |flow| {
                 let tcp = (flow.key.protocol == proto::TCP)
                     .then(|| fresh.unwrap_or_else(|| Box::new(TcpLayer::new(config.clone()))));
-                Conversation::new(id, arrival, tcp, flow.key.protocol == proto::UDP)
+                let udp = flow.key.protocol == proto::UDP;
+                Conversation {
+                    unseen: self.unseen,
+                    ..Conversation::new(id, arrival, tcp, udp)
+                }
             });
             let Some(mut lookup) = made else {
                 return self.lone_packet(arrival, packet, sink);
@@ -82,7 +86,7 @@ impl Desk {
                 return Outcome::default();
             };
             if !lookup.created {
-                flow.data.heed(arrival);
+                flow.data.heed(arrival, self.unseen);
             }
             flow.data.observe(
                 &self.policy,

@@ -195,6 +195,8 @@ struct Desk {
     /// The record that is being written; its memory is used again.
     line: RefCell<Vec<u8>>,
     counters: Counters,
+    /// How often packets of all connections passed unseen.
+    unseen: u32,
 }
 
 impl Engine {
@@ -221,6 +223,7 @@ impl Engine {
                 agreements: expected::Agreements::default(),
                 line: RefCell::default(),
                 counters,
+                unseen: 0,
             },
         }
     }
@@ -236,6 +239,12 @@ impl Engine {
         self.desk.settings.app.look_at_files(hashes, magic);
         self.desk.policy = policy;
         self.desk.shared = shared;
+    }
+
+    /// Says that packets of any connection may have passed without being shown: each stream goes on at the next
+    /// segment that is inspected.
+    pub fn lose_sight(&mut self) {
+        self.desk.unseen = self.desk.unseen.wrapping_add(1);
     }
 
     /// The policy that runs.
@@ -280,7 +289,7 @@ impl Engine {
             if !outcome.block {
                 flow.data.lose_sight(direction);
             }
-            flow.data.heed(arrival);
+            flow.data.heed(arrival, self.desk.unseen);
         }
         outcome
     }
