@@ -15,6 +15,7 @@ RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR = 1, 5, 9
 NEWLINK, GETLINK, SETLINK, NEWNEIGH, DELNEIGH, GETNEIGH = 16, 18, 19, 28, 29, 30
 AF_BRIDGE = 7
 IFINFOMSG = struct.Struct("=BxHiII")
+IFF_UP = 1
 NDMSG = struct.Struct("=BxxxiHBB")
 ADDRESS, IFNAME, MTU, MASTER, PROTINFO, LINKINFO = 1, 3, 4, 10, 12, 18
 INFO_KIND, INFO_DATA = 1, 2
@@ -27,7 +28,7 @@ NOARP = 0x40
 OF_MASTER, TOLD = 0x04, 0x10
 """NTF_MASTER: the bridge's entry, not the port's own. NTF_EXT_LEARNED: told from outside, so that it does not
 age; once its address is heard at another port it is as if it had been learned there."""
-CREATE_OR_REPLACE = 0x500
+CREATE_OR_REPLACE, CREATE_NEW = 0x500, 0x600
 _NOTHING = memoryview(b"")
 
 
@@ -97,6 +98,25 @@ def set_bridge_calls(netns: str | None, bridge: str, *, on: bool) -> None:
     netlink.ask(netns, netlink.ROUTE, NEWLINK, body, flags=netlink.ACK)
 
 
+def make_bridge(netns: str | None, name: str, mac: str) -> None:
+    """Make a bridge, down and without ports. Raises SystemFault."""
+    info = netlink.attribute(LINKINFO, netlink.attribute(INFO_KIND, b"bridge\0"))
+    body = bytes(IFINFOMSG.size) + _name(name) + netlink.attribute(ADDRESS, _bytes(mac)) + info
+    netlink.ask(netns, netlink.ROUTE, NEWLINK, body, flags=netlink.ACK | CREATE_NEW)
+
+
+def set_master(netns: str | None, port: int, bridge: int) -> None:
+    """Have an interface be a port of the bridge. Raises SystemFault."""
+    body = IFINFOMSG.pack(0, 0, port, 0, 0) + netlink.attribute(MASTER, struct.pack("=I", bridge))
+    netlink.ask(netns, netlink.ROUTE, NEWLINK, body, flags=netlink.ACK)
+
+
+def set_up(netns: str | None, ifindex: int, *, up: bool) -> None:
+    """Have an interface up or down. Raises SystemFault."""
+    body = IFINFOMSG.pack(0, 0, ifindex, IFF_UP if up else 0, IFF_UP)
+    netlink.ask(netns, netlink.ROUTE, NEWLINK, body, flags=netlink.ACK)
+
+
 def whereabouts(netns: str | None) -> Iterator[Whereabouts]:
     """Yield what the namespace's bridges know. Raises SystemFault."""
     of_bridges = NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0)
@@ -140,8 +160,12 @@ def set_flooded(netns: str | None, port: int, *, on: bool) -> None:
 
 
 def _neighbour(port: int, mac: str) -> bytes:
-    address = netlink.attribute(LLADDR, bytes.fromhex(mac.replace(":", "")))
+    address = netlink.attribute(LLADDR, _bytes(mac))
     return NDMSG.pack(AF_BRIDGE, port, NOARP, OF_MASTER | TOLD, 0) + address
+
+
+def _bytes(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
 
 
 def _name(interface: str) -> bytes:

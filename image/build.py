@@ -47,10 +47,12 @@ MODULES = (
 LATER = ("systemd-resolved", "systemd-sysctl", "systemd-udev-trigger", "systemd-udevd")
 """What Debian has every service wait for; the rules do not, nor do they share the processor with it."""
 COMMAND_LINE = (
-    "console=tty0 console=ttyS0 quiet loglevel=3 net.ifnames=0 panic=10 tsc=reliable cryptomgr.notests"
+    "console=tty0 console=ttyS0 quiet loglevel=3 net.ifnames=0 panic=10 tsc=reliable cryptomgr.notests "
+    "sysctl.net.ipv6.conf.default.disable_ipv6=1"
 )
-"""The last two: where the hypervisor gives no clock (emulation), time is the processor's, not a slow
-timer's; and the kernel does not try its own ciphers, which the rules do not need, at each start."""
+"""The last three: where the hypervisor gives no clock (emulation), time is the processor's, not a slow
+timer's; the kernel does not try its own ciphers, which the rules do not need, at each start; and data NICs
+and their bridges speak no IPv6 of their own, while networkd turns it on where it has an address to set."""
 GRUB_MODULES = ("biosdisk", "part_gpt", "squash4", "linux16", "normal")
 GRUB_CONFIG = f"""set root=(hd0,gpt2)
 linux16 /vmlinuz {COMMAND_LINE}

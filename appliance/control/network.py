@@ -12,7 +12,7 @@ import msgspec
 
 from appliance import steering
 from appliance.firewall import kernel
-from appliance.hypervisor import link_alarm, read_links, trunks
+from appliance.hypervisor import bridges, link_alarm, read_links, trunks
 from appliance.model.faults import SystemFault
 from appliance.model.guest import GuestInventory
 from appliance.model.links import Links
@@ -48,10 +48,11 @@ class Network(msgspec.Struct):
     _switches: Standing = msgspec.field(default_factory=dict)
 
     def links(self, inventory: GuestInventory) -> Links:
-        """Return which of the guests' ports are there, those of trunks made first.
+        """Return which of the guests' ports are there, bridges of ours and ports of trunks made first.
 
         A port keeps its number while control runs.
         """
+        bridges.make(inventory, self.netns)
         trunks.make(inventory, self.netns)
         links = read_links(inventory, self.netns, self._numbers)
         self._numbers = {port.tap: port.number for port in links.ports}
@@ -91,6 +92,7 @@ class Network(msgspec.Struct):
                 break
             before = self._rules
         trunks.join(inventory, self.netns)
+        bridges.open_up(inventory, self.netns)
 
     def stands(self) -> bool:
         """Whether rules of ours are in the kernel, whoever loaded them."""

@@ -59,8 +59,6 @@ def _files(seed: Seed, nics: Mapping[str, str]) -> Iterator[File]:
         yield File("/run/systemd/network/10-management.network", _management(seed.management))
         servers = "".join(f"server {server} iburst\n" for server in seed.management.ntp)
         yield File("/run/sekisho/time/seed.sources", servers)
-    for segment in seed.segments:
-        yield from _segment(segment)
     if seed.ssh_keys:
         yield File("/root/.ssh/authorized_keys", "\n".join(seed.ssh_keys) + "\n", 0o600)
         yield File("/run/sekisho/ssh", "")
@@ -86,6 +84,7 @@ def _guests(seed: Seed, nics: Mapping[str, str]) -> dict[str, object]:
             {"name": s.name, "bridge": _bridge(s), "zone": number}
             | ({"failure": s.failure} if s.failure else {})
             | ({"trunk": s.trunk} if s.trunk else {})
+            | ({"nics": list(s.nics)} if s.nics else {})
             for number, s in enumerate(seed.segments, 1)
         ],
         "guests": [
@@ -115,31 +114,6 @@ def _management(management: ManagementSeed) -> str:
     lines += [f"Gateway={management.gateway}"] if management.gateway else []
     lines += [f"DNS={server}" for server in management.dns]
     return "\n".join([*lines, ""])
-
-
-def _segment(segment: SegmentSeed) -> Iterator[File]:
-    """Yield a bridge that has no address of its own and speaks no protocol, and its ports."""
-    folder, bridge = "/run/systemd/network", _bridge(segment)
-    quiet = "LinkLocalAddressing=no\nIPv6AcceptRA=no\nLLDP=no\n"
-    yield File(
-        f"{folder}/20-{bridge}.netdev",
-        f"[NetDev]\nName={bridge}\nKind=bridge\n\n[Bridge]\nSTP=no\nForwardDelaySec=0\n",
-    )
-    yield File(
-        f"{folder}/20-{bridge}.network",
-        f"[Match]\nName={bridge}\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nConfigureWithoutCarrier=yes\n{quiet}",
-    )
-    matches = " ".join(segment.nics)
-    yield File(
-        f"{folder}/30-{bridge}.network",
-        f"[Match]\nPermanentMACAddress={matches}\n\n[Network]\nBridge={bridge}\n{quiet}",
-    )
-    if segment.trunk is not None:  # control makes and joins the VLANs on it
-        yield File(
-            f"{folder}/40-{bridge}-trunk.network",
-            f"[Match]\nPermanentMACAddress={segment.trunk}\n\n[Link]\nRequiredForOnline=no\n\n"
-            f"[Network]\n{quiet}",
-        )
 
 
 def _bridge(segment: SegmentSeed) -> str:

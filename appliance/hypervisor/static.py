@@ -87,7 +87,7 @@ def _refuse_unknown_keys(document: object) -> None:
     """msgspec lets unknown keys of dataclasses pass; a mistyped `adresses` must not."""
     known = {
         "": {"segments", "guests"},
-        "segments": {"name", "bridge", "zone", "failure", "trunk"},
+        "segments": {"name", "bridge", "zone", "failure", "trunk", "nics"},
         "segments.failure": {
             "inspector_down", "queue_full", "memory", "malformed", "midstream", "parser_error",
         },
@@ -136,6 +136,7 @@ def _problems(inventory: GuestInventory) -> Iterator[str]:
     yield from _twice("bridge", [segment.bridge for segment in inventory.segments])
     # two segments in one zone would share connections: one's verdicts would count for the other
     yield from _twice("zone", [segment.zone for segment in inventory.segments])
+    yield from _twice("NIC", [nic for segment in inventory.segments for nic in segment.nics])
     yield from _twice("guest", [guest.name for guest in inventory.guests])
     yield from _twice("tap", [vnic.tap for _, vnic in vnics])
     for segment in inventory.segments:
@@ -145,6 +146,9 @@ def _problems(inventory: GuestInventory) -> Iterator[str]:
             yield f"segment {segment.name!r}: zone {segment.zone} is not between 1 and {MAX_ZONE}"
         if segment.trunk is not None and not MAC.fullmatch(segment.trunk):
             yield f"segment {segment.name!r}: the trunk {segment.trunk!r} is no MAC address in lower case"
+        for nic in segment.nics:
+            if not MAC.fullmatch(nic):
+                yield f"segment {segment.name!r}: the NIC {nic!r} is no MAC address in lower case"
     for guest in inventory.guests:
         if not GUEST_NAME.fullmatch(guest.name):
             yield f"guest {guest.name!r}: a name is 1 to 100 letters, digits, blanks or . _ - : + @"

@@ -23,6 +23,8 @@ class Segment(msgspec.Struct, frozen=True):
     """The guests on one bridge.
 
     trunk: the MAC of the card that leads to them all, in topology trunk; a guest's tap is then CARD.VLAN.
+    nics: the MACs of cards that are its other ports. Where cards are named control makes the bridge and joins
+    them; where none is, the bridge is somebody else's.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Segment(msgspec.Struct, frozen=True):
     zone: int = 1
     failure: FailurePolicy = msgspec.field(default_factory=FailurePolicy)
     trunk: str | None = None
+    nics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,13 +77,12 @@ def test_ssh_stays_off_without_a_key(tmp_path: Path) -> None:
     assert not paths & {"/run/sekisho/ssh", "/root/.ssh/authorized_keys"}
 
 
-def test_data_nics_have_no_address_and_share_a_bridge(tmp_path: Path) -> None:
+def test_data_nics_are_for_control_to_bridge_and_no_others(tmp_path: Path) -> None:
     files = {file.path: file.text for file in render(seed_of(tmp_path, WHOLE), NICS)}
-    ports = files["/run/systemd/network/30-br-shop.network"]
-    assert f"PermanentMACAddress={OUTER} {INNER}\n" in ports
-    assert "Bridge=br-shop\nLinkLocalAddressing=no\n" in ports
-    assert "LinkLocalAddressing=no" in files["/run/systemd/network/20-br-shop.network"]
-    assert MANAGEMENT not in ports
+    (shop,) = parse_guests(files["/etc/sekisho/guests.yaml"].encode()).segments
+    assert shop.nics == (OUTER, INNER)
+    networks = [text for path, text in files.items() if path.startswith("/run/systemd/network/")]
+    assert [f"PermanentMACAddress={MANAGEMENT}" in text for text in networks] == [True]
 
 
 def test_says_what_is_missing() -> None:
