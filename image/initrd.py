@@ -10,7 +10,7 @@ from pathlib import Path
 
 BUSYBOX = Path("/bin/busybox")
 NEEDED = (
-    "virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "squashfs", "overlay", "virtio_net",
+    "virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "erofs", "overlay", "virtio_net",
     "ata_piix", "sr_mod", "isofs", "vfat", "nls_cp437", "nls_ascii",
     "bridge", "nfnetlink_queue", "nft_queue", "nf_conntrack_bridge", "nft_meta_bridge", "nft_ct", "nft_hash",
     "nft_objref",
