@@ -46,6 +46,8 @@ MODULES = (
 """Folders of the kernel's modules that a virtual machine of ours can need."""
 LATER = ("systemd-resolved", "systemd-sysctl", "systemd-udev-trigger", "systemd-udevd")
 """What Debian has every service wait for; the rules do not, nor do they share the processor with it."""
+BESIDE = ("systemd-journald",)
+"""What the rules do not wait for either, though it may come up with them: its sockets keep what is said."""
 COMMAND_LINE = (
     "console=tty0 console=ttyS0 quiet loglevel=3 net.ifnames=0 panic=10 tsc=reliable cryptomgr.notests "
     "sysctl.net.ipv6.conf.default.disable_ipv6=1"
@@ -139,9 +141,11 @@ def _settle(root: Path) -> None:
         (root / name).unlink(missing_ok=True)
     (root / "etc/resolv.conf").symlink_to("/run/systemd/resolve/resolv.conf")
     (root / "data").mkdir(exist_ok=True)
-    for name in LATER:
+    for name in (*LATER, *BESIDE):
         file = Path("systemd/system", f"{name}.service")
-        unit = (root / "usr/lib" / file).read_text().replace("[Unit]", "[Unit]\nAfter=sekisho.service")
+        unit = (root / "usr/lib" / file).read_text()
+        if name in LATER:
+            unit = unit.replace("[Unit]", "[Unit]\nAfter=sekisho.service")
         unit = re.sub(r"^(Before=.*)\bsysinit\.target", r"\1", unit, flags=re.MULTILINE)
         (root / "etc" / file).write_text(unit)
     systemctl = ("systemctl", "--quiet", f"--root={root}")
