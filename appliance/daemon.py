@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from appliance import netlink, rtnetlink
 from appliance.clock import unset_clock
 from appliance.config import Config, ManagerConfig
 from appliance.control.absence import Sign, absence, last_sign, leave_sign
@@ -122,6 +123,7 @@ class Control(msgspec.Struct):
     _switch: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     _changed: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _guests_told: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    _network_changed: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _follower_trouble: str | None = UNREACHED
 
     async def run(self, *, keep_rules: bool) -> None:
@@ -294,8 +296,7 @@ class Control(msgspec.Struct):
                 document = signed.verified(identity)
             except SystemFault as fault:
                 log.warning("%s", fault)
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, RETRY_MAX_S)
+                pause_s = await self._pause(pause_s)
                 continue
             except PolicyError as error:
                 self._refused(known, str(error))
@@ -753,6 +754,15 @@ class Control(msgspec.Struct):
         # In a thread, for it may take seconds: the inspector is given its policy meanwhile.
         for name in SPEAKING if self.identity else (*SPEAKING, ENROLLING):
             await asyncio.to_thread(import_module, name)
+        loop = asyncio.get_running_loop()
+        with rtnetlink.reach_alarm(None) as alarm:
+            loop.add_reader(alarm, self._hear_of_network, alarm)
+            try:
+                await self._talk_on()
+            finally:
+                loop.remove_reader(alarm)
+
+    async def _talk_on(self) -> None:
         from appliance.reporting.delivery import Delivery
 
         config = self.config.manager
@@ -768,6 +778,23 @@ class Control(msgspec.Struct):
             group.create_task(self._follow(self.client, self.identity))
             group.create_task(self.delivery.run())
 
+    def _hear_of_network(self, alarm: netlink.Alarm) -> None:
+        alarm.hush()
+        self._network_changed.set()
+
+    async def _pause(self, pause_s: float) -> float:
+        """Wait before the manager is dialled again; return how long to wait the next time.
+
+        An address or a route that came since the last time ends it: perhaps it was that which was missing.
+        """
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._network_changed.wait()
+        except TimeoutError:
+            return min(pause_s * 2, RETRY_MAX_S)
+        self._network_changed.clear()
+        return RETRY_FIRST_S
+
     async def _enrol(self, config: ManagerConfig) -> Identity:
         from appliance.reporting.enrolment import enrol
 
@@ -782,8 +809,7 @@ class Control(msgspec.Struct):
                 identity = await enrol(config, self.config.state / "identity")
             except SystemFault as fault:
                 log.warning("%s", fault)
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, RETRY_MAX_S)
+                pause_s = await self._pause(pause_s)
             except PolicyError as error:
                 # Only an operator can help, by a new token or the right fingerprint; it is read again.
                 self._refused(0, str(error))

@@ -12,6 +12,7 @@ import msgspec
 from appliance import netlink
 
 RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR = 1, 5, 9
+RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE = 7, 11
 NEWLINK, GETLINK, SETLINK, NEWNEIGH, DELNEIGH, GETNEIGH = 16, 18, 19, 28, 29, 30
 AF_BRIDGE = 7
 IFINFOMSG = struct.Struct("=BxHiII")
@@ -55,6 +56,11 @@ class Whereabouts(msgspec.Struct, frozen=True):
 def alarm(netns: str | None, *groups: int) -> netlink.Alarm:
     """Return what says that something of these groups came, went or changed."""
     return netlink.Alarm(netns, netlink.ROUTE, *groups)
+
+
+def reach_alarm(netns: str | None) -> netlink.Alarm:
+    """Return what says that others may be reached now who were not: an address or a route came, or went."""
+    return alarm(netns, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE)
 
 
 def interfaces(netns: str | None) -> Iterator[Interface]:

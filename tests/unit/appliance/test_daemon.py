@@ -102,3 +102,15 @@ def test_the_inspector_comes_up_while_the_rules_do_and_goes_when_they_do_not(
 
 def _live(document: PolicyDocument, links: Links) -> Live:
     return Live(document, None, NO_GUESTS, links, {}, Path(), 0, tried=True)
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_what_changes_in_the_network_ends_the_pause_between_two_dials(heard: bool) -> None:
+    async def paused(pause_s: float) -> float:
+        control = SimpleNamespace(_network_changed=asyncio.Event())
+        if heard:
+            asyncio.get_running_loop().call_later(0.01, control._network_changed.set)
+        async with asyncio.timeout(10.0):
+            return await Control._pause(control, pause_s)  # type: ignore[arg-type]
+
+    assert asyncio.run(paused(600.0 if heard else 0.1)) == (daemon.RETRY_FIRST_S if heard else 0.2)
