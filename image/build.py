@@ -160,7 +160,7 @@ def _disk(work: Path, root: Path, out: Path) -> None:
     shutil.copy(out / "sekisho.initrd", boot / "initrd")
     _squash(boot, work / "boot.img")
     # Not compressed, for the disk's format compresses and is read by the host, not by an emulated processor;
-    # nor copied by the kernel on its way from the disk, as squashfs would be, which takes a fifth of a start.
+    # nor copied by the kernel on its way from the disk, as squashfs would be.
     run("mkfs.erofs", "--quiet", "-x-1", "-U", DISK_ID.format(9), str(work / "system.img"), str(root))
     disk = work / "disk.img"
     system_start = BOOT_START + _sectors(work / "boot.img")
