@@ -133,7 +133,11 @@ class Control(msgspec.Struct):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         # It takes as long to come up as the rules do, and binds no queue before it is given a policy.
         self._coming = asyncio.create_task(self._start_inspector())
-        await self._boot()
+        try:
+            await self._boot()
+        except SystemFault:
+            await self._let_pass()
+            raise
         duties = [
             self._beat,
             self._guard,
@@ -204,6 +208,15 @@ class Control(msgspec.Struct):
         log.info("policy version %d is live for %d guests", self._version, len(self.inventory.guests))
         for sentence in self.live.links.missing:
             log.warning("%s", sentence)
+
+    async def _let_pass(self) -> None:
+        """Cut nobody off who is to fail open, though there are no rules: another start may bring them."""
+        try:
+            await asyncio.to_thread(self.applier.network.let_pass, self.inventory)
+        except SystemFault as fault:
+            log.error("no rules, and bridges cannot be opened without: %s", fault)
+        else:
+            log.error("no rules: segments with inspector_down open pass uninspected, others stay shut")
 
     def _last_policy(self) -> tuple[SignedPolicy | None, PolicyDocument]:
         """Return the policy that was live last; a damaged one is reported and counts as none."""

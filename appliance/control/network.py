@@ -94,6 +94,20 @@ class Network(msgspec.Struct):
         trunks.join(inventory, self.netns)
         bridges.open_up(inventory, self.netns)
 
+    def let_pass(self, inventory: GuestInventory) -> None:
+        """Open bridges of ours without rules, as where the inspector is down: those of fail-open segments.
+
+        For an appliance whose first rules cannot be loaded. Raises SystemFault.
+        """
+        segments = tuple(each for each in inventory.segments if each.failure.inspector_down == "open")
+        names = {each.name for each in segments}
+        guests = tuple(each for each in inventory.guests if each.segment in names)
+        passing = msgspec.structs.replace(inventory, segments=segments, guests=guests)
+        bridges.make(passing, self.netns)
+        trunks.make(passing, self.netns)
+        trunks.join(passing, self.netns)
+        bridges.open_up(passing, self.netns)
+
     def stands(self) -> bool:
         """Whether rules of ours are in the kernel, whoever loaded them."""
         return bool(kernel.families(self.netns))

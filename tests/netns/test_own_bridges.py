@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Literal
 
+import msgspec
 import pytest
 
-from appliance import rtnetlink
+from appliance import rtnetlink, steering
+from appliance.control.network import Network
 from appliance.hypervisor import bridges, read_links
-from appliance.model.guest import Guest, GuestInventory, Segment, Vnic
+from appliance.model.guest import FailurePolicy, Guest, GuestInventory, Segment, Vnic
 from appliance.netns import run_in
 from tests.host_helper_fixture import KNOCK
 
@@ -76,6 +79,18 @@ def test_a_card_that_comes_later_joins_and_the_others_go_on(wires: None) -> None
     assert "state UP" in run_in(APPLIANCE, ["ip", "-o", "link", "show", CARDS[LEFT]])
     bridges.open_up(INVENTORY, APPLIANCE)
     assert reaches()
+
+
+@pytest.mark.parametrize(("inspector_down", "passes"), [("open", True), ("closed", False)])
+def test_without_rules_the_failure_policy_says_whether_it_is_opened(
+    wires: None, inspector_down: Literal["open", "closed"], passes: bool
+) -> None:
+    failure = FailurePolicy(inspector_down=inspector_down)
+    segments = (msgspec.structs.replace(INVENTORY.segments[0], failure=failure),)
+    choice = steering.choose_backend(APPLIANCE, None)
+    network = Network(APPLIANCE, steering.Queues(), choice)
+    network.let_pass(msgspec.structs.replace(INVENTORY, segments=segments))
+    assert reaches() is passes
 
 
 def test_bridges_of_others_are_left_alone(wires: None) -> None:

@@ -23,16 +23,20 @@ PORTS_BEFORE, PORTS_NOW = Links((), (), ("tap1 is not there",)), Links((), ())
 
 @dataclass(slots=True)
 class SlowApplier:
-    """Applies once it is let; `looked`: somebody asked for the ports, which are others than before."""
+    """Applies once it is let; `looked`: somebody asked for the ports, which are others than before.
+
+    let_pass: those whose segments were opened without rules.
+    """
 
     applied: list[int] = field(default_factory=list)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     let: asyncio.Event = field(default_factory=asyncio.Event)
     looked: int = 0
+    let_pass: list[GuestInventory] = field(default_factory=list)
 
     @property
     def network(self) -> Any:
-        return SimpleNamespace(links=self._links, link_alarm=link_alarm)
+        return SimpleNamespace(links=self._links, link_alarm=link_alarm, let_pass=self.let_pass.append)
 
     async def apply(self, document: PolicyDocument, *_: Any) -> Live:
         self.begun.set()
@@ -73,7 +77,7 @@ def test_ports_that_come_while_a_policy_is_applied_do_not_bring_the_former_one_b
     asyncio.run(asyncio.wait_for(scenario(), 60.0))
 
 
-def test_the_inspector_comes_up_while_the_rules_do_and_goes_when_they_do_not(
+def test_the_inspector_comes_up_while_the_rules_do_and_goes_and_who_fails_open_passes_when_they_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     came, went = asyncio.Event(), asyncio.Event()
@@ -98,6 +102,7 @@ def test_the_inspector_comes_up_while_the_rules_do_and_goes_when_they_do_not(
     with pytest.raises(SystemFault, match="refuses"):
         asyncio.run(control.run(keep_rules=True))
     assert went.is_set()
+    assert control.applier.let_pass == [NO_GUESTS]
 
 
 def _live(document: PolicyDocument, links: Links) -> Live:
