@@ -111,10 +111,27 @@ impl Connection {
 
     /// Has the commands shown that are held and answered by now; at last, all that are held.
     fn release(&mut self, last: bool) {
+        if !self.answered_only {
+            return;
+        }
         let due = |it: &Transaction| it.head.stages[0] != Stage::Complete && (last || it.replied);
-        while let Some(transaction) = self.store.change_first(due) {
-            transaction.head.reach(Direction::ToServer, Stage::Complete);
-            transaction.head.late = last;
+        for id in self.store.ids() {
+            if !self.store.get(id).is_some_and(due) {
+                continue;
+            }
+            if let Some(transaction) = self.store.change(id) {
+                transaction.head.reach(Direction::ToServer, Stage::Complete);
+                transaction.head.late = last;
+            }
+        }
+    }
+
+    /// No reply will come; what is held is shown all the same, once its own direction is over.
+    fn end_replies(&mut self) {
+        for id in self.store.ids() {
+            if let Some(transaction) = self.store.change(id) {
+                transaction.head.reach(Direction::ToClient, Stage::Complete);
+            }
         }
     }
 
@@ -267,7 +284,7 @@ impl Parser for Connection {
     fn close(&mut self, direction: Direction) -> Touched {
         match direction {
             Direction::ToServer => self.release(true),
-            Direction::ToClient => self.store.complete_all(),
+            Direction::ToClient => self.end_replies(),
         }
         self.store.take_touched()
     }

@@ -104,6 +104,16 @@ fn a_held_command_is_shown_with_what_follows_its_answer_or_at_the_end() {
 }
 
 #[test]
+fn a_held_command_is_shown_though_its_server_closes_first() {
+    let mut connection = Connection::new(true);
+    connection.feed(ToServer, b"QUIT\r\n");
+    connection.close(ToClient);
+    assert!(connection.store.iter().all(|it| !it.is_complete()));
+    connection.close(ToServer);
+    assert!(connection.store.iter().all(|it| it.is_complete()));
+}
+
+#[test]
 fn long_lines_are_said_to_be() {
     let long = [&b"CWD "[..], &[b'a'; 5000], b"\r\n"].concat();
     let reply = [&b"250 "[..], &[b'a'; 5000], b"\r\n"].concat();
