@@ -46,11 +46,11 @@ fn a_stream_goes_on_behind_what_passed_and_is_inspected() {
 fn what_is_said_of_all_connections_is_heeded_by_those_that_were_there() {
     let mut dialogue = raw();
     dialogue.pass_from_client(b"xxxx");
-    dialogue.engine.lose_sight();
+    dialogue.engine.note_unseen(1);
     assert!(!dialogue.client(b"ev").block);
     assert!(dialogue.client(b"il").block);
     let mut later = Dialogue::new(prevent(RAW));
-    later.engine.lose_sight();
+    later.engine.note_unseen(1);
     later.handshake();
     assert!(!later.client_ahead(2, b"il").block);
     assert!(later.client(b"ev").block);

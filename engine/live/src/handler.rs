@@ -170,8 +170,6 @@ pub struct PacketHandler {
     began: Instant,
     shares: Shares,
     shed: Shed,
-    /// [`Loaded::unseen`], as the engine was told.
-    unseen: u32,
 }
 
 /// Hands the engine's events to the spool's writer.
@@ -201,7 +199,6 @@ impl PacketHandler {
             ..Settings::live(seed())
         };
         let loaded = policy.current();
-        let unseen = loaded.unseen;
         let engine = Engine::new(settings, loaded.policy.clone(), loaded.shared.clone());
         Self {
             engine,
@@ -213,7 +210,6 @@ impl PacketHandler {
             began: Instant::now(),
             shares,
             shed: Shed::default(),
-            unseen,
         }
     }
 
@@ -251,10 +247,7 @@ impl PacketHandler {
             self.engine
                 .swap(loaded.policy.clone(), loaded.shared.clone());
         }
-        if self.unseen != loaded.unseen {
-            self.unseen = loaded.unseen;
-            self.engine.lose_sight();
-        }
+        self.engine.note_unseen(loaded.unseen);
     }
 }
 

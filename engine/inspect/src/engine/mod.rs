@@ -241,10 +241,10 @@ impl Engine {
         self.desk.shared = shared;
     }
 
-    /// Says that packets of any connection may have passed without being shown: each stream goes on at the next
-    /// segment that is inspected.
-    pub fn lose_sight(&mut self) {
-        self.desk.unseen = self.desk.unseen.wrapping_add(1);
+    /// Says how often packets of any connection may have passed without being shown. Where that is another number
+    /// than before, each stream that was there goes on at the next segment that is inspected.
+    pub fn note_unseen(&mut self, times: u32) {
+        self.desk.unseen = times;
     }
 
     /// The policy that runs.
@@ -321,10 +321,11 @@ impl Engine {
         let (mut inner, odd) = crate::wire::inner_packet(packet);
         packet.events.extend(odd);
         let offline = !self.desk.settings.inline;
-        if offline && matches!(&inner, Some(it) if it.tunnel == Tunnel::Ip4InIp4) {
+        // Asked by reference: what is asked by value is copied first, and it is large.
+        if offline && inner.as_ref().map(|it| it.tunnel) == Some(Tunnel::Ip4InIp4) {
             inner = None;
         }
-        if matches!(&inner, Some(it) if !it.is_broken()) {
+        if inner.as_ref().is_some_and(|it| !it.is_broken()) {
             // It is the inner packet's; a signature is not to see it in both.
             packet.payload = &[];
         }

@@ -19,7 +19,7 @@ impl Display for Timestamp {
         let micros = self.0 / 1_000 % 1_000_000;
         let (year, month, day) = civil_from_days((seconds / 86_400) as i64);
         let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-        // Every record has some: formatting number by number takes longer than all the rest of a short one.
+        // Every record has some, and the formatter takes a call for each number.
         let mut text = *b"0000-00-00T00:00:00.000000+0000";
         let numbers = [
             (0..4, year),
