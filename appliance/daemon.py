@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from appliance import netlink, rtnetlink
+from appliance import rtnetlink
 from appliance.clock import unset_clock
 from appliance.config import Config, ManagerConfig
 from appliance.control.absence import Sign, absence, last_sign, leave_sign
@@ -589,7 +589,6 @@ class Control(msgspec.Struct):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self.applier.network.look_every_s):
                         await changed.wait()
-                alarm.hush()
                 changed.clear()
                 await self._put_back()
 
@@ -599,7 +598,6 @@ class Control(msgspec.Struct):
         with network.link_alarm() as alarm, _rung(alarm) as changed:
             while True:
                 await changed.wait()
-                alarm.hush()
                 changed.clear()
                 try:
                     if await asyncio.to_thread(network.lead_new_bridges):
@@ -767,33 +765,21 @@ class Control(msgspec.Struct):
         # In a thread, for it may take seconds: the inspector is given its policy meanwhile.
         for name in SPEAKING if self.identity else (*SPEAKING, ENROLLING):
             await asyncio.to_thread(import_module, name)
-        loop = asyncio.get_running_loop()
-        with rtnetlink.reach_alarm(None) as alarm:
-            loop.add_reader(alarm, self._hear_of_network, alarm)
-            try:
-                await self._talk_on()
-            finally:
-                loop.remove_reader(alarm)
-
-    async def _talk_on(self) -> None:
         from appliance.reporting.delivery import Delivery
 
         config = self.config.manager
         assert config is not None
-        if self.identity is None:
-            self.identity = await self._enrol(config)
-        await self._unguarded(self.identity.appliance_url)
-        if self.client is None:
-            self.client = ManagerClient.of(self.identity)
-        self.delivery = Delivery(self.reader, self.client, self._lost)
-        self._changed.set()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow(self.client, self.identity))
-            group.create_task(self.delivery.run())
-
-    def _hear_of_network(self, alarm: netlink.Alarm) -> None:
-        alarm.hush()
-        self._network_changed.set()
+        with rtnetlink.reach_alarm(None) as alarm, _rung(alarm) as self._network_changed:
+            if self.identity is None:
+                self.identity = await self._enrol(config)
+            await self._unguarded(self.identity.appliance_url)
+            if self.client is None:
+                self.client = ManagerClient.of(self.identity)
+            self.delivery = Delivery(self.reader, self.client, self._lost)
+            self._changed.set()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow(self.client, self.identity))
+                group.create_task(self.delivery.run())
 
     async def _pause(self, pause_s: float) -> float:
         """Wait before the manager is dialled again; return how long to wait the next time.
@@ -933,10 +919,16 @@ def _only_one(state: Path) -> Any:
 
 @contextlib.contextmanager
 def _rung(alarm: Alarm) -> Iterator[asyncio.Event]:
-    """Give an event that is set whenever the alarm becomes readable."""
+    """Give an event that is set whenever the alarm rings; clear it before the look."""
     rung = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_reader(alarm, rung.set)
+
+    def hear() -> None:
+        # Left ringing it would call this at every turn of the loop, for as long as a look takes.
+        alarm.hush()
+        rung.set()
+
+    loop.add_reader(alarm, hear)
     try:
         yield rung
     finally:

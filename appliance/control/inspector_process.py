@@ -70,16 +70,11 @@ class InspectorProcess(msgspec.Struct):
 
     async def stats(self) -> dict[str, Any]:
         """Return its counters. Raises SystemFault."""
-        answer = await self._ask(Request("stats"), ANSWER_TIMEOUT_S)
-        if not answer.ok:
-            raise SystemFault(f"inspector: {answer.error}")
-        return answer.report or {}
+        return await self._told(Request("stats"))
 
     async def lose_sight(self) -> None:
         """Tell it that packets passed it by: streams go on behind them. Raises SystemFault."""
-        answer = await self._ask(Request("lose_sight"), ANSWER_TIMEOUT_S)
-        if not answer.ok:
-            raise SystemFault(f"inspector: {answer.error}")
+        await self._told(Request("lose_sight"))
 
     async def wait(self) -> int:
         """Return its exit status once it ends."""
@@ -100,6 +95,13 @@ class InspectorProcess(msgspec.Struct):
                 await self.process.wait()
         except TimeoutError:
             await _end(self.process)
+
+    async def _told(self, request: Request) -> dict[str, Any]:
+        """Return the report on what it cannot refuse. Raises SystemFault."""
+        answer = await self._ask(request, ANSWER_TIMEOUT_S)
+        if not answer.ok:
+            raise SystemFault(f"inspector: {answer.error}")
+        return answer.report or {}
 
     async def _ask(self, request: Request, timeout_s: float) -> Answer:
         async with self._turn:

@@ -52,8 +52,7 @@ class Network(msgspec.Struct):
 
         A port keeps its number while control runs.
         """
-        bridges.make(inventory, self.netns)
-        trunks.make(inventory, self.netns)
+        self._make_ports(inventory)
         links = read_links(inventory, self.netns, self._numbers)
         self._numbers = {port.tap: port.number for port in links.ports}
         return links
@@ -91,8 +90,7 @@ class Network(msgspec.Struct):
             if made == kernel.generation(self.netns) or self._rules == before:
                 break
             before = self._rules
-        trunks.join(inventory, self.netns)
-        bridges.open_up(inventory, self.netns)
+        self._open_up(inventory)
 
     def let_pass(self, inventory: GuestInventory) -> None:
         """Open bridges of ours without rules, as where the inspector is down: those of fail-open segments.
@@ -103,10 +101,16 @@ class Network(msgspec.Struct):
         names = {each.name for each in segments}
         guests = tuple(each for each in inventory.guests if each.segment in names)
         passing = msgspec.structs.replace(inventory, segments=segments, guests=guests)
-        bridges.make(passing, self.netns)
-        trunks.make(passing, self.netns)
-        trunks.join(passing, self.netns)
-        bridges.open_up(passing, self.netns)
+        self._make_ports(passing)
+        self._open_up(passing)
+
+    def _make_ports(self, inventory: GuestInventory) -> None:
+        bridges.make(inventory, self.netns)
+        trunks.make(inventory, self.netns)
+
+    def _open_up(self, inventory: GuestInventory) -> None:
+        trunks.join(inventory, self.netns)
+        bridges.open_up(inventory, self.netns)
 
     def stands(self) -> bool:
         """Whether rules of ours are in the kernel, whoever loaded them."""

@@ -7,13 +7,13 @@ until then, and what is down passes no frame. Every call raises SystemFault.
 from collections.abc import Iterator
 
 from appliance import rtnetlink
-from appliance.model.guest import GuestInventory
+from appliance.model.guest import GuestInventory, Segment
 from appliance.rtnetlink import Interface
 
 
 def make(inventory: GuestInventory, netns: str | None = None) -> None:
     """Make the bridges that are not there, and have the cards be their ports; a trunk's VLANs come later."""
-    ours = [segment for segment in inventory.segments if segment.nics or segment.trunk]
+    ours = _ours(inventory)
     there = {each.name for each in rtnetlink.interfaces(netns)} if ours else set()
     for segment in ours:
         if segment.bridge not in there:
@@ -33,9 +33,13 @@ def open_up(inventory: GuestInventory, netns: str | None = None) -> None:
             rtnetlink.set_up(netns, each.ifindex, up=True)
 
 
+def _ours(inventory: GuestInventory) -> list[Segment]:
+    return [segment for segment in inventory.segments if segment.nics or segment.trunk]
+
+
 def _bridges(inventory: GuestInventory, netns: str | None) -> Iterator[tuple[Interface, list[Interface]]]:
     """Yield the bridges of ours that are there, each with its cards; what carries a card's MAC is none."""
-    ours = [segment for segment in inventory.segments if segment.nics or segment.trunk]
+    ours = _ours(inventory)
     links = list(rtnetlink.interfaces(netns)) if ours else []
     cards = {each.mac: each for each in links if each.kind not in ("bridge", "vlan")}
     bridges = {each.name: each for each in links if each.kind == "bridge"}
