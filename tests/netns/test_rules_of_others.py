@@ -38,6 +38,8 @@ Meddle = Callable[[str], None]
 THEIR_RULE = ("FORWARD", "-s", "192.0.2.1", "-j", "ACCEPT")
 FIREWALLD = "flush ruleset\ntable inet firewalld {\nchain c {\ntype filter hook forward priority 10\n}\n}\n"
 
+CHOSEN = {"backend": BACKEND.value} if BACKEND else {}
+
 
 def flush(netns: str) -> None:
     run_in(netns, ["nft", "flush", "ruleset"])
@@ -78,8 +80,7 @@ BR_NETFILTER: list[Meddle] = [restore_iptables, delete_the_jump, switch_br_netfi
 
 @pytest.fixture
 def appliance(running_lab: lab.LabSettings, tmp_path: Path) -> Iterator[Appliance]:
-    chosen = {"backend": BACKEND.value} if BACKEND else {}
-    with appliance_in(tmp_path / "appliance", running_lab, None, **chosen) as made:
+    with appliance_in(tmp_path / "appliance", running_lab, None, **CHOSEN) as made:
         made.start()
         yield made
 
@@ -160,10 +161,9 @@ def pouring(settings: lab.LabSettings) -> Iterator[Callable[[], int]]:
 def test_a_connection_goes_on_behind_what_passed_without_our_rules(
     running_lab: lab.LabSettings, manager: RunningManager, tmp_path: Path, failure: str
 ) -> None:
-    chosen = {"backend": BACKEND.value} if BACKEND else {}
     with (
         failure_policy(running_lab, inspector_down=failure),
-        appliance_in(tmp_path / "appliance", running_lab, manager, **chosen) as appliance,
+        appliance_in(tmp_path / "appliance", running_lab, manager, **CHOSEN) as appliance,
     ):
         appliance.start()
         appliance.in_step()
