@@ -137,24 +137,24 @@ def pouring(settings: lab.LabSettings) -> Iterator[Callable[[], int]]:
                 received += len(piece)
 
     def write(stream: socket.socket) -> None:
-        with stream, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
             while not over.wait(0.003):
                 stream.sendall(POURED)
 
     with listener:
         reading = threading.Thread(target=read)
         reading.start()
-        connection = connect(settings.guest_netns(lab.CLIENT), lab.WEB.ipv4, POUR_PORT, 5.0)
-        writing = threading.Thread(target=write, args=(connection,))
-        writing.start()
-        try:
-            yield lambda: received
-        finally:
-            over.set()
-            # one that stalled would never take the rest
-            connection.shutdown(socket.SHUT_RDWR)
-            writing.join()
-            reading.join()
+        with connect(settings.guest_netns(lab.CLIENT), lab.WEB.ipv4, POUR_PORT, 5.0) as connection:
+            writing = threading.Thread(target=write, args=(connection,))
+            writing.start()
+            try:
+                yield lambda: received
+            finally:
+                over.set()
+                # one that stalled would never take the rest
+                connection.shutdown(socket.SHUT_RDWR)
+                writing.join()
+        reading.join()
 
 
 @pytest.mark.parametrize("failure", ["open", "closed"])
