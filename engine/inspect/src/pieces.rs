@@ -2,12 +2,18 @@
 
 use std::collections::VecDeque;
 
+/// A piece's memory up to this size is kept for the next one: of a conversation in small messages each segment is a
+/// piece until it is acknowledged.
+const SPARE_BYTES: usize = 256;
+
 /// Runs of bytes by offset, which never overlap.
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
     /// In order. Nearly all come at the back and go at the front; for the others callers bound how many there are.
     pieces: VecDeque<Piece>,
     bytes: usize,
+    /// Empty, with room for a small piece perhaps.
+    spare: Vec<u8>,
 }
 
 /// A run of bytes, and the segment it came in, which overlap policies ask about.
@@ -37,6 +43,7 @@ impl Pieces {
         Self {
             pieces: VecDeque::new(),
             bytes: 0,
+            spare: Vec::new(),
         }
     }
 
@@ -52,7 +59,7 @@ impl Pieces {
 
     /// About how much memory is held, with the cost of the pieces themselves.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes + self.pieces.len() * std::mem::size_of::<Piece>()
+        self.bytes + self.spare.capacity() + self.pieces.len() * std::mem::size_of::<Piece>()
     }
 
     /// Where the first piece starts.
@@ -185,13 +192,16 @@ impl Pieces {
     }
 
     fn put(&mut self, at: u64, data: &[u8], segment: (u64, u64)) {
-        if !data.is_empty() {
-            self.put_piece(Piece {
-                at,
-                data: data.to_vec(),
-                segment,
-            });
+        if data.is_empty() {
+            return;
         }
+        let mut own = std::mem::take(&mut self.spare);
+        own.extend_from_slice(data);
+        self.put_piece(Piece {
+            at,
+            data: own,
+            segment,
+        });
     }
 
     fn put_piece(&mut self, piece: Piece) {
@@ -207,7 +217,7 @@ impl Pieces {
             .front()
             .is_some_and(|it| it.at <= next && it.at < limit)
         {
-            let Some(piece) = self.pieces.pop_front() else {
+            let Some(mut piece) = self.pieces.pop_front() else {
                 return;
             };
             let (at, end) = (piece.at, piece.end());
@@ -215,6 +225,10 @@ impl Pieces {
             into.extend_from_slice(cut(&piece.data, at, next, limit));
             next = next.max(end.min(limit));
             self.put(limit, cut(&piece.data, at, limit, end), piece.segment);
+            if piece.data.capacity() <= SPARE_BYTES {
+                piece.data.clear();
+                self.spare = piece.data;
+            }
         }
     }
 

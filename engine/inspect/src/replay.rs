@@ -35,15 +35,12 @@ pub fn run(
                 break;
             }
         };
-        arrival = Arrival {
-            // Timeouts must not run backwards when a capture's clock does.
-            now_ns: arrival.now_ns.max(record.timestamp_ns),
-            wall_ns: record.timestamp_ns,
-            number: Some(arrival.number.unwrap_or(0) + 1),
-            frame_bytes: record.original_bytes,
-            truncated: (record.data.len() as u64) < u64::from(record.original_bytes),
-            ..Arrival::default()
-        };
+        // Timeouts must not run backwards when a capture's clock does.
+        arrival.now_ns = arrival.now_ns.max(record.timestamp_ns);
+        arrival.wall_ns = record.timestamp_ns;
+        arrival.number = Some(arrival.number.unwrap_or(0) + 1);
+        arrival.frame_bytes = record.original_bytes;
+        arrival.truncated = (record.data.len() as u64) < u64::from(record.original_bytes);
         engine.packet(&arrival, decode_link(record.link_type, record.data), sink);
         engine.tick(&arrival, sink);
     }

@@ -68,16 +68,16 @@ impl GramSet {
         (word, 1 << bit | 1 << second)
     }
 
-    /// The first [`SPAN`] offsets, a multiple of it behind `from`, in which a gram of the set may stand at every
-    /// second: where they start, and a bit for each such offset's half.
-    pub fn find(&self, text: &[u8], from: usize) -> Option<(usize, u32)> {
+    /// Calls `see` with each run of [`SPAN`] offsets, from `from` on, in which a gram of the set may stand at every
+    /// second: where it starts, and a bit for each such offset's half.
+    pub fn scan(&self, text: &[u8], from: usize, see: impl FnMut(usize, u32)) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2, which is all that the function asks for.
             #[allow(unsafe_code)]
-            return unsafe { avx2::find(self, text, from) };
+            return unsafe { avx2::scan(self, text, from, see) };
         }
-        search(text, from, |window| self.window(window))
+        search(text, from, |window| self.window(window), see)
     }
 
     /// A bit for each gram of a window that may be one of the set.
@@ -94,12 +94,17 @@ impl GramSet {
 
 /// Goes through a text by windows, see [`windows::search`].
 #[inline(always)]
-fn search(text: &[u8], from: usize, asked: impl Fn(&[u8; WINDOW]) -> u32) -> Option<(usize, u32)> {
+fn search(
+    text: &[u8],
+    from: usize,
+    asked: impl Fn(&[u8; WINDOW]) -> u32,
+    see: impl FnMut(usize, u32),
+) {
     let held = |bytes: usize| {
         let whole = (bytes - GRAM) / STRIDE + 1;
         u32::MAX >> (u32::BITS - whole.min(GRAMS) as u32)
     };
-    windows::search(text, from, (SPAN, GRAM), held, asked)
+    windows::search(text, from, (SPAN, GRAM), held, asked, see)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -109,8 +114,8 @@ mod avx2 {
     use super::{search, GramSet, BIT, FACTOR, FOLD, WINDOW};
 
     #[target_feature(enable = "avx2")]
-    pub fn find(set: &GramSet, text: &[u8], from: usize) -> Option<(usize, u32)> {
-        search(text, from, |window| asked(set, window))
+    pub fn scan(set: &GramSet, text: &[u8], from: usize, see: impl FnMut(usize, u32)) {
+        search(text, from, |window| asked(set, window), see)
     }
 
     #[target_feature(enable = "avx2")]
@@ -156,12 +161,10 @@ mod tests {
     /// All offsets at which a gram of the set may stand.
     fn found(set: &GramSet, text: &[u8], from: usize) -> Vec<usize> {
         let mut all = Vec::new();
-        let mut at = from;
-        while let Some((start, bits)) = set.find(text, at) {
+        set.scan(text, from, |start, bits| {
             let here = (0..GRAMS).filter(|bit| bits >> bit & 1 != 0);
             all.extend(here.map(|bit| start + bit * STRIDE));
-            at = start + SPAN;
-        }
+        });
         all
     }
 
@@ -200,7 +203,10 @@ mod tests {
         #[test]
         fn the_processors_instructions_tell_the_same_as_none(grams in grams(), text in text(), from in 0..40usize) {
             let set = grams_of(&grams);
-            prop_assert_eq!(set.find(&text, from), search(&text, from, |window| set.window(window)));
+            let (mut told, mut plain) = (Vec::new(), Vec::new());
+            set.scan(&text, from, |at, bits| told.push((at, bits)));
+            search(&text, from, |window| set.window(window), |at, bits| plain.push((at, bits)));
+            prop_assert_eq!(told, plain);
         }
     }
 

@@ -9,5 +9,5 @@ mod groups;
 mod starts;
 mod windows;
 
-pub use gram_set::{folded, GramSet, GRAM, GRAMS, SPAN, STRIDE};
-pub use starts::{Starts, BLOCK, DEPTH};
+pub use gram_set::{folded, GramSet, GRAM, STRIDE};
+pub use starts::{Starts, DEPTH};

@@ -52,16 +52,16 @@ impl Starts {
         }
     }
 
-    /// The first block of offsets, a multiple of [`BLOCK`] behind `from`, in which a pattern may begin: where it
-    /// starts, and a bit for each such offset. Bytes behind the text are taken for zeros.
-    pub fn find(&self, text: &[u8], from: usize) -> Option<(usize, u32)> {
+    /// Calls `see` with each block of [`BLOCK`] offsets, from `from` on, in which a pattern may begin: where it starts,
+    /// and a bit for each such offset. Bytes behind the text are taken for zeros.
+    pub fn scan(&self, text: &[u8], from: usize, see: impl FnMut(usize, u32)) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2, which is all that the function asks for.
             #[allow(unsafe_code)]
-            return unsafe { avx2::find(self, text, from) };
+            return unsafe { avx2::scan(self, text, from, see) };
         }
-        search(text, from, |window| self.block(window))
+        search(text, from, |window| self.block(window), see)
     }
 
     /// A bit for each offset of a window at which a pattern may begin.
@@ -81,12 +81,17 @@ impl Starts {
 
 /// Goes through a text by blocks, see [`windows::search`].
 #[inline(always)]
-fn search(text: &[u8], from: usize, block: impl Fn(&[u8; WINDOW]) -> u32) -> Option<(usize, u32)> {
+fn search(
+    text: &[u8],
+    from: usize,
+    block: impl Fn(&[u8; WINDOW]) -> u32,
+    see: impl FnMut(usize, u32),
+) {
     let held = |bytes: usize| {
         let beyond = BLOCK.saturating_sub(bytes);
         u32::MAX.checked_shr(beyond as u32).unwrap_or(0)
     };
-    windows::search(text, from, (BLOCK, 1), held, block)
+    windows::search(text, from, (BLOCK, 1), held, block, see)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -96,10 +101,10 @@ mod avx2 {
     use super::{search, Starts, DEPTH, WINDOW};
 
     #[target_feature(enable = "avx2")]
-    pub fn find(starts: &Starts, text: &[u8], from: usize) -> Option<(usize, u32)> {
+    pub fn scan(starts: &Starts, text: &[u8], from: usize, see: impl FnMut(usize, u32)) {
         let low: [__m256i; DEPTH] = std::array::from_fn(|at| table(&starts.low[at]));
         let high: [__m256i; DEPTH] = std::array::from_fn(|at| table(&starts.high[at]));
-        search(text, from, |window| block(&low, &high, window))
+        search(text, from, |window| block(&low, &high, window), see)
     }
 
     /// A table in both halves of a register: each half is looked up in its own.
@@ -157,15 +162,13 @@ mod tests {
     /// All offsets that are worth a look.
     fn found(starts: &Starts, text: &[u8], from: usize) -> Vec<usize> {
         let mut all = Vec::new();
-        let mut at = from;
-        while let Some((block, bits)) = starts.find(text, at) {
+        starts.scan(text, from, |block, bits| {
             all.extend(
                 (0..BLOCK)
                     .filter(|bit| bits >> bit & 1 != 0)
                     .map(|bit| block + bit),
             );
-            at = block + BLOCK;
-        }
+        });
         all
     }
 
@@ -200,8 +203,10 @@ mod tests {
             from in 0..40usize,
         ) {
             let starts = Starts::new(patterns.iter().map(|(bytes, nocase)| (bytes.as_slice(), *nocase)));
-            let plain = search(&text, from, |window| starts.block(window));
-            prop_assert_eq!(starts.find(&text, from), plain);
+            let (mut told, mut plain) = (Vec::new(), Vec::new());
+            starts.scan(&text, from, |at, bits| told.push((at, bits)));
+            search(&text, from, |window| starts.block(window), |at, bits| plain.push((at, bits)));
+            prop_assert_eq!(told, plain);
         }
     }
 

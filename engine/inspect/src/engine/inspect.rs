@@ -67,16 +67,14 @@ impl Desk {
         let mut mark = FlowMark::Keep;
         // A SYN may end the flow it was found in, once; the packet is then the first of the next one.
         for _ in 0..2 {
-            let id = self.next_flow_id();
-            let config = &self.stream;
             let fresh = successor.take();
             let made = flows.find_or_create(zone, packet, arrival.now_ns, |flow| {
-                let tcp = (flow.key.protocol == proto::TCP)
-                    .then(|| fresh.unwrap_or_else(|| Box::new(TcpLayer::new(config.clone()))));
+                let new = || Box::new(TcpLayer::new(self.stream.clone()));
+                let tcp = (flow.key.protocol == proto::TCP).then(|| fresh.unwrap_or_else(new));
                 let udp = flow.key.protocol == proto::UDP;
                 Conversation {
                     unseen: self.unseen,
-                    ..Conversation::new(id, arrival, tcp, udp)
+                    ..Conversation::new(self.next_flow_id(), arrival, tcp, udp)
                 }
             });
             let Some(mut lookup) = made else {

@@ -232,6 +232,8 @@ pub struct FlowTable<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     lists: [List; CLASSES],
+    /// Where the last packet's flow was: often the next one's too, which is then found without its hash.
+    latest: u32,
     memory_bytes: usize,
     ended: VecDeque<(Flow<T>, EndReason)>,
     /// No flow can have been idle for its timeout before this.
@@ -293,6 +295,7 @@ impl<T> FlowTable<T> {
                 head: NIL,
                 tail: NIL,
             }; CLASSES],
+            latest: NIL,
             memory_bytes: 0,
             ended: VecDeque::new(),
             quiet_until_ns: 0,
@@ -315,8 +318,9 @@ impl<T> FlowTable<T> {
             return Some(related);
         }
         let (key, sender) = FlowKey::of(zone, packet)?;
-        let hash = self.hash.of(&key);
-        if let Some(index) = self.place(hash, &key) {
+        let known = self.holds(self.latest, &key).then_some(self.latest);
+        if let Some(index) = known.or_else(|| self.place(&key)) {
+            self.latest = index;
             if !self.is_idle(index, now_ns) {
                 return self.count(index, sender, packet, now_ns);
             }
@@ -325,7 +329,8 @@ impl<T> FlowTable<T> {
         self.make_room();
         let flow = begin(key, sender, packet, now_ns);
         let data = make(&flow);
-        let index = self.insert(hash, flow.with(data));
+        let index = self.insert(flow.with(data));
+        self.latest = index;
         let lookup = self.count(index, sender, packet, now_ns)?;
         Some(Lookup {
             created: true,
@@ -336,19 +341,23 @@ impl<T> FlowTable<T> {
     /// The live flow of `packet` and which way it travels there; nothing is counted.
     pub fn find(&mut self, zone: u64, packet: &Packet<'_>) -> Option<(&mut Flow<T>, Direction)> {
         let (key, sender) = FlowKey::of(zone, packet)?;
-        let index = self.place(self.hash.of(&key), &key)?;
+        let index = self.place(&key)?;
         let flow = self.slots.get_mut(index as usize)?.flow.as_mut()?;
         let direction = flow.direction_from(sender);
         Some((flow, direction))
     }
 
-    /// Where the flow of `key` is, whose hash is `hash`.
-    fn place(&self, hash: u32, key: &FlowKey) -> Option<u32> {
-        let slots = &self.slots;
-        let is_it = |place: &Place| {
-            let flow = slots[place.index as usize].flow.as_ref();
-            place.hash == hash && flow.is_some_and(|flow| flow.key == *key)
-        };
+    /// Whether the flow of `key` is at `index`.
+    fn holds(&self, index: u32, key: &FlowKey) -> bool {
+        let flow = self.slots.get(index as usize);
+        let flow = flow.and_then(|slot| slot.flow.as_ref());
+        flow.is_some_and(|flow| flow.key == *key)
+    }
+
+    /// Where the flow of `key` is.
+    fn place(&self, key: &FlowKey) -> Option<u32> {
+        let hash = self.hash.of(key);
+        let is_it = |place: &Place| place.hash == hash && self.holds(place.index, key);
         let found = self.places.find(Place::spread(hash), is_it);
         found.map(|place| place.index)
     }
@@ -356,7 +365,7 @@ impl<T> FlowTable<T> {
     /// The flow that an ICMP error quotes, if it is live.
     fn find_quoted(&self, zone: u64, packet: &Packet<'_>) -> Option<Lookup> {
         let (key, quoted_sender) = FlowKey::of_quoted(zone, packet)?;
-        let index = self.place(self.hash.of(&key), &key)?;
+        let index = self.place(&key)?;
         let slot = self.slots.get(index as usize)?;
         // The error travels back to whoever sent what it quotes.
         let direction = slot.flow.as_ref()?.direction_from(quoted_sender).reverse();
@@ -554,8 +563,8 @@ impl<T> FlowTable<T> {
         })
     }
 
-    fn insert(&mut self, hash: u32, flow: Flow<T>) -> u32 {
-        let class = class_of(&flow);
+    fn insert(&mut self, flow: Flow<T>) -> u32 {
+        let (hash, class) = (self.hash.of(&flow.key), class_of(&flow));
         let index = match self.free.pop() {
             Some(index) => index,
             None => {

@@ -141,6 +141,10 @@ impl<'a> Tcp<'a> {
     /// Reads the options. Source: RFC 9293, 3.2; RFC 7323.
     pub fn options(&self) -> TcpOptions {
         let mut found = TcpOptions::default();
+        if let Some(timestamps) = self.lone_timestamps() {
+            found.timestamps = Some(timestamps);
+            return found;
+        }
         let mut rest = self.options;
         while let [kind, after @ ..] = rest {
             match kind {
@@ -186,8 +190,22 @@ impl<'a> Tcp<'a> {
         found
     }
 
+    /// The timestamps, if they are the only option and laid out as most hosts do (RFC 7323, Appendix A).
+    fn lone_timestamps(&self) -> Option<(u32, u32)> {
+        match *self.options {
+            [1, 1, 8, 10, a, b, c, d, e, f, g, h] => Some((
+                u32::from_be_bytes([a, b, c, d]),
+                u32::from_be_bytes([e, f, g, h]),
+            )),
+            _ => None,
+        }
+    }
+
     /// Adds what is odd about the options to `events`. Source: RFC 9293, 3.2; RFC 2018; RFC 7413; RFC 2385.
     pub(super) fn check_options(&self, events: &mut PacketEvents) {
+        if self.lone_timestamps().is_some() {
+            return;
+        }
         let mut met = [0u64; 4];
         let mut rest = self.options;
         while let [kind, after @ ..] = rest {

@@ -1,7 +1,7 @@
 //! Where in a text a gram of some pattern stands.
 use std::collections::HashMap;
 
-use vector::{folded, GramSet, GRAM, SPAN, STRIDE};
+use vector::{folded, GramSet, GRAM, STRIDE};
 
 use crate::rule::content::commonness;
 
@@ -171,8 +171,7 @@ impl Long {
     }
 
     fn scan(&self, bytes: &[u8], from: usize, mut see: impl FnMut(u32, usize)) {
-        let mut next = from;
-        while let Some((start, mut found)) = self.set.find(bytes, next) {
+        self.set.scan(bytes, from, |start, mut found| {
             while found != 0 {
                 let at = start + found.trailing_zeros() as usize * STRIDE;
                 found &= found - 1;
@@ -183,8 +182,7 @@ impl Long {
                     }
                 }
             }
-            next = start + SPAN;
-        }
+        });
     }
 }
 

@@ -1,5 +1,5 @@
 //! Where in a text a pattern stands that is too short for a gram, or one of few.
-use vector::{Starts, BLOCK, DEPTH};
+use vector::{Starts, DEPTH};
 
 /// A pattern, and which bytes of it are looked for.
 #[derive(Clone, Copy, Debug)]
@@ -99,8 +99,7 @@ impl Short {
 
     /// Calls `see` with each text that may begin at or past `from`, and where; such a text may reach past the end.
     pub fn scan(&self, bytes: &[u8], from: usize, mut see: impl FnMut(u32, usize)) {
-        let mut next = from;
-        while let Some((block, mut found)) = self.starts.find(bytes, next) {
+        self.starts.scan(bytes, from, |block, mut found| {
             while found != 0 {
                 let start = block + found.trailing_zeros() as usize;
                 found &= found - 1;
@@ -112,8 +111,7 @@ impl Short {
                     }
                 }
             }
-            next = block + BLOCK;
-        }
+        });
     }
 
     /// Those that `rest` begins with.

@@ -273,9 +273,10 @@ impl Pcap {
         let at = file.at();
         let cut = |error: io::Error| unreadable(at, &error);
         let head = file.ahead(self.header_bytes).map_err(cut)?;
-        if head.len() < self.header_bytes {
+        let whole = head.len() >= self.header_bytes;
+        let Some(head) = head.first_chunk::<16>().filter(|_| whole) else {
             return Err(CaptureError::Truncated { at });
-        }
+        };
         let field = |n: usize| self.order.u32(head, n).unwrap_or(0);
         let (seconds, ticks, kept, original_bytes) = (field(0), field(4), field(8), field(12));
         if kept as usize > MAX_RECORD_BYTES {
