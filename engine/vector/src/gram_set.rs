@@ -1,21 +1,21 @@
 //! Where in a text one of many grams may stand.
 //!
-//! A blocked Bloom filter: a gram's hash names a word of the filter and two bits of it. With AVX2 the grams at
-//! [`GRAMS`] offsets are hashed together and their words are loaded by one instruction, so that a miss of the
-//! nearest cache is waited for once, not once a gram.
+//! A blocked Bloom filter: a gram's hash names a word of the filter and two bits of it. With AVX2 eight grams are
+//! hashed together and their words are loaded by one instruction, so that a miss of the nearest cache is waited for
+//! once, not once a gram; with AVX-512 sixteen are.
 
-use crate::windows;
+use crate::windows::{self, with_window};
 
 /// Length of a gram, in bytes.
 pub const GRAM: usize = 4;
 /// Only every second offset is asked about.
 pub const STRIDE: usize = 2;
-/// How many grams are asked about together.
-pub const GRAMS: usize = 8;
-/// How many offsets those lie at.
-pub const SPAN: usize = GRAMS * STRIDE;
-/// How many bytes those take: half of the grams are cut out of the first half of two loads.
-const WINDOW: usize = SPAN / 2 + 16;
+/// How many grams AVX2 asks about together, and how many bytes those take: they are cut out of loads of 16 bytes, four
+/// out of each.
+const GRAMS: usize = 8;
+const WINDOW: usize = 24;
+/// How many AVX-512 asks about together.
+const WIDE_GRAMS: usize = 16;
 /// Grams are compared with this bit of every byte set, so that letters of either case are alike.
 const FOLD: u32 = 0x2020_2020;
 /// Knuth's multiplicative hashing.
@@ -68,58 +68,73 @@ impl GramSet {
         (word, 1 << bit | 1 << second)
     }
 
-    /// Calls `see` with each run of [`SPAN`] offsets, from `from` on, in which a gram of the set may stand at every
-    /// second: where it starts, and a bit for each such offset's half.
-    pub fn scan(&self, text: &[u8], from: usize, see: impl FnMut(usize, u32)) {
+    /// Goes through a text from `from` on in runs of offsets, at every second of which a gram of the set may stand, and
+    /// calls `see` with those where one may: where the run starts, and a bit for each such offset's half.
+    pub fn scan(&self, text: &[u8], from: usize, see: impl FnMut(usize, u64)) {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx512f")
+            && std::arch::is_x86_feature_detected!("avx512bw")
+        {
+            // SAFETY: the processor has what the function asks for.
+            #[allow(unsafe_code)]
+            return unsafe { avx512::scan(self, text, from, see) };
+        }
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2, which is all that the function asks for.
             #[allow(unsafe_code)]
             return unsafe { avx2::scan(self, text, from, see) };
         }
-        search(text, from, |window| self.window(window), see)
+        self.scan_plainly(text, from, see)
+    }
+
+    fn scan_plainly(&self, text: &[u8], from: usize, see: impl FnMut(usize, u64)) {
+        let asked = |ahead: &[u8]| with_window(ahead, |window| self.window(window));
+        search(text, from, GRAMS, asked, see)
     }
 
     /// A bit for each gram of a window that may be one of the set.
-    fn window(&self, window: &[u8; WINDOW]) -> u32 {
+    fn window(&self, window: &[u8; WINDOW]) -> u64 {
         let gram = |at: usize| {
             let bytes = window[at * STRIDE..].first_chunk().copied();
             folded(bytes.unwrap_or_default())
         };
         (0..GRAMS).fold(0, |found, at| {
-            found | u32::from(self.may_hold(gram(at))) << at
+            found | u64::from(self.may_hold(gram(at))) << at
         })
     }
 }
 
-/// Goes through a text by windows, see [`windows::search`].
+/// Goes through a text by so many grams, see [`windows::search`].
 #[inline(always)]
 fn search(
     text: &[u8],
     from: usize,
-    asked: impl Fn(&[u8; WINDOW]) -> u32,
-    see: impl FnMut(usize, u32),
+    grams: usize,
+    asked: impl Fn(&[u8]) -> u64,
+    see: impl FnMut(usize, u64),
 ) {
     let held = |bytes: usize| {
         let whole = (bytes - GRAM) / STRIDE + 1;
-        u32::MAX >> (u32::BITS - whole.min(GRAMS) as u32)
+        u64::MAX >> (u64::BITS - whole.min(grams) as u32)
     };
-    windows::search(text, from, (SPAN, GRAM), held, asked, see)
+    windows::search(text, from, (grams * STRIDE, GRAM), held, asked, see)
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{search, GramSet, BIT, FACTOR, FOLD, WINDOW};
+    use super::{search, with_window, GramSet, BIT, FACTOR, FOLD, GRAMS, WINDOW};
 
     #[target_feature(enable = "avx2")]
-    pub fn scan(set: &GramSet, text: &[u8], from: usize, see: impl FnMut(usize, u32)) {
-        search(text, from, |window| asked(set, window), see)
+    pub fn scan(set: &GramSet, text: &[u8], from: usize, see: impl FnMut(usize, u64)) {
+        let asked = |ahead: &[u8]| with_window(ahead, |window| asked(set, window));
+        search(text, from, GRAMS, asked, see)
     }
 
     #[target_feature(enable = "avx2")]
-    fn asked(set: &GramSet, window: &[u8; WINDOW]) -> u32 {
+    fn asked(set: &GramSet, window: &[u8; WINDOW]) -> u64 {
         let word = |at: usize| {
             let bytes = window[at..].first_chunk().copied();
             i64::from_le_bytes(bytes.unwrap_or_default())
@@ -149,7 +164,47 @@ mod avx2 {
             _mm256_sllv_epi32(one, second),
         );
         let here = _mm256_cmpeq_epi32(_mm256_and_si256(held, bits), bits);
-        _mm256_movemask_ps(_mm256_castsi256_ps(here)) as u32
+        u64::from(_mm256_movemask_ps(_mm256_castsi256_ps(here)) as u32)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    use super::{search, GramSet, BIT, FACTOR, FOLD, WIDE_GRAMS};
+    use crate::windows::load;
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub fn scan(set: &GramSet, text: &[u8], from: usize, see: impl FnMut(usize, u64)) {
+        search(text, from, WIDE_GRAMS, |ahead| asked(set, ahead), see)
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn asked(set: &GramSet, ahead: &[u8]) -> u64 {
+        // Four grams are cut out of each 16 bytes, which begin eight apart.
+        let bytes =
+            _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 1, 1, 2, 2, 3, 3, 4), load(ahead));
+        let cut = _mm512_broadcast_i32x4(_mm_setr_epi8(
+            0, 1, 2, 3, 2, 3, 4, 5, 4, 5, 6, 7, 6, 7, 8, 9,
+        ));
+        let grams = _mm512_or_si512(
+            _mm512_shuffle_epi8(bytes, cut),
+            _mm512_set1_epi32(FOLD as i32),
+        );
+        let hashes = _mm512_mullo_epi32(grams, _mm512_set1_epi32(FACTOR as i32));
+        let by = |bits: u32| _mm_cvtsi32_si128(bits as i32);
+        let last = _mm512_set1_epi32(set.words.len() as i32 - 1);
+        let words = _mm512_and_si512(_mm512_srl_epi32(hashes, by(set.shift)), last);
+        // SAFETY: each index is at most the last one's, which `last` leaves no bit above: the words are a power of two.
+        #[allow(unsafe_code)]
+        let held = unsafe { _mm512_i32gather_epi32::<4>(words, set.words.as_ptr().cast()) };
+        let one = _mm512_set1_epi32(1);
+        // A rotation goes by the lowest five bits, which is as many as number a word's.
+        let first = _mm512_rolv_epi32(one, _mm512_srl_epi32(hashes, by(set.shift - BIT)));
+        let second = _mm512_rolv_epi32(one, _mm512_srl_epi32(hashes, by(set.shift - 2 * BIT)));
+        let bits = _mm512_or_si512(first, second);
+        u64::from(_mm512_cmpeq_epi32_mask(_mm512_and_si512(held, bits), bits))
     }
 }
 
@@ -160,9 +215,14 @@ mod tests {
 
     /// All offsets at which a gram of the set may stand.
     fn found(set: &GramSet, text: &[u8], from: usize) -> Vec<usize> {
+        told(|see| set.scan(text, from, see))
+    }
+
+    /// The offsets that a scan tells.
+    fn told(scan: impl FnOnce(&mut dyn FnMut(usize, u64))) -> Vec<usize> {
         let mut all = Vec::new();
-        set.scan(text, from, |start, bits| {
-            let here = (0..GRAMS).filter(|bit| bits >> bit & 1 != 0);
+        scan(&mut |start, bits| {
+            let here = (0..WIDE_GRAMS).filter(|bit| bits >> bit & 1 != 0);
             all.extend(here.map(|bit| start + bit * STRIDE));
         });
         all
@@ -203,10 +263,15 @@ mod tests {
         #[test]
         fn the_processors_instructions_tell_the_same_as_none(grams in grams(), text in text(), from in 0..40usize) {
             let set = grams_of(&grams);
-            let (mut told, mut plain) = (Vec::new(), Vec::new());
-            set.scan(&text, from, |at, bits| told.push((at, bits)));
-            search(&text, from, |window| set.window(window), |at, bits| plain.push((at, bits)));
-            prop_assert_eq!(told, plain);
+            let plain = told(|see| set.scan_plainly(&text, from, see));
+            prop_assert_eq!(&plain, &told(|see| set.scan(&text, from, see)));
+            #[cfg(target_arch = "x86_64")]
+            if std::arch::is_x86_feature_detected!("avx2") {
+                // SAFETY: asked.
+                #[allow(unsafe_code)]
+                let narrow = told(|see| unsafe { avx2::scan(&set, &text, from, see) });
+                prop_assert_eq!(plain, narrow);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Searches with the processor's vector instructions, where it has them.
 //!
-//! The `inspect` crate holds no unsafe code; what it needs of the kind is here: one call into a function that is
-//! compiled for AVX2, made after the processor was asked.
+//! The `inspect` crate holds no unsafe code; what it needs of the kind is here: calls into functions that are compiled
+//! for AVX2 and for AVX-512, made after the processor was asked, and their loads.
 #![deny(unsafe_code)]
 
 mod gram_set;

@@ -1,35 +1,51 @@
 //! The way through a text that every search takes.
 
-/// Goes through a text by windows of `W` bytes that begin `step` apart, and calls `see` with those in which `asked` sees
-/// something: where one begins, and a bit for each place of it.
+/// Goes through a text in steps, and calls `see` where `asked` sees something in what lies ahead: where that is, and a
+/// bit for each place of the step.
 ///
-/// The last windows are filled up with zeros, down to `least` bytes of text; `held` says which of the places count
-/// in so many.
+/// It ends where less than `least` bytes lie ahead; `held` says which of a step's places count in so many.
 #[inline(always)]
-pub(crate) fn search<const W: usize>(
+pub(crate) fn search(
     text: &[u8],
     from: usize,
     (step, least): (usize, usize),
-    held: impl Fn(usize) -> u32,
-    asked: impl Fn(&[u8; W]) -> u32,
-    mut see: impl FnMut(usize, u32),
+    held: impl Fn(usize) -> u64,
+    asked: impl Fn(&[u8]) -> u64,
+    mut see: impl FnMut(usize, u64),
 ) {
     let mut at = from;
-    while let Some(window) = text.get(at..).and_then(|rest| rest.first_chunk()) {
-        let found = asked(window);
+    while let Some(ahead) = text.get(at..).filter(|ahead| ahead.len() >= least) {
+        let found = asked(ahead) & held(ahead.len());
         if found != 0 {
             see(at, found);
         }
         at += step;
     }
-    while let Some(rest) = text.get(at..).filter(|rest| rest.len() >= least) {
-        let mut window = [0; W];
-        let length = rest.len().min(W);
-        window[..length].copy_from_slice(&rest[..length]);
-        let found = asked(&window) & held(length);
-        if found != 0 {
-            see(at, found);
+}
+
+/// What `asked` says of the first `W` bytes of a text, zeros where it has less.
+#[inline(always)]
+pub(crate) fn with_window<const W: usize>(text: &[u8], asked: impl Fn(&[u8; W]) -> u64) -> u64 {
+    match text.first_chunk() {
+        Some(window) => asked(window),
+        None => {
+            let mut window = [0; W];
+            window[..text.len()].copy_from_slice(text);
+            asked(&window)
         }
-        at += step;
+    }
+}
+
+/// The first 64 bytes of a text, zeros where it has less.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+#[allow(unsafe_code)]
+pub(crate) fn load(text: &[u8]) -> std::arch::x86_64::__m512i {
+    use std::arch::x86_64::{_mm512_loadu_si512, _mm512_maskz_loadu_epi8};
+    match text.first_chunk::<64>() {
+        // SAFETY: there are as many bytes as are loaded.
+        Some(all) => unsafe { _mm512_loadu_si512(all.as_ptr().cast()) },
+        // SAFETY: the mask leaves out what lies behind the text.
+        None => unsafe { _mm512_maskz_loadu_epi8((1 << text.len()) - 1, text.as_ptr().cast()) },
     }
 }
