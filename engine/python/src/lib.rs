@@ -5,6 +5,10 @@ mod rules;
 
 use pyo3::prelude::*;
 
+/// A message through its parsers takes and gives back some dozen blocks of memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pyo3::create_exception!(
     _engine,
     PolicyError,

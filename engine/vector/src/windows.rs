@@ -15,9 +15,9 @@ pub(crate) fn search(
 ) {
     let mut at = from;
     while let Some(ahead) = text.get(at..).filter(|ahead| ahead.len() >= least) {
-        let found = asked(ahead) & held(ahead.len());
-        if found != 0 {
-            see(at, found);
+        let found = asked(ahead);
+        if found != 0 && found & held(ahead.len()) != 0 {
+            see(at, found & held(ahead.len()));
         }
         at += step;
     }
