@@ -120,10 +120,10 @@ class Inspector(msgspec.Struct):
                 return number, silent_s
         return None
 
-    def excuse(self, late_s: float) -> None:
-        """Do not count a time in which we did not run either."""
+    def excuse(self, late_s: float, now_s: float) -> None:
+        """Do not count a time in which we did not run either; who was heard after it is owed nothing."""
         for worker in self.workers.values():
-            worker.heard_s += late_s
+            worker.heard_s = min(worker.heard_s + late_s, now_s)
 
     def ended(self) -> bool:
         """Whether the process is gone."""
@@ -167,7 +167,7 @@ class Watchdog(msgspec.Struct):
             self.listen(now_s)
             if self.inspector is not None:
                 if late_s > LATE_S:
-                    self.inspector.excuse(late_s)
+                    self.inspector.excuse(late_s, now_s)
                 self.judge(now_s)
             if now_s - self._told_s >= ALIVE_EVERY_S:
                 self._tell(Report("alive"))

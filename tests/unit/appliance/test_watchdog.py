@@ -116,9 +116,18 @@ def test_switch_that_went_with_its_table_is_put_back_as_long_as_it_is_meant(
 
 def test_time_in_which_we_did_not_run_is_not_held_against_it(watching: Watchdog, switch: Switch) -> None:
     assert watching.inspector is not None
-    watching.inspector.excuse(60.0)
+    watching.inspector.excuse(60.0, 60.0)
     watching.judge(60.0)
     assert not switch.put
+
+
+def test_who_was_heard_after_it_is_given_up_no_later_for_it(watching: Watchdog, switch: Switch) -> None:
+    assert watching.inspector is not None
+    for worker in watching.inspector.workers:
+        hear(watching, worker, 60.0)
+    watching.inspector.excuse(60.0, 60.0)
+    watching.judge(60.0 + LATE_S)
+    assert switch.put
 
 
 def test_process_that_ended_is_answered_by_the_switch_and_one_that_said_farewell_is_not(
