@@ -70,7 +70,7 @@ impl GramSet {
 
     /// Goes through a text from `from` on in runs of offsets, at every second of which a gram of the set may stand, and
     /// calls `see` with those where one may: where the run starts, and a bit for each such offset's half.
-    pub fn scan(&self, text: &[u8], from: usize, see: impl FnMut(usize, u64)) {
+    pub fn scan(&self, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx512f")
             && std::arch::is_x86_feature_detected!("avx512bw")
@@ -88,7 +88,7 @@ impl GramSet {
         self.scan_plainly(text, from, see)
     }
 
-    fn scan_plainly(&self, text: &[u8], from: usize, see: impl FnMut(usize, u64)) {
+    fn scan_plainly(&self, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
         let asked = |ahead: &[u8]| with_window(ahead, |window| self.window(window));
         search(text, from, GRAMS, asked, see)
     }
@@ -112,7 +112,7 @@ fn search(
     from: usize,
     grams: usize,
     asked: impl Fn(&[u8]) -> u64,
-    see: impl FnMut(usize, u64),
+    see: &mut dyn FnMut(usize, u64),
 ) {
     let held = |bytes: usize| {
         let whole = (bytes - GRAM) / STRIDE + 1;
@@ -128,7 +128,7 @@ mod avx2 {
     use super::{search, with_window, GramSet, BIT, FACTOR, FOLD, GRAMS, WINDOW};
 
     #[target_feature(enable = "avx2")]
-    pub fn scan(set: &GramSet, text: &[u8], from: usize, see: impl FnMut(usize, u64)) {
+    pub fn scan(set: &GramSet, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
         let asked = |ahead: &[u8]| with_window(ahead, |window| asked(set, window));
         search(text, from, GRAMS, asked, see)
     }
@@ -176,7 +176,7 @@ mod avx512 {
     use crate::windows::load;
 
     #[target_feature(enable = "avx512f,avx512bw")]
-    pub fn scan(set: &GramSet, text: &[u8], from: usize, see: impl FnMut(usize, u64)) {
+    pub fn scan(set: &GramSet, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
         search(text, from, WIDE_GRAMS, |ahead| asked(set, ahead), see)
     }
 

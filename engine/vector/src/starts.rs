@@ -55,7 +55,7 @@ impl Starts {
 
     /// Goes through a text from `from` on in blocks of offsets, and calls `see` with those in which a pattern may begin:
     /// where the block starts, and a bit for each such offset. Bytes behind the text are taken for zeros.
-    pub fn scan(&self, text: &[u8], from: usize, see: impl FnMut(usize, u64)) {
+    pub fn scan(&self, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx512f")
             && std::arch::is_x86_feature_detected!("avx512bw")
@@ -73,7 +73,7 @@ impl Starts {
         self.scan_plainly(text, from, see)
     }
 
-    fn scan_plainly(&self, text: &[u8], from: usize, see: impl FnMut(usize, u64)) {
+    fn scan_plainly(&self, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
         let block = |ahead: &[u8]| with_window(ahead, |window| self.block(window));
         search(text, from, BLOCK, block, see)
     }
@@ -100,7 +100,7 @@ fn search(
     from: usize,
     offsets: usize,
     block: impl Fn(&[u8]) -> u64,
-    see: impl FnMut(usize, u64),
+    see: &mut dyn FnMut(usize, u64),
 ) {
     let held = |bytes: usize| {
         let beyond = u64::BITS as usize - bytes.min(offsets);
@@ -116,7 +116,7 @@ mod avx2 {
     use super::{search, with_window, Starts, BLOCK, DEPTH, WINDOW};
 
     #[target_feature(enable = "avx2")]
-    pub fn scan(starts: &Starts, text: &[u8], from: usize, see: impl FnMut(usize, u64)) {
+    pub fn scan(starts: &Starts, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
         let low: [__m256i; DEPTH] = std::array::from_fn(|at| table(&starts.low[at]));
         let high: [__m256i; DEPTH] = std::array::from_fn(|at| table(&starts.high[at]));
         let block = |ahead: &[u8]| with_window(ahead, |window| block(&low, &high, window));
@@ -170,7 +170,7 @@ mod avx512 {
     use crate::windows::load;
 
     #[target_feature(enable = "avx512f,avx512bw")]
-    pub fn scan(starts: &Starts, text: &[u8], from: usize, see: impl FnMut(usize, u64)) {
+    pub fn scan(starts: &Starts, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
         let low: [__m512i; DEPTH] = std::array::from_fn(|at| table(&starts.low[at]));
         let high: [__m512i; DEPTH] = std::array::from_fn(|at| table(&starts.high[at]));
         let block = |ahead: &[u8]| block(&low, &high, ahead);

@@ -11,7 +11,7 @@ pub(crate) fn search(
     (step, least): (usize, usize),
     held: impl Fn(usize) -> u64,
     asked: impl Fn(&[u8]) -> u64,
-    mut see: impl FnMut(usize, u64),
+    see: &mut dyn FnMut(usize, u64),
 ) {
     let mut at = from;
     while let Some(ahead) = text.get(at..).filter(|ahead| ahead.len() >= least) {

@@ -171,7 +171,7 @@ impl Long {
     }
 
     fn scan(&self, bytes: &[u8], from: usize, mut see: impl FnMut(u32, usize)) {
-        self.set.scan(bytes, from, |start, mut found| {
+        self.set.scan(bytes, from, &mut |start, mut found| {
             while found != 0 {
                 let at = start + found.trailing_zeros() as usize * STRIDE;
                 found &= found - 1;

@@ -99,7 +99,7 @@ impl Short {
 
     /// Calls `see` with each text that may begin at or past `from`, and where; such a text may reach past the end.
     pub fn scan(&self, bytes: &[u8], from: usize, mut see: impl FnMut(u32, usize)) {
-        self.starts.scan(bytes, from, |block, mut found| {
+        self.starts.scan(bytes, from, &mut |block, mut found| {
             while found != 0 {
                 let start = block + found.trailing_zeros() as usize;
                 found &= found - 1;
