@@ -1,11 +1,14 @@
 """Enrolment against a real manager: pinned, once, and nothing sent to a stranger."""
 
 import asyncio
+import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance.config import ManagerConfig
 from appliance.model.faults import PolicyError, SystemFault
@@ -100,3 +103,19 @@ def test_policy_that_was_changed_on_its_way_is_refused(manager: RunningManager, 
                 type(signed)(changed, digest, signature).verified(identity)
 
     asyncio.run(scenario())
+
+
+def test_a_policy_key_that_is_none_is_refused_and_says_what_to_do(
+    manager: RunningManager, tmp_path: Path
+) -> None:
+    asyncio.run(enrol(config_for(manager, name="sixth"), tmp_path / "identity"))
+    path = tmp_path / "identity" / "identity.json"
+    good = json.loads(path.read_text())
+    _, begin, key, end, _ = good["policy_key"].split("-----")
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    elliptic = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    cut = f"-----{begin}-----{key[:-9]}\n-----{end}-----\n"
+    for bad in ("", "-----", cut, elliptic):
+        path.write_text(json.dumps({**good, "policy_key": bad}))
+        with pytest.raises(SystemFault, match=r"policy key: .*enrol again with a new token"):
+            load_identity(tmp_path / "identity")
