@@ -196,7 +196,10 @@ class Control(msgspec.Struct):
     # Boot and end.
 
     async def _boot(self) -> None:
-        self._before = last_sign(self.config.state), await asyncio.to_thread(self.applier.network.stands)
+        network = self.applier.network
+        # While the inspector comes up: to be asked takes the kernel a moment.
+        network.choice = await asyncio.to_thread(_choose_backend, self.config)
+        self._before = last_sign(self.config.state), await asyncio.to_thread(network.stands)
         self.identity = load_identity(self.config.state / "identity")
         signed, document = self._last_policy()
         try:
@@ -841,13 +844,12 @@ class Control(msgspec.Struct):
 def run(config: Config, *, keep_rules: bool) -> None:
     """Run the appliance until it is told to stop. Raises PolicyError, SystemFault, OSError at its start."""
     inventory = read_inventory(config)
-    choice = _choose_backend(config)
     run_as = _user(config.inspector.user)
     _prepare(config.state, run_as[1])
     with _only_one(config.state):
         store = RuleSetStore(config.state / "rule-sets")
         queues = Queues(config.inspector.first_queue, config.inspector.queues)
-        network = Network(config.netns, queues, choice)
+        network = Network(config.netns, queues)
         control = Control(
             config=config,
             inventory=inventory,

@@ -20,7 +20,7 @@ from appliance.model.needs import Needs
 from appliance.model.policy import PolicyDocument
 from appliance.netlink import Alarm
 from appliance.steering import Choice, Counters, Queues, Ruleset
-from appliance.steering.backend import switch_bridges
+from appliance.steering.backend import Backend, switch_bridges
 from appliance.steering.standing import (
     Standing,
     changes,
@@ -33,6 +33,7 @@ from appliance.steering.standing import (
 ATTEMPTS = 5
 LOOK_S = 0.5
 LOOK_SELDOM_S = 10.0
+UNASKED = Choice(Backend.BR_NETFILTER, "the kernel was not asked yet")
 
 
 class Network(msgspec.Struct):
@@ -40,7 +41,7 @@ class Network(msgspec.Struct):
 
     netns: str | None
     queues: Queues
-    choice: Choice
+    choice: Choice = UNASKED
     _numbers: dict[str, int] = msgspec.field(default_factory=dict)
     _ruleset: Ruleset | None = None
     _generation: int | None = None
