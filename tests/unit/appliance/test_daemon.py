@@ -1,6 +1,7 @@
 """The order in which control makes policies live; the kernel's part takes as long as a test wants it to."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,8 +78,9 @@ def test_ports_that_come_while_a_policy_is_applied_do_not_bring_the_former_one_b
     asyncio.run(asyncio.wait_for(scenario(), 60.0))
 
 
+@pytest.mark.parametrize("refused", ["the rules", "the back end"])
 def test_the_inspector_comes_up_while_the_rules_do_and_goes_and_who_fails_open_passes_when_they_do_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     came, went = asyncio.Event(), asyncio.Event()
 
@@ -93,13 +95,23 @@ def test_the_inspector_comes_up_while_the_rules_do_and_goes_and_who_fails_open_p
         await asyncio.wait_for(came.wait(), 5.0)
         raise SystemFault("the kernel refuses the rules")
 
+    def choose(_: Any) -> None:
+        deadline = time.monotonic() + 5.0
+        while not came.is_set():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        raise SystemFault("the kernel refuses the back end")
+
     monkeypatch.setattr(Control, "_start_inspector", come)
-    monkeypatch.setattr(Control, "_boot", boot)
+    if refused == "the rules":
+        monkeypatch.setattr(Control, "_boot", boot)
+    else:
+        monkeypatch.setattr(daemon, "_choose_backend", choose)
     control: Any = Control(
         config=SimpleNamespace(state=tmp_path),  # type: ignore[arg-type]
         inventory=NO_GUESTS, journal=None, reader=None, applier=SlowApplier(), run_as=(0, 0),  # type: ignore[arg-type]
     )  # fmt: skip
-    with pytest.raises(SystemFault, match="refuses"):
+    with pytest.raises(SystemFault, match=f"refuses {refused}"):
         asyncio.run(control.run(keep_rules=True))
     assert went.is_set()
     assert control.applier.let_pass == [NO_GUESTS]
