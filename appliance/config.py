@@ -170,6 +170,9 @@ def _check(path: Path, config: Config) -> None:
         else "at least 16 MiB",
         "inspector.latency_budget_ms": None if 1 <= inspector.latency_budget_ms <= 10_000 else "1 to 10000",
         "spool.max_bytes": None if config.spool.max_bytes >= 32 * MEBIBYTE else "at least 32 MiB",
+        "inspector.source": None
+        if inspector.source == "native" or config.backend != "nft-bridge"
+        else "native with backend nft-bridge, which hides bytes from another; or set backend to br-netfilter",
         "state_dir": None
         if len(os.fsencode(path.absolute().parent / config.state_dir)) <= MAX_STATE_DIR_BYTES
         else f"at most {MAX_STATE_DIR_BYTES} bytes long: there are unix sockets in it",

@@ -867,14 +867,9 @@ def run(config: Config, *, keep_rules: bool) -> None:
 
 
 def _choose_backend(config: Config) -> Choice:
-    """Return the back end, asking the kernel. Raises PolicyError, SystemFault."""
+    """Return the back end, asking the kernel. Raises SystemFault."""
     if config.inspector.source == "native":
         return choose_backend(config.netns, None if config.backend == "auto" else Backend(config.backend))
-    if config.backend == "nft-bridge":
-        raise PolicyError(
-            "inspector.source netfilterqueue does not work with the back end nft-bridge, which hides bytes "
-            "from it; set backend to br-netfilter or inspector.source to native"
-        )
     choice = choose_backend(config.netns, Backend.BR_NETFILTER)
     return Choice(choice.backend, "inspector.source netfilterqueue works with no other")
 

@@ -53,6 +53,10 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("sekisho.yaml: inspector.queues: .*int", "guests: g\ninspector: {queues: two}"),
         ("sekisho.yaml: inspector.queues: must be 1 to 8", "guests: g\ninspector: {queues: 9}"),
         ("sekisho.yaml: inspector.source: .*pcap", "guests: g\ninspector: {source: pcap}"),
+        (
+            "sekisho.yaml: inspector.source: must be native",
+            "guests: g\nbackend: nft-bridge\ninspector: {source: netfilterqueue}",
+        ),
         ("sekisho.yaml: spool.max_bytes: must be", "guests: g\nspool: {max_bytes: 1}"),
         ("metrics.listen: must be ADDRESS:PORT", "guests: g\nmetrics: {listen: '9478'}"),
         ("metrics.listen: must be ADDRESS:PORT", "guests: g\nmetrics: {listen: '127.0.0.1:99999'}"),
