@@ -89,7 +89,7 @@ def _arguments(sources: Sources, out: Path) -> Iterator[str]:
         # Without any address it would fetch et/open, which nobody asked for.
         nothing = out.with_suffix(".rules")
         nothing.touch()
-        yield from ("--url", nothing.as_uri())
+        yield from ("--url", nothing.resolve().as_uri())
 
 
 def _existing(path: Path) -> Path:

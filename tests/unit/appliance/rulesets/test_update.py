@@ -68,6 +68,13 @@ def test_says_what_was_added_removed_changed_and_newly_refused(site: Path) -> No
 
 
 @needs_program
+def test_a_data_directory_may_be_named_from_where_one_is(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(site)
+    assert sids(report(site, "--data-dir", "here", "--output", "live.rules")["added"]) == [1, 2]
+    assert (site / "here").is_dir()
+
+
+@needs_program
 def test_a_dry_run_and_strict_change_nothing(site: Path) -> None:
     out = site / "live.rules"
     report(site, "--output", str(out), "--dry-run")

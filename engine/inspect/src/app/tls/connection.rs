@@ -39,6 +39,7 @@ mod message {
     pub const NEW_SESSION_TICKET: u8 = 4;
     pub const CERTIFICATE: u8 = 11;
     pub const SERVER_KEY_EXCHANGE: u8 = 12;
+    pub const CERTIFICATE_REQUEST: u8 = 13;
     pub const CLIENT_KEY_EXCHANGE: u8 = 16;
     /// Certificate request, server hello done, certificate verify.
     pub const REQUESTS: std::ops::RangeInclusive<u8> = 13..=15;
@@ -85,6 +86,8 @@ pub struct Connection {
     early_data: bool,
     /// The client's hello names the versions it supports in the extension.
     named_versions: bool,
+    /// The server asked for the client's certificate, which is still to come.
+    awaits_certificate: bool,
     heartbeat: Option<Heartbeat>,
     /// It is no TLS any more.
     broken: bool,
@@ -146,11 +149,15 @@ impl Connection {
 
     fn begin_content(&mut self, direction: Direction, content: u8, len: usize) {
         match content {
-            content::CHANGE_CIPHER_SPEC => self.changed_cipher = true,
+            content::CHANGE_CIPHER_SPEC => {
+                self.changed_cipher = true;
+                self.pass_certificate(direction);
+            }
             content::APPLICATION_DATA => {
                 // Data along with the client's hello says nothing of what the server makes of it.
                 let early = self.early_data && !self.halves[Direction::ToClient as usize].greeted;
                 if !early && !self.halves[direction as usize].encrypted {
+                    self.pass_certificate(direction);
                     self.halves[direction as usize].encrypted = true;
                     self.single.change(|tx| tx.done = true);
                 }
@@ -249,9 +256,14 @@ impl Connection {
             }
             message::CLIENT_KEY_EXCHANGE => {
                 self.single.change(|tx| tx.state = State::ClientKeyExchange);
+                self.pass_certificate(direction);
                 len
             }
             message::HELLO_REQUEST | message::NEW_SESSION_TICKET => len,
+            message::CERTIFICATE_REQUEST => {
+                self.awaits_certificate |= direction == Direction::ToClient;
+                len
+            }
             kind if message::REQUESTS.contains(&kind) || message::ENDS.contains(&kind) => len,
             _ => {
                 self.single.raise(event::INVALID_HANDSHAKE_MESSAGE);
@@ -263,16 +275,26 @@ impl Connection {
         half.passing_over = pass_over;
     }
 
+    /// A client's certificate that is not here by now will not come.
+    fn pass_certificate(&mut self, direction: Direction) {
+        if direction == Direction::ToServer && std::mem::take(&mut self.awaits_certificate) {
+            self.single.change(|_| {});
+        }
+    }
+
     /// A whole message.
     fn message(&mut self, direction: Direction, kind: u8, body: &[u8]) {
         let mut oddities = Oddities::new();
         match kind {
             message::CLIENT_HELLO => self.hello(direction, Kind::Client, body, &mut oddities),
             message::SERVER_HELLO => self.hello(direction, Kind::Server, body, &mut oddities),
-            message::CERTIFICATE => self.single.change(|tx| {
-                tx.peer_mut(direction).chain.add(body, &mut oddities);
-                tx.done |= tx.server.chain.first.is_some();
-            }),
+            message::CERTIFICATE => {
+                self.single.change(|tx| {
+                    tx.peer_mut(direction).chain.add(body, &mut oddities);
+                    tx.done |= tx.server.chain.first.is_some();
+                });
+                self.pass_certificate(direction);
+            }
             _ => {}
         }
         for name in oddities {
@@ -407,7 +429,8 @@ impl Connection {
             return 0..0;
         }
         let done = self.single.get().is_some_and(|tx| tx.done);
-        let read = match (done, self.halves[direction as usize].greeted) {
+        let awaits = self.awaits_certificate && direction == Direction::ToServer;
+        let read = match (done && !awaits, self.halves[direction as usize].greeted) {
             (true, _) => Stage::Body,
             (false, true) => Stage::Headers,
             (false, false) => Stage::Line,

@@ -104,6 +104,22 @@ fn puts_a_hello_together_that_two_records_hold() {
 }
 
 #[test]
+fn a_client_that_was_asked_for_its_certificate_is_judged_by_it_and_not_before() {
+    let mut turns = dialogue()[..2].to_vec();
+    turns.push((ToClient, record(22, &handshake(13, b"asks"))));
+    let mut connection = fed(&turns, 10_000);
+    let certificate = record(22, &handshake(11, &message(&[DER])));
+    for piece in certificate.chunks(100) {
+        assert_eq!(seen(&connection).stage(ToServer), Stage::Headers);
+        connection.feed(ToServer, piece);
+    }
+    assert_eq!(seen(&connection).stage(ToServer), Stage::Body);
+    let mut without = fed(&turns, 10_000);
+    without.feed(ToServer, &record(22, &handshake(16, b"key")));
+    assert_eq!(seen(&without).stage(ToServer), Stage::Body);
+}
+
+#[test]
 fn says_that_it_is_encrypted_and_lets_the_chain_go() {
     let mut connection = fed(&dialogue()[..4], 10_000);
     assert!(!connection.is_encrypted());
