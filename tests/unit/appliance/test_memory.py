@@ -63,8 +63,8 @@ for _ in range(10):
 print(most() - before)
 """
     first, *later, most = run(program, str(tmp_path))
-    # One policy is live after each. Of loads that follow each other at once the allocator has not given back yet
-    # what former ones held, twice as much again; ten would be kept.
+    # One policy is live after each. Of loads in a row the allocator has not given back yet what former ones
+    # held, twice as much again; ten would be kept.
     assert max(later) <= first * 3.5, (first, later)
     assert most <= first * 4.5, (first, most)
 
