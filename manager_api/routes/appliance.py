@@ -102,7 +102,7 @@ def rule_set(
 @router.put("/status", status_code=204, summary="Report the status")
 def status(body: StatusBody, manager: Managed, peer: AppliancePeer) -> None:
     """Replaces what was reported before; guests that are new begin with the appliance's defaults."""
-    reports.take_status(manager, peer.id, body.model_dump(mode="json"))
+    reports.take_status(manager, peer.id, body.model_dump())
 
 
 @router.post("/events", summary="Deliver events", responses=problems(413, 422))

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.manager_fixture import EnrolledAppliance, RunningManager
@@ -95,6 +95,7 @@ def test_no_report_makes_the_manager_fail(
         st.fixed_dictionaries({"name": TEXT, "vnics": st.lists(ANYTHING, max_size=2)}), max_size=3
     )
 )
+@example(guests=[{"name": "0", "vnics": [{"": {"\ud800": None}}]}])
 def test_no_reported_guest_makes_the_lists_fail(
     operator: httpx.Client, appliance: EnrolledAppliance, guests: list[dict[str, Any]]
 ) -> None:
