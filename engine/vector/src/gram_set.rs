@@ -4,18 +4,25 @@
 //! hashed together and their words are loaded by one instruction, so that a miss of the nearest cache is waited for
 //! once, not once a gram; with AVX-512 sixteen are.
 
-use crate::windows::{self, with_window};
+use crate::windows::{scan_by_processor, search, with_window, Steps};
 
 /// Length of a gram, in bytes.
 pub const GRAM: usize = 4;
 /// Only every second offset is asked about.
 pub const STRIDE: usize = 2;
-/// How many grams AVX2 asks about together, and how many bytes those take: they are cut out of loads of 16 bytes, four
-/// out of each.
-const GRAMS: usize = 8;
+/// With AVX2 eight grams are asked about together.
+const STEPS: Steps = Steps {
+    places: 8,
+    stride: STRIDE,
+    least: GRAM,
+};
+/// How many bytes those take: they are cut out of loads of 16 bytes, four out of each.
 const WINDOW: usize = 24;
-/// How many AVX-512 asks about together.
-const WIDE_GRAMS: usize = 16;
+/// The same with AVX-512.
+const WIDE_STEPS: Steps = Steps {
+    places: 16,
+    ..STEPS
+};
 /// Grams are compared with this bit of every byte set, so that letters of either case are alike.
 const FOLD: u32 = 0x2020_2020;
 /// Knuth's multiplicative hashing.
@@ -71,26 +78,12 @@ impl GramSet {
     /// Goes through a text from `from` on in runs of offsets, at every second of which a gram of the set may stand, and
     /// calls `see` with those where one may: where the run starts, and a bit for each such offset's half.
     pub fn scan(&self, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx512f")
-            && std::arch::is_x86_feature_detected!("avx512bw")
-        {
-            // SAFETY: the processor has what the function asks for.
-            #[allow(unsafe_code)]
-            return unsafe { avx512::scan(self, text, from, see) };
-        }
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2, which is all that the function asks for.
-            #[allow(unsafe_code)]
-            return unsafe { avx2::scan(self, text, from, see) };
-        }
-        self.scan_plainly(text, from, see)
+        scan_by_processor!(self, text, from, see; self.scan_plainly(text, from, see))
     }
 
     fn scan_plainly(&self, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
         let asked = |ahead: &[u8]| with_window(ahead, |window| self.window(window));
-        search(text, from, GRAMS, asked, see)
+        search(text, from, STEPS, asked, see)
     }
 
     /// A bit for each gram of a window that may be one of the set.
@@ -99,38 +92,22 @@ impl GramSet {
             let bytes = window[at * STRIDE..].first_chunk().copied();
             folded(bytes.unwrap_or_default())
         };
-        (0..GRAMS).fold(0, |found, at| {
+        (0..STEPS.places).fold(0, |found, at| {
             found | u64::from(self.may_hold(gram(at))) << at
         })
     }
-}
-
-/// Goes through a text by so many grams, see [`windows::search`].
-#[inline(always)]
-fn search(
-    text: &[u8],
-    from: usize,
-    grams: usize,
-    asked: impl Fn(&[u8]) -> u64,
-    see: &mut dyn FnMut(usize, u64),
-) {
-    let held = |bytes: usize| {
-        let whole = (bytes - GRAM) / STRIDE + 1;
-        u64::MAX >> (u64::BITS - whole.min(grams) as u32)
-    };
-    windows::search(text, from, (grams * STRIDE, GRAM), held, asked, see)
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{search, with_window, GramSet, BIT, FACTOR, FOLD, GRAMS, WINDOW};
+    use super::{search, with_window, GramSet, BIT, FACTOR, FOLD, STEPS, WINDOW};
 
     #[target_feature(enable = "avx2")]
     pub fn scan(set: &GramSet, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
         let asked = |ahead: &[u8]| with_window(ahead, |window| asked(set, window));
-        search(text, from, GRAMS, asked, see)
+        search(text, from, STEPS, asked, see)
     }
 
     #[target_feature(enable = "avx2")]
@@ -172,12 +149,12 @@ mod avx2 {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::{search, GramSet, BIT, FACTOR, FOLD, WIDE_GRAMS};
+    use super::{search, GramSet, BIT, FACTOR, FOLD, WIDE_STEPS};
     use crate::windows::load;
 
     #[target_feature(enable = "avx512f,avx512bw")]
     pub fn scan(set: &GramSet, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
-        search(text, from, WIDE_GRAMS, |ahead| asked(set, ahead), see)
+        search(text, from, WIDE_STEPS, |ahead| asked(set, ahead), see)
     }
 
     #[target_feature(enable = "avx512f,avx512bw")]
@@ -222,7 +199,7 @@ mod tests {
     fn told(scan: impl FnOnce(&mut dyn FnMut(usize, u64))) -> Vec<usize> {
         let mut all = Vec::new();
         scan(&mut |start, bits| {
-            let here = (0..WIDE_GRAMS).filter(|bit| bits >> bit & 1 != 0);
+            let here = (0..WIDE_STEPS.places).filter(|bit| bits >> bit & 1 != 0);
             all.extend(here.map(|bit| start + bit * STRIDE));
         });
         all

@@ -6,15 +6,23 @@
 //! offsets are looked at together, with AVX-512 64 (the idea of Hyperscan's Teddy; Wang et al., NSDI 2019).
 
 use crate::groups::{grouped, Allowed};
-use crate::windows::{self, with_window};
+use crate::windows::{scan_by_processor, search, with_window, Steps};
 
 /// How many bytes of a pattern are looked at.
 pub const DEPTH: usize = 4;
-/// How many offsets AVX2 looks at together, and how many bytes those take.
-const BLOCK: usize = 32;
-const WINDOW: usize = BLOCK + DEPTH - 1;
-/// How many AVX-512 looks at together.
-const WIDE_BLOCK: usize = 64;
+/// With AVX2 32 offsets are looked at together.
+const STEPS: Steps = Steps {
+    places: 32,
+    stride: 1,
+    least: 1,
+};
+/// How many bytes those take.
+const WINDOW: usize = STEPS.places + DEPTH - 1;
+/// The same with AVX-512.
+const WIDE_STEPS: Steps = Steps {
+    places: 64,
+    ..STEPS
+};
 
 /// Tells offsets where none of the patterns begins from those where one may.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,31 +64,17 @@ impl Starts {
     /// Goes through a text from `from` on in blocks of offsets, and calls `see` with those in which a pattern may begin:
     /// where the block starts, and a bit for each such offset. Bytes behind the text are taken for zeros.
     pub fn scan(&self, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx512f")
-            && std::arch::is_x86_feature_detected!("avx512bw")
-        {
-            // SAFETY: the processor has what the function asks for.
-            #[allow(unsafe_code)]
-            return unsafe { avx512::scan(self, text, from, see) };
-        }
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2, which is all that the function asks for.
-            #[allow(unsafe_code)]
-            return unsafe { avx2::scan(self, text, from, see) };
-        }
-        self.scan_plainly(text, from, see)
+        scan_by_processor!(self, text, from, see; self.scan_plainly(text, from, see))
     }
 
     fn scan_plainly(&self, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
         let block = |ahead: &[u8]| with_window(ahead, |window| self.block(window));
-        search(text, from, BLOCK, block, see)
+        search(text, from, STEPS, block, see)
     }
 
     /// A bit for each offset of a window at which a pattern may begin.
     fn block(&self, window: &[u8; WINDOW]) -> u64 {
-        (0..BLOCK).fold(0, |found, at| {
+        (0..STEPS.places).fold(0, |found, at| {
             let bytes = window[at..at + DEPTH].iter();
             let tables = self.low.iter().zip(&self.high);
             let groups = bytes
@@ -93,34 +87,18 @@ impl Starts {
     }
 }
 
-/// Goes through a text by blocks, see [`windows::search`].
-#[inline(always)]
-fn search(
-    text: &[u8],
-    from: usize,
-    offsets: usize,
-    block: impl Fn(&[u8]) -> u64,
-    see: &mut dyn FnMut(usize, u64),
-) {
-    let held = |bytes: usize| {
-        let beyond = u64::BITS as usize - bytes.min(offsets);
-        u64::MAX.checked_shr(beyond as u32).unwrap_or(0)
-    };
-    windows::search(text, from, (offsets, 1), held, block, see)
-}
-
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{search, with_window, Starts, BLOCK, DEPTH, WINDOW};
+    use super::{search, with_window, Starts, DEPTH, STEPS, WINDOW};
 
     #[target_feature(enable = "avx2")]
     pub fn scan(starts: &Starts, text: &[u8], from: usize, see: &mut dyn FnMut(usize, u64)) {
         let low: [__m256i; DEPTH] = std::array::from_fn(|at| table(&starts.low[at]));
         let high: [__m256i; DEPTH] = std::array::from_fn(|at| table(&starts.high[at]));
         let block = |ahead: &[u8]| with_window(ahead, |window| block(&low, &high, window));
-        search(text, from, BLOCK, block, see)
+        search(text, from, STEPS, block, see)
     }
 
     /// A table in both halves of a register: each half is looked up in its own.
@@ -166,7 +144,7 @@ mod avx2 {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::{search, Starts, DEPTH, WIDE_BLOCK};
+    use super::{search, Starts, DEPTH, WIDE_STEPS};
     use crate::windows::load;
 
     #[target_feature(enable = "avx512f,avx512bw")]
@@ -174,7 +152,7 @@ mod avx512 {
         let low: [__m512i; DEPTH] = std::array::from_fn(|at| table(&starts.low[at]));
         let high: [__m512i; DEPTH] = std::array::from_fn(|at| table(&starts.high[at]));
         let block = |ahead: &[u8]| block(&low, &high, ahead);
-        search(text, from, WIDE_BLOCK, block, see)
+        search(text, from, WIDE_STEPS, block, see)
     }
 
     /// A table in each quarter of a register, which is looked up in its own.
@@ -227,7 +205,7 @@ mod tests {
         let mut all = Vec::new();
         scan(&mut |block, bits| {
             all.extend(
-                (0..WIDE_BLOCK)
+                (0..WIDE_STEPS.places)
                     .filter(|bit| bits >> bit & 1 != 0)
                     .map(|bit| block + bit),
             );
