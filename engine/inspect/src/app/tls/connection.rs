@@ -41,8 +41,8 @@ mod message {
     pub const SERVER_KEY_EXCHANGE: u8 = 12;
     pub const CERTIFICATE_REQUEST: u8 = 13;
     pub const CLIENT_KEY_EXCHANGE: u8 = 16;
-    /// Certificate request, server hello done, certificate verify.
-    pub const REQUESTS: std::ops::RangeInclusive<u8> = 13..=15;
+    /// Server hello done, certificate verify.
+    pub const REQUESTS: std::ops::RangeInclusive<u8> = 14..=15;
     /// Finished, certificate URL, certificate status.
     pub const ENDS: std::ops::RangeInclusive<u8> = 20..=22;
 }
