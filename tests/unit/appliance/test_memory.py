@@ -54,19 +54,19 @@ from appliance import _engine
 settings = '{"queues": 1, "spool_max_bytes": 1048576, "memory_max_bytes": 1048576}'
 inspector = _engine.Inspector(sys.argv[1] + "/spool", settings)
 before = held()
-for _ in range(10):
+for _ in range(5):
     inspector.load(sys.argv[1] + "/engine.json")
     inspector.stats()
     while any(name.read_text() == "free\\n" for name in Path("/proc/self/task").glob("*/comm")):
         time.sleep(0.01)
+    time.sleep(0.5)  # the allocator gives back what is free a moment later
     print(held() - before)
 print(most() - before)
 """
     first, *later, most = run(program, str(tmp_path))
-    # One policy is live after each. Of loads in a row the allocator has not given back yet what former ones
-    # held, twice as much again; ten would be kept.
-    assert max(later) <= first * 3.5, (first, later)
-    assert most <= first * 4.5, (first, most)
+    # One policy is live after each; what the allocator cannot put together between them is as much again.
+    assert max(later) <= first * 2.5, (first, later)
+    assert most <= first * 3.5, (first, most)
 
 
 def test_no_object_is_made_of_a_signature_that_nobody_asks_for(tmp_path: Path) -> None:
