@@ -113,6 +113,20 @@ class Bench:
         (counters,) = [each for each in read.guests if each.guest == guest]
         return counters
 
+    def settled_counters(self, guest: str = "web") -> steering.GuestCounters:
+        """Return them once they stand still.
+
+        A connection's last packets pass after its exchange has returned, and the kernel lists one counter
+        after the other.
+        """
+        deadline = time.monotonic() + 5
+        last, counters = None, self.counters(guest)
+        while counters != last:
+            assert time.monotonic() < deadline, f"the counters do not stand still: {counters}"
+            time.sleep(0.1)
+            last, counters = counters, self.counters(guest)
+        return counters
+
     def forget_macs(self) -> None:
         """Empty the bridge's table of addresses, which an earlier test's spoofed frames may have filled."""
         with entered(self.netns), IPRoute() as handle:

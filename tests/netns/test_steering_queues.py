@@ -69,7 +69,7 @@ def test_a_guest_without_signatures_is_not_queued(bench: Bench) -> None:
     with bench.consumer() as seen:
         assert bench.get().outcome is Outcome.ANSWERED
     assert seen == []
-    counters = bench.counters()
+    counters = bench.settled_counters()
     assert counters.uninspected["steered"] == counters.total
     assert counters.total.bytes > 0
 
@@ -91,7 +91,7 @@ def test_one_client_pair_uses_all_queues_and_a_connection_one(bench: Bench, ip_v
 def test_without_an_inspector_traffic_passes_and_is_counted(bench: Bench) -> None:
     bench.apply(policy())
     assert bench.get().outcome is Outcome.ANSWERED
-    counters = bench.counters()
+    counters = bench.settled_counters()
     assert counters.uninspected["inspector-down"].bytes > 0
     assert counters.total.bytes == sum(each.bytes for each in counters.uninspected.values())
 
@@ -221,7 +221,7 @@ def test_only_what_both_headers_call_multicast_passes_unqueued(bench: Bench) -> 
     ]  # fmt: skip
     with bench.consumer():
         send_frames(bench.guest(lab.CLIENT), [bytes(frame) for frame in frames])
-    counters = bench.counters()
+    counters = bench.settled_counters()
     assert counters.total.packets == 3
     assert counters.uninspected["steered"].packets == 1
     assert counters.uninspected["inspector-down"].packets == 0
