@@ -97,11 +97,15 @@ pub struct Chain {
 
 impl Chain {
     /// Takes in a certificate message's body; the first certificate that could be read stays the first.
+    /// `is_cut`: more followed, which was not kept.
     ///
     /// Source: RFC 5246, 7.4.2.
-    pub fn add(&mut self, body: &[u8], oddities: &mut Oddities) {
+    pub fn add(&mut self, body: &[u8], is_cut: bool, oddities: &mut Oddities) {
         let mut body = Cursor(body);
-        let list = body.u24().and_then(|len| body.take(len as usize));
+        let list = body.u24().and_then(|len| {
+            let len = len as usize;
+            body.take(if is_cut { len.min(body.0.len()) } else { len })
+        });
         let Some(list) = list else {
             return;
         };
@@ -109,7 +113,9 @@ impl Chain {
         let mut is_first = true;
         while !list.is_empty() {
             let Some(der) = list.u24().and_then(|len| list.take(len as usize)) else {
-                oddities.push(event::INVALID_CERTIFICATE);
+                if !is_cut {
+                    oddities.push(event::INVALID_CERTIFICATE);
+                }
                 return;
             };
             if std::mem::take(&mut is_first) && self.first.is_none() {
@@ -179,7 +185,7 @@ pub(super) mod tests {
     fn reads_the_first_certificate_and_keeps_all() {
         let mut chain = Chain::default();
         let mut oddities = Oddities::new();
-        chain.add(&message(&[DER, b"second"]), &mut oddities);
+        chain.add(&message(&[DER, b"second"]), false, &mut oddities);
         assert!(oddities.is_empty());
         let first = chain.first.as_deref().unwrap();
         assert_eq!(first.subject, "C=DE, O=Sekisho, CN=localhost");
@@ -200,16 +206,16 @@ pub(super) mod tests {
             (event::CERTIFICATE_INVALID_LENGTH, &DER[..DER.len() - 1]),
         ] {
             let mut oddities = Oddities::new();
-            Chain::default().add(&message(&[bytes]), &mut oddities);
+            Chain::default().add(&message(&[bytes]), false, &mut oddities);
             assert_eq!(oddities[..], [wanted]);
         }
     }
 
     proptest! {
         #[test]
-        fn any_bytes_never_panic_and_stay_within_their_own_size(body: Vec<u8>) {
+        fn any_bytes_never_panic_and_stay_within_their_own_size(body: Vec<u8>, is_cut: bool) {
             let mut chain = Chain::default();
-            chain.add(&body, &mut Oddities::new());
+            chain.add(&body, is_cut, &mut Oddities::new());
             prop_assert!(chain.bytes.len() <= body.len());
         }
 

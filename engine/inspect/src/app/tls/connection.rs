@@ -12,8 +12,8 @@ use crate::app::single::Single;
 use crate::app::{Parser, Stage, Touched, Transactions};
 use crate::Direction;
 
-/// Bytes of a handshake message that is kept to be read: OpenSSL takes hellos up to 131,396 bytes and
-/// certificate chains up to 102,400.
+/// Bytes of a handshake message that are kept to be read: OpenSSL takes hellos up to 131,396 bytes and
+/// certificate chains up to 102,400. Of a longer chain its beginning is read, a longer hello is passed over.
 const MESSAGE_LIMIT: usize = 131_396;
 /// A record's body as RFC 5246, 6.2.2 has it: 2^14 and what compression may add.
 const RECORD_LIMIT: usize = (1 << 14) + 1024;
@@ -220,7 +220,7 @@ impl Connection {
             }
             let wanted = match announced(&half.message) {
                 None => MESSAGE_HEADER_BYTES,
-                Some((_, len)) => MESSAGE_HEADER_BYTES + len,
+                Some((_, len)) => MESSAGE_HEADER_BYTES + len.min(MESSAGE_LIMIT),
             };
             let missing = wanted - half.message.len();
             let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
@@ -233,8 +233,9 @@ impl Connection {
                 self.begin_message(direction, kind, len, bytes.len() + left);
             }
             let half = &mut self.halves[direction as usize];
-            if half.message.len() == MESSAGE_HEADER_BYTES + len {
+            if half.message.len() == MESSAGE_HEADER_BYTES + len.min(MESSAGE_LIMIT) {
                 let message = std::mem::take(&mut half.message);
+                half.passing_over = len.saturating_sub(MESSAGE_LIMIT);
                 self.message(direction, kind, &message[MESSAGE_HEADER_BYTES..]);
             }
         }
@@ -243,7 +244,8 @@ impl Connection {
     /// A message's header is there: it is kept, or passed over. `in_record`: bytes left in its first record.
     fn begin_message(&mut self, direction: Direction, kind: u8, len: usize, in_record: usize) {
         let pass_over = match kind {
-            message::CLIENT_HELLO | message::SERVER_HELLO | message::CERTIFICATE => {
+            message::CERTIFICATE => return,
+            message::CLIENT_HELLO | message::SERVER_HELLO => {
                 if len <= MESSAGE_LIMIT {
                     return;
                 }
@@ -289,8 +291,9 @@ impl Connection {
             message::CLIENT_HELLO => self.hello(direction, Kind::Client, body, &mut oddities),
             message::SERVER_HELLO => self.hello(direction, Kind::Server, body, &mut oddities),
             message::CERTIFICATE => {
+                let is_cut = self.halves[direction as usize].passing_over > 0;
                 self.single.change(|tx| {
-                    tx.peer_mut(direction).chain.add(body, &mut oddities);
+                    tx.peer_mut(direction).chain.add(body, is_cut, &mut oddities);
                     tx.done |= tx.server.chain.first.is_some();
                 });
                 self.pass_certificate(direction);

@@ -223,13 +223,27 @@ fn notes_what_is_odd() {
 }
 
 #[test]
-fn a_message_past_the_bound_is_passed_over_and_what_follows_is_read() {
-    let long = handshake(11, &vec![0; 200_000]);
+fn a_hello_past_the_bound_is_passed_over_and_what_follows_is_read() {
+    let long = handshake(2, &vec![0; 200_000]);
     let mut stream: Vec<u8> = long.chunks(16_000).flat_map(|it| record(22, it)).collect();
     stream.extend(record(22, &server_hello()));
     let connection = fed(&[(ToClient, stream)], 1_000);
     let tx = seen(&connection);
     assert_eq!(tx.head.events[..], [event::HANDSHAKE_INVALID_LENGTH]);
+    assert!(tx.answered);
+}
+
+#[test]
+fn of_a_chain_past_the_bound_the_beginning_is_read_and_what_follows_too() {
+    let filler = vec![0; 60_000];
+    let long = handshake(11, &message(&[DER, &filler, &filler, &filler]));
+    let mut stream: Vec<u8> = long.chunks(16_000).flat_map(|it| record(22, it)).collect();
+    stream.extend(record(22, &server_hello()));
+    let connection = fed(&[(ToClient, stream)], 1_000);
+    let tx = seen(&connection);
+    assert!(tx.head.events.is_empty());
+    assert_eq!(tx.server.chain.get(0), Some(DER));
+    assert_eq!(tx.server.chain.len(), 3);
     assert!(tx.answered);
 }
 
