@@ -39,7 +39,7 @@ impl TcpSession {
         if tracked.belongs {
             outcome.belongs = true;
             self.take_followed(direction, tcp, payload, &mut outcome);
-        } else if self.config.mode == Mode::Rewrite {
+        } else if self.config.mode == Mode::Rewrite && !tracked.ignored {
             outcome.verdict = Verdict::Drop(DropReason::OutOfWindow);
         }
         outcome

@@ -16,7 +16,7 @@ impl Tracker {
         if segment.has(flags::SYN) {
             return Some(segment.refuse(Event::StreamShutdownSynResend));
         }
-        (!segment.has(flags::ACK)).then_some(false)
+        (!segment.has(flags::ACK)).then(|| segment.ignore())
     }
 
     /// The server has sent its FIN.
@@ -112,7 +112,7 @@ impl Tracker {
             return false;
         }
         if segment.has(flags::FIN) {
-            return false;
+            return segment.ignore();
         }
         let again = self.is_retransmission(segment);
         if !again && !self.is_last(segment) {
@@ -134,7 +134,7 @@ impl Tracker {
             return settled;
         }
         if segment.has(flags::FIN) || !segment.to_server() {
-            return false;
+            return segment.ignore();
         }
         if !self.acceptable_timestamp(segment) {
             return false;
@@ -196,7 +196,7 @@ impl Tracker {
             return settled;
         }
         if segment.has(flags::FIN) {
-            return false;
+            return segment.ignore();
         }
         if !self.acceptable_timestamp(segment) {
             return false;
@@ -215,7 +215,7 @@ impl Tracker {
     /// After the end. A reset that was signed for somebody else was ignored, if its sender goes on.
     pub(super) fn in_closed(&mut self, segment: &mut Segment<'_>) -> bool {
         if segment.has(flags::RST) || !std::mem::take(&mut self.sender_mut(segment).doubted) {
-            return false;
+            return segment.ignore();
         }
         segment.events.insert(Event::StreamSuspectedRstInject);
         self.state = self.before_reset;

@@ -9,7 +9,10 @@ impl Tracker {
     pub(super) fn in_established(&mut self, segment: &mut Segment<'_>) -> bool {
         let odd = flags::SYN | flags::FIN | flags::RST;
         if segment.tcp.flags() & odd == 0 {
-            return segment.has(flags::ACK) && self.data(segment);
+            return match segment.has(flags::ACK) {
+                true => self.data(segment),
+                false => segment.ignore(),
+            };
         }
         if segment.has(flags::RST) {
             return self.reset(segment);
@@ -50,7 +53,7 @@ impl Tracker {
             return false;
         }
         if !self.acceptable_ack(segment) {
-            return segment.refuse(Event::StreamEstInvalidAck);
+            return segment.disregard(Event::StreamEstInvalidAck);
         }
         let end = segment.end();
         let sender = self.sender(segment);
@@ -60,14 +63,14 @@ impl Tracker {
         // What was acknowledged and never seen may still come.
         let unseen = after(sender.last_ack, sender.next_seq) && after(end, sender.next_seq);
         if after(sender.last_ack, end) && !unseen {
-            return segment.refuse(Event::StreamEstPktBeforeLastAck);
+            return segment.disregard(Event::StreamEstPktBeforeLastAck);
         }
         let sender = self.sender(segment);
         let window_probe = segment.len == 1 && segment.seq == sender.next_seq && sender.window == 0;
         let allowed = window_probe || self.midstream || sender.allows(end);
         self.advance(segment);
         if !allowed {
-            return segment.refuse(Event::StreamEstPacketOutOfWindow);
+            return segment.disregard(Event::StreamEstPacketOutOfWindow);
         }
         self.acknowledge(segment);
         self.confirmed |= !segment.to_server();

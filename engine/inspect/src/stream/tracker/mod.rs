@@ -76,6 +76,8 @@ pub struct TrackerConfig {
 pub struct Tracked {
     /// It belongs to the connection: its bytes are the stream's.
     pub belongs: bool,
+    /// It does not, and still goes its way inline, as Suricata lets it.
+    pub ignored: bool,
     /// What is odd about it.
     pub events: PacketEvents,
 }
@@ -115,6 +117,7 @@ struct Segment<'a> {
     time_s: u32,
     options: TcpOptions,
     events: PacketEvents,
+    ignored: bool,
 }
 
 impl Segment<'_> {
@@ -130,6 +133,18 @@ impl Segment<'_> {
     fn refuse(&mut self, event: PacketEvent) -> bool {
         self.events.insert(event);
         false
+    }
+
+    /// The packet does not belong, and goes its way all the same.
+    fn ignore(&mut self) -> bool {
+        self.ignored = true;
+        false
+    }
+
+    /// Notes what is odd about a packet that is ignored.
+    fn disregard(&mut self, event: PacketEvent) -> bool {
+        self.events.insert(event);
+        self.ignore()
     }
 
     fn to_server(&self) -> bool {
@@ -267,6 +282,7 @@ impl Tracker {
                 TcpOptions::default()
             },
             events: PacketEvents::NONE,
+            ignored: false,
         };
         if tcp.ack() != 0 && !tcp.has(flags::ACK) {
             segment.events.insert(PacketEvent::StreamPktBrokenAck);
@@ -281,6 +297,7 @@ impl Tracker {
         }
         Tracked {
             belongs,
+            ignored: segment.ignored,
             events: segment.events,
         }
     }
@@ -296,7 +313,7 @@ impl Tracker {
             return true;
         }
         if self.is_bad_window_update(segment) {
-            return segment.refuse(PacketEvent::StreamPktBadWindowUpdate);
+            return segment.disregard(PacketEvent::StreamPktBadWindowUpdate);
         }
         let sender = &self.sides[segment.direction as usize];
         if segment.len > 0 && !after(segment.end(), sender.last_ack) && sender.opened {
@@ -304,7 +321,7 @@ impl Tracker {
                 .events
                 .insert(PacketEvent::StreamPktSpuriousRetransmission);
             if !after(segment.end(), sender.isn.wrapping_add(1)) {
-                return false;
+                return segment.ignore();
             }
         }
         self.in_state(segment)
@@ -370,7 +387,8 @@ impl Tracker {
             && after(self.receiver(segment).last_ack, segment.ack)
     }
 
-    /// A smaller window than was promised, from beyond what is known of either end: most likely forged.
+    /// A smaller window than was promised, from beyond what is known of either end: most likely forged. What no end
+    /// would believe is not held to be one.
     fn is_bad_window_update(&self, segment: &Segment<'_>) -> bool {
         if self.state < State::Established
             || self.state == State::Closed
@@ -383,6 +401,7 @@ impl Tracker {
         let shrunk_by = receiver.window.saturating_sub(window);
         shrunk_by > segment.len
             && after(segment.ack, receiver.next_seq)
+            && !after(segment.ack, receiver.next_win)
             && after(segment.seq, sender.next_seq)
     }
 

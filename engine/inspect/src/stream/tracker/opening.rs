@@ -133,7 +133,7 @@ impl Tracker {
             return self.refused(segment);
         }
         if segment.has(flags::FIN) && !segment.has(flags::SYN) {
-            return false;
+            return segment.ignore();
         }
         if segment.has(flags::SYN | flags::ACK) {
             return self.answered(segment);
@@ -141,7 +141,7 @@ impl Tracker {
         if segment.has(flags::SYN) {
             return self.another_syn(segment);
         }
-        false
+        segment.ignore()
     }
 
     fn syns(&self) -> &[Opening] {
@@ -275,7 +275,10 @@ impl Tracker {
             }
             return true;
         }
-        segment.has(flags::ACK) && self.confirm(segment)
+        match segment.has(flags::ACK) {
+            true => self.confirm(segment),
+            false => segment.ignore(),
+        }
     }
 
     fn another_answer(&mut self, segment: &mut Segment<'_>) -> bool {

@@ -21,6 +21,7 @@ impl Talk {
             tracker: Tracker::new(config),
             last: Tracked {
                 belongs: false,
+                ignored: false,
                 events: PacketEvents::NONE,
             },
         }
@@ -447,6 +448,38 @@ fn between_the_ends_no_server_speaks_before_the_handshake_is_complete() {
         (false, vec!["3whs_ack_data_inject"]),
         (talk.last.belongs, talk.events())
     );
+}
+
+#[test]
+fn what_suricata_lets_pass_inline_without_taking_it_in_is_told_from_what_it_drops() {
+    let both_closed: &[&str] = &["C FA 1 1", "S FA 1 2", "C A 2 2"];
+    for (before, line, ignored) in [
+        (both_closed, "C A 2 2", true),
+        (both_closed, "S FA 1 2", true),
+        (&["S R 1 -"], "S A 1 1 5", true),
+        (&["S R 1 -"], "C A 1 1 5", true),
+        (&["C FA 1 1", "S FA 1 2"], "S FA 1 2", true),
+        (&[], "C A 100001 1 5", true),
+        (&[], "C A 1 100001 5", true),
+        (&[], "C - 1 - 5", true),
+        (&["C FA 1 1"], "C A 2 100001", false),
+        (&[], "C FA 1 100001", false),
+        (&[], "S S 7 -", false),
+    ] {
+        let mut talk = Talk::open(before);
+        talk.send(line);
+        assert!(!talk.last.belongs, "{line}");
+        assert_eq!(talk.last.ignored, ignored, "{line}");
+    }
+}
+
+#[test]
+fn a_shrunk_window_beside_an_acknowledgment_of_the_future_is_no_window_update() {
+    for (ack, wanted) in [(5, "pkt_bad_window_update"), (100_001, "pkt_invalid_ack")] {
+        let mut talk = Talk::open(&[]);
+        talk.send_with(&format!("C A 50 {ack}"), &[], 100, 0);
+        assert!(talk.events().contains(&wanted), "{:?}", talk.events());
+    }
 }
 
 proptest! {
