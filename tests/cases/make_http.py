@@ -226,6 +226,27 @@ def connections() -> Iterator[Case]:
         exchange(requests[1], dport=8081),
         {101: 1, 102: 1},
     )
+    interim = Tcp().open().say(http("POST", "/one", ("Expect", "100-continue"), ("Content-Length", "2")))
+    interim.say(b"HTTP/1.1 100 Continue\r\nX-Interim: a\r\n\r\n", to_server=False).say(b"ab")
+    interim.say(b"HTTP/1.1 200 OK\r\nX-Final: b\r\nContent-Length: 0\r\n\r\n", to_server=False)
+    yield Case(
+        "http-interim-response",
+        "A request that waits for 100 Continue before it sends its body.",
+        "The interim response's line is looked at, its headers are not; 104 fits both lines and fires once.",
+        "\n".join(
+            [
+                answer_signature(101, 'http.stat_code; content:"100";'),
+                answer_signature(102, 'http.stat_code; content:"200";'),
+                answer_signature(
+                    103, 'http.stat_msg; content:"OK"; http.header; content:"X-Final";'
+                ),
+                answer_signature(104, 'http.response_line; content:"HTTP/1.1";'),
+                answer_signature(201, 'http.header; content:"X-Interim";'),
+            ]
+        ),
+        interim.close().packets,
+        {101: 1, 102: 1, 103: 1, 104: 1},
+    )
     yield Case(
         "http-not-http",
         "The same words in a protocol that is not HTTP.",

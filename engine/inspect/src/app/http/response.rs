@@ -15,6 +15,7 @@ use super::coding::Codings;
 use super::connection::Settings;
 use super::events::HttpEvent;
 use super::fields::{self, content_length, framing_value, is_word, Fields};
+use super::headers::Headers;
 use super::lines::{Endings, Line};
 use super::name;
 use super::store::Store;
@@ -228,6 +229,10 @@ impl ResponseReader {
         if self.line.is_overlong() {
             transaction.events.raise(HttpEvent::ResponseFieldTooLong);
         }
+        if self.interim_seen {
+            // Signatures that the interim response's line did not fire see this one too.
+            transaction.head.detect.restart_side(Direction::ToClient);
+        }
         parse_line(self.line.text(), transaction);
         self.state = State::Headers;
     }
@@ -381,17 +386,15 @@ impl ResponseReader {
         refused.then_some(Effect::Refused)
     }
 
-    /// Forgets an interim response: the real one follows.
+    /// Forgets an interim response but for its status line: the real one follows.
     fn forget_interim(&mut self, transaction: &mut Transaction) {
         if self.interim_seen {
             transaction.events.raise(HttpEvent::ContinueAlreadySeen);
         }
         self.interim_seen = true;
-        let body = std::mem::take(&mut transaction.response.body);
-        transaction.response = Response {
-            body,
-            ..Response::default()
-        };
+        let response = &mut transaction.response;
+        response.headers = Headers::default();
+        response.progress = Progress::Line;
         self.state = State::Line;
     }
 
