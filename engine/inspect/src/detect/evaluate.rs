@@ -146,13 +146,13 @@ impl Matcher {
         ) {
             return Permit::Silent;
         }
-        let Some(threshold) = &signature.threshold else {
+        if signature.thresholds.is_empty() {
             return Permit::Alert;
-        };
+        }
         let counter = (signature.key(), side.map_or(0, |side| side.guest));
         let ends = (context.packet.src, context.packet.dst);
-        let thresholds = &context.shared.thresholds;
-        thresholds.count(threshold, counter, ends, context.now_ns)
+        let counters = &context.shared.thresholds;
+        counters.count(&signature.thresholds, counter, ends, context.now_ns)
     }
 
     fn is_suppressed(&self, index: u32, home: Home, context: &Context<'_>) -> bool {

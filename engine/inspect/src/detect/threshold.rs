@@ -73,51 +73,80 @@ impl Thresholds {
 
     /// Counts one more match from `src` to `dst`, and says what becomes of it.
     ///
-    /// `counter`: signature and guest.
+    /// `thresholds`: those of one signature, each asked if those before it let it speak. As in Suricata, those that
+    /// track the same share what is counted. `counter`: signature and guest.
     pub(crate) fn count(
         &self,
-        threshold: &Threshold,
+        thresholds: &[Threshold],
         counter: (u64, u32),
-        (src, dst): (IpAddr, IpAddr),
+        ends: (IpAddr, IpAddr),
         now_ns: u64,
     ) -> Permit {
-        let (first, second) = match threshold.track {
+        // A worker that panicked leaves counts behind, not broken invariants.
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = thresholds.iter().map(|threshold| {
+            let key = Key::new(counter, threshold.track, ends);
+            count(&mut entries, threshold, key, now_ns)
+        });
+        said.find(|permit| *permit != Permit::Alert)
+            .unwrap_or(Permit::Alert)
+    }
+}
+
+impl Key {
+    fn new(counter: (u64, u32), track: Track, (src, dst): (IpAddr, IpAddr)) -> Self {
+        let (first, second) = match track {
             Track::Source => (Some(src), None),
             Track::Destination => (Some(dst), None),
             Track::Both => (Some(src.min(dst)), Some(src.max(dst))),
             Track::Rule => (None, None),
         };
-        let key = Key {
+        Self {
             counter,
             first,
             second,
-        };
-        // A worker that panicked leaves counts behind, not broken invariants.
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let period_ns = u64::from(threshold.seconds) * NS_PER_S;
-        let fresh = Counter {
-            since_ns: now_ns,
-            until_ns: now_ns.saturating_add(period_ns),
-            count: 0,
-            changed_ns: None,
-        };
-        let entry = entries.entry(key, fresh, now_ns);
-        if let ThresholdKind::Rate { action, timeout_s } = threshold.kind {
-            if let Some(since_ns) = entry.changed_ns {
-                let over = now_ns.saturating_sub(since_ns) > u64::from(timeout_s) * NS_PER_S;
-                if !over {
-                    return Permit::Instead(action);
-                }
-                // Suricata does not count the match that finds the time over.
-                entry.changed_ns = None;
-                return Permit::Alert;
+        }
+    }
+}
+
+fn count(
+    entries: &mut Bounded<Key, Counter>,
+    threshold: &Threshold,
+    key: Key,
+    now_ns: u64,
+) -> Permit {
+    // Each match speaks: there is nothing to count, unless another threshold of the signature does.
+    let each = threshold.kind == ThresholdKind::Threshold && threshold.count == 1;
+    if each && entries.get(&key).is_none() {
+        return Permit::Alert;
+    }
+    let period_ns = u64::from(threshold.seconds) * NS_PER_S;
+    let fresh = Counter {
+        since_ns: now_ns,
+        until_ns: now_ns.saturating_add(period_ns),
+        count: 0,
+        changed_ns: None,
+    };
+    let entry = entries.entry(key, fresh, now_ns);
+    if let ThresholdKind::Rate { action, timeout_s } = threshold.kind {
+        if let Some(since_ns) = entry.changed_ns {
+            let over = now_ns.saturating_sub(since_ns) > u64::from(timeout_s) * NS_PER_S;
+            if !over {
+                return Permit::Instead(action);
             }
+            // Suricata does not count the match that finds the time over.
+            entry.changed_ns = None;
+            return Permit::Alert;
         }
-        if now_ns.saturating_sub(entry.since_ns) > period_ns {
-            *entry = fresh;
-        }
-        entry.count = entry.count.saturating_add(1);
-        permit(threshold, entry, now_ns)
+    }
+    let over = now_ns.saturating_sub(entry.since_ns) > period_ns;
+    if over {
+        *entry = fresh;
+    }
+    entry.count = entry.count.saturating_add(1);
+    match over && each {
+        true => Permit::Nothing,
+        false => permit(threshold, entry, now_ns),
     }
 }
 
@@ -164,7 +193,8 @@ mod tests {
             seconds: 10,
         };
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let count = |second: &u64| table.count(&threshold, (1, 0), (peer, peer), second * NS_PER_S);
+        let count =
+            |second: &u64| table.count(&[threshold], (1, 0), (peer, peer), second * NS_PER_S);
         times_s.iter().map(count).collect()
     }
 
@@ -228,6 +258,64 @@ mod tests {
         );
     }
 
+    /// Rows: what Suricata 7.0.10 told of one request at each of the times.
+    #[test]
+    fn several_thresholds_are_asked_in_turn_and_share_what_they_count() {
+        let of = |kind, track, count, seconds| Threshold {
+            kind,
+            track,
+            count,
+            seconds,
+        };
+        use ThresholdKind::{DetectionFilter, Limit, Threshold as EveryNth};
+        let each = of(EveryNth, Track::Source, 1, 60);
+        let limit = of(Limit, Track::Source, 1, 600);
+        let rows: [(&[u64], &[Threshold]); 6] = [
+            (&[0, 5, 10, 30, 70, 80, 130, 650, 1310], &[each, limit]),
+            (&[0, 5, 10, 30, 1300, 1310], &[limit, each]),
+            (
+                &[0, 610, 1300],
+                &[
+                    of(Limit, Track::Source, 2, 60),
+                    of(Limit, Track::Destination, 1, 600),
+                ],
+            ),
+            (
+                &[10, 130, 500],
+                &[
+                    of(EveryNth, Track::Source, 3, 600),
+                    of(Limit, Track::Rule, 1, 100),
+                ],
+            ),
+            (
+                &[0, 127, 300, 500, 610, 1300],
+                &[
+                    of(Limit, Track::Source, 2, 100),
+                    of(DetectionFilter, Track::Source, 1, 60),
+                ],
+            ),
+            (
+                &[30, 70, 80],
+                &[
+                    of(DetectionFilter, Track::Source, 1, 60),
+                    of(DetectionFilter, Track::Destination, 2, 100),
+                ],
+            ),
+        ];
+        let times = [
+            0, 5, 10, 30, 65, 70, 80, 127, 130, 200, 300, 500, 610, 650, 1300, 1310,
+        ];
+        let ends = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        for (told, thresholds) in rows {
+            let table = Thresholds::default();
+            let speaks = |second: &u64| {
+                table.count(thresholds, (1, 0), ends, second * NS_PER_S) == Permit::Alert
+            };
+            let spoken: Vec<u64> = times.into_iter().filter(speaks).collect();
+            assert_eq!(spoken, told, "{thresholds:?}");
+        }
+    }
+
     #[test]
     fn never_holds_more_than_its_bound() {
         let kinds = [
@@ -248,7 +336,7 @@ mod tests {
             for host in 0..10_000u32 {
                 let peer = IpAddr::V4(Ipv4Addr::from(host));
                 for _ in 0..2 {
-                    table.count(&threshold, (1, 0), (peer, peer), u64::from(host));
+                    table.count(&[threshold], (1, 0), (peer, peer), u64::from(host));
                 }
                 assert!(table.entries.lock().unwrap().len() <= 100);
             }

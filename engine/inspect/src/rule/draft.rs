@@ -133,7 +133,7 @@ pub struct Draft<'a> {
     pub unrecorded: bool,
     pub tx_tests: Vec<TxTest>,
     pub inspections: Vec<Inspection>,
-    pub threshold: Option<Threshold>,
+    pub thresholds: Vec<Threshold>,
     pub noalert: bool,
     /// `prefilter` on a condition that is not `app-layer-protocol`.
     pub prefiltered: bool,
@@ -188,7 +188,7 @@ impl<'a> Draft<'a> {
             unrecorded: false,
             tx_tests: Vec::new(),
             inspections: Vec::new(),
-            threshold: None,
+            thresholds: Vec::new(),
             noalert: action == Action::Pass,
             prefiltered: false,
             file,

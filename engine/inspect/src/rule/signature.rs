@@ -11,7 +11,7 @@ use super::content::Needle;
 use super::header::Header;
 use super::pcre::Variable;
 use super::shared::Pair;
-use super::threshold::{Suppression, Threshold};
+use super::threshold::{Suppression, Threshold, ThresholdKind};
 
 /// What a signature asks for when it matches; ordered as Suricata evaluates them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -272,8 +272,8 @@ pub struct Signature {
     pub(crate) tx_tests: Box<[TxTest]>,
     /// Conditions on payload and buffers, one entry a buffer.
     pub(crate) inspections: Box<[Inspection]>,
-    /// `threshold`, `detection_filter`, or what `threshold.config` says instead.
-    pub(crate) threshold: Option<Threshold>,
+    /// `threshold`, `detection_filter`, or what `threshold.config` says instead; seldom more than one.
+    pub(crate) thresholds: Box<[Threshold]>,
     /// Packets of which it does not speak.
     pub(crate) suppressions: Vec<Arc<Suppression>>,
     /// It never speaks, though its action holds.
@@ -444,7 +444,16 @@ impl Signature {
     /// Whether it may match and say nothing, by a threshold, a suppression or `noalert`.
     pub fn may_be_silent(&self) -> bool {
         let quieted = self.suppressed || !self.suppressions.is_empty();
-        quieted || self.noalert || self.threshold.is_some()
+        quieted || self.noalert || !self.thresholds.is_empty()
+    }
+
+    /// Whether it can stop packets as it is written, or once a rate filter changes its action.
+    pub fn can_block(&self) -> bool {
+        let filtered = |threshold: &Threshold| match threshold.kind {
+            ThresholdKind::Rate { action, .. } => action.blocks(),
+            _ => false,
+        };
+        self.action.blocks() || self.thresholds.iter().any(filtered)
     }
 
     /// Whether it makes no alert when it matches (`noalert`).

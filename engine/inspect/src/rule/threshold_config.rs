@@ -81,7 +81,13 @@ enum What {
 impl What {
     fn set_on_one(&self, signature: &mut Signature) {
         match self {
-            Self::Threshold(threshold) => signature.threshold = Some(*threshold),
+            // Of several the last is the one that Suricata replaces.
+            Self::Threshold(threshold) => {
+                let mut held = std::mem::take(&mut signature.thresholds).into_vec();
+                held.pop();
+                held.push(*threshold);
+                signature.thresholds = held.into();
+            }
             other => other.set_on_many(signature),
         }
     }
@@ -89,7 +95,9 @@ impl What {
     fn set_on_many(&self, signature: &mut Signature) {
         match self {
             Self::Threshold(threshold) | Self::Rate(threshold) => {
-                signature.threshold.get_or_insert(*threshold);
+                if signature.thresholds.is_empty() {
+                    signature.thresholds = [*threshold].into();
+                }
             }
             Self::Suppress(None) => signature.suppressed = true,
             Self::Suppress(Some(some)) => signature.suppressions.push(some.clone()),
@@ -287,7 +295,9 @@ mod tests {
     fn counts(config: &str) -> Vec<Option<u32>> {
         let (signatures, refused) = loaded(config);
         assert_eq!(refused, [""; 0]);
-        let counts = signatures.iter().map(|it| it.threshold.map(|it| it.count));
+        let counts = signatures
+            .iter()
+            .map(|it| it.thresholds.last().map(|it| it.count));
         counts.collect()
     }
 

@@ -75,7 +75,7 @@ pub fn finish(mut draft: Draft<'_>, line: u32, variables: &Variables) -> Result<
         unrecorded: draft.unrecorded,
         tx_tests: draft.tx_tests.into(),
         inspections: draft.inspections.into(),
-        threshold: draft.threshold,
+        thresholds: draft.thresholds.into(),
         suppressions: Vec::new(),
         suppressed: false,
         noalert: draft.noalert,

@@ -307,12 +307,14 @@ fn set_threshold(
                 count,
                 seconds,
             };
-            match draft.threshold.replace(threshold) {
-                None => Ok(()),
-                Some(_) => Err(Reason::Conflict(
+            // Behind a sticky buffer Suricata does not look for another one, and asks both.
+            if !draft.thresholds.is_empty() && !draft.in_buffer() {
+                return Err(Reason::Conflict(
                     "more than one 'threshold' or 'detection_filter'".into(),
-                )),
+                ));
             }
+            draft.thresholds.push(threshold);
+            Ok(())
         }
         _ => Err(Reason::bad_value(
             keyword,
