@@ -19,8 +19,8 @@ class SignatureInfo:
     file: str
     line: int
 
-class Refusal:
-    """One rule that was not loaded, and why."""
+class Remark:
+    """Why a rule was not loaded, or what of one that was is not done."""
 
     file: str
     line: int
@@ -36,10 +36,13 @@ class Signatures:
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> SignatureInfo: ...
 
-def check_rules(files: Sequence[tuple[str, bytes]]) -> tuple[Signatures, list[Refusal]]:
-    """Return what of the (name, text) files loads and what is refused; never raises for a bad rule.
+def check_rules(
+    files: Sequence[tuple[str, bytes]],
+) -> tuple[Signatures, list[Remark], list[Remark]]:
+    """Return what of a rule set's (name, text) files loads, what is refused, and what is not done.
 
-    Files that rules name are not looked for. One called threshold.config is read as such.
+    Rules are read from the files called *.rules, thresholds from threshold.config; the others are data that
+    rules of the set may name. Never raises for a bad rule.
     """
 
 class Rules:
@@ -47,23 +50,25 @@ class Rules:
 
     loaded: int
     blocking: int
-    """How many of the loaded can block, as written."""
+    """How many of the loaded can block, as written or once a rate filter says so."""
 
     def __init__(
         self,
         paths: Sequence[str],
         *,
-        home_net: str | None = None,
-        external_net: str | None = None,
+        variables: Sequence[tuple[str, str]] = (),
         thresholds: Sequence[str] = (),
     ) -> None:
-        """Read rule files and the files that they name; whatever is None is as Suricata has it by default.
+        """Read rule files, compressed by gzip or not, and the files that they name.
 
+        variables: names and the addresses or ports that they stand for; others as Suricata has them.
         thresholds: files that are read as `threshold.config`, as those of that name among `paths` are.
-        Raises OSError for a file that cannot be opened, ValueError for networks that are none.
+        Raises OSError for a file that cannot be opened, ValueError for what is neither addresses nor ports.
         """
-    def refused(self) -> list[Refusal]:
+    def refused(self) -> list[Remark]:
         """Return what was refused and why."""
+    def warnings(self) -> list[Remark]:
+        """Return what the loaded signatures say and is not done."""
     def keep(self) -> None:
         """Keep the compiled signatures until the program ends, which then ends sooner."""
     def compile(self) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 _SIGNATURE = re.compile(r"^(alert|drop|reject|pass) (\S+) .*?\(.*?\bsid:(\d+);.*\)$")
 
 
-def check_rules(files: Sequence[tuple[str, bytes]], *_: object) -> tuple[list[Any], list[Any]]:
-    """Return (loaded, refused) in the shape of appliance._engine.check_rules."""
+def check_rules(files: Sequence[tuple[str, bytes]], *_: object) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return (loaded, refused, warnings) in the shape of appliance._engine.check_rules."""
     loaded, refused = [], []
     for name, text in files:
         for number, line in enumerate(text.decode("utf-8", "replace").splitlines(), 1):
@@ -46,7 +46,7 @@ def check_rules(files: Sequence[tuple[str, bytes]], *_: object) -> tuple[list[An
                     line=number,
                 )
             )
-    return loaded, refused
+    return loaded, refused, []
 
 
 def main() -> None:

@@ -1,13 +1,17 @@
 """`sekisho rules …` and `sekisho replay`: signatures without an appliance."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from appliance.cli.lazy import LazyGroup
 from appliance.cli.many import ManyCommand
+
+if TYPE_CHECKING:
+    from appliance import _engine
 
 CAPTURE_SUFFIXES = frozenset({".pcap", ".pcapng", ".cap"})
 # pcap in both byte orders, with micro- and nanoseconds; pcapng.
@@ -17,7 +21,7 @@ CAPTURE_MAGICS = frozenset(
 HOME_NET = "[192.168.0.0/16,10.0.0.0/8,172.16.0.0/12]"
 EXTERNAL_NET = "!$HOME_NET"
 
-FILE = click.Path(dir_okay=False, path_type=Path)
+FILE = click.Path(path_type=Path)
 
 THRESHOLDS = click.option(
     "--threshold-config",
@@ -25,6 +29,15 @@ THRESHOLDS = click.option(
     multiple=True,
     type=FILE,
     help="Thresholds, rate filters and suppressions (threshold.config) for the rules.",
+)
+
+
+VARIABLES = click.option(
+    "--var",
+    "variables",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What $NAME stands for in the headers of rules: addresses or ports, such as HTTP_PORTS=[80,8080].",
 )
 
 
@@ -37,23 +50,26 @@ def rules() -> None:
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @THRESHOLDS
-def check(files: tuple[Path, ...], as_json: bool, threshold_files: tuple[Path, ...]) -> None:
-    """Say what of each rule FILE loads, and what is refused and why.
+@VARIABLES
+def check(
+    files: tuple[Path, ...], as_json: bool, threshold_files: tuple[Path, ...], variables: tuple[str, ...]
+) -> None:
+    """Say what of each rule FILE loads, what is refused and why, and what of what loads is not done.
 
-    A FILE called threshold.config is read as such.
+    A FILE called threshold.config is read as such. One that gzip compressed is unpacked.
 
     Exit status: 0 if all loads, 1 if anything is refused or a file cannot be read.
     """
-    from appliance import _engine
-
-    read = _engine.Rules(_names(files), thresholds=_names(threshold_files))
-    refused = read.refused()
+    read = _read(files, threshold_files, dict(_variable(given) for given in variables))
+    refused, warnings = read.refused(), read.warnings()
     if as_json:
-        listed = [{"file": r.file, "line": r.line, "sid": r.sid, "reason": r.reason} for r in refused]
-        click.echo(json.dumps({"loaded": read.loaded, "refused": listed}, ensure_ascii=False))
+        report = {"loaded": read.loaded, "refused": _listed(refused), "warnings": _listed(warnings)}
+        click.echo(json.dumps(report, ensure_ascii=False))
     else:
-        for r in refused:
-            click.echo(f"{r.file}:{r.line}: {_sid(r.sid)}: {r.reason}")
+        for warning in warnings:
+            click.echo(f"{_place(warning)}: warning: {warning.reason}")
+        for refusal in refused:
+            click.echo(f"{_place(refusal)}: {refusal.reason}")
         click.echo(
             f"{read.loaded} loaded, {len(refused)} refused; "
             f"as written, {read.blocking} of the loaded can block"
@@ -75,6 +91,7 @@ def check(files: tuple[Path, ...], as_json: bool, threshold_files: tuple[Path, .
 @click.option(
     "--external-net", default=EXTERNAL_NET, show_default=True, metavar="NETS", help="$EXTERNAL_NET."
 )
+@VARIABLES
 @THRESHOLDS
 @click.option("--eve-payload", is_flag=True, help="Show in alerts the bytes that matched.")
 @click.option("--eve-packet", is_flag=True, help="Show in alerts their packet.")
@@ -85,6 +102,7 @@ def replay(
     ips: bool,
     home_net: str,
     external_net: str,
+    variables: tuple[str, ...],
     threshold_files: tuple[Path, ...],
     eve_payload: bool,
     eve_packet: bool,
@@ -95,26 +113,22 @@ def replay(
     state, the rules being compiled once, and its events go to OUT/PATH/eve.json, PATH being the capture's
     below the directory.
 
-    Signatures that do not load, and captures that cannot be read to their end, are named on standard error;
-    the rest is inspected. A line there says when the signatures are ready. Exit status: 0 unless rules
-    cannot be read, or no capture can.
+    Rules and captures that gzip compressed are unpacked. Signatures that do not load, what of the others is
+    not done, and captures that cannot be read to their end are named on standard error; the rest is
+    inspected. A line there says when the signatures are ready. Exit status: 0 unless rules cannot be read,
+    or no capture can.
     """
-    from appliance import _engine
-
     captures = list(_captures(pcap, out))
     if not captures:
         raise click.ClickException(f"{pcap}: no capture in this directory or below it")
-    try:
-        read = _engine.Rules(
-            _names(rule_files),
-            home_net=home_net,
-            external_net=external_net,
-            thresholds=_names(threshold_files),
-        )
-    except ValueError as error:
-        raise click.ClickException(str(error)) from None
+    nets = {"HOME_NET": home_net, "EXTERNAL_NET": external_net}
+    read = _read(rule_files, threshold_files, nets | dict(_variable(given) for given in variables))
     for refusal in read.refused():
-        click.echo(f"{refusal.file}:{refusal.line}: {_sid(refusal.sid)}: {refusal.reason}", err=True)
+        click.echo(f"{_place(refusal)}: {refusal.reason}", err=True)
+    for warning in read.warnings():
+        click.echo(f"{_place(warning)}: warning: {warning.reason}", err=True)
+    if not read.loaded:
+        click.echo("no signature loaded: nothing in the captures can raise an alert", err=True)
     read.compile()
     read.keep()
     # Who measures takes the time of the inspection from this line on.
@@ -153,15 +167,40 @@ def _captures(pcap: Path, out: Path) -> Iterator[tuple[Path, Path]]:
 
 def _is_capture(path: Path) -> bool:
     """Return whether the name or the first bytes say so: captures are often named otherwise."""
-    if path.suffix.lower() in CAPTURE_SUFFIXES:
+    if Path(path.name.lower().removesuffix(".gz")).suffix in CAPTURE_SUFFIXES:
         return True
     with path.open("rb") as file:
         return file.read(4) in CAPTURE_MAGICS
 
 
-def _names(files: tuple[Path, ...]) -> list[str]:
-    return [str(file) for file in files]
+def _read(
+    files: tuple[Path, ...], threshold_files: tuple[Path, ...], variables: Mapping[str, str]
+) -> "_engine.Rules":
+    from appliance import _engine
+
+    for path in (*files, *threshold_files):
+        if path.is_dir():
+            raise click.ClickException(f"{path}: a directory; name the files in it: {path}/*.rules")
+    try:
+        return _engine.Rules(
+            [str(file) for file in files],
+            variables=list(variables.items()),
+            thresholds=[str(file) for file in threshold_files],
+        )
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
 
 
-def _sid(sid: int | None) -> str:
-    return "no sid" if sid is None else f"sid {sid}"
+def _variable(given: str) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not (name and equals and value):
+        raise click.UsageError(f"--var {given}: write NAME=VALUE, such as HTTP_PORTS=[80,8080]")
+    return name.removeprefix("$"), value
+
+
+def _listed(remarks: "list[_engine.Remark]") -> list[dict[str, str | int | None]]:
+    return [{"file": r.file, "line": r.line, "sid": r.sid, "reason": r.reason} for r in remarks]
+
+
+def _place(remark: "_engine.Remark") -> str:
+    return f"{remark.file}:{remark.line}: {'no sid' if remark.sid is None else f'sid {remark.sid}'}"

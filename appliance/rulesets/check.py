@@ -36,11 +36,21 @@ class RefusedRule(msgspec.Struct, frozen=True):
     reason: str
 
 
+class RuleWarning(msgspec.Struct, frozen=True):
+    """Something that a rule which loads says, and that is not done."""
+
+    file: str
+    line: int
+    sid: int | None
+    reason: str
+
+
 class CheckReport(msgspec.Struct, frozen=True):
     """The outcome of checking a rule set as a whole."""
 
     signatures: Sequence[Signature]
     refused: tuple[RefusedRule, ...]
+    warnings: tuple[RuleWarning, ...] = ()
 
     @property
     def loaded(self) -> int:
@@ -49,16 +59,18 @@ class CheckReport(msgspec.Struct, frozen=True):
 
 
 def check_files(files: Sequence[tuple[str, bytes]]) -> CheckReport:
-    """Return what of the (name, text) files loads and what is refused; never raises for a bad rule.
+    """Return what of a rule set's (name, text) files loads and what is refused; never raises for a bad rule.
 
-    A file called threshold.config holds thresholds and suppressions for the signatures of the others.
+    Files called *.rules hold the rules, threshold.config thresholds and suppressions for them. Any other file
+    is data that a rule names (`dataset:…,load NAME`), beside the rule's file; rules see no file but these.
     """
     # Imported here so that everything that checks no rules starts without the compiled engine.
     from appliance import _engine
 
-    infos, refusals = _engine.check_rules(files)
+    infos, refusals, remarks = _engine.check_rules(files)
     refused = tuple(RefusedRule(r.file, r.line, r.sid, r.reason) for r in refusals)
-    return CheckReport(_Loaded(infos), refused)
+    warnings = tuple(RuleWarning(r.file, r.line, r.sid, r.reason) for r in remarks)
+    return CheckReport(_Loaded(infos), refused, warnings)
 
 
 class _Loaded(Sequence[Signature]):

@@ -191,7 +191,8 @@ def test_attacks_spoken_live_raise_what_replay_finds_in_them(
         text = chosen(emerging, wanted[name])
         file = tmp_path / f"{number}.rules"
         file.write_text(text)
-        offline = _engine.Rules([str(file)], home_net=lab.WEB.ipv4, external_net=f"!{lab.WEB.ipv4}")
+        nets = [("HOME_NET", lab.WEB.ipv4), ("EXTERNAL_NET", f"!{lab.WEB.ipv4}")]
+        offline = _engine.Rules([str(file)], variables=nets)
         capture, eve = tmp_path / f"{number}.pcap", tmp_path / f"{number}.json"
         write(connections, capture)
         ((error, _),) = offline.replay([(str(capture), str(eve))], ips=True)

@@ -38,7 +38,8 @@ def replay(
     pairs = [(str(capture), str(eve)) for capture, eve in captures]
     with TemporaryDirectory() as folder:
         paths = [_raised_copy(path, Path(folder)) for path in rules] if prevent else rules
-        read = engine().Rules([str(path) for path in paths], home_net=home_net, external_net=external_net)
+        nets = [("HOME_NET", home_net), ("EXTERNAL_NET", external_net)]
+        read = engine().Rules([str(path) for path in paths], variables=nets)
         outcomes: list[tuple[str, int]] = read.replay(pairs, ips=ips)
     return [error for error, _ in outcomes]
 

@@ -19,7 +19,7 @@ pyo3::create_exception!(
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rules::SignatureInfo>()?;
-    module.add_class::<rules::Refusal>()?;
+    module.add_class::<rules::Remark>()?;
     module.add_function(wrap_pyfunction!(rules::check_rules, module)?)?;
     module.add_class::<rules::Signatures>()?;
     module.add_class::<offline::Rules>()?;

@@ -1,21 +1,22 @@
 //! `Rules`: rule files on disk, and captures inspected offline with them.
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use flate2::bufread::MultiGzDecoder;
 use inspect::engine::{EventSink, Settings};
 use inspect::policy::Policy;
-use inspect::rule::{Attachments, Reading, Signature, Variables};
+use inspect::rule::{Attachments, Loaded, Reading, Signature, Variables};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::rules::Refusal;
+use crate::rules::Remark;
 
-/// Longest file that a rule may name, in bytes.
-const MAX_ATTACHMENT_BYTES: u64 = 256 << 20;
+/// Longest file that a rule may name, and longest that a compressed file of rules may become, in bytes.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// Signatures read from rule files.
 #[pyclass(frozen, module = "appliance._engine")]
@@ -26,8 +27,8 @@ pub struct Rules {
     /// How many of those can block, as written.
     #[pyo3(get)]
     blocking: usize,
-    /// What was refused; taken by whoever asks first.
-    refused: Mutex<Vec<inspect::rule::Refusal>>,
+    refused: Vec<inspect::rule::Refusal>,
+    warnings: Vec<inspect::rule::Warning>,
     ready: Mutex<Ready>,
 }
 
@@ -41,52 +42,58 @@ enum Ready {
 struct Disk;
 
 impl Attachments for Disk {
-    fn get(&self, path: &str) -> Option<Cow<'_, [u8]>> {
+    fn get(&self, path: &str) -> Result<Cow<'_, [u8]>, String> {
+        let about = fs::metadata(path).map_err(|error| words(&error))?;
         // Of a device or a pipe there may be no end.
-        let about = fs::metadata(path).ok()?;
-        let fits = about.is_file() && about.len() <= MAX_ATTACHMENT_BYTES;
-        fits.then(|| fs::read(path).ok().map(Cow::Owned)).flatten()
+        if !about.is_file() || about.len() > MAX_BYTES {
+            return Err(format!("not a file of at most {MAX_BYTES} bytes"));
+        }
+        let bytes = fs::read(path).map_err(|error| words(&error))?;
+        Ok(Cow::Owned(bytes))
     }
 }
 
 #[pymethods]
 impl Rules {
     /// Reads rule files and the files that they name; `thresholds`: files that are read as `threshold.config`
-    /// whatever they are called. Raises OSError, and ValueError for networks that are none.
+    /// whatever they are called; `variables`: names and what they stand for in headers. Raises OSError, and
+    /// ValueError for what is neither addresses nor ports.
     #[new]
-    #[pyo3(signature = (paths, *, home_net = None, external_net = None, thresholds = Vec::new()))]
+    #[pyo3(signature = (paths, *, variables = Vec::new(), thresholds = Vec::new()))]
     fn new(
         py: Python<'_>,
         paths: Vec<String>,
-        home_net: Option<&str>,
-        external_net: Option<&str>,
+        variables: Vec<(String, String)>,
         thresholds: Vec<String>,
     ) -> PyResult<Self> {
+        let given = variables;
         let mut variables = Variables::default();
-        for (name, value) in [("HOME_NET", home_net), ("EXTERNAL_NET", external_net)] {
-            let Some(value) = value else { continue };
-            let set = variables.set_addresses(name, value);
+        for (name, value) in &given {
+            let set = variables.set(name, value);
             set.map_err(|reason| PyValueError::new_err(format!("{name} {value:?}: {reason}")))?;
         }
         let read = py.allow_threads(|| read(&paths, &thresholds, &variables));
-        let (signatures, refused) = read.map_err(|(path, error)| {
-            let why = error.to_string();
+        let read = read.map_err(|(path, error)| {
             // Python puts the number before the words by itself.
-            let words = why.split(" (os error").next().unwrap_or_default();
-            PyOSError::new_err((error.raw_os_error(), words.to_owned(), path))
+            PyOSError::new_err((error.raw_os_error(), words(&error), path))
         })?;
         Ok(Self {
-            loaded: signatures.len(),
-            blocking: signatures.iter().filter(|it| it.action.blocks()).count(),
-            refused: Mutex::new(refused),
-            ready: Mutex::new(Ready::Read(signatures, variables)),
+            loaded: read.signatures.len(),
+            blocking: read.signatures.iter().filter(|it| it.can_block()).count(),
+            refused: read.refused,
+            warnings: read.warnings,
+            ready: Mutex::new(Ready::Read(read.signatures, variables)),
         })
     }
 
     /// Returns what was refused and why.
-    fn refused(&self) -> Vec<Refusal> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.iter().cloned().map(Into::into).collect()
+    fn refused(&self) -> Vec<Remark> {
+        self.refused.iter().cloned().map(Into::into).collect()
+    }
+
+    /// Returns what the signatures that loaded say and is not done.
+    fn warnings(&self) -> Vec<Remark> {
+        self.warnings.iter().cloned().map(Into::into).collect()
     }
 
     /// Compiles the signatures, which `replay` otherwise does before its first capture.
@@ -144,17 +151,28 @@ impl Rules {
     }
 }
 
-type Read = (Vec<Signature>, Vec<inspect::rule::Refusal>);
+/// What the system says, without its number.
+fn words(error: &io::Error) -> String {
+    let why = error.to_string();
+    why.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
 
 /// Errors: the first file that cannot be opened, and why.
 fn read(
     paths: &[String],
     thresholds: &[String],
     variables: &Variables,
-) -> Result<Read, (String, io::Error)> {
-    let open = |path: &String| match File::open(path) {
-        Ok(file) => Ok(BufReader::new(file)),
-        Err(error) => Err((path.clone(), error)),
+) -> Result<Loaded, (String, io::Error)> {
+    let open = |path: &String| {
+        let bounded = |bytes| Bounded {
+            bytes,
+            left: MAX_BYTES,
+        };
+        let file = unpacked(Path::new(path)).map(|bytes| BufReader::new(bounded(bytes)));
+        file.map_err(|error| (path.clone(), error))
     };
     let mut reading = Reading::new(variables, &Disk);
     for path in paths {
@@ -164,6 +182,31 @@ fn read(
         reading.configure(path, open(path)?);
     }
     Ok(reading.finish())
+}
+
+/// The bytes of a file, unpacked if gzip packed it.
+fn unpacked(path: &Path) -> io::Result<Box<dyn io::Read>> {
+    let mut file = BufReader::new(File::open(path)?);
+    Ok(match file.fill_buf()? {
+        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(file)),
+        _ => Box::new(file),
+    })
+}
+
+/// Ends in an error where more comes than may: a few compressed bytes may stand for very many.
+struct Bounded<R> {
+    bytes: R,
+    left: u64,
+}
+
+impl<R: io::Read> io::Read for Bounded<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(out)?;
+        let left = self.left.checked_sub(count as u64);
+        let more = || io::Error::other(format!("it is longer than {MAX_BYTES} bytes"));
+        self.left = left.ok_or_else(more)?;
+        Ok(count)
+    }
 }
 
 /// What went wrong with a capture, or "", and how many of its packets were inspected.
@@ -209,7 +252,7 @@ fn one(
     settings: &Settings,
 ) -> Result<Outcome, String> {
     let unreadable = |error| format!("{}: {error}", capture.display());
-    let bytes = File::open(capture).map_err(unreadable)?;
+    let bytes = unpacked(capture).map_err(unreadable)?;
     let file = File::create(eve).map_err(|error| format!("{}: {error}", eve.display()))?;
     let mut sink = Eve {
         file: BufWriter::new(file),

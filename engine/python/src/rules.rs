@@ -1,8 +1,9 @@
 //! Rule files: what loads and what is refused.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use inspect::rule::{self, Reading, Variables};
+use inspect::rule::{self, Variables};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -25,9 +26,9 @@ pub struct SignatureInfo {
     line: u32,
 }
 
-/// One rule that was not loaded, and why.
+/// Why a rule was not loaded, or what of one that was is not done.
 #[pyclass(frozen, get_all, module = "appliance._engine")]
-pub struct Refusal {
+pub struct Remark {
     file: String,
     line: u32,
     sid: Option<u32>,
@@ -114,7 +115,7 @@ impl From<&Known> for SignatureInfo {
     }
 }
 
-impl From<rule::Refusal> for Refusal {
+impl From<rule::Refusal> for Remark {
     fn from(refusal: rule::Refusal) -> Self {
         Self {
             reason: refusal.reason.to_string(),
@@ -125,24 +126,41 @@ impl From<rule::Refusal> for Refusal {
     }
 }
 
-/// Returns what of the (name, text) files loads and what is refused; never raises for a bad rule.
+impl From<rule::Warning> for Remark {
+    fn from(warning: rule::Warning) -> Self {
+        Self {
+            reason: warning.what,
+            file: warning.file,
+            line: warning.line,
+            sid: Some(warning.sid),
+        }
+    }
+}
+
+/// Returns what of a rule set's (name, text) files loads, what is refused, and what is not done; never raises for a
+/// bad rule.
 ///
-/// The files that rules name are not looked for: whoever sent the rules may name any.
+/// Rules may name the set's own files alone: whoever sent them may name any.
 #[pyfunction]
 pub fn check_rules(
     py: Python<'_>,
     files: Vec<(String, PyBackedBytes)>,
-) -> (Signatures, Vec<Refusal>) {
-    let (known, refused) = py.allow_threads(|| {
-        let variables = Variables::default();
-        let mut reading = Reading::new(&variables, &());
-        for (name, text) in &files {
-            reading.read(name, &text[..]);
-        }
-        let (loaded, refused) = reading.finish();
-        let known: Vec<Known> = loaded.into_iter().map(Into::into).collect();
-        (known, refused)
+) -> (Signatures, Vec<Remark>, Vec<Remark>) {
+    let (known, refused, warnings) = py.allow_threads(|| {
+        let texts: HashMap<&str, &[u8]> = files
+            .iter()
+            .map(|(name, text)| (name.as_str(), &text[..]))
+            .collect();
+        let open = |name: &str| -> io::Result<Box<dyn BufRead + '_>> {
+            Ok(Box::new(*texts.get(name).ok_or(io::ErrorKind::NotFound)?))
+        };
+        let names = files.iter().map(|(name, _)| name.as_str());
+        // Of files in memory each can be opened.
+        let loaded = rule::read_set(names, &Variables::default(), &open).unwrap_or_default();
+        let known: Vec<Known> = loaded.signatures.into_iter().map(Into::into).collect();
+        (known, loaded.refused, loaded.warnings)
     });
     let refused = refused.into_iter().map(Into::into).collect();
-    (Signatures { known }, refused)
+    let warnings = warnings.into_iter().map(Into::into).collect();
+    (Signatures { known }, refused, warnings)
 }

@@ -199,13 +199,6 @@ impl Document {
         Ok(document)
     }
 
-    /// Every rule file's path.
-    pub fn rule_files(&self) -> impl Iterator<Item = &str> {
-        self.rule_sets
-            .iter()
-            .flat_map(|set| set.files.iter().map(String::as_str))
-    }
-
     pub(super) fn variables(&self) -> Result<Variables, PolicyError> {
         let mut variables = Variables::default();
         let broken = |name: &str, reason| PolicyError::Variable {

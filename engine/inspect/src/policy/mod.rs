@@ -5,13 +5,12 @@ mod document;
 mod needs;
 mod shield;
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, BufRead};
+use std::io;
 
 use crate::detect::{Matcher, SignatureSet};
-use crate::rule::{self, Attachments, Reading, Refusal, Signature, Variables};
+use crate::rule::{self, Open, Refusal, Signature, Variables};
 
 pub use document::{Document, Failure, GuestDocument, Mode, OnDrop, OpenOrClosed, PortDocument};
 pub use needs::{Exported, Needs, Role, Sought};
@@ -97,24 +96,6 @@ impl std::error::Error for PolicyError {}
 
 /// A rule file's path as the document names it, and its text.
 pub type RuleFile = (String, Vec<u8>);
-
-/// Opens a file by the path that the document names it by.
-pub type Open<'a> = &'a dyn Fn(&str) -> io::Result<Box<dyn BufRead + 'a>>;
-
-/// The files that rules name: those which the document lists, and no others.
-struct Listed<'d, 'a> {
-    paths: HashSet<&'d str>,
-    open: Open<'a>,
-}
-
-impl Attachments for Listed<'_, '_> {
-    fn get(&self, path: &str) -> Option<Cow<'_, [u8]>> {
-        let mut file = self.paths.get(path).and_then(|it| (self.open)(it).ok())?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).ok()?;
-        Some(Cow::Owned(bytes))
-    }
-}
 
 impl Policy {
     /// Compiles `document` with the rule files it lists, which are in memory.
@@ -233,22 +214,14 @@ fn read(
     variables: &Variables,
     open: Open<'_>,
 ) -> Result<(Vec<Signature>, Vec<Refusal>), PolicyError> {
-    let paths = document.rule_files().collect();
-    let listed = Listed { paths, open };
     let mut signatures = Vec::new();
     let mut refused = Vec::new();
     for rule_set in &document.rule_sets {
-        let mut reading = Reading::new(variables, &listed);
-        for path in &rule_set.files {
-            let text = open(path).map_err(|error| PolicyError::Unreadable {
-                path: path.clone(),
-                error,
-            })?;
-            reading.read(path, text);
-        }
-        let (loaded, not) = reading.finish();
-        signatures.extend(loaded);
-        refused.extend(not);
+        let files = rule_set.files.iter().map(String::as_str);
+        let loaded = rule::read_set(files, variables, open)
+            .map_err(|(path, error)| PolicyError::Unreadable { path, error })?;
+        signatures.extend(loaded.signatures);
+        refused.extend(loaded.refused);
     }
     Ok((signatures, refused))
 }

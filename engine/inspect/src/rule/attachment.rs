@@ -9,20 +9,23 @@ use std::collections::HashMap;
 /// Whether a path may be read is the giver's to decide: a rule can name anything, `/etc/shadow` included.
 pub trait Attachments {
     /// The bytes of the file at `path`: as a rule names it, beside the rule's own file.
-    fn get(&self, path: &str) -> Option<Cow<'_, [u8]>>;
+    ///
+    /// Errors: why it is not given.
+    fn get(&self, path: &str) -> Result<Cow<'_, [u8]>, String>;
 }
 
 /// No files.
 impl Attachments for () {
-    fn get(&self, _path: &str) -> Option<Cow<'_, [u8]>> {
-        None
+    fn get(&self, _path: &str) -> Result<Cow<'_, [u8]>, String> {
+        Err("no files are given".into())
     }
 }
 
 /// Files in memory, by their path.
 impl Attachments for HashMap<String, Vec<u8>> {
-    fn get(&self, path: &str) -> Option<Cow<'_, [u8]>> {
-        HashMap::get(self, path).map(|bytes| Cow::Borrowed(&bytes[..]))
+    fn get(&self, path: &str) -> Result<Cow<'_, [u8]>, String> {
+        let bytes = HashMap::get(self, path).ok_or("there is no such file")?;
+        Ok(Cow::Borrowed(&bytes[..]))
     }
 }
 

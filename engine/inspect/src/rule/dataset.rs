@@ -1,4 +1,5 @@
 //! Data sets: values that signatures look up, and reputations of values.
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,10 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 
-use super::lexer::printable;
+use super::lexer::excerpt;
 
 /// Data sets of one load, by name.
 const MAX_SETS: usize = 4_096;
+/// Values of all of them together: some hundreds of megabytes.
+const MAX_VALUES: usize = 4 << 20;
 /// Longest name, in bytes. Suricata's bound.
 const MAX_NAME: usize = 63;
 
@@ -43,6 +46,17 @@ impl Kind {
             "ip" => Self::Ip,
             _ => return None,
         })
+    }
+
+    /// What a line of a file must be.
+    fn form(self) -> &'static str {
+        match self {
+            Self::Text => "base64",
+            Self::Md5 => "a hash of 32 hexadecimal digits",
+            Self::Sha256 => "a hash of 64 hexadecimal digits",
+            Self::Ip4 => "an IPv4 address",
+            Self::Ip6 | Self::Ip => "an address",
+        }
     }
 
     /// The form in which a buffer's bytes are looked up; `None` where they are no such value.
@@ -167,13 +181,14 @@ impl Dataset {
         self.values.len()
     }
 
-    fn load(&mut self, text: &[u8], with_reputation: bool) -> Result<(), String> {
-        for line in text.split(|byte| *byte == b'\n') {
+    /// Takes in the values of a file, `room` at most. Errors: the line, and what is wrong with it.
+    fn load(&mut self, text: &[u8], with_reputation: bool, room: usize) -> Result<(), String> {
+        for (line, number) in text.split(|byte| *byte == b'\n').zip(1..) {
             let line = line.trim_ascii();
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
             }
-            let bad = || format!("'{}' is no such value", printable(line));
+            let bad = |what: &str| format!("line {number}: {} is not {what}", excerpt(line));
             let (value, reputation) = match line.iter().position(|byte| *byte == b',') {
                 Some(at) => (line[..at].trim_ascii(), Some(line[at + 1..].trim_ascii())),
                 None => (line, None),
@@ -182,16 +197,20 @@ impl Dataset {
                 Some(text) => std::str::from_utf8(text)
                     .ok()
                     .and_then(|text| text.parse().ok())
-                    .ok_or_else(bad)?,
-                None if with_reputation => {
-                    return Err(format!("no reputation in '{}'", printable(line)))
-                }
+                    .ok_or_else(|| bad("a value, a comma and a reputation up to 65535"))?,
+                None if with_reputation => return Err(bad("a value, a comma and a reputation")),
                 None => 0,
             };
-            let value = self.kind.read(value).ok_or_else(bad)?;
+            let value = self.kind.read(value);
+            let value = value.ok_or_else(|| bad(self.kind.form()))?;
             self.values.insert(value.into(), reputation);
             if self.values.len() as u64 > self.most {
-                return Err("it does not fit into its memcap".into());
+                return Err(format!("line {number}: it does not fit into its memcap"));
+            }
+            if self.values.len() > room {
+                return Err(format!(
+                    "line {number}: more than {MAX_VALUES} values in all sets"
+                ));
             }
         }
         Ok(())
@@ -216,14 +235,14 @@ pub struct Described {
 pub struct Datasets(Arc<Mutex<HashMap<String, Arc<Dataset>>>>);
 
 impl Datasets {
-    /// The set that a rule describes: the one of that name, or a new one with what `read` finds in its file.
+    /// The set that a rule describes: the one of that name, or a new one with what its file holds, which `read` reads.
     ///
     /// Errors: why it contradicts the one there is, or cannot be made.
-    pub fn get(
+    pub fn get<'t>(
         &self,
         described: &Described,
-        text: Option<&[u8]>,
         with_reputation: bool,
+        read: impl FnOnce(&str) -> Result<Cow<'t, [u8]>, String>,
     ) -> Result<Arc<Dataset>, String> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let name = &described.name;
@@ -258,8 +277,12 @@ impl Datasets {
             source: described.source.clone(),
             values: HashMap::new(),
         };
-        if let Some(text) = text {
-            set.load(text, with_reputation)?;
+        if let Some(source) = &described.source {
+            let named = |why| format!("file '{source}': {why}");
+            let text = read(source).map_err(named)?;
+            let held: usize = sets.values().map(|set| set.len()).sum();
+            let room = MAX_VALUES.saturating_sub(held);
+            set.load(&text, with_reputation, room).map_err(named)?;
         }
         let set = Arc::new(set);
         sets.insert(name.clone(), set.clone());
@@ -308,15 +331,20 @@ mod tests {
         Described {
             name: name.into(),
             kind: Some(kind),
+            source: Some("list".into()),
             ..Described::default()
         }
+    }
+
+    fn no_values(_: &str) -> Result<Cow<'static, [u8]>, String> {
+        Ok(Cow::default())
     }
 
     #[test]
     fn reads_each_kind_of_value() {
         let get = |kind, text: &str, key: &[u8]| {
             let sets = Datasets::default();
-            let set = sets.get(&described("s", kind), Some(text.as_bytes()), false);
+            let set = sets.get(&described("s", kind), false, |_| Ok(text.as_bytes().into()));
             set.map(|set| set.get(key))
         };
         assert_eq!(
@@ -341,16 +369,37 @@ mod tests {
     }
 
     #[test]
+    fn says_where_a_file_is_wrong_and_shows_little_of_it() {
+        let sets = Datasets::default();
+        let text = "# names\nZm9v\nroot:\u{1b}x:0:0:root:/root:/bin/bash\n";
+        let refused = sets.get(&described("s", Kind::Text), false, |_| {
+            Ok(text.as_bytes().into())
+        });
+        assert_eq!(
+            refused.unwrap_err(),
+            "file 'list': line 3: 'root:\\x1bx:0:0:root:/ro…' is not base64"
+        );
+        let missing = sets.get(&described("s", Kind::Text), false, |_| Err("gone".into()));
+        assert_eq!(missing.unwrap_err(), "file 'list': gone");
+    }
+
+    #[test]
     fn a_name_stands_for_one_set() {
         let sets = Datasets::default();
-        let first = sets.get(&described("s", Kind::Text), None, false).unwrap();
+        let first = sets
+            .get(&described("s", Kind::Text), false, no_values)
+            .unwrap();
         let same = Described {
             name: "s".into(),
             ..Described::default()
         };
-        assert_eq!(sets.get(&same, None, false).unwrap().id, first.id);
-        assert!(sets.get(&described("s", Kind::Ip), None, false).is_err());
-        assert!(sets.get(&described("", Kind::Ip), None, false).is_err());
+        assert_eq!(sets.get(&same, false, no_values).unwrap().id, first.id);
+        assert!(sets
+            .get(&described("s", Kind::Ip), false, no_values)
+            .is_err());
+        assert!(sets
+            .get(&described("", Kind::Ip), false, no_values)
+            .is_err());
     }
 
     #[test]
@@ -367,12 +416,9 @@ mod tests {
             let lines = (0..count).map(|host| format!("{}\n", Ipv4Addr::from(host)));
             lines.collect::<String>()
         };
-        assert!(sets
-            .get(&small, Some(lines(1_001).as_bytes()), false)
-            .is_err());
-        assert!(sets
-            .get(&small, Some(lines(1_000).as_bytes()), false)
-            .is_ok());
+        let hold = |count| sets.get(&small, false, |_| Ok(lines(count).into_bytes().into()));
+        assert!(hold(1_001).is_err());
+        assert!(hold(1_000).is_ok());
         let smaller = Described {
             capacity: Capacity {
                 memory: 88_063,
@@ -380,6 +426,6 @@ mod tests {
             },
             ..described("t", Kind::Ip4)
         };
-        assert!(sets.get(&smaller, None, false).is_err());
+        assert!(sets.get(&smaller, false, no_values).is_err());
     }
 }

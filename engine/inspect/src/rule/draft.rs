@@ -96,6 +96,7 @@ pub struct Draft<'a> {
     pub action: Action,
     pub protocol: Protocol,
     pub header: Header,
+    pub warnings: Vec<String>,
     pub gid: u32,
     pub sid: Option<u32>,
     pub rev: Option<u32>,
@@ -158,6 +159,7 @@ impl<'a> Draft<'a> {
             action,
             protocol,
             header,
+            warnings: Vec::new(),
             gid: 1,
             sid: None,
             rev: None,
@@ -235,15 +237,14 @@ impl<'a> Draft<'a> {
 
     /// The bytes of a file that the rule names by its path beside the rule's own.
     ///
-    /// Errors: it was not handed in.
-    pub fn attachment(&self, keyword: &str, path: &str) -> Result<Cow<'a, [u8]>, Reason> {
-        let attached = self.load.attachments.get(&self.beside(path));
-        attached.ok_or_else(|| {
-            Reason::bad_value(
-                keyword,
-                format!("there is no file '{path}' beside the rules"),
-            )
-        })
+    /// Errors: it is not given, and why.
+    pub fn attachment(&self, path: &str) -> Result<Cow<'a, [u8]>, String> {
+        self.load.attachments.get(&self.beside(path))
+    }
+
+    /// Notes what the rule says and is not done.
+    pub fn warn(&mut self, what: impl Into<String>) {
+        self.warnings.push(what.into());
     }
 
     /// Makes payload what following conditions are about.

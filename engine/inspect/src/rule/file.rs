@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::app::{File, FileState, HashKinds};
 
-use super::lexer::printable;
+use super::lexer::excerpt;
 use super::number::Range;
 
 /// A condition on one file as a whole.
@@ -71,8 +71,10 @@ impl HashKind {
             }
             let hash = line.get(..2 * self.len()).and_then(from_hex);
             list.insert(hash.ok_or_else(|| {
-                let start = printable(&line[..line.len().min(80)]);
-                format!("line {number}: '{start}' does not begin with such a hash")
+                format!(
+                    "line {number}: {} does not begin with such a hash",
+                    excerpt(line)
+                )
             })?);
         }
         Ok(list)

@@ -165,12 +165,36 @@ pub fn unquote(value: &[u8], mandatory: bool) -> Option<&[u8]> {
     }
 }
 
+/// `value` without the quotes that must be around it.
+///
+/// Errors: what is wrong with them.
+pub fn quoted<'a>(keyword: &str, value: &'a [u8]) -> Result<&'a [u8], Reason> {
+    unquote(value, true).ok_or_else(|| Reason::bad_value(keyword, unpaired(value)))
+}
+
+/// What is wrong with a value's quotes.
+pub fn unpaired(value: &[u8]) -> &'static str {
+    match value {
+        [b'"', rest @ ..] if rest.contains(&b'"') => "a ';' is missing behind the closing quote",
+        [b'"', ..] => "the closing quote is missing; a ';' within quotes is written '\\;'",
+        _ => "not in quotes",
+    }
+}
+
 /// Text for messages: what is not printable ASCII is escaped, and it stays short.
 pub fn printable(text: &[u8]) -> String {
     const LONGEST: usize = 120;
     let shown = &text[..text.len().min(LONGEST)];
     let dots = if shown.len() < text.len() { "…" } else { "" };
     format!("{}{dots}", shown.escape_ascii())
+}
+
+/// A line's beginning in quotes, for messages: enough to find it, and no more of a file that is none of a rule's.
+pub fn excerpt(line: &[u8]) -> String {
+    const LONGEST: usize = 20;
+    let dots = if line.len() > LONGEST { "…" } else { "" };
+    let shown = &line[..line.len().min(LONGEST)];
+    format!("'{}{dots}'", shown.escape_ascii())
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub(crate) mod pcre;
 mod port;
 mod reading;
 mod reason;
+mod rule_set;
 mod shared;
 mod signature;
 #[cfg(test)]
@@ -36,8 +37,9 @@ pub use attachment::Attachments;
 pub(crate) use condition::TxTest;
 pub use keyword::supported as supported_keywords;
 pub use port::PortRange;
-pub use reading::Reading;
-pub use reason::{Reason, Refusal};
+pub use reading::{Loaded, Reading};
+pub use reason::{Reason, Refusal, Warning};
+pub use rule_set::{read_set, Open};
 pub use signature::{Action, FlowStateTest, Protocol, Signature, Target};
 pub use variables::Variables;
 
@@ -70,5 +72,6 @@ pub fn load_with(
     for (file, text) in files {
         reading.read(file, &text[..]);
     }
-    reading.finish()
+    let loaded = reading.finish();
+    (loaded.signatures, loaded.refused)
 }

@@ -84,7 +84,8 @@ pub fn parse(value: &[u8], shared: &Shared) -> Result<Parsed, Reason> {
         Some(rest) => (true, rest.trim_ascii()),
         None => (false, value),
     };
-    let value = super::lexer::unquote(value, false).ok_or_else(|| bad("quotes don't pair"))?;
+    let value =
+        super::lexer::unquote(value, false).ok_or_else(|| bad(super::lexer::unpaired(value)))?;
     let value = value.trim_ascii();
     // Perl's `m` may stand before it.
     let inner = value
@@ -198,7 +199,7 @@ fn compile(
         .collect();
     options.sort_unstable();
     let regex = shared.expression((pattern, options), |pattern| {
-        build("pcre", &builder, pattern)
+        build("pcre", &builder, pattern, expression)
     })?;
     let pcre = Pcre {
         regex,
@@ -218,7 +219,7 @@ pub fn compile_plain(keyword: &str, expression: &[u8]) -> Result<Arc<Regex>, Rea
     let mut builder = RegexBuilder::new();
     builder.jit_if_available(true);
     let pattern = pattern(keyword, MATCH_LIMIT, ["", ""], expression)?;
-    build(keyword, &builder, &pattern).map(Arc::new)
+    build(keyword, &builder, &pattern, expression).map(Arc::new)
 }
 
 /// What PCRE2 is given: the bounds of its work before the expression.
@@ -239,9 +240,19 @@ fn pattern(
     Ok(pattern)
 }
 
-fn build(keyword: &str, builder: &RegexBuilder, pattern: &str) -> Result<Regex, Reason> {
-    let built = builder.build(pattern);
-    built.map_err(|error| Reason::bad_value(keyword, error.to_string()))
+/// Errors: PCRE2's own word on `expression`, which the pattern was made of: its offsets are to be the author's.
+fn build(
+    keyword: &str,
+    builder: &RegexBuilder,
+    pattern: &str,
+    expression: &[u8],
+) -> Result<Regex, Reason> {
+    builder.build(pattern).map_err(|error| {
+        let mut written = String::new();
+        push_as_text(&mut written, expression);
+        let error = builder.build(&written).err().unwrap_or(error);
+        Reason::bad_value(keyword, error.to_string())
+    })
 }
 
 /// Appends `expression`; bytes that are not ASCII as escapes, since they stand for themselves.

@@ -6,14 +6,25 @@ use super::attachment::Attachments;
 use super::draft::{Draft, Load};
 use super::lexer::{self, Statement, Statements};
 use super::threshold_config::{self, is_threshold_config};
-use super::{header, keyword, number, validate, Reason, Refusal, Signature, Variables};
+use super::{header, keyword, number, validate, Reason, Refusal, Signature, Variables, Warning};
 
 /// Longest `threshold.config`, in bytes; it is held until all rules were read.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 /// How many signatures one load may have; all published ones together are a tenth of it.
 const MAX_SIGNATURES: usize = 500_000;
-/// How many refusals are told; what is refused as often is no rule file.
+/// How many refusals and warnings are told; what is refused as often is no rule file.
 const MAX_REFUSALS: usize = 100_000;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The rules that load.
+    pub signatures: Vec<Signature>,
+    /// Those that do not, and why.
+    pub refused: Vec<Refusal>,
+    /// What those that load say and is not done.
+    pub warnings: Vec<Warning>,
+}
 
 /// Reads rule files and holds what was read of them so far: a rule's text only while that rule is read.
 ///
@@ -22,8 +33,7 @@ const MAX_REFUSALS: usize = 100_000;
 pub struct Reading<'a> {
     variables: &'a Variables,
     load: Load<'a>,
-    loaded: Vec<Signature>,
-    refused: Vec<Refusal>,
+    loaded: Loaded,
     by_sid: HashMap<(u32, u32), usize>,
     /// Name and text of each `threshold.config`.
     configs: Vec<(String, Vec<u8>)>,
@@ -35,8 +45,7 @@ impl<'a> Reading<'a> {
         Self {
             variables,
             load: Load::new(attachments),
-            loaded: Vec::new(),
-            refused: Vec::new(),
+            loaded: Loaded::default(),
             by_sid: HashMap::new(),
             configs: Vec::new(),
         }
@@ -45,22 +54,26 @@ impl<'a> Reading<'a> {
     /// Reads a file, which signatures and refusals call `name`; what of it cannot be read is refused.
     ///
     /// One called `threshold.config` is read as such.
-    pub fn read(&mut self, name: &str, text: impl BufRead) {
+    pub fn read(&mut self, name: &str, mut text: impl BufRead) {
         if is_threshold_config(name) {
             return self.configure(name, text);
+        }
+        // What cannot be read is told when the first rule is.
+        if let Some(why) = text.fill_buf().ok().and_then(no_rules) {
+            return self.refuse(name, 1, None, Reason::NoRules(why));
         }
         self.read_within(name, text, MAX_SIGNATURES, MAX_REFUSALS);
     }
 
     fn read_within(&mut self, name: &str, text: impl BufRead, most: usize, most_refused: usize) {
         let mut statements = Statements::new(text);
-        while self.refused.len() <= most_refused {
+        while self.loaded.refused.len() <= most_refused {
             let Some(statement) = statements.next() else {
                 return;
             };
             let full = match (
-                self.loaded.len() >= most,
-                self.refused.len() >= most_refused,
+                self.loaded.signatures.len() >= most,
+                self.loaded.refused.len() >= most_refused,
             ) {
                 (true, _) => format!("more than {most} signatures"),
                 (_, true) => format!("more than {most_refused} rules are refused"),
@@ -96,37 +109,45 @@ impl<'a> Reading<'a> {
         self.refuse(name, 1, None, reason);
     }
 
-    /// What loads, and what is refused and why.
-    pub fn finish(self) -> (Vec<Signature>, Vec<Refusal>) {
-        let (mut loaded, mut refused) = (self.loaded, self.refused);
-        loaded.shrink_to_fit();
+    /// What was read.
+    pub fn finish(self) -> Loaded {
+        let mut loaded = self.loaded;
+        loaded.signatures.shrink_to_fit();
         for (name, text) in &self.configs {
-            let not = threshold_config::apply(name, text, self.variables, &mut loaded);
-            refused.extend(not);
+            threshold_config::apply(name, text, self.variables, &mut loaded);
         }
-        (loaded, refused)
+        loaded
     }
 
     fn add(&mut self, file: &str, statement: &Statement) {
-        let signature = match self.signature(file, statement) {
-            Ok(signature) => signature,
+        let (signature, warnings) = match self.signature(file, statement) {
+            Ok(read) => read,
             Err((sid, reason)) => return self.refuse(file, statement.line, sid, reason),
         };
+        let loaded = &mut self.loaded;
+        let room = MAX_REFUSALS.saturating_sub(loaded.warnings.len());
+        let told = warnings.into_iter().take(room).map(|what| Warning {
+            file: file.to_owned(),
+            line: statement.line,
+            sid: signature.sid,
+            what,
+        });
+        loaded.warnings.extend(told);
         match self.by_sid.entry((signature.gid, signature.sid)) {
             Entry::Vacant(free) => {
-                free.insert(self.loaded.len());
-                self.loaded.push(signature);
+                free.insert(loaded.signatures.len());
+                loaded.signatures.push(signature);
             }
             Entry::Occupied(known) => {
-                let known = &mut self.loaded[*known.get()];
-                self.refused.push(keep_newer(known, signature));
+                let known = &mut loaded.signatures[*known.get()];
+                loaded.refused.push(keep_newer(known, signature));
             }
         }
     }
 
-    fn refuse(&mut self, file: &str, line: u32, sid: Option<u32>, reason: Reason) {
+    pub(super) fn refuse(&mut self, file: &str, line: u32, sid: Option<u32>, reason: Reason) {
         let file = file.to_owned();
-        self.refused.push(Refusal {
+        self.loaded.refused.push(Refusal {
             file,
             line,
             sid,
@@ -134,12 +155,12 @@ impl<'a> Reading<'a> {
         });
     }
 
-    /// One rule as a signature; or its sid, where that could be read, and what is wrong.
+    /// One rule as a signature, and what of it is not done; or its sid, where that could be read, and what is wrong.
     fn signature(
         &self,
         file: &str,
         statement: &Statement,
-    ) -> Result<Signature, (Option<u32>, Reason)> {
+    ) -> Result<(Signature, Vec<String>), (Option<u32>, Reason)> {
         if statement.text.len() > lexer::MAX_RULE_BYTES {
             return Err((None, Reason::TooLong));
         }
@@ -156,11 +177,30 @@ impl<'a> Reading<'a> {
             options
                 .iter()
                 .try_for_each(|option| keyword::apply(&mut draft, option))?;
-            validate::finish(draft, statement.line, variables)
+            let warnings = std::mem::take(&mut draft.warnings);
+            let signature = validate::finish(draft, statement.line, variables)?;
+            Ok((signature, warnings))
         });
         outcome.map_err(|reason| (find_sid(&statement.text), reason))
     }
 }
+
+/// Why a file that begins like this holds no rules, if it does not.
+fn no_rules(start: &[u8]) -> Option<&'static str> {
+    const LOOKED_AT: usize = 4_096;
+    let start = &start[..start.len().min(LOOKED_AT)];
+    match start {
+        [0x1f, 0x8b, ..] => Some("it is compressed twice; unpack it with gunzip"),
+        [b'P', b'K', 3, 4, ..] => Some(ARCHIVE),
+        _ if start.get(257..262) == Some(b"ustar") => Some(ARCHIVE),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            Some("it is UTF-16; convert it with iconv -f UTF-16")
+        }
+        _ => start.contains(&0).then_some("it is not text"),
+    }
+}
+
+const ARCHIVE: &str = "it is an archive; unpack it, or give it to `sekisho rules update --bundle`";
 
 /// Keeps the newer of two signatures with one sid in `known`; returns the refusal of the other.
 fn keep_newer(known: &mut Signature, next: Signature) -> Refusal {
@@ -205,15 +245,16 @@ mod tests {
             .collect();
         let mut reading = Reading::new(&variables, &());
         reading.read_within("a", rules.as_bytes(), 10, 10);
-        let (loaded, refused) = reading.finish();
+        let read = reading.finish();
+        let (loaded, refused) = (read.signatures, read.refused);
         assert_eq!((loaded.len(), refused.len(), refused[0].line), (10, 1, 11));
         let mut reading = Reading::new(&variables, &());
         for name in ["a", "b", "c"] {
             reading.read_within(name, "nonsense\n".repeat(7).as_bytes(), 10, 10);
         }
-        let (loaded, refused) = reading.finish();
-        assert_eq!((loaded.len(), refused.len()), (0, 11));
-        let last = &refused[10];
+        let read = reading.finish();
+        assert_eq!((read.signatures.len(), read.refused.len()), (0, 11));
+        let last = &read.refused[10];
         assert_eq!((&last.file[..], last.line), ("b", 4));
         assert!(matches!(last.reason, Reason::TooMany(_)));
     }

@@ -1,6 +1,8 @@
 //! Why a rule is refused.
 use std::fmt::{self, Write};
 
+use super::threshold_config;
+
 /// One rule that was not loaded, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -24,6 +26,19 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Something that a rule which loads says, and that is not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Name of the file as given.
+    pub file: String,
+    /// Line on which the rule starts, from 1.
+    pub line: u32,
+    /// The sid that it is about.
+    pub sid: u32,
+    /// What.
+    pub what: String,
+}
+
 /// Why a rule is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -34,6 +49,8 @@ pub enum Reason {
     TooMany(String),
     /// The file cannot be read from here on.
     Unreadable(String),
+    /// A file that holds no rules.
+    NoRules(&'static str),
     /// The text is not `action protocol source port direction destination port (options)`.
     BadHeader(String),
     /// Suricata has no such action.
@@ -53,7 +70,12 @@ pub enum Reason {
     /// Suricata has no such keyword.
     UnknownKeyword(String),
     /// A keyword of Suricata's that is not evaluated here.
-    UnsupportedKeyword(String),
+    UnsupportedKeyword {
+        /// The keyword.
+        keyword: String,
+        /// What can be written instead; empty where nothing can.
+        instead: &'static str,
+    },
     /// A keyword is evaluated, but not this form of it.
     UnsupportedForm {
         /// The keyword.
@@ -154,16 +176,31 @@ impl Reason {
                 )
             }
             Self::Unreadable(why) => write!(f, "the file cannot be read further: {why}"),
+            Self::NoRules(why) => write!(f, "no rules are read from this file: {why}"),
             Self::BadHeader(what) => write!(f, "malformed rule header: {what}"),
+            Self::UnknownAction(name) if threshold_config::KEYWORDS.contains(&name.as_str()) => write!(
+                f,
+                "'{name}' is no rule's: it belongs into a file called threshold.config, or one that is given \
+                 with --threshold-config"
+            ),
             Self::UnknownAction(name) => write!(f, "unknown action '{name}'"),
             Self::UnknownProtocol(name) => write!(f, "unknown protocol '{name}'"),
             Self::UnsupportedProtocol(name) => write!(f, "protocol '{name}' is not supported"),
             Self::BadGroup(what) => write!(f, "malformed address or port group: {what}"),
-            Self::UndefinedVariable(name) => write!(f, "variable '${name}' is not defined"),
+            Self::UndefinedVariable(name) => write!(
+                f,
+                "variable '${name}' is not defined; offline --var {name}=VALUE defines it"
+            ),
             Self::EmptyGroup(what) => write!(f, "group '{what}' matches nothing"),
             Self::UnterminatedOption(what) => write!(f, "option without its ';': {what}"),
+            Self::UnknownKeyword(name) if name.contains(' ') => {
+                write!(f, "unknown keyword '{name}': is a ';' missing?")
+            }
             Self::UnknownKeyword(name) => write!(f, "unknown keyword '{name}'"),
-            Self::UnsupportedKeyword(name) => write!(f, "keyword '{name}' is not supported"),
+            Self::UnsupportedKeyword { keyword, instead } => {
+                let colon = if instead.is_empty() { "" } else { ": " };
+                write!(f, "keyword '{keyword}' is not supported{colon}{instead}")
+            }
             Self::UnsupportedForm { keyword, form } => {
                 write!(f, "keyword '{keyword}': {form} is not supported")
             }
@@ -175,7 +212,7 @@ impl Reason {
             }
             Self::Conflict(what) => f.write_str(what),
             Self::TooMany(what) => write!(f, "{what}: what follows is not read"),
-            Self::MissingSid => f.write_str("no sid"),
+            Self::MissingSid => f.write_str("it needs a sid of its own"),
             Self::Duplicate { file, line } => {
                 write!(f, "duplicate of the signature in {file}:{line}")
             }

@@ -43,19 +43,19 @@ fn keeps_what_events_say_of_a_signature() {
 
 #[test]
 fn names_file_line_sid_and_reason() {
-    let (_, refused) = check_text("\nalert tcp any any -> any any (lua:x.lua; sid:7;)");
+    let (_, refused) = check_text("\nalert tcp any any -> any any (modbus:1; sid:7;)");
     assert_eq!(
         refused[0].to_string(),
-        "test.rules:2: sid 7: keyword 'lua' is not supported"
+        "test.rules:2: sid 7: keyword 'modbus' is not supported"
     );
 }
 
 #[test]
 fn tells_unsupported_from_unknown() {
-    assert_eq!(
+    assert!(matches!(
         refusal("lua:a.lua; sid:1;"),
-        Reason::UnsupportedKeyword("lua".into())
-    );
+        Reason::UnsupportedKeyword { keyword, instead } if keyword == "lua" && !instead.is_empty()
+    ));
     assert_eq!(
         refusal("nonsense:1; sid:1;"),
         Reason::UnknownKeyword("nonsense".into())
@@ -249,7 +249,8 @@ fn rules_read_files_beside_their_own() {
     let mut reading = Reading::new(&variables, &files);
     reading.read("dir/a.rules", &rule[..]);
     reading.read("other/b.rules", &rule[..]);
-    let (loaded, refused) = reading.finish();
+    let read = reading.finish();
+    let (loaded, refused) = (read.signatures, read.refused);
     assert_eq!((loaded.len(), &*loaded[0].file), (2, "dir/a.rules"));
     assert_eq!((refused.len(), &refused[0].file[..]), (2, "other/b.rules"));
     assert!(matches!(refused[0].reason, Reason::BadValue { .. }));

@@ -7,7 +7,7 @@
 //! ```
 //! `sig_id 0` means every signature of that generator, `gen_id 0, sig_id 0` all there are. As in Suricata 7, a
 //! threshold for one signature takes the place of what the rule says itself; one for many, and any rate filter,
-//! is left out where the rule has one; and what names a signature that is not loaded means nothing.
+//! is left out where the rule has one; and what names a signature that is not loaded means nothing, which is told.
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -15,28 +15,35 @@ use super::group::{self, Group};
 use super::lexer::{self, printable};
 use super::signature::Action;
 use super::threshold::{Suppression, Threshold, ThresholdKind, Track, Whose};
-use super::{Reason, Refusal, Signature, Variables};
+use super::{Loaded, Reason, Refusal, Signature, Variables, Warning};
 
 /// The name under which a rule set holds such a file.
 const FILE_NAME: &str = "threshold.config";
+
+/// What its lines begin with.
+pub(super) const KEYWORDS: [&str; 4] = ["threshold", "event_filter", "rate_filter", "suppress"];
 
 /// Whether a file of a rule set holds thresholds rather than rules.
 pub(super) fn is_threshold_config(path: &str) -> bool {
     path.rsplit('/').next() == Some(FILE_NAME)
 }
 
-/// Sets what `text` says on the signatures it names; returns the statements that cannot be read.
+/// Sets what `text` says on the signatures it names; tells the statements that cannot be read, and those that mean
+/// nothing.
 pub(super) fn apply(
     file: &str,
     text: &[u8],
     variables: &Variables,
-    signatures: &mut [Signature],
-) -> Vec<Refusal> {
+    Loaded {
+        signatures,
+        refused,
+        warnings,
+    }: &mut Loaded,
+) {
     let places = signatures.iter().enumerate();
     let places: HashMap<(u32, u32), usize> = places
         .map(|(place, signature)| ((signature.gid, signature.sid), place))
         .collect();
-    let mut refused = Vec::new();
     // Reading what is in memory does not fail.
     for statement in lexer::Statements::new(text).flatten() {
         let read = match statement.text.len() > lexer::MAX_RULE_BYTES {
@@ -50,9 +57,22 @@ pub(super) fn apply(
                 .for_each(|signature| what.set_on_many(signature)),
             Ok(Statement { gid, sid, what }) => {
                 let place = places.get(&(gid, sid));
-                if let Some(signature) = place.and_then(|place| signatures.get_mut(*place)) {
-                    what.set_on_one(signature);
-                }
+                let told = match place.and_then(|place| signatures.get_mut(*place)) {
+                    None => format!("no signature with gid {gid} and sid {sid} is loaded"),
+                    Some(signature) if what.is_left_out(signature) => {
+                        format!("sid {sid} has a threshold of its own, which counts instead")
+                    }
+                    Some(signature) => {
+                        what.set_on_one(signature);
+                        continue;
+                    }
+                };
+                warnings.push(Warning {
+                    file: file.to_owned(),
+                    line: statement.line,
+                    sid,
+                    what: told,
+                });
             }
             Err((sid, reason)) => refused.push(Refusal {
                 file: file.to_owned(),
@@ -62,7 +82,6 @@ pub(super) fn apply(
             }),
         }
     }
-    refused
 }
 
 /// One line.
@@ -79,6 +98,10 @@ enum What {
 }
 
 impl What {
+    fn is_left_out(&self, signature: &Signature) -> bool {
+        matches!(self, Self::Rate(_)) && !signature.thresholds.is_empty()
+    }
+
     fn set_on_one(&self, signature: &mut Signature) {
         match self {
             // Of several the last is the one that Suricata replaces.
@@ -115,7 +138,10 @@ impl<'a> Fields<'a> {
     fn read(kind: &'a str, rest: &'a str) -> Result<Self, Reason> {
         let mut values = HashMap::new();
         for part in split(rest) {
-            let bad = || Reason::bad_value(kind, format!("'{}'", part.trim()));
+            let bad = || {
+                let why = format!("'{}' is not a name and a value", part.trim());
+                Reason::bad_value(kind, why)
+            };
             let (name, value) = part
                 .trim()
                 .split_once(char::is_whitespace)
@@ -132,23 +158,30 @@ impl<'a> Fields<'a> {
         self.values.remove(name).ok_or_else(missing)
     }
 
-    fn bad(&self, name: &str, value: &str) -> Reason {
-        Reason::bad_value(self.kind, format!("'{name} {value}'"))
+    fn bad(&self, name: &str, value: &str, why: &str) -> Reason {
+        Reason::bad_value(self.kind, format!("'{name} {value}': {why}"))
     }
 
     fn number(&mut self, name: &str, least: u32) -> Result<u32, Reason> {
         let value = self.take(name)?;
         let number = value.parse::<u32>().ok().filter(|it| *it >= least);
-        number.ok_or_else(|| self.bad(name, value))
+        number.ok_or_else(|| {
+            let comma = match value.contains(' ') {
+                true => "; is a comma missing?",
+                false => "",
+            };
+            self.bad(name, value, &format!("not a number from {least}{comma}"))
+        })
     }
 
     /// One of the words of `table`.
     fn word<T: Copy>(&mut self, name: &str, table: &[(&str, T)]) -> Result<T, Reason> {
         let value = self.take(name)?;
         let found = table.iter().find(|(word, _)| *word == value);
-        found
-            .map(|(_, meaning)| *meaning)
-            .ok_or_else(|| self.bad(name, value))
+        found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+            let words: Vec<_> = table.iter().map(|(word, _)| *word).collect();
+            self.bad(name, value, &format!("none of {}", words.join(", ")))
+        })
     }
 
     fn end(self) -> Result<(), Reason> {
@@ -179,10 +212,7 @@ impl Statement {
             .map_err(|_| (None, Reason::UnknownKeyword(printable(text))))?
             .trim();
         let (kind, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-        if !matches!(
-            kind,
-            "threshold" | "event_filter" | "rate_filter" | "suppress"
-        ) {
+        if !KEYWORDS.contains(&kind) {
             return Err((None, Reason::UnknownKeyword(kind.to_owned())));
         }
         let mut fields = Fields::read(kind, rest).map_err(|reason| (None, reason))?;
@@ -340,14 +370,14 @@ mod tests {
     fn what_cannot_be_read_is_refused_with_its_line() {
         let rows = [
             ("nonsense", "None: unknown keyword 'nonsense'"),
-            ("suppress gen_id 1 sig_id 1", "None: keyword 'suppress': 'gen_id 1 sig_id 1'"),
+            ("suppress gen_id 1 sig_id 1", "None: keyword 'suppress': 'gen_id 1 sig_id 1': not a number from 0; is a comma missing?"),
             ("suppress gen_id 0, sig_id 1", "Some(1): keyword 'suppress': gen_id 0 stands for every signature, and goes with sig_id 0 only"),
             ("suppress gen_id 1, sig_id 1, track by_src", "Some(1): keyword 'suppress': 'ip' is missing"),
-            ("suppress gen_id 1, sig_id 1, track by_src, ip $NOBODY", "Some(1): variable '$NOBODY' is not defined"),
-            ("threshold gen_id 1, sig_id 1, type limit, track by_src, count 0, seconds 1", "Some(1): keyword 'threshold': 'count 0'"),
-            ("threshold gen_id 1, sig_id 1, type limit, track by_flow, count 1, seconds 1", "Some(1): keyword 'threshold': 'track by_flow'"),
+            ("suppress gen_id 1, sig_id 1, track by_src, ip $NOBODY", "Some(1): variable '$NOBODY' is not defined; offline --var NOBODY=VALUE defines it"),
+            ("threshold gen_id 1, sig_id 1, type limit, track by_src, count 0, seconds 1", "Some(1): keyword 'threshold': 'count 0': not a number from 1"),
+            ("threshold gen_id 1, sig_id 1, type limit, track by_flow, count 1, seconds 1", "Some(1): keyword 'threshold': 'track by_flow': none of by_src, by_dst, by_both, by_rule"),
             ("threshold gen_id 1, sig_id 1, type limit, track by_src, count 1, seconds 1, timeout 1", "Some(1): keyword 'threshold': unknown 'timeout'"),
-            ("rate_filter gen_id 1, sig_id 1, track by_src, count 1, seconds 1, new_action log, timeout 1", "Some(1): keyword 'rate_filter': 'new_action log'"),
+            ("rate_filter gen_id 1, sig_id 1, track by_src, count 1, seconds 1, new_action log, timeout 1", "Some(1): keyword 'rate_filter': 'new_action log': none of alert, drop, pass, reject"),
         ];
         for (config, expected) in rows {
             let said = loaded(&format!("# first line\n{config}")).1;

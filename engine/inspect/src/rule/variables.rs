@@ -111,6 +111,23 @@ impl Variables {
         Ok(())
     }
 
+    /// Sets what `$name` stands for: an address list, a port list, or what can be read as either (`any`).
+    ///
+    /// Errors: as for addresses. Where there are ports of that name, ports are asked for, and likewise addresses.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Reason> {
+        match (
+            self.addresses.contains_key(name),
+            self.ports.contains_key(name),
+        ) {
+            (true, false) => self.set_addresses(name, value),
+            (false, true) => self.set_ports(name, value),
+            _ => {
+                let ports = self.set_ports(name, value);
+                self.set_addresses(name, value).or(ports)
+            }
+        }
+    }
+
     /// What an address variable stands for.
     pub(crate) fn addresses(&self, name: &str) -> Option<&Group<AddressRange>> {
         self.addresses.get(name)

@@ -1,7 +1,10 @@
 """`rules check` and `replay` as people call them: exit status, JSON form, where files go."""
 
+import gzip
 import json
+import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -35,7 +38,143 @@ def test_check_exits_0_when_all_loads(tmp_path: Path) -> None:
     path = tmp_path / "good.rules"
     path.write_text(GOOD)
     result = CliRunner().invoke(main, ["rules", "check", str(path), "--json"])
-    assert (result.exit_code, json.loads(result.stdout)) == (0, {"loaded": 1, "refused": []})
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"loaded": 1, "refused": [], "warnings": []})
+
+
+def checked(*arguments: str | Path) -> dict[str, Any]:
+    result = CliRunner().invoke(main, ["rules", "check", "--json", *map(str, arguments)])
+    report: dict[str, Any] = json.loads(result.stdout)
+    return report
+
+
+def test_check_warns_of_what_loads_and_is_not_done(tmp_path: Path) -> None:
+    path = tmp_path / "warned.rules"
+    options = [
+        "classtype:odd; sid:1;",
+        "reference:odd,1; sid:2;",
+        "filestore; sid:3;",
+        "dns.query; dataset:set,s,type string,save learned.lst; sid:4;",
+        "dns.query; dataset:set,t,type string,state learned.lst; sid:5;",
+        "classtype:trojan-activity; reference:URL,example.com; reference:mcafee,1; sid:6;",
+    ]
+    protocols = ["tcp", "tcp", "http", "dns", "dns", "tcp"]
+    lines = [f"alert {p} any any -> any any ({o})\n" for p, o in zip(protocols, options, strict=True)]
+    path.write_text("".join(lines))
+    config = tmp_path / "threshold.config"
+    rate = "track by_src, count 1, seconds 60, new_action drop, timeout 9"
+    config.write_text(
+        "suppress gen_id 1, sig_id 1\nsuppress gen_id 1, sig_id 99\n"
+        f"rate_filter gen_id 1, sig_id 1, {rate}\nrate_filter gen_id 1, sig_id 1, {rate}\n"
+    )
+    report = checked(path, config)
+    assert (report["loaded"], report["refused"]) == (6, [])
+    found = [(Path(w["file"]).name, w["line"], w["sid"]) for w in report["warnings"]]
+    expected = [("warned.rules", n, n) for n in range(1, 6)]
+    assert found == [*expected, ("threshold.config", 2, 99), ("threshold.config", 4, 1)]
+    text = CliRunner().invoke(main, ["rules", "check", str(path)])
+    assert (text.exit_code, text.stdout.count(": warning: ")) == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("said", "content"),
+    [
+        ("it is not text", b"\x7fELF\x02\x01\x01\x00" + b"\n\x00x" * 500),
+        ("it is UTF-16", GOOD.encode("utf-16")),
+        ("unpack it, or give it to `sekisho rules update --bundle`", b"PK\x03\x04\x14\0\0\0"),
+    ],
+)
+def test_check_says_once_that_a_file_holds_no_rules(tmp_path: Path, said: str, content: bytes) -> None:
+    path = tmp_path / "odd.rules"
+    path.write_bytes(content)
+    (refused,) = checked(path)["refused"]
+    assert said in refused["reason"]
+
+
+def test_rules_that_gzip_packed_are_read_and_archives_named(tmp_path: Path) -> None:
+    packed = tmp_path / "a.rules.gz"
+    packed.write_bytes(gzip.compress(GOOD.encode()))
+    assert checked(packed) == {"loaded": 1, "refused": [], "warnings": []}
+    with tarfile.open(tmp_path / "b.tar.gz", "w:gz") as archive:
+        archive.add(packed, "rules/a.rules")
+    (refused,) = checked(tmp_path / "b.tar.gz")["refused"]
+    assert "it is an archive" in refused["reason"]
+
+
+def test_few_bytes_that_unpack_to_very_many_end_as_one_refusal(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.rules.gz"
+    with gzip.open(bomb, "wb", 1) as file:
+        for _ in range(257):
+            file.write(b"\n" * (1 << 20))
+    (refused,) = checked(bomb)["refused"]
+    assert "longer than 268435456 bytes" in refused["reason"]
+
+
+def test_a_directory_of_rules_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["rules", "check", str(tmp_path)])
+    assert (result.exit_code, f"name the files in it: {tmp_path}/*.rules" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "options"),
+    [
+        ("the closing quote is missing; a ';' within quotes is written '\\;'", 'msg:"a;b"; content:"a"'),
+        ("the closing quote is missing", 'msg:"a"; content:"a;b"'),
+        ("the closing quote is missing", 'msg:"a"; pcre:"/a;b/"'),
+        ("a ';' is missing behind the closing quote", 'content:"a" nocase'),
+        ("is a ';' missing?", 'content:"a"; nocase depth:5'),
+        ("at offset 3:", 'pcre:"/a(b/"'),
+        ("no scripts are run", "lua:a.lua"),
+        ("data set", "geoip:src,DE"),
+        ("data set", "iprep:src,A,>,1"),
+        ("drop or reject", 'content:"a"; replace:"b"'),
+        ("'strng' is none of the types string,", "dns.query; dataset:isset,a,type strng,load x"),
+        ("'sets' is none of isset,", "dns.query; dataset:sets,a,type string"),
+        ("file 'x': No such file", "dns.query; dataset:isset,a,type string,load x"),
+    ],
+)
+def test_a_refusal_says_the_reason_and_the_way_out(tmp_path: Path, said: str, options: str) -> None:
+    path = tmp_path / "a.rules"
+    path.write_text(f"alert ip any any -> any any ({options}; sid:1;)\n")
+    (refused,) = checked(path)["refused"]
+    assert said in refused["reason"]
+
+
+def test_what_stands_in_threshold_config_is_no_rule_and_says_where_it_belongs(tmp_path: Path) -> None:
+    path = tmp_path / "thresholds.conf"
+    path.write_text("suppress gen_id 1, sig_id 1\n")
+    (refused,) = checked(path)["refused"]
+    assert "--threshold-config" in refused["reason"]
+
+
+def test_a_rate_filter_that_drops_can_block(rules: Path, tmp_path: Path) -> None:
+    rules.write_text(GOOD)
+    config = tmp_path / "threshold.config"
+    rate = "rate_filter gen_id 1, sig_id 1, track by_src, count 9, seconds 9, new_action {}, timeout 9\n"
+    for action, blocking in (("drop", 1), ("pass", 0)):
+        config.write_text(rate.format(action))
+        result = CliRunner().invoke(main, ["rules", "check", str(rules), str(config)])
+        assert f"{blocking} of the loaded can block" in result.stdout
+
+
+def test_rules_may_name_variables_that_are_given(tmp_path: Path) -> None:
+    path = tmp_path / "a.rules"
+    path.write_text("alert udp $MINE $MY_PORTS -> $HTTP_SERVERS $HTTP_PORTS (sid:1;)\n")
+    given = ["--var", "MINE=10.0.0.1", "--var", "MY_PORTS=[1024:,!2000]", "--var", "HTTP_SERVERS=$MINE"]
+    assert checked(path)["loaded"] == 0
+    assert checked(path, *given)["loaded"] == 1
+    datagrams(tmp_path / "a.pcap", 1)
+    arguments = ["replay", "--rules", str(path), "--pcap", str(tmp_path / "a.pcap"), "--out", str(tmp_path)]
+    for ports, expected in (("80", 0), ("[80,1280]", 1)):
+        some = ["--var", f"HTTP_PORTS={ports}", "--var", "HTTP_SERVERS=any", *given[:4]]
+        assert CliRunner().invoke(main, [*arguments, *some]).exit_code == 0
+        assert alerts(tmp_path) == expected
+
+
+@pytest.mark.parametrize("given", ["A", "A=", "=1", "HTTP_PORTS=10.0.0.1", "HOME_NET=80", "A=$B"])
+def test_a_variable_that_stands_for_nothing_is_refused(rules: Path, given: str) -> None:
+    result = CliRunner().invoke(main, ["rules", "check", str(rules), "--var", given])
+    assert result.exit_code in (1, 2)
+    assert given.split("=")[0] in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -139,6 +278,25 @@ def test_replay_speaks_as_often_as_threshold_config_says(tmp_path: Path, expecte
     assert (option.exit_code, alerts(tmp_path / "out")) == (0, expected)
     by_name = CliRunner().invoke(main, [*arguments, str(tmp_path / "threshold.config")])
     assert (by_name.exit_code, alerts(tmp_path / "out")) == (0, expected)
+
+
+def test_a_capture_that_gzip_packed_is_read(rules: Path, tmp_path: Path) -> None:
+    rules.write_text('alert udp any any -> any any (content:"x"; sid:1;)\n')
+    datagrams(tmp_path / "a.pcap", 3)
+    captures = tmp_path / "captures"
+    captures.mkdir()
+    (captures / "a.pcap.gz").write_bytes(gzip.compress((tmp_path / "a.pcap").read_bytes()))
+    arguments = ["replay", "--rules", str(rules), "--pcap", str(captures), "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert alerts(tmp_path / "out" / "a.pcap.gz") == 3
+
+
+def test_replay_says_that_no_signature_loaded(rules: Path, tmp_path: Path) -> None:
+    rules.write_text("# none\n")
+    datagrams(tmp_path / "a.pcap", 1)
+    arguments = ["replay", "--rules", str(rules), "--pcap", str(tmp_path / "a.pcap"), "--out", str(tmp_path)]
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, "no signature loaded" in result.stderr) == (0, True)
 
 
 def test_replay_inspects_what_precedes_a_torn_record(rules: Path, tmp_path: Path) -> None:

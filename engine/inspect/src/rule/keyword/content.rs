@@ -2,7 +2,7 @@
 use super::super::buffer::{Number, Test};
 use super::super::content::{self, Content, FastPattern};
 use super::super::draft::Draft;
-use super::super::lexer::unquote;
+use super::super::lexer::{quoted, unquote};
 use super::super::number::{parse_up_to, split_once, Range};
 use super::super::Reason;
 use super::{decimal, flag, http, optional, value, Keyword};
@@ -35,7 +35,7 @@ fn pattern(keyword: &str, value: &[u8]) -> Result<Content, Reason> {
         Some(rest) => (true, rest.trim_ascii_start()),
         None => (false, value),
     };
-    let text = unquote(value, true).ok_or_else(|| Reason::bad_value(keyword, "not in quotes"))?;
+    let text = quoted(keyword, value)?;
     Ok(Content::new(
         content::parse_pattern(keyword, text)?,
         negated,

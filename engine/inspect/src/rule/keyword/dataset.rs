@@ -1,4 +1,5 @@
 //! `dataset` and `datarep`.
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::super::buffer::Test;
@@ -18,18 +19,42 @@ struct Read {
 
 /// Reads `name,type string,load FILE,…`. What is learned is not written back, so `save` and `state` say only where
 /// the set begins.
-fn describe(keyword: &str, name: &str, options: &[&str]) -> Result<Read, Reason> {
-    let bad = |what: &str| Reason::bad_value(keyword, format!("'{what}'"));
+fn describe(
+    draft: &mut Draft,
+    keyword: &str,
+    name: &str,
+    options: &[&str],
+) -> Result<Read, Reason> {
+    let bad = |what: &str, known: &str| {
+        Reason::bad_value(keyword, format!("'{}' is none of {known}", what.trim()))
+    };
+    let unknown = |option: &str| {
+        let known = "type T, load FILE, save FILE, state FILE, memcap N, hashsize N";
+        bad(option, known)
+    };
+    let no_size = |option: &str| {
+        Reason::bad_value(
+            keyword,
+            format!("'{}' is no size, such as 10mb", option.trim()),
+        )
+    };
     let mut described = Described {
         name: name.into(),
         ..Described::default()
     };
     let (mut state, mut saves) = (false, false);
     for option in options {
-        let (key, value) = option.trim().split_once(' ').ok_or_else(|| bad(option))?;
+        let (key, value) = option
+            .trim()
+            .split_once(' ')
+            .ok_or_else(|| unknown(option))?;
         let value = value.trim();
         match key {
-            "type" => described.kind = Some(Kind::named(value).ok_or_else(|| bad(option))?),
+            "type" => {
+                let known = "the types string, md5, sha256, ipv4, ipv6 and ip";
+                let kind = Kind::named(value);
+                described.kind = Some(kind.ok_or_else(|| bad(value, known))?);
+            }
             "load" | "state" => {
                 state |= key == "state";
                 if described.source.replace(value.into()).is_some() {
@@ -37,15 +62,22 @@ fn describe(keyword: &str, name: &str, options: &[&str]) -> Result<Read, Reason>
                 }
             }
             "save" => saves = true,
-            "memcap" => described.capacity.memory = size(value).ok_or_else(|| bad(option))?,
-            "hashsize" => described.capacity.buckets = size(value).ok_or_else(|| bad(option))?,
-            _ => return Err(bad(option)),
+            "memcap" => described.capacity.memory = size(value).ok_or_else(|| no_size(option))?,
+            "hashsize" => {
+                described.capacity.buckets = size(value).ok_or_else(|| no_size(option))?
+            }
+            _ => return Err(unknown(option)),
         }
     }
     if state && saves {
         return Err(Reason::Conflict(format!(
             "{keyword}: 'state' beside 'save'"
         )));
+    }
+    if state || saves {
+        draft.warn(format!(
+            "{keyword}: what set '{name}' learns is not written to a file"
+        ));
     }
     Ok(Read {
         described,
@@ -85,16 +117,13 @@ fn set_of(
     read: &Read,
     with_reputation: bool,
 ) -> Result<std::sync::Arc<super::super::dataset::Dataset>, Reason> {
-    let text = match &read.described.source {
-        None => None,
-        Some(_) if read.may_be_missing && !with_reputation => {
-            let source = read.described.source.as_deref().unwrap_or_default();
-            draft.attachment(keyword, source).ok()
+    let may_be_missing = read.may_be_missing && !with_reputation;
+    let set = (draft.load.datasets).get(&read.described, with_reputation, |source| {
+        match draft.attachment(source) {
+            Err(_) if may_be_missing => Ok(Cow::default()),
+            read => read,
         }
-        Some(source) => Some(draft.attachment(keyword, source)?),
-    };
-    let datasets = &draft.load.datasets;
-    let set = datasets.get(&read.described, text.as_deref(), with_reputation);
+    });
     set.map_err(|why| Reason::bad_value(keyword, why))
 }
 
@@ -111,9 +140,12 @@ fn dataset(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason>
         "isnotset" => Command::IsNotSet,
         "set" => Command::Set,
         "unset" => Command::Unset,
-        other => return Err(Reason::bad_value(keyword, format!("'{other}' is unknown"))),
+        other => {
+            let why = format!("'{other}' is none of isset, isnotset, set and unset");
+            return Err(Reason::bad_value(keyword, why));
+        }
     };
-    let read = describe(keyword, name.trim(), options)?;
+    let read = describe(draft, keyword, name.trim(), options)?;
     let set = set_of(draft, keyword, &read, false)?;
     draft.push(Test::Dataset(DatasetTest { set, command }))
 }
@@ -141,7 +173,7 @@ fn datarep(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason>
         }
     };
     let with = decimal(keyword, number.as_bytes())?;
-    let read = describe(keyword, name, options)?;
+    let read = describe(draft, keyword, name, options)?;
     if read.described.source.is_some() && read.described.kind.is_none() {
         return Err(Reason::bad_value(keyword, "'load' needs a 'type'"));
     }

@@ -142,9 +142,10 @@ fn hash(draft: &mut Draft, keyword: &str, value: &[u8], kind: HashKind) -> Resul
     let negated = path.is_some();
     let path = path.unwrap_or(value);
     let list = draft.load.shared.list(kind, draft.beside(path), || {
-        let text = draft.attachment(keyword, path)?;
-        let list = kind.read_list(&text);
-        list.map_err(|why| Reason::bad_value(keyword, why))
+        let list = draft
+            .attachment(path)
+            .and_then(|text| kind.read_list(&text));
+        list.map_err(|why| Reason::bad_value(keyword, format!("file '{path}': {why}")))
     })?;
     let test = FileTest::Hash {
         kind,
@@ -175,6 +176,7 @@ fn filestore(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reaso
     if !known {
         return Err(Reason::bad_value(keyword, format!("'{value}'")));
     }
+    draft.warn("filestore: no file is stored");
     add(draft, keyword, FileTest::Exists)
 }
 

@@ -1,10 +1,11 @@
 //! What a signature is called and how often it speaks.
 use super::super::draft::Draft;
-use super::super::lexer::{printable, unquote};
+use super::super::lexer::{printable, quoted, unquote};
 use super::super::signature::Target;
 use super::super::threshold::{Threshold, ThresholdKind, Track};
 use super::super::Reason;
 use super::{decimal, flag, text, value, Keyword};
+use crate::event::category;
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     value(&["msg"], msg),
@@ -29,7 +30,7 @@ pub(super) const KEYWORDS: &[Keyword] = &[
 const LANGUAGE_VERSION: [u32; 3] = [7, 0, 10];
 
 fn msg(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
-    let value = unquote(value, true).ok_or_else(|| Reason::bad_value(keyword, "not in quotes"))?;
+    let value = quoted(keyword, value)?;
     if draft.msg.is_some() {
         return Err(Reason::Conflict("two 'msg'".into()));
     }
@@ -89,6 +90,11 @@ fn classtype(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reaso
             format!("'{value}' is not a class"),
         ));
     }
+    if category(value).is_empty() {
+        draft.warn(format!(
+            "classtype '{value}' is unknown: no category, and priority 3 unless one is said"
+        ));
+    }
     draft.classtype = value.into();
     Ok(())
 }
@@ -98,12 +104,44 @@ fn priority(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
     Ok(())
 }
 
+/// Types of references. Source: `reference.config` of Suricata 7.
+const REFERENCES: &[&str] = &[
+    "bugtraq",
+    "bid",
+    "cve",
+    "secunia",
+    "arachNIDS",
+    "McAfee",
+    "nessus",
+    "url",
+    "et",
+    "etpro",
+    "telus",
+    "osvdb",
+    "threatexpert",
+    "md5",
+    "exploitdb",
+    "openpacket",
+    "securitytracker",
+    "xforce",
+    "msft",
+];
+
 fn reference(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = String::from_utf8_lossy(unquote(value, false).unwrap_or(value));
     let (kind, id) = value
         .split_once(',')
         .filter(|(kind, id)| !kind.trim().is_empty() && !id.trim().is_empty())
         .ok_or_else(|| Reason::bad_value(keyword, "not of the form type,id"))?;
+    if !REFERENCES
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(kind.trim()))
+    {
+        draft.warn(format!(
+            "reference type '{}' is unknown",
+            printable(kind.trim().as_bytes())
+        ));
+    }
     draft
         .references
         .push(format!("{},{}", kind.trim(), id.trim()));

@@ -145,37 +145,43 @@ const fn optional(names: &'static [&'static str], read: Read) -> Keyword {
     Keyword { names, meaning }
 }
 
-/// Keywords of Suricata 7 that are not evaluated here.
-const UNSUPPORTED: &[&str] = &[
-    "cip_service",
-    "detection_filter_by",
-    "dnp3_data",
-    "dnp3_func",
-    "dnp3_ind",
-    "dnp3_obj",
-    "dnp3.data",
-    "enip_command",
-    "flow.bytes_toclient",
-    "flow.bytes_toserver",
-    "flow.pkts_toclient",
-    "flow.pkts_toserver",
-    "geoip",
-    "iprep",
-    "krb5.weak_encryption",
-    "lua",
-    "luajit",
-    "modbus",
-    "nfq_set_mark",
-    "pgsql.query",
-    "replace",
-    "file.data.raw",
-    "template",
-    "vxlan_vni",
-    "geneve_vni",
-    "krb5.msg_type",
-    "ftpdata",
-    "smtp.helo",
-    "detect-noalert",
+const SCRIPT: &str = "no scripts are run; say it with content, pcre, byte_test or a data set";
+const HOSTS: &str =
+    "name the addresses in the header or in a variable, or look ip.src or ip.dst up in a data set";
+const PACKETS: &str = "no packet is rewritten; the action drop or reject stops it";
+const MARKS: &str = "the marks are the appliance's own";
+
+/// Keywords of Suricata 7 that are not evaluated here, and what can be written instead.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    ("cip_service", ""),
+    ("detection_filter_by", ""),
+    ("dnp3_data", ""),
+    ("dnp3_func", ""),
+    ("dnp3_ind", ""),
+    ("dnp3_obj", ""),
+    ("dnp3.data", ""),
+    ("enip_command", ""),
+    ("flow.bytes_toclient", ""),
+    ("flow.bytes_toserver", ""),
+    ("flow.pkts_toclient", ""),
+    ("flow.pkts_toserver", ""),
+    ("geoip", HOSTS),
+    ("iprep", HOSTS),
+    ("krb5.weak_encryption", ""),
+    ("lua", SCRIPT),
+    ("luajit", SCRIPT),
+    ("modbus", ""),
+    ("nfq_set_mark", MARKS),
+    ("pgsql.query", ""),
+    ("replace", PACKETS),
+    ("file.data.raw", ""),
+    ("template", ""),
+    ("vxlan_vni", ""),
+    ("geneve_vni", ""),
+    ("krb5.msg_type", ""),
+    ("ftpdata", ""),
+    ("smtp.helo", ""),
+    ("detect-noalert", ""),
 ];
 
 /// Keywords whose value may, or must, stand in quotes.
@@ -210,10 +216,10 @@ fn is_quoted(value: &[u8]) -> bool {
 pub fn apply(draft: &mut Draft, option: &RuleOption<'_>) -> Result<(), Reason> {
     let name = option.name.to_ascii_lowercase();
     let keyword = index().get(name.as_str()).ok_or_else(|| {
-        if UNSUPPORTED.contains(&name.as_str()) {
-            Reason::UnsupportedKeyword(option.name.into())
-        } else {
-            Reason::UnknownKeyword(option.name.into())
+        let keyword = option.name.into();
+        match UNSUPPORTED.iter().find(|(known, _)| *known == name) {
+            Some((_, instead)) => Reason::UnsupportedKeyword { keyword, instead },
+            None => Reason::UnknownKeyword(keyword),
         }
     })?;
     let value = option.value.filter(|value| !value.is_empty());
@@ -290,7 +296,7 @@ mod tests {
     #[test]
     fn nothing_supported_is_listed_as_unsupported() {
         let both: Vec<_> = supported()
-            .filter(|name| UNSUPPORTED.contains(name))
+            .filter(|name| UNSUPPORTED.iter().any(|(known, _)| known == name))
             .collect();
         assert!(both.is_empty(), "{both:?}");
     }

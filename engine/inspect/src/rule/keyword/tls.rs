@@ -3,7 +3,7 @@ use super::super::buffer::{Buffer, Extract, Stage, Test, Transaction};
 use super::super::condition::{TxOperand, TxTest};
 use super::super::content::Content;
 use super::super::draft::Draft;
-use super::super::lexer::unquote;
+use super::super::lexer::quoted;
 use super::super::number::Range;
 use super::super::Reason;
 use super::date::date_range;
@@ -236,7 +236,7 @@ fn named(
         Some(rest) => (true, rest.trim_ascii_start()),
         None => (false, value),
     };
-    let bytes = unquote(value, true).ok_or_else(|| Reason::bad_value(keyword, "not in quotes"))?;
+    let bytes = quoted(keyword, value)?;
     let known = |byte: &u8| byte.is_ascii_alphanumeric() || b" \t-.=,*@:_^[]\\`".contains(byte);
     if bytes.is_empty() || !bytes.iter().all(known) {
         return Err(Reason::bad_value(

@@ -1,5 +1,5 @@
 //! Transforms.
-use super::super::lexer::unquote;
+use super::super::lexer::quoted;
 use super::super::transform::{Expression, Transform};
 use super::super::Reason;
 use super::{Keyword, Meaning};
@@ -60,13 +60,12 @@ pub(super) const KEYWORDS: &[Keyword] = &[
 ];
 
 fn pcrexform(keyword: &str, value: &[u8]) -> Result<Transform, Reason> {
-    let expression =
-        unquote(value, true).ok_or_else(|| Reason::bad_value(keyword, "not in quotes"))?;
+    let expression = quoted(keyword, value)?;
     Expression::new(keyword, expression).map(Transform::Captured)
 }
 
 fn xor(keyword: &str, value: &[u8]) -> Result<Transform, Reason> {
-    let digits = unquote(value, true).ok_or_else(|| Reason::bad_value(keyword, "not in quotes"))?;
+    let digits = quoted(keyword, value)?;
     let key: Option<Vec<u8>> = digits
         .chunks(2)
         .map(|pair| match pair {
