@@ -1,6 +1,7 @@
 """`sekisho rules update`: new rules fetched, checked, compared with what is live, and pushed."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import click
 import msgspec
 
 from appliance.model.faults import SystemFault
-from appliance.rulesets import RefusedRule, check_files
+from appliance.rulesets import RefusedRule, RuleWarning, check_files
 from appliance.rulesets.update import (
+    THRESHOLDS,
     Difference,
     RuleChange,
     RuleSetClient,
@@ -25,8 +27,8 @@ from appliance.rulesets.update.fetch import FILTERS
 DATA_DIR = Path("/var/lib/sekisho/rules")
 CONFIG_DIR = Path("/etc/sekisho/rules")
 SHOWN = 20
-# The name by which the engine knows the file in a rule set that holds no rules.
-THRESHOLDS = "threshold.config"
+# suricata-update calls a data set by its content; the files lie beside the rules.
+DATA_SET = re.compile(rb"\bload (datasets/[0-9a-f]{32})\b")
 PATH = click.Path(path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 Files = tuple[tuple[str, bytes], ...]
@@ -46,7 +48,8 @@ Files = tuple[tuple[str, bytes], ...]
               help="Where what was fetched is kept.")  # fmt: skip
 @click.option("--threshold-config", type=FILE,
               help="Thresholds and suppressions to push along; by default those that are live.")  # fmt: skip
-@click.option("--output", type=FILE, help="Write the rules that load to this file.")
+@click.option("--output", type=FILE,
+              help="Write the rules that load to this file, and their data sets beside it.")  # fmt: skip
 @click.option("--manager", metavar="URL", help="Push the rules to this manager, https://HOST:PORT.")
 @click.option("--rule-set", default="emerging", show_default=True, help="The rule set's name on the manager.")
 @click.option("--key-file", type=FILE, help="A file with an API key that may write rule sets.")
@@ -80,7 +83,9 @@ def update(**given: Any) -> None:
     live = manager.live() if manager else _file_live(given["output"])
     files = live.files if live else ()
     fetched = fetch(sources, given["data_dir"])
-    sifted = sift([*fetched, *_thresholds(given["threshold_config"], files)])
+    for said in fetched.left_out:
+        click.echo(f"suricata-update: {said}", err=True)
+    sifted = sift([*fetched.files, *_thresholds(given["threshold_config"], files)])
     difference = compare((check_files(files), files), (sifted.report, sifted.files), sifted.refused)
     refused = given["strict"] and bool(sifted.refused)
     done = "" if given["dry_run"] or refused else _apply(given, manager, live, sifted, difference)
@@ -114,7 +119,12 @@ def _thresholds(given: Path | None, live: Files) -> Files:
 def _file_live(output: Path | None) -> RuleSetLive | None:
     if output is None or not output.exists():
         return None
-    return RuleSetLive(0, "", ((output.name, output.read_bytes()),))
+    rules = output.read_bytes()
+    names = sorted({name.decode() for name in DATA_SET.findall(rules)})
+    data = ((name, output.parent / name) for name in names)
+    return RuleSetLive(
+        0, "", (("live.rules", rules), *((name, path.read_bytes()) for name, path in data if path.is_file()))
+    )
 
 
 def _apply(
@@ -129,16 +139,30 @@ def _apply(
         raise SystemFault("the sources give no rule that loads; what is live stays")
     done = []
     if given["output"] is not None:
-        text = b"\n".join(text.rstrip(b"\n") for name, text in sifted.files if name.endswith(".rules"))
-        given["output"].write_bytes(text + b"\n")
-        done.append(f"written to {given['output']}")
-    same = live is not None and _thresholds(None, live.files) == _thresholds(None, sifted.files)
+        done.append(_write(given["output"], sifted.files))
+    same = live is not None and _beside_rules(live.files) == _beside_rules(sifted.files)
     if manager is not None and live is not None and difference.is_empty and same:
         done.append(f"live already, as version {live.version} of {given['rule_set']}")
     elif manager is not None:
         answer = manager.put(sifted.files, live)
         done.append(f"live as version {answer['version']} of {given['rule_set']}")
     return "; ".join(done)
+
+
+def _write(output: Path, files: Files) -> str:
+    """Write data sets, and then the rules that name them; return what was done."""
+    data = [(name, text) for name, text in files if DATA_SET.fullmatch(b"load " + name.encode())]
+    for name, text in data:
+        (output.parent / name).parent.mkdir(exist_ok=True)
+        (output.parent / name).write_bytes(text)
+    rules = b"\n".join(text.rstrip(b"\n") for name, text in files if name.endswith(".rules"))
+    output.write_bytes(rules + b"\n")
+    return f"written to {output}" + (", its data sets beside it" if data else "")
+
+
+def _beside_rules(files: Files) -> Files:
+    """Return thresholds and data."""
+    return tuple(sorted((name, text) for name, text in files if not name.endswith(".rules")))
 
 
 def _print(sifted: Sifted, difference: Difference) -> None:
@@ -150,6 +174,7 @@ def _print(sifted: Sifted, difference: Difference) -> None:
         _some(word, [_line(change) for change in changes])
     _some("refused", [_refusal(rule) for rule in sifted.refused])
     _some("newly refused", [_refusal(rule) for rule in difference.newly_refused])
+    _some("warned of", [_refusal(rule) for rule in sifted.report.warnings])
     blocking = sum(s.action in ("drop", "reject") for s in sifted.report.signatures)
     click.echo(
         f"{sifted.report.loaded} load, {len(sifted.refused)} are refused; as written, {blocking} can block"
@@ -168,13 +193,14 @@ def _some(word: str, lines: list[str]) -> None:
 
 def _line(change: RuleChange) -> str:
     old, new = change.old_rev, change.new_rev
-    rev = f"rev {old} to {new}" if None not in (old, new) and old != new else f"rev {new or old}"
+    now = old if new is None else new
+    rev = f"rev {old} to {new}" if None not in (old, new) and old != new else f"rev {now}"
     actions = (change.old_action, change.new_action)
     action = f", {actions[0]} to {actions[1]}" if None not in actions and actions[0] != actions[1] else ""
     return f"sid {change.sid} {rev}{action}  {change.msg}"
 
 
-def _refusal(rule: RefusedRule) -> str:
+def _refusal(rule: RefusedRule | RuleWarning) -> str:
     return f"{'no sid' if rule.sid is None else f'sid {rule.sid}'}  {rule.reason}"
 
 
@@ -183,5 +209,6 @@ def _as_json(sifted: Sifted, difference: Difference, applied: bool) -> dict[str,
         "loaded": sifted.report.loaded,
         "applied": applied,
         "refused": msgspec.to_builtins(sifted.refused),
+        "warnings": msgspec.to_builtins(sifted.report.warnings),
         **msgspec.to_builtins(difference),
     }

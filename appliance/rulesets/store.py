@@ -1,4 +1,4 @@
-"""Rule sets on disk, by digest: STATE/rule-sets/DIGEST/{content.json, files/NAME}.
+"""Rule sets on disk, by digest: STATE/rule-sets/DIGEST/{content.json, files/NAME}; NAME may be in a folder.
 
 A directory exists whole or not at all (it is written beside its place and renamed), so its presence
 means that the content was verified.
@@ -18,7 +18,8 @@ from appliance.model.policy import RuleSetContent
 
 MAX_RULE_SET_BYTES = 256 * 1024 * 1024
 MAX_FILES = 2_000
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_PLAIN = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+_FILE_NAME = re.compile(f"({_PLAIN}/)?{_PLAIN}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,8 +55,12 @@ class RuleSetStore:
         try:
             (beside / "files").mkdir()
             for file in rule_set.files:
-                write_file(beside / "files" / file.name, file.text.encode())
+                path = beside / "files" / file.name
+                path.parent.mkdir(exist_ok=True)
+                write_file(path, file.text.encode())
             write_file(beside / "content.json", content)
+            for folder in {(beside / "files" / file.name).parent for file in rule_set.files}:
+                fsync_directory(folder)
             fsync_directory(beside / "files")
             beside.chmod(0o750)
             if directory.exists():
@@ -98,11 +103,13 @@ def _decode(digest: str, content: bytes) -> RuleSetContent:
     if len(rule_set.files) > MAX_FILES:
         raise RuleSetError(f"rule set {digest[:12]} has {len(rule_set.files)} files; at most {MAX_FILES}")
     names = [file.name for file in rule_set.files]
-    if len(set(names)) != len(names):
+    folders = {name.partition("/")[0] for name in names if "/" in name}
+    if len({*names, *folders}) != len(names) + len(folders):
         raise RuleSetError(f"rule set {digest[:12]} names a file twice")
     for name in names:
         if not _FILE_NAME.fullmatch(name):
             raise RuleSetError(
-                f"rule set {digest[:12]} holds a file {name[:80]!r}; a plain file name is needed"
+                f"rule set {digest[:12]} holds a file {name[:80]!r}; "
+                "a plain file name is needed, in one folder at most"
             )
     return rule_set

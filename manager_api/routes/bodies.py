@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from appliance.model.policy import Mode
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+FILE_NAME = r"^([A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*$"
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=NAME)]
@@ -199,7 +200,11 @@ class OverrideBody(Body):
 class RuleFileBody(Body):
     """One file of a rule set."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=NAME)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=FILE_NAME)] = Field(
+        description="Rules are in files called *.rules; threshold.config holds suppressions and thresholds; "
+        "any other file is data that a rule names, such as datasets/NAME.",
+        examples=["local.rules"],
+    )
     text: str
 
 

@@ -85,11 +85,12 @@ def _checked(body: Any) -> list[RuleFile]:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise RequestValidationError([{**e, "loc": ("body", *e["loc"])} for e in found]) from error
     names = [file.name for file in files]
+    names += {name.partition("/")[0] for name in names if "/" in name}
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise Problem(
             422,
             "The rule set is refused",
-            f"There are several files named {repeated[0]!r}. Name each differently.",
+            f"There are several files or folders named {repeated[0]!r}. Name each differently.",
         )
     return [RuleFile(file.name, file.text) for file in files]
 

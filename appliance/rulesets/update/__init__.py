@@ -3,9 +3,10 @@
 from appliance.rulesets.update.difference import Difference, RuleChange, compare
 from appliance.rulesets.update.fetch import FetchError, Sources, fetch
 from appliance.rulesets.update.publish import RuleSetClient, RuleSetLive
-from appliance.rulesets.update.sift import Sifted, sift
+from appliance.rulesets.update.sift import THRESHOLDS, Sifted, sift
 
 __all__ = [
+    "THRESHOLDS",
     "Difference",
     "FetchError",
     "RuleChange",

@@ -19,7 +19,6 @@ LANGUAGE_VERSION = "7.0.10"
 FILTERS = ("enable", "disable", "modify", "drop")
 ARCHIVES = (".tar.gz", ".tgz", ".zip")
 MAX_RULE_BYTES = 256 * 1024 * 1024
-OUTPUT = "suricata.rules"
 _TAIL_LINES = 15
 
 
@@ -45,8 +44,18 @@ class Sources:
     """enable, disable, modify, drop: the files suricata-update calls enable.conf and so on."""
 
 
-def fetch(sources: Sources, data_dir: Path, timeout_s: float = 600) -> list[tuple[str, bytes]]:
-    """Return the rules that the sources give, as (name, text), one rule a line. Raises FetchError.
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What the sources gave."""
+
+    files: tuple[tuple[str, bytes], ...]
+    """(name, text): the rules in one file, a rule a line, and their data sets as `datasets/MD5`."""
+    left_out: tuple[str, ...]
+    """What suricata-update said of rules that it disabled by itself, for their data sets were not there."""
+
+
+def fetch(sources: Sources, data_dir: Path, timeout_s: float = 600) -> Fetched:
+    """Return what the sources give. Raises FetchError.
 
     data_dir: made if missing; suricata-update keeps its index and its cache there.
     """
@@ -62,8 +71,9 @@ def fetch(sources: Sources, data_dir: Path, timeout_s: float = 600) -> list[tupl
             run("update-sources")
         for name in sources.names:
             run("enable-source", name)
-        run("update", "--force", "--no-test", "--no-reload", "--fail", *_arguments(sources, out))
-        return list(_results(out))
+        said = run("update", "--force", "--no-test", "--no-reload", "--fail", *_arguments(sources, out))
+        left_out = (line.split("> - ")[-1] for line in said.splitlines() if "will be disabled" in line)
+        return Fetched(tuple(_results(out)), tuple(left_out))
 
 
 def _arguments(sources: Sources, out: Path) -> Iterator[str]:
@@ -109,7 +119,7 @@ def _archives(bundle: Path) -> list[Path]:
 
 
 def _results(out: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the merged rules and the files they name, bounded, by their name below `out`."""
+    """Yield the merged rules and the data sets they name, bounded, by their name below `out`."""
     left = MAX_RULE_BYTES
     for path in sorted(out.rglob("*")):
         if path.is_symlink() or not path.is_file() or path.name in ("classification.config",):
@@ -128,7 +138,8 @@ class _Runner:
     data_dir: Path
     timeout_s: float
 
-    def __call__(self, verb: str, *arguments: str) -> None:
+    def __call__(self, verb: str, *arguments: str) -> str:
+        """Run it; return what it said."""
         # The defaults belong to a Suricata that may be installed here: its settings and rules.
         own = self.data_dir / "update.yaml"
         own.write_text(f"dist-rule-directory: {self.data_dir / 'none'}\n")
@@ -149,6 +160,8 @@ class _Runner:
             )
         except subprocess.TimeoutExpired:
             raise FetchError(f"suricata-update {verb} took longer than {self.timeout_s:.0f} s") from None
+        said = done.stdout.decode(errors="replace")
         if done.returncode != 0:
-            said = done.stdout.decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
-            raise FetchError(f"suricata-update {verb} failed ({done.returncode}):\n  " + "\n  ".join(said))
+            tail = said.strip().splitlines()[-_TAIL_LINES:]
+            raise FetchError(f"suricata-update {verb} failed ({done.returncode}):\n  " + "\n  ".join(tail))
+        return said

@@ -23,6 +23,14 @@ class RuleSetLive:
     files: tuple[tuple[str, bytes], ...]
 
 
+def _decoded(name: str, text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise SystemFault(f"{name}:{line}: not UTF-8; convert it, for instance with iconv") from None
+
+
 class RuleSetClient:
     """One rule set on a manager, reached with an API key. Every call raises SystemFault."""
 
@@ -53,7 +61,7 @@ class RuleSetClient:
 
     def put(self, files: Sequence[tuple[str, bytes]], replaces: RuleSetLive | None) -> Mapping[str, Any]:
         """Make the files live if what they replace is still live; return what the manager says of them."""
-        body = {"files": [{"name": name, "text": text.decode()} for name, text in files]}
+        body = {"files": [{"name": name, "text": _decoded(name, text)} for name, text in files]}
         headers = {"If-Match": replaces.etag} if replaces and replaces.etag else {}
         answer = self._call("PUT", f"/{self._name}", json=body, headers=headers)
         assert answer is not None

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from appliance.rulesets.check import CheckReport, RefusedRule, check_files
 
+# The name by which the engine knows the file in a rule set that holds no rules.
+THRESHOLDS = "threshold.config"
+
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
@@ -17,16 +20,27 @@ class Sifted:
 
 
 def sift(files: Sequence[tuple[str, bytes]]) -> Sifted:
-    """Return the files with every refused rule turned into a comment that says why."""
+    """Return the files with every refused rule turned into a comment that says why.
+
+    Data that no rule names any more is left out.
+    """
     report = check_files(files)
-    refused = report.refused
+    refused: tuple[RefusedRule, ...] = ()
     kept = tuple(files)
     # A rule taken out may have been the older of two with one sid, or what another depended on.
     while report.refused:
-        kept = tuple((name, _without(name, text, report.refused)) for name, text in kept)
+        unnamed = {rule.file for rule in report.refused if not _holds_lines(rule.file)}
+        refused += tuple(rule for rule in report.refused if rule.file not in unnamed)
+        kept = tuple(
+            (name, _without(name, text, report.refused)) for name, text in kept if name not in unnamed
+        )
         report = check_files(kept)
-        refused += report.refused
     return Sifted(kept, report, refused)
+
+
+def _holds_lines(name: str) -> bool:
+    """Return whether the file's lines are read one by one, and not as the data of a rule."""
+    return name.endswith((".rules", THRESHOLDS))
 
 
 def _without(name: str, text: bytes, refused: Sequence[RefusedRule]) -> bytes:

@@ -40,7 +40,9 @@ def test_refuses_content_of_another_digest(tmp_path: Path) -> None:
     assert not store.has(digest)
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "", ".", "..", ".hidden", "a/b", "a\0b", "x" * 200])
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/passwd", "", ".", "..", ".hidden", "a/b/c", "a\0b", "x" * 200]
+)
 def test_refuses_file_name_that_is_not_plain(tmp_path: Path, name: str) -> None:
     store = RuleSetStore(tmp_path / "store")
     digest, content = content_of(name)
@@ -49,8 +51,18 @@ def test_refuses_file_name_that_is_not_plain(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_refuses_a_file_named_twice(tmp_path: Path) -> None:
-    digest, content = content_of("a.rules", "a.rules")
+def test_keeps_data_in_its_folder(tmp_path: Path) -> None:
+    store = RuleSetStore(tmp_path)
+    digest, content = content_of("a.rules", "datasets/0a")
+    store.put(digest, content)
+    path, text = store.files(digest)[1]
+    assert path.endswith("/files/datasets/0a")
+    assert Path(path).read_bytes() == text
+
+
+@pytest.mark.parametrize("again", ["a.rules", "a.rules/b"])
+def test_refuses_a_file_named_twice(tmp_path: Path, again: str) -> None:
+    digest, content = content_of("a.rules", again)
     with pytest.raises(RuleSetError, match="twice"):
         RuleSetStore(tmp_path).put(digest, content)
 

@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 
 from appliance.cli.main import main
 from appliance.rulesets import check_files
+from appliance.rulesets.store import RuleSetStore
 from appliance.rulesets.update import compare, sift
 from tests.manager_fixture import running_manager
 
+_engine = pytest.importorskip(
+    "appliance._engine", reason="the packet engine is not built", exc_type=ImportError
+)
 needs_program = pytest.mark.skipif(
     shutil.which("suricata-update") is None, reason="suricata-update is not installed; make deps does"
 )
@@ -108,6 +112,52 @@ def test_a_directory_of_archives_is_a_mirror(site: Path) -> None:
     assert sids(json.loads(result.output)["added"]) == [1, 2]
 
 
+LISTED = "alert dns any any -> any any (dns.query; dataset:isset,bad,type string,load bad.lst; sid:5; rev:1;)"
+
+
+def with_data(site: Path, data: str) -> tuple[str, str]:
+    """Make an archive of a rule and the data set that it names; return the option that takes it."""
+    (site / "local" / "site.rules").write_text(f"{LISTED}\n{ONE.format(rev=1)}\n")
+    (site / "local" / "bad.lst").write_text(data)
+    with tarfile.open(site / "site.tar.gz", "w:gz") as archive:
+        archive.add(site / "local", "rules")
+    return ("--bundle", str(site / "site.tar.gz"))
+
+
+@needs_program
+def test_data_sets_are_written_beside_the_rules_that_name_them(site: Path) -> None:
+    live = site / "live"
+    live.mkdir()
+    to = ("--output", str(live / "live.rules"), "--json")
+    first = json.loads(run(site, *with_data(site, "ZXZpbA==\n"), *to).output)
+    assert (sids(first["added"]), first["refused"]) == ([1, 5], [])
+    (data,) = (live / "datasets").iterdir()
+    assert data.read_text() == "ZXZpbA==\n"
+    assert _engine.Rules([str(live / "live.rules")]).refused() == []
+    assert json.loads(run(site, *with_data(site, "ZXZpbA==\n"), *to).output)["changed"] == []
+    second = json.loads(run(site, *with_data(site, "Z29vZA==\n"), *to).output)
+    assert sids(second["changed"]) == [5]
+
+
+@needs_program
+def test_data_that_cannot_be_read_goes_with_its_rule(site: Path) -> None:
+    result = run(site, *with_data(site, "no, such\n"), "--output", str(site / "live.rules"), "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert (sids(found["added"]), sids(found["refused"])) == ([1], [5])
+    assert "line 1: 'no, such' is not" in found["refused"][0]["reason"]
+    assert not (site / "datasets").exists()
+
+
+@needs_program
+def test_a_rule_whose_data_is_not_there_is_named(site: Path) -> None:
+    rules(site, LISTED.replace("bad.lst", "/etc/hostname"), TWO)
+    result = run(site, "--local", str(site / "local"), "--output", str(site / "live.rules"))
+    assert result.exit_code == 0
+    assert "/etc/hostname' was not found" in result.stderr
+    assert "sid:5" in result.stderr or "1:5" in result.stderr
+
+
 @needs_program
 def test_a_source_of_an_index_is_fetched_and_then_served_offline(
     site: Path, monkeypatch: pytest.MonkeyPatch
@@ -179,6 +229,36 @@ def test_pushes_to_a_real_manager_and_only_what_changed(site: Path, tmp_path: Pa
         assert "# refused: unknown keyword" in kept["threshold.config"], (
             "what is live stays without the option"
         )
+
+
+@needs_program
+def test_data_sets_reach_the_appliance(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "manager").mkdir()
+    with running_manager(tmp_path / "manager") as manager:
+        key = site / "key"
+        key.write_text(manager.key)
+        to = ("--manager", f"https://127.0.0.1:{manager.port}", "--key-file", str(key))
+        to += ("--ca", str(manager.data_dir / "ca.pem"), "--rule-set", "site", "--json")
+        pushed = run(site, *with_data(site, "ZXZpbA==\n"), *to)
+        assert json.loads(pushed.output)["applied"], pushed.output
+        again = run(site, *with_data(site, "ZXZpbA==\n"), *to)
+        assert sids(json.loads(again.output)["changed"]) == []
+        live = manager.operator.get("/rule-sets/site").json()
+        assert (live["version"], live["signatures"]) == (1, 2)
+        content = manager.operator.get("/rule-sets/site/versions/1").content
+    store = RuleSetStore(tmp_path / "store")
+    store.put(live["digest"], content)
+    files = store.files(live["digest"])
+    assert (check_files(files).loaded, check_files(files).refused) == (2, ())
+    policy: dict[str, Any] = {"format": 1, "version": 1, "generation": 1, "guests": [], "segments": []}
+    paths = [str(Path(path).relative_to(tmp_path)) for path, _ in files]
+    policy["rule_sets"] = [{"name": "site", "files": paths}]
+    (tmp_path / "engine.json").write_text(json.dumps(policy))
+    monkeypatch.chdir(tmp_path)
+    settings = {"queues": 1, "spool_max_bytes": 1 << 20, "memory_max_bytes": 64 << 20}
+    inspector = _engine.Inspector(str(tmp_path / "spool"), json.dumps(settings))
+    said = json.loads(inspector.load(str(tmp_path / "engine.json")))
+    assert (said["loaded"], said["refused"]) == (2, [])
 
 
 def test_sifting_keeps_line_numbers_and_says_why() -> None:

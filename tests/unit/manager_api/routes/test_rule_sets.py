@@ -57,6 +57,8 @@ def test_refuses_a_file_that_is_not_utf8_an_empty_set_and_repeated_names(manager
     assert (empty.status_code, "no signature" in empty.json()["detail"]) == (422, True)
     same = {"files": [{"name": "a", "text": ""}, {"name": "a", "text": ""}]}
     assert "several files" in manager.operator.put("/rule-sets/odd", json=same).json()["detail"]
+    same["files"][1]["name"] = "a/b"
+    assert "folders named 'a'" in manager.operator.put("/rule-sets/odd", json=same).json()["detail"]
     path = manager.operator.put("/rule-sets/odd", json={"files": [{"name": "../etc/passwd", "text": ""}]})
     assert path.status_code == 422
 
