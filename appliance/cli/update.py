@@ -120,11 +120,14 @@ def _file_live(output: Path | None) -> RuleSetLive | None:
     if output is None or not output.exists():
         return None
     rules = output.read_bytes()
-    names = sorted({name.decode() for name in DATA_SET.findall(rules)})
-    data = ((name, output.parent / name) for name in names)
-    return RuleSetLive(
-        0, "", (("live.rules", rules), *((name, path.read_bytes()) for name, path in data if path.is_file()))
-    )
+    named = ((name, output.parent / name) for name in sorted(_data_sets(rules)))
+    data = ((name, path.read_bytes()) for name, path in named if path.is_file())
+    return RuleSetLive(0, "", (("live.rules", rules), *data))
+
+
+def _data_sets(rules: bytes) -> set[str]:
+    """Return the names of the data sets that rules ask for."""
+    return {name.decode() for name in DATA_SET.findall(rules)}
 
 
 def _apply(
@@ -150,14 +153,21 @@ def _apply(
 
 
 def _write(output: Path, files: Files) -> str:
-    """Write data sets, and then the rules that name them; return what was done."""
-    data = [(name, text) for name, text in files if DATA_SET.fullmatch(b"load " + name.encode())]
-    for name, text in data:
-        (output.parent / name).parent.mkdir(exist_ok=True)
-        (output.parent / name).write_bytes(text)
-    rules = b"\n".join(text.rstrip(b"\n") for name, text in files if name.endswith(".rules"))
-    output.write_bytes(rules + b"\n")
-    return f"written to {output}" + (", its data sets beside it" if data else "")
+    """Write data sets, then the rules that name them, and delete those that none names any more."""
+    former = _data_sets(output.read_bytes()) if output.exists() else set()
+    rules = b"\n".join(text.rstrip(b"\n") for name, text in files if name.endswith(".rules")) + b"\n"
+    named = _data_sets(rules)
+    for name, text in files:
+        if name in named:
+            (output.parent / name).parent.mkdir(exist_ok=True)
+            (output.parent / name).write_bytes(text)
+    output.write_bytes(rules)
+    # Rules of others may lie in the same folder, and their data in the same one.
+    for others in output.parent.glob("*.rules"):
+        former -= _data_sets(others.read_bytes())
+    for name in former - named:
+        (output.parent / name).unlink(missing_ok=True)
+    return f"written to {output}" + (", its data sets beside it" if named else "")
 
 
 def _beside_rules(files: Files) -> Files:

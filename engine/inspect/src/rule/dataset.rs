@@ -384,6 +384,20 @@ mod tests {
     }
 
     #[test]
+    fn all_sets_together_hold_no_more_than_their_bound() {
+        let mut set = Dataset {
+            id: 0,
+            kind: Kind::Ip4,
+            most: 9,
+            source: None,
+            values: HashMap::new(),
+        };
+        let mut load = |room| set.load(b"10.0.0.1\n10.0.0.2\n", false, room);
+        assert!(load(2).is_ok());
+        assert!(load(1).unwrap_err().contains("in all sets"));
+    }
+
+    #[test]
     fn a_name_stands_for_one_set() {
         let sets = Datasets::default();
         let first = sets

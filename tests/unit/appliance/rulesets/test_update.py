@@ -137,6 +137,8 @@ def test_data_sets_are_written_beside_the_rules_that_name_them(site: Path) -> No
     assert json.loads(run(site, *with_data(site, "ZXZpbA==\n"), *to).output)["changed"] == []
     second = json.loads(run(site, *with_data(site, "Z29vZA==\n"), *to).output)
     assert sids(second["changed"]) == [5]
+    (data,) = (live / "datasets").iterdir()
+    assert data.read_text() == "Z29vZA==\n"
 
 
 @needs_program
