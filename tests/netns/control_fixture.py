@@ -190,10 +190,11 @@ class Appliance:
         self.manager.operator.put(f"/appliances/{self.name}/defaults", json=body).raise_for_status()
         return self.in_step()
 
-    def push(self, text: str, rule_set: str = "lab") -> None:
-        """Push a rule set of one file."""
+    def push(self, text: str, rule_set: str = "lab", data: Mapping[str, str] | None = None) -> None:
+        """Push a rule set: one file of rules, and the data that they name."""
         assert self.manager is not None
-        body = {"files": [{"name": "lab.rules", "text": text}]}
+        files = {"lab.rules": text, **(data or {})}
+        body = {"files": [{"name": name, "text": text} for name, text in files.items()]}
         answer = self.manager.operator.put(f"/rule-sets/{rule_set}", json=body)
         assert answer.is_success, answer.text
 

@@ -1,5 +1,6 @@
 """A rule set pushed over REST while a download runs: nothing lost, nothing broken, and it takes effect."""
 
+import base64
 import hashlib
 import os
 import signal
@@ -191,6 +192,19 @@ def test_override_of_one_signature_is_live_for_that_guest(
         assert answer.is_success, answer.text
     assert appliance.in_step() > before
     assert appliance.send("/override") is Outcome.ANSWERED
+
+
+def test_data_sets_go_with_their_rules(appliance: Appliance) -> None:
+    options = "flow:to_server; http.uri; dataset:isset,bad,type string,load datasets/bad; sid:1;"
+    listed = base64.b64encode(b"/listed").decode()
+    appliance.push(f"alert http any any -> any any ({options})\n", data={"datasets/bad": listed})
+    appliance.in_step()
+    for _ in range(2):
+        assert appliance.send("/listed") is not Outcome.ANSWERED
+        assert appliance.send("/other") is Outcome.ANSWERED
+        appliance.end()
+        appliance.start()
+        wait_for("an inspector with what is on the disk", appliance.is_up)
 
 
 def test_refused_rule_set_leaves_the_live_one(appliance: Appliance, manager: RunningManager) -> None:
