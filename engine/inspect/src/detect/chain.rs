@@ -555,8 +555,9 @@ impl<'a> Run<'a, '_> {
         let target = i64::try_from(value)
             .ok()?
             .checked_add(self.number(jump.post_offset))?;
-        let target = usize::try_from((from as i64).checked_add(target)?).ok()?;
-        (target < length).then_some(Place {
+        // Before the beginning is at the beginning.
+        let target = (from as i64).checked_add(target)?.max(0) as usize;
+        (target <= length).then_some(Place {
             end: target,
             ordered: false,
             ..place
@@ -691,5 +692,7 @@ fn decode_base64(text: &[u8]) -> Vec<u8> {
     out
 }
 
+#[cfg(test)]
+mod forms;
 #[cfg(test)]
 mod tests;

@@ -68,7 +68,7 @@ impl Scene {
         scene
     }
 
-    fn packet_view<'a>(&self, direction: Direction, payload: &'a [u8]) -> PacketView<'a> {
+    pub(super) fn packet_view<'a>(&self, direction: Direction, payload: &'a [u8]) -> PacketView<'a> {
         let client = (self.flow.client, self.flow.client_port);
         let server = (self.flow.server, self.flow.server_port);
         let (src, dst) = match direction {
@@ -107,7 +107,7 @@ impl Scene {
     }
 
     /// Calls `act` as for one packet and returns the (sid, side) pairs that alert.
-    fn inspect(
+    pub(super) fn inspect(
         &mut self,
         packet: &PacketView<'_>,
         act: impl FnOnce(&Matcher, &Context<'_>, &mut FlowState, &mut Scratch),

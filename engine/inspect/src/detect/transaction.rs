@@ -322,7 +322,7 @@ impl Matcher {
         let slot = compiled.slots[scene.direction as usize][at as usize];
         let slot = self.slots.get(slot as usize);
         let stage = slot.and_then(|slot| slot.buffer.stage(scene.direction));
-        stage.is_some_and(|stage| scene.stage > stage)
+        stage.is_some_and(|stage| scene.stage >= stage)
     }
 
     /// Evaluates the conditions on one buffer.

@@ -172,7 +172,9 @@ fn compile(
                     return Err(Reason::Conflict("pcre: flags name two buffers".into()));
                 }
             }
-            b'E' => return Err(Reason::unsupported_form("pcre", "flag 'E'")),
+            // What it says of `$` holds of no other expression.
+            b'E' if flags.contains(&b'm') || !expression.contains(&b'$') => {}
+            b'E' => return Err(Reason::unsupported_form("pcre", "flag 'E' beside a `$`")),
             other => {
                 return Err(Reason::bad_value(
                     "pcre",

@@ -293,7 +293,9 @@ impl Connection {
             message::CERTIFICATE => {
                 let is_cut = self.halves[direction as usize].passing_over > 0;
                 self.single.change(|tx| {
-                    tx.peer_mut(direction).chain.add(body, is_cut, &mut oddities);
+                    tx.peer_mut(direction)
+                        .chain
+                        .add(body, is_cut, &mut oddities);
                     tx.done |= tx.server.chain.first.is_some();
                 });
                 self.pass_certificate(direction);

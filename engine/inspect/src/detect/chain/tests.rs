@@ -37,7 +37,7 @@ fn naive(tests: &[Test], bytes: &[u8], place: usize) -> bool {
             let at = place + fixed(Some(jump.field.offset), 0) as usize;
             bytes.get(at).is_some_and(|value| {
                 let target = at + 1 + usize::from(*value);
-                target < bytes.len() && naive(rest, bytes, target)
+                target <= bytes.len() && naive(rest, bytes, target)
             })
         }
         _ => unreachable!("not generated"),
