@@ -436,7 +436,7 @@ mod tests {
             "\"/(/\"",
             "\"/a/q\"",
             "\"/a/UP\"",
-            "\"/a/E\"",
+            "\"/a$/E\"",
             "!",
         ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
