@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::datagram::{self, Datagram, Datagrams};
 use super::detect::Ports;
 use super::{AppProto, Description, Head, Purpose};
-use crate::event::AsText;
+use crate::event::{AsText, Text};
 use crate::Direction;
 
 /// A transaction.
@@ -26,6 +26,10 @@ const MAGIC: [u8; 4] = [0x63, 0x82, 0x53, 0x63];
 /// `options` type 53: what the message is for.
 const MESSAGE_TYPE: u8 = 53;
 const ACK: u8 = 5;
+/// What the client is called. Source: RFC 2132, 3.14.
+const HOSTNAME: u8 = 12;
+/// By what the server knows it: a type and what identifies it. Source: RFC 2132, 9.14.
+const CLIENT_ID: u8 = 61;
 
 /// Options that signatures ask for.
 pub mod option {
@@ -46,6 +50,8 @@ pub struct Message {
     client_mac: Vec<u8>,
     kind: Option<u8>,
     times: [Option<u32>; 3],
+    hostname: Vec<u8>,
+    client_id: Vec<u8>,
 }
 
 impl Message {
@@ -82,6 +88,8 @@ impl datagram::Message for Message {
             client_mac: header[28..28 + mac_bytes].to_vec(),
             kind: None,
             times: [None; 3],
+            hostname: Vec::new(),
+            client_id: Vec::new(),
         };
         while let Some((code, behind)) = rest.split_first() {
             match code {
@@ -111,7 +119,7 @@ impl datagram::Message for Message {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.client_mac.capacity()
+        self.client_mac.capacity() + self.hostname.capacity() + self.client_id.capacity()
     }
 }
 
@@ -120,6 +128,8 @@ impl Message {
         match (code, value) {
             (MESSAGE_TYPE, [kind, ..]) => self.kind = Some(*kind),
             (MESSAGE_TYPE, []) => head.raise("malformed_options"),
+            (HOSTNAME, name) => self.hostname = name.to_vec(),
+            (CLIENT_ID, [_type, id @ ..]) => self.client_id = id.to_vec(),
             _ => {
                 let Some(at) = TIMES.iter().position(|(wanted, _)| *wanted == code) else {
                     return;
@@ -152,6 +162,12 @@ impl Serialize for Message {
         map.serialize_entry("dhcp_type", "ack")?;
         if let Some(seconds) = self.time(option::RENEWAL_TIME) {
             map.serialize_entry("renewal_time", &seconds)?;
+        }
+        if !self.hostname.is_empty() {
+            map.serialize_entry("hostname", &Text(&self.hostname))?;
+        }
+        if !self.client_id.is_empty() {
+            map.serialize_entry("client_id", &AsText(Colons(&self.client_id)))?;
         }
         map.end()
     }
@@ -220,6 +236,16 @@ mod tests {
             serde_json::to_string(&message).unwrap(),
             r#"{"type":"reply","id":9,"client_mac":"02:00:00:00:00:01","assigned_ip":"10.0.0.7","dhcp_type":"ack","renewal_time":1800}"#
         );
+    }
+
+    #[test]
+    fn names_the_client_where_the_server_does() {
+        let mut bytes = ack();
+        bytes.truncate(bytes.len() - 1);
+        bytes.extend([HOSTNAME, 2, b'H', b'a', CLIENT_ID, 3, 1, 2, 0xff, 255]);
+        let shown = serde_json::to_value(read(&bytes).0.unwrap()).unwrap();
+        assert_eq!(shown["hostname"], "Ha");
+        assert_eq!(shown["client_id"], "02:ff");
     }
 
     #[test]
