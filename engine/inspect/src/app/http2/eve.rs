@@ -91,17 +91,28 @@ impl Serialize for Fields<'_> {
 /// The `http2` object.
 struct Details<'a>(&'a Stream);
 
+impl<'a> Details<'a> {
+    fn half(&self, side: &'a Side) -> Half<'a> {
+        let whole = self.0.number == 0;
+        Half { side, whole }
+    }
+}
+
 impl Serialize for Details<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("stream_id", &self.0.number)?;
-        map.serialize_entry("request", &Half(self.0.side(ToServer)))?;
-        map.serialize_entry("response", &Half(self.0.side(ToClient)))?;
+        map.serialize_entry("request", &self.half(self.0.side(ToServer)))?;
+        map.serialize_entry("response", &self.half(self.0.side(ToClient)))?;
         map.end()
     }
 }
 
-struct Half<'a>(&'a Side);
+struct Half<'a> {
+    side: &'a Side,
+    /// Of the connection itself: an error ends it (GOAWAY) rather than a stream.
+    whole: bool,
+}
 
 #[derive(Serialize)]
 struct Setting {
@@ -111,7 +122,7 @@ struct Setting {
 
 impl Serialize for Half<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let side = self.0;
+        let side = self.side;
         let mut map = serializer.serialize_map(None)?;
         if !side.settings.is_empty() {
             let settings = side.settings.iter().map(|(id, value)| Setting {
@@ -121,7 +132,12 @@ impl Serialize for Half<'_> {
             map.serialize_entry("settings", &settings.collect::<Vec<_>>())?;
         }
         if let Some(error) = side.errors.0.first() {
-            map.serialize_entry("error_code", &error_name(*error))?;
+            let name = error_name(*error);
+            let name = match self.whole {
+                true => name.to_ascii_uppercase(),
+                false => name,
+            };
+            map.serialize_entry("error_code", &name)?;
         }
         if let Some(priority) = side.priorities.0.first() {
             map.serialize_entry("priority", priority)?;

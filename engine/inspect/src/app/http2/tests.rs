@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::frame::{flag, kind, PREFACE};
 use super::*;
 use crate::app::http::{self, Settings};
-use crate::app::{AppProto, FileState, Parser, Stage, Transaction as _};
+use crate::app::{AppProto, FileState, Parser, Purpose, Stage, Transaction as _};
 use crate::Direction::{self, ToClient, ToServer};
 
 type Steps = Vec<(Direction, Vec<u8>)>;
@@ -204,6 +204,9 @@ fn a_frame_about_the_connection_is_a_transaction_of_its_own() {
     assert_eq!(streams[0].side(ToServer).settings.as_slice(), [(3, 100)]);
     assert!(streams[1].side(ToServer).has_frame(kind::PING));
     assert_eq!(streams[2].side(ToServer).errors.0.as_slice(), [11]);
+    let (_, object) = streams[2].describe(Purpose::Alert).unwrap();
+    let shown = serde_json::to_value(object).unwrap();
+    assert_eq!(shown["http2"]["request"]["error_code"], "ENHANCEYOURCALM");
     assert!(streams[3].has_event(events::INVALID_FRAME_LENGTH));
     assert!(!connection.is_blind());
 }
