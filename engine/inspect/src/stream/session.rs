@@ -241,6 +241,18 @@ impl TcpSession {
         self.state
     }
 
+    /// What EVE calls that; empty: nothing.
+    pub fn state_name(&self) -> &'static str {
+        match (self.tracker.state().name(), self.state) {
+            // Between guests nobody asks the tracker.
+            ("", TcpState::New) => "syn_sent",
+            ("", TcpState::Established) => "established",
+            ("", TcpState::Closing) => "closing",
+            ("", TcpState::Closed) => "closed",
+            (name, _) => name,
+        }
+    }
+
     /// Whether the stream in `direction` has ended (FIN or RST) and all its bytes are readable or consumed.
     pub fn ended(&self, direction: Direction) -> bool {
         let half = self.half(direction);

@@ -60,6 +60,25 @@ pub enum State {
     Closed,
 }
 
+impl State {
+    /// What EVE calls it; empty: left out.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::SynSent => "syn_sent",
+            Self::SynRecv => "syn_recv",
+            Self::Established => "established",
+            Self::FinWait1 => "fin_wait1",
+            Self::FinWait2 => "fin_wait2",
+            Self::TimeWait => "time_wait",
+            Self::LastAck => "last_ack",
+            Self::CloseWait => "close_wait",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// How connections are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrackerConfig {
