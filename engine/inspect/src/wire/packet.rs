@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::link::{self, Ethernet, Vlans};
-use super::{ethertype, ip4_options, proto};
+use super::{ethertype, ip4_options, linktype, proto};
 use super::{Icmp, Ipv4, Ipv6, Malformed, PacketEvent, PacketEvents, Tcp, Udp};
 
 /// Layers read, one in the other, before a packet is called malformed; Suricata's limit.
@@ -83,6 +83,10 @@ pub struct Packet<'a> {
     pub malformed: Option<Malformed>,
     /// What is odd about it, the reason why decoding stopped included.
     pub events: PacketEvents,
+    /// All its bytes, its link header among them.
+    pub frame: &'a [u8],
+    /// Which link header those begin with; what was in another packet counts as [`linktype::RAW`].
+    pub link_type: u32,
     /// Layers read, those of the packets around it included.
     pub(super) layers: u8,
     segment: &'a [u8],
@@ -90,17 +94,17 @@ pub struct Packet<'a> {
 
 /// Decodes an Ethernet frame.
 pub fn decode_ethernet(frame: &[u8]) -> Packet<'_> {
-    Packet::read(frame, 0, link::ethernet)
+    Packet::read(frame, linktype::ETHERNET, 0, link::ethernet)
 }
 
 /// Decodes a packet that starts with its IPv4 or IPv6 header.
 pub fn decode_ip(data: &[u8]) -> Packet<'_> {
-    Packet::read(data, 0, link::raw)
+    Packet::read(data, linktype::RAW, 0, link::raw)
 }
 
 /// Decodes a captured packet by its capture file's link type (see [`linktype`](super::linktype)).
 pub fn decode_link(link_type: u32, data: &[u8]) -> Packet<'_> {
-    Packet::read(data, 0, |packet, data| {
+    Packet::read(data, link_type, 0, |packet, data| {
         link::decode(packet, link_type, data)
     })
 }
@@ -112,6 +116,7 @@ impl<'a> Packet<'a> {
     /// Decodes `data` with the decoder of its outermost layer; `layers` were read before it.
     pub(super) fn read(
         data: &'a [u8],
+        link_type: u32,
         layers: u8,
         decode: impl FnOnce(&mut Self, &'a [u8]) -> Layer,
     ) -> Self {
@@ -124,6 +129,8 @@ impl<'a> Packet<'a> {
             payload: data,
             malformed: None,
             events: PacketEvents::NONE,
+            frame: data,
+            link_type,
             layers,
             segment: data,
         };

@@ -1,6 +1,7 @@
 //! Packets inside packets.
 
 use super::link::{self, by_ether_type, VlanTag};
+use super::linktype;
 use super::packet::Layer;
 use super::{
     ethertype, ppp, proto, Malformed, Network, Packet, PacketEvent, PacketEvents, Transport,
@@ -87,7 +88,7 @@ fn carried<'a>(packet: &Packet<'a>) -> (Option<Inner<'a>>, PacketEvents) {
     let open = |tunnel, decode: &dyn Fn(&mut Packet<'a>, &'a [u8]) -> Layer, data| {
         Some(Inner {
             tunnel,
-            packet: Packet::read(data, layers, decode),
+            packet: Packet::read(data, linktype::RAW, layers, decode),
         })
     };
     let inner = match packet.transport {
