@@ -53,6 +53,7 @@ fn alert(metadata: &[Pair]) -> Alert<'_> {
         msg: "ET EXPLOIT Apache Struts",
         classtype: "attempted-user",
         priority: 1,
+        attack: None,
         metadata,
     }
 }
@@ -179,6 +180,7 @@ fn http_flow_anomaly_and_stats_read_as_suricata_s() {
                         totals: totals(),
                         start_ns: START_NS,
                         end_ns: START_NS + 2_500_000_000,
+                        bypassed: false,
                         state: "closed",
                         reason: "shutdown",
                         tcp: None,
@@ -255,10 +257,10 @@ fn addresses_and_protocols_read_as_suricata_s() {
     );
     assert!(shown.get("src_port").is_none());
     let event = Event {
-        endpoints: Some(endpoints(99)),
+        endpoints: Some(endpoints(253)),
         ..Event::new(TIME_NS, Kind::App("http"))
     };
-    assert!(line(&event).contains(r#""proto":"099""#));
+    assert!(line(&event).contains(r#""proto":"253""#));
 }
 
 #[test]
@@ -283,7 +285,8 @@ proptest! {
         let connection = connection(&whole, &[b"HTTP/1.1 ".as_slice(), &response, b"\r\n\r\n"].concat());
         let metadata = [&text[..], ""].map(|value| Pair::new((text.as_str().into(), value.into())));
         let by = Alert { msg: &text, classtype: &text, ..alert(&metadata) };
-        let end = FlowEnd { totals: totals(), start_ns: numbers[0], end_ns: numbers[1], state: &text, reason: &text, alerted: true, tcp: None, icmp_answer: None, action: &text };
+        let end = FlowEnd { totals: totals(), start_ns: numbers[0], end_ns: numbers[1], bypassed: false, state: &text, reason: &text, alerted: true, tcp: None, icmp_answer: None, action: &text };
+        let packet = inspect::wire::decode_ethernet(&payload);
         let counters = [(text.as_str(), numbers[2]), ("a.b", 1), ("a", 2), ("..", 3)];
         let kinds = [
             Kind::Alert(by),
@@ -300,7 +303,7 @@ proptest! {
                 endpoints: Some(endpoints(numbers[3] as u8)),
                 app: described(&connection),
                 payload: Some(Payload { bytes: &payload, stream: true }),
-                packet: Some(&payload),
+                packet: Some(&packet),
                 sekisho: Some(Sekisho { guest: &text, would: Some(&text), ..Sekisho::default() }),
                 ..Event::new(numbers[3], kind)
             };

@@ -17,6 +17,8 @@ pub struct Settings {
     /// FTP's commands are shown once they are answered, as Suricata has them looked at: of a capture alone, for
     /// nothing would be held back that way.
     pub answered_only: bool,
+    /// Fingerprints of SSH's key exchanges are made: where signatures ask for them.
+    pub hassh: bool,
 }
 
 impl Settings {
@@ -44,6 +46,9 @@ pub enum Carrier {
 pub trait Parser: Debug + Send {
     /// Learns the addresses of the two ends, once and before anything else.
     fn meet(&mut self, _client: IpAddr, _server: IpAddr) {}
+
+    /// Learns what the peers spoke until they agreed on this protocol, before any bytes.
+    fn come_from(&mut self, _left: AppProto) {}
 
     /// Reads the next bytes of one direction, in whatever pieces they come; over UDP one whole datagram.
     fn feed(&mut self, direction: Direction, bytes: &[u8]) -> Touched;
@@ -175,7 +180,7 @@ pub fn parser_for(
         AppProto::BittorrentDht => Some(Box::new(super::bittorrent_dht::Connection::new())),
         AppProto::Rdp => Some(Box::new(super::rdp::Connection::new())),
         AppProto::Rfb => Some(Box::new(rfb::Connection::default())),
-        AppProto::Ssh => Some(Box::new(ssh::Connection::default())),
+        AppProto::Ssh => Some(Box::new(ssh::Connection::new(settings.hassh))),
         AppProto::Tls => Some(Box::new(tls::Connection::default())),
         AppProto::Dhcp => Some(Box::new(super::dhcp::Connection::new())),
         AppProto::Ntp => Some(Box::new(super::ntp::Connection::new())),

@@ -81,6 +81,8 @@ pub enum Purpose {
     Record,
     /// The object inside an alert.
     Alert,
+    /// The same, of a signature on JA4, which Suricata shows nowhere else.
+    AlertOnJa4,
 }
 
 /// A description for EVE: the key it goes under (also the record's `event_type`), and the object.
@@ -124,6 +126,10 @@ pub trait Transaction: Any + Debug + Send {
     /// The files that side carries, oldest first.
     fn files(&self, _direction: Direction) -> &[File] {
         &[]
+    }
+    /// The first and the last byte of those, where they are a part of a whole.
+    fn file_range(&self, _direction: Direction) -> Option<(i64, i64)> {
+        None
     }
     /// What that side carries as its receiver reads it that ignores its coding: no file of its own, but looked at.
     fn undecoded(&self, _direction: Direction) -> Option<&File> {

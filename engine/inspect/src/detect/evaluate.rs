@@ -104,6 +104,7 @@ impl Matcher {
         scratch.hits.sort_by_key(order);
         let mut passing = [false; MAX_SIDES];
         let mut alerts = [0; MAX_SIDES];
+        let mut overflowed = 0;
         scratch.hits.retain_mut(|hit| {
             let signature = &self.signatures[hit.signature as usize];
             let side = usize::from(hit.side);
@@ -122,6 +123,7 @@ impl Matcher {
             }
             self.tag(context, hit, flow);
             flow.passed |= u8::from(signature.bypass) << side;
+            flow.bypassed |= signature.bypass;
             if signature.noalert && signature.action == Action::Alert && !signature.unrecorded {
                 return false;
             }
@@ -131,9 +133,12 @@ impl Matcher {
                 flow.passed |= u8::from(hit.scope == Scope::Flow) << side;
             }
             alerts[side] += u32::from(hit.alert);
-            hit.alert &= alerts[side] <= MAX_ALERTS;
+            let overflows = hit.alert && alerts[side] > MAX_ALERTS;
+            overflowed += u64::from(overflows);
+            hit.alert &= !overflows;
             true
         });
+        scratch.overflowed += overflowed;
     }
 
     /// What suppressions and the threshold leave of a hit.

@@ -20,6 +20,8 @@ use super::address::{resolve, AddressTest, HomeLists, PortTest};
 use super::address_index::{AddressIndex, AddressIndexBuilder};
 use super::lane::{Lane, LaneBuilder};
 use super::prefilter::{Builder, Pattern, Prefilter};
+use super::remembered::Remembered;
+use super::scratch::Scratch;
 use super::state::FlowState;
 
 /// The IP protocols that payload is kept apart by.
@@ -97,7 +99,8 @@ pub struct Matcher {
     pub(super) addresses: Vec<AddressTest>,
     pub(super) ports: Vec<PortTest>,
     pub(super) home: HomeLists,
-    flowbit_names: HashMap<u64, String>,
+    /// What flowbits, flows' integers and captures are called.
+    names: HashMap<u64, String>,
     /// Packets, by class and direction.
     pub(super) packets: [[Lane; 2]; 3],
     /// Stream bytes, by direction; also for TCP payload that never became part of a stream.
@@ -155,13 +158,33 @@ impl Matcher {
         }
     }
 
-    /// What the flowbits that are set in a flow are called.
-    pub fn flowbits<'a>(&'a self, flow: &FlowState) -> SmallVec<[&'a str; 4]> {
-        let names = flow
-            .bits
-            .iter()
-            .filter_map(|bit| self.flowbit_names.get(bit));
-        names.map(String::as_str).collect()
+    /// What a flow remembers, by name.
+    pub fn remembered<'a>(&'a self, flow: &'a FlowState) -> Remembered<'a> {
+        let bits = flow.bits.iter().filter_map(|bit| self.name(*bit));
+        let mut remembered = Remembered {
+            bits: bits.collect(),
+            ..Remembered::default()
+        };
+        for (name, value) in flow.integers() {
+            let named = self.name(*name).map(|name| (name, *value));
+            remembered.integers.extend(named);
+        }
+        for (name, text) in flow.texts() {
+            let named = self.name(*name).map(|name| (name, &**text));
+            remembered.texts.extend(named);
+        }
+        remembered
+    }
+
+    /// What was captured of the packet at hand, by name.
+    pub fn captured<'a>(&'a self, scratch: &'a Scratch) -> Vec<(&'a str, &'a [u8])> {
+        let texts = scratch.texts.iter();
+        let named = texts.filter_map(|(name, text)| Some((self.name(*name)?, text.as_slice())));
+        named.collect()
+    }
+
+    fn name(&self, hash: u64) -> Option<&str> {
+        self.names.get(&hash).map(String::as_str)
     }
 
     /// Whether signatures look at the stream of `direction`.
@@ -174,6 +197,12 @@ impl Matcher {
         self.slots
             .iter()
             .any(|slot| slot.buffer.name == "file.magic")
+    }
+
+    /// Whether signatures ask for fingerprints of SSH's key exchanges.
+    pub fn reads_hassh(&self) -> bool {
+        let mut names = self.slots.iter().map(|slot| slot.buffer.name);
+        names.any(|name| name.starts_with("ssh.hassh"))
     }
 
     /// The hashes of files that signatures compare.
@@ -532,10 +561,10 @@ impl<'s> Compiler<'s> {
                 }
             }
         }
-        let names = signatures.iter().flat_map(|it| &it.flowbit_names);
+        let names = signatures.iter().flat_map(|it| &it.names);
         Matcher {
             id,
-            flowbit_names: names.cloned().collect(),
+            names: names.cloned().collect(),
             signatures: Vec::new(),
             compiled: self.compiled,
             addresses: self.addresses.values,

@@ -22,6 +22,7 @@ mod learned;
 mod matcher;
 mod port_index;
 mod prefilter;
+mod remembered;
 mod scratch;
 mod shared;
 mod state;
@@ -37,6 +38,7 @@ mod view;
 use crate::rule::Action;
 
 pub use matcher::Matcher;
+pub use remembered::Remembered;
 pub use scratch::Scratch;
 pub use shared::SharedState;
 pub use state::{FlowState, TxState};

@@ -14,6 +14,8 @@ pub struct Scratch {
     pub(super) work: Work,
     /// What expressions captured of the packet at hand, by the hash of the variables' names.
     pub(super) texts: Vec<(u64, Vec<u8>)>,
+    /// Alerts beyond what one packet may have, ever.
+    pub(super) overflowed: u64,
 }
 
 /// Signatures to be evaluated, each once.
@@ -75,6 +77,11 @@ impl Scratch {
         texts
             .find(|(known, _)| *known == name)
             .map(|(_, text)| text.as_slice())
+    }
+
+    /// How many alerts were beyond what one packet may have, ever.
+    pub fn overflowed(&self) -> u64 {
+        self.overflowed
     }
 
     /// How often PCRE2's limits and the step limit cut evaluation short, ever.

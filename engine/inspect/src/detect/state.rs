@@ -95,6 +95,8 @@ impl TxState {
 pub struct FlowState {
     pub(super) matcher: u64,
     pub(super) passed: u8,
+    /// A signature's `bypass` let the rest of the flow through.
+    pub(super) bypassed: bool,
     /// Hashes of the names of the flowbits that are set.
     pub(super) bits: SmallVec<[u64; 2]>,
     /// What few flows have.
@@ -139,6 +141,16 @@ impl FlowState {
     /// A `pass` signature let the rest of the flow through, uninspected, for side `side`.
     pub fn passed(&self, side: usize) -> bool {
         self.passed & (1 << side) != 0
+    }
+
+    /// Whether `bypass` did, of any side.
+    pub fn is_bypassed(&self) -> bool {
+        self.bypassed
+    }
+
+    /// Lets the rest of the flow through for all sides.
+    pub fn pass_all(&mut self) {
+        self.passed = u8::MAX;
     }
 
     /// Forgets what belongs to another matcher; flowbits and integers stay, since they go by name.
@@ -224,11 +236,25 @@ impl FlowState {
     /// Keeps what an expression captured, as long as all of it together stays within the bound.
     pub(super) fn set_text(&mut self, name: u64, text: &[u8]) {
         let texts = &mut self.rare_mut().texts;
-        texts.retain(|(known, _)| *known != name);
-        let held: usize = texts.iter().map(|(_, text)| text.len()).sum();
-        if held + text.len() <= MAX_TEXT_BYTES {
-            texts.push((name, text.into()));
+        let others = texts.iter().filter(|(known, _)| *known != name);
+        let held: usize = others.map(|(_, text)| text.len()).sum();
+        let fits = held + text.len() <= MAX_TEXT_BYTES;
+        match texts.iter().position(|(known, _)| *known == name) {
+            Some(at) if fits => texts[at].1 = text.into(),
+            Some(at) => _ = texts.remove(at),
+            None if fits => texts.push((name, text.into())),
+            None => {}
         }
+    }
+
+    /// All integers, in the order in which they were set first.
+    pub(super) fn integers(&self) -> &[(u64, u32)] {
+        self.rare.as_ref().map_or(&[], |it| &it.integers)
+    }
+
+    /// All captures, likewise.
+    pub(super) fn texts(&self) -> &[(u64, Box<[u8]>)] {
+        self.rare.as_ref().map_or(&[], |it| &it.texts)
     }
 
     pub(super) fn text(&self, name: u64) -> Option<&[u8]> {
@@ -244,9 +270,10 @@ impl FlowState {
             FlowbitChange::Unset(bit) => (bit, false),
             FlowbitChange::Toggle(bit) => (bit, !self.is_set(bit)),
         };
-        self.bits.retain(|known| *known != bit);
-        if set {
-            self.bits.push(bit);
+        match self.is_set(bit) {
+            known if known == set => {}
+            true => self.bits.retain(|known| *known != bit),
+            false => self.bits.push(bit),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::app::{
     self, parser_for, AppProto, AppSet, Carrier, Detection, Detector, Parser, Transaction,
 };
 use crate::detect::{FlowState, Home, MAX_SIDES};
+use crate::event::AppOthers;
 use crate::flow::Endpoint;
 use crate::policy::Policy;
 use crate::stream::{self, StreamConfig, TcpSession};
@@ -414,7 +415,11 @@ impl TcpLayer {
             },
             Detection::Found(proto) => {
                 self.beginnings = Some(Box::new(Beginnings::of(proto, self.left)));
-                AppState::found(proto, Carrier::Stream, &[], ends, settings)
+                let mut found = AppState::found(proto, Carrier::Stream, &[], ends, settings);
+                if let (Some(left), Some(parser)) = (self.left, found.parser_mut()) {
+                    parser.come_from(left);
+                }
+                found
             }
         };
         self.compare_beginnings()
@@ -622,6 +627,12 @@ impl TcpLayer {
     /// Whether what `direction` speaks will not change any more.
     pub fn is_told(&self, direction: Direction) -> bool {
         self.told[direction as usize] || self.left.is_some()
+    }
+
+    /// Whether Suricata would not say that it speaks nothing known, though it does: of a connection that it does not
+    /// follow, or whose ends said too little.
+    fn is_undecided(&self) -> bool {
+        !self.is_followed() || !self.told.contains(&true)
     }
 
     /// Whether its handshake is complete.
@@ -906,9 +917,28 @@ impl Conversation {
         match self.app()? {
             // Suricata asks one datagram; we may yet hear what is spoken.
             AppState::Detecting if self.udp.is_some() => Some("failed"),
-            AppState::Other(None) if self.tcp.as_ref().is_some_and(|it| !it.is_followed()) => None,
+            AppState::Other(None) if self.tcp.as_ref().is_some_and(|it| it.is_undecided()) => None,
             AppState::Other(None) if self.app_proto().is_none() => Some("failed"),
             _ => self.app_proto().map(AppProto::name),
+        }
+    }
+
+    /// What else events say of it.
+    pub fn app_others(&self) -> AppOthers {
+        let Some(tcp) = self.tcp.as_ref().filter(|_| self.app_proto().is_some()) else {
+            return AppOthers::default();
+        };
+        let failed = |direction| {
+            let foreign = tcp.is_foreign(direction) && tcp.has_spoken(direction);
+            foreign.then_some("failed")
+        };
+        AppOthers {
+            toserver: failed(Direction::ToServer),
+            toclient: failed(Direction::ToClient),
+            original: tcp
+                .left
+                .filter(|_| tcp.app.proto().is_some())
+                .map(AppProto::name),
         }
     }
 

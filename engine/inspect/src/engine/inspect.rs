@@ -162,7 +162,7 @@ impl Desk {
         sink: &mut dyn EventSink,
     ) -> Step {
         self.count_bytes(flow, arrival, packet, lookup.direction);
-        if !flow.data.dropped && flow.data.is_passed() {
+        if self.leaves_alone(&flow.data) {
             return Step::Done(Outcome::default());
         }
         let mut view = packet_view(packet, lookup.direction, arrival.defragmented);
@@ -175,7 +175,7 @@ impl Desk {
             packet: Some(packet),
             summary: &summary,
         };
-        if flow.data.dropped {
+        if flow.data.dropped && self.settings.inline {
             return Step::Done(self.dropped_already(&scene, &mut flow.data, sink));
         }
         let enforced = self.enforces(&flow.data);
@@ -259,16 +259,19 @@ impl Desk {
         }
     }
 
-    /// A packet of a flow that a signature ended: held back, or offline not looked at any more.
+    /// Whether no signature looks at the flow any more, and no record will tell of what else it brings.
+    fn leaves_alone(&self, conversation: &Conversation) -> bool {
+        let recorded = self.settings.records.are_of_flows() && !conversation.detect.is_bypassed();
+        conversation.is_passed() && !(conversation.dropped && self.settings.inline) && !recorded
+    }
+
+    /// A packet of a flow that a signature ended.
     fn dropped_already(
         &mut self,
         scene: &Scene<'_>,
         conversation: &mut Conversation,
         sink: &mut dyn EventSink,
     ) -> Outcome {
-        if !self.settings.inline {
-            return Outcome::default();
-        }
         self.report_drop(scene, conversation, "flow drop", None, sink);
         self.count_blocked(conversation);
         Outcome {
@@ -453,7 +456,7 @@ impl Desk {
         for (direction, asks) in further {
             let layer = flow.data.tcp.as_deref_mut();
             let asked = layer.is_some_and(|it| asks(it, direction) && !it.sets_aside(direction));
-            if !asked || flow.data.is_passed() {
+            if !asked || self.leaves_alone(&flow.data) {
                 continue;
             }
             self.tell_protocol(flow, direction, scene);
@@ -687,6 +690,10 @@ impl Desk {
         judgement: Judgement,
     ) -> Outcome {
         conversation.dropped |= judgement.block_flow;
+        if judgement.block_flow && !self.settings.inline {
+            // Who only listens records what the flow goes on to bring, and alerts no more.
+            conversation.detect.pass_all();
+        }
         if !judgement.block || !self.settings.inline {
             return Outcome::default();
         }
@@ -725,7 +732,8 @@ impl Desk {
         sink: &mut dyn EventSink,
     ) {
         let armed = flow.data.generation == self.policy.generation;
-        if armed && !flow.data.dropped {
+        let cut = flow.data.dropped && self.settings.inline;
+        if armed && !cut {
             let layered = flow.data.tcp.is_some() || flow.data.udp.is_some();
             let closing = flow.data.unshown();
             if let Some(layer) = flow.data.tcp.as_deref_mut() {

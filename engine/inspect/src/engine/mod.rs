@@ -211,6 +211,7 @@ impl Engine {
         let hashes = hashes(&settings, &policy);
         let magic = policy.matcher.reads_magic();
         settings.app.look_at_files(hashes, magic);
+        settings.app.hassh = policy.matcher.reads_hassh();
         Self {
             defragmenter: Defragmenter::new(overlaps, settings.fragments),
             flows: FlowTable::new(settings.flows, settings.seed),
@@ -237,6 +238,7 @@ impl Engine {
         let hashes = hashes(&self.desk.settings, &policy);
         let magic = policy.matcher.reads_magic();
         self.desk.settings.app.look_at_files(hashes, magic);
+        self.desk.settings.app.hassh = policy.matcher.reads_hassh();
         self.desk.policy = policy;
         self.desk.shared = shared;
     }

@@ -6,9 +6,8 @@ use crate::event::{
     FlowSummary, FlowTotals, Kind, Outer, Payload, Sekisho, TcpEnd,
 };
 use crate::flow::{EndReason, Endpoint, Flow, FlowPhase};
-use crate::rule::Signature;
-use crate::stream::TcpState;
-use crate::wire::{proto, Inner, Network, Packet, Tunnel};
+use crate::rule::{Signature, Target};
+use crate::wire::{proto, Inner, Network, Packet, Transport, Tunnel};
 use crate::Direction;
 
 use super::conversation::{vlan_ids, Conversation, STREAM_TAIL_BYTES};
@@ -24,11 +23,18 @@ const SEVERITY_RECORD: u8 = 4;
 /// Protocols whose own records name the transaction's number beside the endpoints, as Suricata has it.
 const NUMBERED: AppSet = AppSet::of(&[
     AppProto::Ftp,
+    AppProto::FtpData,
     AppProto::Http,
     AppProto::Http2,
     AppProto::Smtp,
     AppProto::Ssh,
 ]);
+/// Protocols whose own records show the ends of the packet with which they are written, as Suricata has it: a reply's
+/// sender first.
+const BY_PACKET: AppSet =
+    AppSet::of(&[AppProto::Ike, AppProto::Krb5, AppProto::Nfs, AppProto::Quic]);
+/// Source: RFC 8200, 3.
+const IPV6_HEADER_BYTES: u32 = 40;
 /// Where packets come from that no other packet carried.
 const WIRE: &str = "wire/pcap";
 
@@ -112,6 +118,14 @@ pub(super) struct Scene<'a> {
 }
 
 impl Scene<'_> {
+    /// The ends of the packet that arrived; where none did, as the moment has them.
+    fn endpoints(&self) -> Option<Endpoints> {
+        match self.packet {
+            Some(packet) => packet_endpoints(packet),
+            None => Some(endpoints_of(self.view)),
+        }
+    }
+
     fn pkt_src(&self) -> &'static str {
         match self.arrival.outer {
             _ if self.packet.is_none() => "stream (flow timeout)",
@@ -152,8 +166,22 @@ pub(super) fn outer(arrival: &Arrival, packet: &Packet<'_>, inner: &Inner<'_>) -
     })
 }
 
+/// The length that the packet's IP header gives: in IPv6 without that header.
+fn length_of(packet: &Packet<'_>) -> u32 {
+    let bytes = packet.ip_bytes().len() as u32;
+    match packet.network {
+        Network::V6(_) => bytes.saturating_sub(IPV6_HEADER_BYTES),
+        _ => bytes,
+    }
+}
+
 fn packet_endpoints(packet: &Packet<'_>) -> Option<Endpoints> {
-    let (src_port, dst_port) = packet.ports().unwrap_or_default();
+    let (src_port, dst_port) = match packet.transport {
+        Transport::Icmpv4(icmp) | Transport::Icmpv6(icmp) => {
+            (icmp.kind().into(), icmp.code().into())
+        }
+        _ => packet.ports().unwrap_or_default(),
+    };
     let (src, dst) = packet.addresses()?;
     Some(Endpoints {
         src,
@@ -215,7 +243,11 @@ fn endpoints_of(view: &PacketView<'_>) -> Endpoints {
     }
 }
 
-fn alert_of(signature: &Signature, action: Action) -> Alert<'_> {
+fn alert_of<'a>(signature: &'a Signature, action: Action, view: &PacketView<'_>) -> Alert<'a> {
+    let attack = signature.target.map(|target| match target {
+        Target::Source => endpoints_of(view).reversed(),
+        Target::Destination => endpoints_of(view),
+    });
     Alert {
         action,
         gid: signature.gid,
@@ -224,6 +256,7 @@ fn alert_of(signature: &Signature, action: Action) -> Alert<'_> {
         msg: &signature.msg,
         classtype: &signature.classtype,
         priority: signature.priority,
+        attack,
         metadata: &signature.metadata,
     }
 }
@@ -253,20 +286,37 @@ fn tcp_of(conversation: &Conversation) -> Option<TcpEnd> {
         } else {
             [0; 2]
         },
-        state: match tcp.session.state() {
-            TcpState::None => "",
-            TcpState::New if conversation.tcp_flags[1] != 0 => "syn_recv",
-            TcpState::New => "syn_sent",
-            TcpState::Established => "established",
-            TcpState::Closing => "close_wait",
-            TcpState::Closed => "closed",
-        },
+        state: tcp.session.state_name(),
     })
 }
 
-fn transaction_of(conversation: &Conversation, id: Option<u64>) -> Option<&dyn Transaction> {
-    let parser = conversation.app()?.parser()?;
-    parser.transactions().find(id?)
+/// The transaction of which records on a hit tell.
+struct Told<'a> {
+    transaction: Option<&'a dyn Transaction>,
+    /// The transaction's number; frames have none.
+    id: Option<u64>,
+    /// It is not the one that matched, but the only one that is open while the stream matched.
+    guessed: bool,
+}
+
+impl<'a> Told<'a> {
+    fn of(conversation: &'a Conversation, signature: &Signature, hit: &Hit) -> Self {
+        let open = |id: Option<u64>| id.and_then(|id| conversation.transaction(id));
+        let datagram = conversation.udp.is_some() && !signature.apps.is_empty();
+        let transaction = match hit.tx_id {
+            Some(_) => open(hit.tx_id),
+            // What a datagram brought is the newest there is.
+            None if datagram => open(conversation.newest_open(1).next()),
+            None if hit.in_stream => conversation.only_transaction(),
+            None => None,
+        };
+        let id = hit.tx_id.or(transaction.map(|it| it.head().id));
+        Self {
+            transaction,
+            id: id.filter(|id| *id < app::frame::FIRST_ID),
+            guessed: hit.tx_id.is_none() && !datagram && transaction.is_some(),
+        }
+    }
 }
 
 impl Desk {
@@ -341,31 +391,32 @@ impl Desk {
         } else {
             Action::Allowed
         };
-        let guessed = match hit.tx_id {
-            None if conversation.tcp.is_some() => conversation.only_transaction(),
-            _ => None,
-        };
-        let transaction = transaction_of(conversation, hit.tx_id).or(guessed);
         let signature = &self.policy.matcher.signatures()[hit.signature as usize];
-        let mut event = self.event(
+        let told = Told::of(conversation, signature, hit);
+        let transaction = told.transaction;
+        let mut event = self.inspected_event(
             scene,
             conversation,
-            Kind::Alert(alert_of(signature, action)),
+            Kind::Alert(alert_of(signature, action, scene.view)),
         );
-        let tx_id = hit.tx_id.or(guessed.map(|it| it.head().id));
-        event.tx_id = tx_id.filter(|id| *id < app::frame::FIRST_ID);
-        event.tx_guessed = guessed.is_some();
+        event.tx_id = told.id;
+        event.tx_guessed = told.guessed;
         event.outer = scene.arrival.outer;
-        event.app = transaction.and_then(|transaction| transaction.describe(Purpose::Alert));
+        let purpose = match signature.asks_for("ja4.hash") {
+            true => Purpose::AlertOnJa4,
+            false => Purpose::Alert,
+        };
+        event.app = transaction.and_then(|transaction| transaction.describe(purpose));
         event.app_also =
             transaction.and_then(|transaction| transaction.describe_also(Purpose::Alert));
         event.files = transaction.map_or(&[], |it| it.files(scene.view.direction));
+        event.file_range = transaction.and_then(|it| it.file_range(scene.view.direction));
         event.sekisho = self.sekisho(conversation, parties, hit, effect, blocks);
         if self.settings.records.payload {
             event.payload = payload_of(scene, conversation);
         }
         if self.settings.records.packet {
-            event.packet = scene.packet.map(Packet::ip_bytes);
+            event.packet = scene.packet;
         }
         self.write(&event, signature.priority.clamp(1, 4) as u8, sink);
     }
@@ -416,14 +467,29 @@ impl Desk {
             in_iface: self.tap(scene.arrival.in_port),
             pcap_cnt,
             vlan: &conversation.vlans,
-            flowbits: self.policy.matcher.flowbits(&conversation.detect),
+            remembered: self.policy.matcher.remembered(&conversation.detect),
             endpoints: named.then(|| endpoints_of(scene.view)),
             pkt_src: scene.pkt_src(),
             app_proto: conversation.app_name(),
+            app_others: conversation.app_others(),
             direction: (conversation.id != NO_FLOW).then_some(scene.view.direction),
             flow: (conversation.id != NO_FLOW).then_some(*scene.summary),
             ..Event::new(scene.arrival.wall_ns, kind)
         }
+    }
+
+    /// The same of a packet that signatures were shown, with what they captured of it.
+    fn inspected_event<'a>(
+        &'a self,
+        scene: &Scene<'a>,
+        conversation: &'a Conversation,
+        kind: Kind<'a>,
+    ) -> Event<'a> {
+        let mut event = self.event(scene, conversation, kind);
+        if scene.packet.is_some() {
+            event.remembered.packet_texts = self.policy.matcher.captured(&self.scratch);
+        }
+        event
     }
 
     fn write(&self, event: &Event<'_>, severity: u8, sink: &mut dyn super::EventSink) {
@@ -452,15 +518,19 @@ impl Desk {
             .and_then(|(judgement, _)| judgement.by)
             .map(|index| self.scratch.hits()[index]);
         let signature = hit.map(|hit| &policy.matcher.signatures()[hit.signature as usize]);
-        let alert = signature.map(|signature| alert_of(signature, Action::Blocked));
+        let alert = signature.map(|signature| alert_of(signature, Action::Blocked, scene.view));
         let kind = Kind::Drop(Drop {
-            len: scene.ip_len,
+            len: scene.packet.map_or(0, length_of),
             reason,
             alert,
             packet: scene.packet,
         });
         let mut event = self.event(scene, conversation, kind);
-        if let (Some(hit), Some((_, parties))) = (hit, by) {
+        if let (Some(hit), Some(signature), Some((_, parties))) = (hit, signature, by) {
+            let told = Told::of(conversation, signature, &hit);
+            event.tx_id = told.id;
+            event.tx_guessed = told.guessed;
+            event.remembered.packet_texts = policy.matcher.captured(&self.scratch);
             let effect = parties.effect(&policy, &hit);
             event.sekisho = self.sekisho(conversation, parties, &hit, effect, true);
         }
@@ -477,10 +547,9 @@ impl Desk {
         let Some(wire) = scene.view.wire else {
             return;
         };
-        let linktype = crate::wire::linktype::RAW;
         let event = Event {
-            packet: Some(wire.ip_bytes()),
-            ..self.event(scene, conversation, Kind::Packet { linktype })
+            packet: Some(wire),
+            ..self.event(scene, conversation, Kind::Packet)
         };
         self.write(&event, SEVERITY_RECORD, sink);
     }
@@ -511,8 +580,7 @@ impl Desk {
         let mut event = self.event(scene, conversation, anomaly);
         event.tx_id = tx_id;
         if kind == AnomalyKind::Applayer {
-            // It is the transaction's rather than the packet's.
-            event.endpoints = scene.summary.endpoints;
+            event.endpoints = scene.endpoints();
         }
         self.write(&event, SEVERITY_ANOMALY, sink);
     }
@@ -576,8 +644,9 @@ impl Desk {
             return;
         }
         for description in (0..).map_while(|index| transaction.record(index)) {
-            let mut event = self.event(scene, conversation, Kind::App(description.0));
+            let mut event = self.inspected_event(scene, conversation, Kind::App(description.0));
             event.endpoints = match transaction.sent() {
+                None if BY_PACKET.contains(transaction.app()) => scene.endpoints(),
                 Some(Direction::ToClient) => scene.summary.endpoints.map(Endpoints::reversed),
                 _ => scene.summary.endpoints,
             };
@@ -605,8 +674,9 @@ impl Desk {
         for direction in Direction::BOTH {
             for file in transaction.files(direction) {
                 let tx_id = transaction.head().id;
-                let kind = Kind::File(FileInfo { file, tx_id });
-                let mut event = self.event(scene, conversation, kind);
+                let range = transaction.file_range(direction);
+                let kind = Kind::File(FileInfo { file, tx_id, range });
+                let mut event = self.inspected_event(scene, conversation, kind);
                 event.endpoints = scene.summary.endpoints.map(|ends| match direction {
                     Direction::ToServer => ends,
                     Direction::ToClient => ends.reversed(),
@@ -637,7 +707,9 @@ impl Desk {
             totals: summary.totals,
             start_ns: summary.start_ns,
             end_ns: flow.data.last_wall_ns,
+            bypassed: flow.data.detect.is_bypassed(),
             state: match flow.phase {
+                _ if flow.data.detect.is_bypassed() => "bypassed",
                 FlowPhase::New => "new",
                 FlowPhase::Established => "established",
                 FlowPhase::Closed => "closed",
@@ -652,8 +724,8 @@ impl Desk {
             tcp: tcp_of(&flow.data),
             action: match (flow.data.dropped, flow.data.is_passed()) {
                 (true, _) => "drop",
-                (false, true) => "pass",
-                (false, false) => "",
+                (false, true) if !flow.data.detect.is_bypassed() => "pass",
+                (false, _) => "",
             },
         });
         let event = Event {
@@ -661,8 +733,9 @@ impl Desk {
             parent_id: flow.data.parent,
             endpoints: summary.endpoints,
             app_proto: flow.data.app_name(),
+            app_others: flow.data.app_others(),
             vlan: &flow.data.vlans,
-            flowbits: self.policy.matcher.flowbits(&flow.data.detect),
+            remembered: self.policy.matcher.remembered(&flow.data.detect),
             direction: None::<Direction>,
             ..Event::new(arrival.wall_ns.max(flow.data.last_wall_ns), kind)
         };
@@ -674,7 +747,8 @@ impl Desk {
         if !self.settings.records.stats {
             return;
         }
-        let counters = self.counters.named();
+        let mut counters = self.counters.named();
+        counters.push(("detect.alert_queue_overflow", self.scratch.overflowed()));
         let event = Event::new(arrival.wall_ns, Kind::Stats(&counters));
         self.write(&event, SEVERITY_RECORD, sink);
     }

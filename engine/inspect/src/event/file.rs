@@ -14,6 +14,8 @@ pub struct FileInfo<'a> {
     pub file: &'a File,
     /// The transaction that carries it.
     pub tx_id: u64,
+    /// Its first and last byte, where it is a part of a whole.
+    pub range: Option<(i64, i64)>,
 }
 
 impl Serialize for FileInfo<'_> {
@@ -42,6 +44,10 @@ impl Serialize for FileInfo<'_> {
         }
         map.serialize_entry("stored", &false)?;
         map.serialize_entry("size", &file.seen)?;
+        if let Some((start, end)) = self.range {
+            map.serialize_entry("start", &start)?;
+            map.serialize_entry("end", &end)?;
+        }
         map.serialize_entry("tx_id", &self.tx_id)?;
         map.end()
     }

@@ -4,7 +4,9 @@
 mod classification;
 mod file;
 mod header;
+mod protocol;
 mod record;
+mod remembered;
 mod serialise;
 pub(crate) mod text;
 mod time;
@@ -12,8 +14,8 @@ mod time;
 pub use classification::{category, default_priority};
 pub use file::FileInfo;
 pub use record::{
-    write_line, Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary,
-    FlowTotals, Http, Kind, Outer, Payload, Sekisho, TcpEnd,
+    write_line, Action, Alert, Anomaly, AnomalyKind, AppOthers, Drop, Endpoints, Event, FlowEnd,
+    FlowSummary, FlowTotals, Http, Kind, Outer, Payload, Sekisho, TcpEnd,
 };
 pub(crate) use text::{AsText, Text};
 pub use time::append_timestamp;

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
-use smallvec::SmallVec;
 
 use super::FileInfo;
 use crate::app::http::Transaction;
 use crate::app::{Description, File};
+use crate::detect::Remembered;
 use crate::rule::Pair;
 use crate::wire::Packet;
 use crate::Direction;
@@ -66,6 +66,8 @@ pub struct Alert<'a> {
     pub classtype: &'a str,
     /// 1 most severe … 255.
     pub priority: u32,
+    /// From whom the attack comes and whom it is for, where the signature's `target` says so.
+    pub attack: Option<Endpoints>,
     /// Its `metadata` in order: keys may repeat.
     pub metadata: &'a [Pair],
 }
@@ -171,6 +173,8 @@ pub struct FlowEnd<'a> {
     pub start_ns: u64,
     /// Last packet, Unix nanoseconds.
     pub end_ns: u64,
+    /// A signature let the rest of it through unseen.
+    pub bypassed: bool,
     /// `new`, `established`, `closed`, `bypassed`.
     pub state: &'a str,
     /// `timeout`, `forced`, `shutdown`, `tcp_reuse`.
@@ -236,13 +240,21 @@ pub enum Kind<'a> {
     Flow(FlowEnd<'a>),
     /// Something is malformed.
     Anomaly(Anomaly<'a>),
-    /// A packet that a tag wants logged: its bytes are in [`Event::packet`], of this link type.
-    Packet {
-        /// Link type of capture files.
-        linktype: u32,
-    },
+    /// A packet that a tag wants logged: [`Event::packet`].
+    Packet,
     /// Counters: dotted names (`decoder.pkts`) become nested objects.
     Stats(&'a [(&'a str, u64)]),
+}
+
+/// Names of protocols beside a flow's own; `None` is left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AppOthers {
+    /// What the client speaks, where its own first bytes say otherwise.
+    pub toserver: Option<&'static str>,
+    /// The same of the server.
+    pub toclient: Option<&'static str>,
+    /// What was spoken until the peers agreed on another protocol.
+    pub original: Option<&'static str>,
 }
 
 /// One line of EVE.
@@ -263,8 +275,8 @@ pub struct Event<'a> {
     pub endpoints: Option<Endpoints>,
     /// Where the packet came from (`wire/pcap`, `stream (flow timeout)`, …); empty: left out.
     pub pkt_src: &'a str,
-    /// Names of the flow's bits that are set.
-    pub flowbits: SmallVec<[&'a str; 4]>,
+    /// What detection remembers.
+    pub remembered: Remembered<'a>,
     /// The packet around it.
     pub outer: Option<Outer>,
     /// The transaction's number within its flow.
@@ -279,8 +291,12 @@ pub struct Event<'a> {
     pub app_also: Option<Description<'a>>,
     /// The files that transaction carries in the packet's direction (alerts).
     pub files: &'a [File],
+    /// Which part of a whole these are.
+    pub file_range: Option<(i64, i64)>,
     /// What the flow's protocol is called; `None` is left out.
     pub app_proto: Option<&'static str>,
+    /// What else is known of it (alerts, flows).
+    pub app_others: AppOthers,
     /// Which way the packet went.
     pub direction: Option<Direction>,
     /// The flow so far (alerts, drops).
@@ -288,7 +304,7 @@ pub struct Event<'a> {
     /// Bytes that matched, to be shown as `payload` (base64) and `payload_printable`.
     pub payload: Option<Payload<'a>>,
     /// The packet, to be shown as `packet` (base64).
-    pub packet: Option<&'a [u8]>,
+    pub packet: Option<&'a Packet<'a>>,
     /// Ours.
     pub sekisho: Option<Sekisho<'a>>,
 }
@@ -305,7 +321,7 @@ impl<'a> Event<'a> {
             vlan: &[],
             endpoints: None,
             pkt_src: "",
-            flowbits: SmallVec::new(),
+            remembered: Remembered::default(),
             outer: None,
             tx_id: None,
             tx_guessed: false,
@@ -313,7 +329,9 @@ impl<'a> Event<'a> {
             app: None,
             app_also: None,
             files: &[],
+            file_range: None,
             app_proto: None,
+            app_others: AppOthers::default(),
             direction: None,
             flow: None,
             payload: None,

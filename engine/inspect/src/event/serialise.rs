@@ -14,14 +14,17 @@ use serde_json::{Map, Value};
 use super::classification::category;
 use super::file::FileInfo;
 use super::header;
+use super::protocol::Protocol;
 use super::record::{
     Action, Alert, Anomaly, AnomalyKind, Drop, Endpoints, Event, FlowEnd, FlowSummary, FlowTotals,
     Http, Kind, Outer, TcpEnd,
 };
+use super::remembered;
 use super::text::{Printable, Text, UpperCase};
 use super::time::Timestamp;
+use crate::app::http::ContentRange;
 use crate::rule::Pair;
-use crate::wire::flags;
+use crate::wire::{flags, linktype};
 use crate::Direction;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -32,13 +35,8 @@ const UDP: u8 = 17;
 const SCTP: u8 = 132;
 
 #[derive(Serialize)]
-struct FlowMetadata<'a> {
-    flowbits: &'a [&'a str],
-}
-
-#[derive(Serialize)]
-struct LinkType<'a> {
-    linktype: &'a u32,
+struct LinkType {
+    linktype: u32,
 }
 
 impl Serialize for Event<'_> {
@@ -57,10 +55,7 @@ impl Serialize for Event<'_> {
             endpoints.entries(&mut map, true)?;
         }
         text(&mut map, "pkt_src", self.pkt_src)?;
-        if !self.flowbits.is_empty() {
-            let flowbits = &self.flowbits[..];
-            map.serialize_entry("metadata", &FlowMetadata { flowbits })?;
-        }
+        remembered::entries(&mut map, &self.remembered)?;
         entry(&mut map, "tx_id", self.tx_id)?;
         entry(&mut map, "tx_guessed", self.tx_guessed.then_some(true))?;
         self.body(&mut map)?;
@@ -92,7 +87,7 @@ impl Event<'_> {
                 map.serialize_entry("fileinfo", file)?;
             }
             Kind::Flow(flow) => {
-                entry(map, "app_proto", self.app_proto)?;
+                self.app_proto_entries(map)?;
                 if let Some((kind, code)) = flow.icmp_answer {
                     map.serialize_entry("response_icmp_type", &kind)?;
                     map.serialize_entry("response_icmp_code", &code)?;
@@ -109,13 +104,18 @@ impl Event<'_> {
                     },
                 )?;
             }
-            Kind::Packet { linktype } => {
-                entry(map, "packet", self.packet.map(Base64))?;
-                map.serialize_entry("packet_info", &LinkType { linktype })?;
-            }
+            Kind::Packet => self.packet_entries(map)?,
             Kind::Stats(counters) => map.serialize_entry("stats", &nested(counters))?,
         }
         Ok(())
+    }
+
+    /// What is spoken, and what either end or the time before says otherwise.
+    fn app_proto_entries<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        entry(map, "app_proto", self.app_proto)?;
+        entry(map, "app_proto_ts", self.app_others.toserver)?;
+        entry(map, "app_proto_tc", self.app_others.toclient)?;
+        entry(map, "app_proto_orig", self.app_others.original)
     }
 
     /// The application's object.
@@ -135,14 +135,18 @@ impl Event<'_> {
         let files: Vec<_> = self
             .files
             .iter()
-            .map(|file| FileInfo { file, tx_id })
+            .map(|file| FileInfo {
+                file,
+                tx_id,
+                range: self.file_range,
+            })
             .collect();
         map.serialize_entry("files", &files)
     }
 
     /// What an alert says of its flow and packet.
     fn conversation<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        entry(map, "app_proto", self.app_proto)?;
+        self.app_proto_entries(map)?;
         entry(map, "direction", self.direction.map(direction_name))?;
         entry(map, "flow", self.flow.as_ref())?;
         if let Some(payload) = self.payload {
@@ -150,12 +154,21 @@ impl Event<'_> {
             map.serialize_entry("payload_printable", &Printable(payload.bytes))?;
             map.serialize_entry("stream", &u8::from(payload.stream))?;
         }
-        if let Some(packet) = self.packet {
-            map.serialize_entry("packet", &Base64(packet))?;
-            let linktype = &crate::wire::linktype::RAW;
-            map.serialize_entry("packet_info", &LinkType { linktype })?;
-        }
-        Ok(())
+        self.packet_entries(map)
+    }
+
+    /// The packet, with its link header.
+    fn packet_entries<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        let Some(packet) = self.packet else {
+            return Ok(());
+        };
+        let (bytes, linktype) = match packet.link_type {
+            // As libpcap calls it to programs, and so Suricata.
+            linktype::RAW => (packet.ip_bytes(), linktype::RAW_OLD_12),
+            other => (packet.frame, other),
+        };
+        map.serialize_entry("packet", &Base64(bytes))?;
+        map.serialize_entry("packet_info", &LinkType { linktype })
     }
 }
 
@@ -168,16 +181,20 @@ impl Kind<'_> {
             Self::File(_) => "fileinfo",
             Self::Flow(_) => "flow",
             Self::Anomaly(_) => "anomaly",
-            Self::Packet { .. } => "packet",
+            Self::Packet => "packet",
             Self::Stats(_) => "stats",
         }
     }
 }
 
 impl Endpoints {
+    fn has_ports(&self) -> bool {
+        matches!(self.protocol, TCP | UDP | SCTP)
+    }
+
     /// Addresses, and ports where the protocol has some; with `protocol`, also its name and ICMP's type and code.
     fn entries<M: SerializeMap>(&self, map: &mut M, protocol: bool) -> Result<(), M::Error> {
-        let ports = matches!(self.protocol, TCP | UDP | SCTP);
+        let ports = self.has_ports();
         map.serialize_entry("src_ip", &Address(self.src))?;
         entry(map, "src_port", ports.then_some(self.src_port))?;
         map.serialize_entry("dest_ip", &Address(self.dst))?;
@@ -206,9 +223,29 @@ impl Serialize for Alert<'_> {
         map.serialize_entry("signature", self.msg)?;
         map.serialize_entry("category", category(self.classtype))?;
         map.serialize_entry("severity", &self.priority)?;
+        if let Some(attack) = self.attack {
+            map.serialize_entry("source", &End(attack))?;
+            map.serialize_entry("target", &End(attack.reversed()))?;
+        }
         if !self.metadata.is_empty() {
             map.serialize_entry("metadata", &Metadata(self.metadata))?;
         }
+        map.end()
+    }
+}
+
+/// One end of an attack: the first of the two.
+struct End(Endpoints);
+
+impl Serialize for End {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("ip", &Address(self.0.src))?;
+        entry(
+            &mut map,
+            "port",
+            self.0.has_ports().then_some(self.0.src_port),
+        )?;
         map.end()
     }
 }
@@ -267,21 +304,29 @@ impl Serialize for Http<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (request, response) = (&self.transaction.request, &self.transaction.response);
         let mut map = serializer.serialize_map(None)?;
-        bytes(&mut map, "hostname", Some(&request.host))?;
-        entry(&mut map, "http_port", request.port)?;
+        bytes(&mut map, "hostname", Some(request.host_as_recorded()))?;
+        // Of a request that names neither version nor host Suricata says this.
+        let nameless = request.protocol.is_empty() && request.host.is_empty();
+        entry(
+            &mut map,
+            "http_port",
+            request.port.or(nameless.then_some(0)),
+        )?;
         bytes(&mut map, "url", Some(&request.uri_raw))?;
         bytes(
             &mut map,
             "http_user_agent",
             request.headers.first("user-agent"),
         )?;
+        let forwarded: Vec<_> = request.headers.all("x-forwarded-for").collect();
+        bytes(&mut map, "xff", Some(&forwarded.join(&b", "[..])))?;
         bytes(
             &mut map,
             "http_content_type",
             response.headers.first("content-type").map(media_type),
         )?;
         let range = response.headers.first("content-range");
-        entry(&mut map, "content_range", range.map(ContentRange))?;
+        entry(&mut map, "content_range", range.map(RangeObject))?;
         bytes(&mut map, "http_refer", request.headers.first("referer"))?;
         bytes(&mut map, "http_method", Some(&request.method))?;
         bytes(&mut map, "protocol", Some(&request.protocol))?;
@@ -298,35 +343,14 @@ impl Serialize for Http<'_> {
     }
 }
 
-/// A Content-Range, as sent and as numbers. Source: RFC 9110, 14.4.
-struct ContentRange<'a>(&'a [u8]);
+/// A Content-Range, as sent and as numbers.
+struct RangeObject<'a>(&'a [u8]);
 
-impl ContentRange<'_> {
-    /// First and last byte, and of how many; each `None` where it is `*`.
-    fn numbers(&self) -> Option<(Option<(i64, i64)>, Option<i64>)> {
-        let text = std::str::from_utf8(self.0).ok()?.trim();
-        let (unit, text) = text.split_once(' ')?;
-        let (ends, size) = text.trim().split_once('/')?;
-        let ends = match ends {
-            "*" => None,
-            _ => {
-                let (first, last) = ends.split_once('-')?;
-                Some((first.parse().ok()?, last.parse().ok()?))
-            }
-        };
-        let size = match size {
-            "*" => None,
-            _ => Some(size.parse().ok()?),
-        };
-        unit.eq_ignore_ascii_case("bytes").then_some((ends, size))
-    }
-}
-
-impl Serialize for ContentRange<'_> {
+impl Serialize for RangeObject<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         bytes(&mut map, "raw", Some(self.0))?;
-        let (ends, size) = self.numbers().unwrap_or_default();
+        let ContentRange { ends, size } = ContentRange::read(self.0).unwrap_or_default();
         entry(&mut map, "start", ends.map(|ends| ends.0))?;
         entry(&mut map, "end", ends.map(|ends| ends.1))?;
         entry(&mut map, "size", size)?;
@@ -374,6 +398,7 @@ impl Serialize for FlowEnd<'_> {
             "age",
             &(self.end_ns / SECOND_NS).saturating_sub(self.start_ns / SECOND_NS),
         )?;
+        text(&mut map, "bypass", if self.bypassed { "local" } else { "" })?;
         text(&mut map, "state", self.state)?;
         text(&mut map, "reason", self.reason)?;
         map.serialize_entry("alerted", &self.alerted)?;
@@ -526,38 +551,6 @@ impl Display for Address {
 }
 
 impl Serialize for Address {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// An IP protocol's name; three digits for one without.
-struct Protocol(u8);
-
-impl Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            ICMP => "ICMP",
-            2 => "IGMP",
-            4 => "IPv4",
-            TCP => "TCP",
-            UDP => "UDP",
-            41 => "IPv6",
-            47 => "GRE",
-            50 => "ESP",
-            51 => "AH",
-            ICMPV6 => "IPv6-ICMP",
-            88 => "EIGRP",
-            89 => "OSPFIGP",
-            103 => "PIM",
-            112 => "VRRP",
-            SCTP => "SCTP",
-            other => return write!(f, "{other:03}"),
-        })
-    }
-}
-
-impl Serialize for Protocol {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

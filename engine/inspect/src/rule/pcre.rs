@@ -73,6 +73,8 @@ pub struct Parsed {
     pub pcre: Pcre,
     /// `U`, `I`, `P`, `H`, … where given.
     pub buffer_flag: Option<u8>,
+    /// What its captures are called.
+    pub names: Vec<(u64, String)>,
 }
 
 /// Reads `/expression/flags`, with `!` before it or not, in quotes. What is in `shared` is not compiled again.
@@ -102,18 +104,24 @@ pub fn parse(value: &[u8], shared: &Shared) -> Result<Parsed, Reason> {
         None => (flags, None),
     };
     let mut parsed = compile(expression, flags, negated, shared)?;
-    parsed.pcre.captures = captures(&parsed.pcre.regex, listed)?;
+    for (group, variable, name) in captures(&parsed.pcre.regex, listed)? {
+        parsed.pcre.captures.push((group, variable));
+        parsed.names.push((variable.name, name));
+    }
     Ok(parsed)
 }
+
+/// A group that is kept, as what, and what that is called.
+type Capture = (usize, Variable, String);
 
 /// The captures that are kept: groups named `flow_x` or `pkt_x`, and those that `flow:x, pkt:y` names in order.
 ///
 /// Errors: the list cannot be read.
-fn captures(regex: &Regex, listed: Option<&[u8]>) -> Result<Vec<(usize, Variable)>, Reason> {
+fn captures(regex: &Regex, listed: Option<&[u8]>) -> Result<Vec<Capture>, Reason> {
     let groups = regex.capture_names();
     let named = groups.iter().enumerate().filter_map(|(group, name)| {
         let (life, name) = name.as_deref()?.split_once('_')?;
-        Some((group, variable(life, name)?))
+        Some((group, variable(life, name)?, name.to_owned()))
     });
     let mut kept: Vec<_> = named.collect();
     let Some(listed) = listed else {
@@ -129,7 +137,7 @@ fn captures(regex: &Regex, listed: Option<&[u8]>) -> Result<Vec<(usize, Variable
             .ok_or_else(|| bad("a capture is neither flow:name nor pkt:name"))?;
         // A name without a group is never filled.
         if group < groups.len() {
-            kept.push((group, variable));
+            kept.push((group, variable, name.trim().to_owned()));
         }
     }
     Ok(kept)
@@ -211,7 +219,11 @@ fn compile(
         slides: !anchored && !sees_start(expression),
         captures: Vec::new(),
     };
-    Ok(Parsed { pcre, buffer_flag })
+    Ok(Parsed {
+        pcre,
+        buffer_flag,
+        names: Vec::new(),
+    })
 }
 
 /// An expression without flags.

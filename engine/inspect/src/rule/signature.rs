@@ -266,8 +266,8 @@ pub struct Signature {
     pub(crate) unrecorded: bool,
     /// What a match does to flowbits.
     pub(crate) flowbit_changes: Box<[FlowbitChange]>,
-    /// What the flowbits that a match sets are called.
-    pub(crate) flowbit_names: Box<[(u64, String)]>,
+    /// What the flowbits, integers and captures that a match sets are called.
+    pub(crate) names: Box<[(u64, String)]>,
     /// Conditions on a transaction besides those on buffers.
     pub(crate) tx_tests: Box<[TxTest]>,
     /// Conditions on payload and buffers, one entry a buffer.
@@ -282,6 +282,14 @@ pub struct Signature {
     pub(crate) noalert: bool,
     /// Where and when it is evaluated.
     pub(crate) scene: Scene,
+}
+
+impl Signature {
+    /// Whether it looks at the transaction's buffer of that name.
+    pub(crate) fn asks_for(&self, buffer: &str) -> bool {
+        let mut buffers = self.inspections.iter().filter_map(|it| it.buffer);
+        buffers.any(|it| it.name == buffer)
+    }
 }
 
 /// One `app-layer-protocol`.

@@ -65,7 +65,7 @@ pub fn finish(mut draft: Draft<'_>, line: u32, variables: &Variables) -> Result<
         packet_tests: draft.packet_tests.into(),
         flowbit_tests: draft.flowbit_tests.into(),
         flowbit_changes: draft.flowbit_changes.into(),
-        flowbit_names: draft.flowbit_names.into(),
+        names: draft.names.into(),
         flowints: draft.flowints.into(),
         variable_tests: draft.variable_tests.into(),
         host_tests: draft.host_tests.into(),

@@ -56,7 +56,7 @@ impl crate::app::Transaction for Transaction {
 
     fn describe(&self, purpose: Purpose) -> Option<Description<'_>> {
         match purpose {
-            Purpose::Alert => Some(("dns", Box::new(Alert(self)))),
+            Purpose::Alert | Purpose::AlertOnJa4 => Some(("dns", Box::new(Alert(self)))),
             Purpose::Record => self.record(0),
         }
     }

@@ -2,7 +2,7 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::app::{self, AppProto, Description, Head, Purpose};
+use crate::app::{self, AppProto, Description, Head, Purpose, Stage};
 use crate::event::text::Text;
 
 /// Lines of a reply that are kept, and their bytes.
@@ -63,6 +63,10 @@ impl app::Transaction for Transaction {
     }
     fn as_any(&self) -> &dyn std::any::Any {
         self
+    }
+
+    fn is_tellable(&self) -> bool {
+        self.replied && self.head.stages[1] == Stage::Complete
     }
 
     fn describe(&self, _purpose: Purpose) -> Option<Description<'_>> {

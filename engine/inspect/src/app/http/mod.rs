@@ -17,6 +17,7 @@ pub(in crate::app) mod body;
 pub mod buffers;
 mod coding;
 pub mod connection;
+pub mod content_range;
 pub mod events;
 mod fields;
 mod headers;
@@ -30,6 +31,7 @@ pub mod transaction;
 pub mod uri;
 
 pub use connection::{Connection, Settings};
+pub use content_range::ContentRange;
 pub use events::{Events, HttpEvent};
 pub use headers::{Header, Headers};
 pub(super) use request::{is_known_method, names_protocol};

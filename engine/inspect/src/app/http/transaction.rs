@@ -4,9 +4,11 @@ use std::any::Any;
 
 use smallvec::SmallVec;
 
+use super::content_range::ContentRange;
 use super::events::{Events, HttpEvent};
 use super::headers::Headers;
 use super::multipart::Multipart;
+use super::uri;
 use crate::app::{AppProto, Description, File, Head, Purpose};
 use crate::Direction;
 
@@ -110,6 +112,15 @@ pub struct Request {
 }
 
 impl Request {
+    /// The host as Suricata records it: with its case where the Host header named it with a port.
+    pub fn host_as_recorded(&self) -> &[u8] {
+        let named = self.method == b"CONNECT" || uri::split(&self.uri_raw).authority.is_some();
+        let keeps_case = !named && self.port.is_some();
+        let sent = self.host_raw.get(..self.host.len()).filter(|_| keeps_case);
+        sent.filter(|sent| sent.eq_ignore_ascii_case(&self.host))
+            .unwrap_or(&self.host)
+    }
+
     /// Whether its response may turn the connection into something else (RFC 9110, 7.8 and 9.3.6).
     pub(super) fn may_switch(&self) -> bool {
         self.method.eq_ignore_ascii_case(b"CONNECT") || self.headers.all("upgrade").next().is_some()
@@ -244,6 +255,14 @@ impl crate::app::Transaction for Transaction {
             None if body.file.seen == 0 || !self.has_file(direction) => &[],
             None => std::slice::from_ref(&body.file),
         }
+    }
+
+    fn file_range(&self, direction: Direction) -> Option<(i64, i64)> {
+        let headers = match direction {
+            Direction::ToClient => &self.response.headers,
+            Direction::ToServer => return None,
+        };
+        ContentRange::read(headers.first("content-range")?)?.of_file()
     }
 
     fn undecoded(&self, direction: Direction) -> Option<&File> {

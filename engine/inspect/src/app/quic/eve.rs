@@ -42,8 +42,8 @@ impl Serialize for Quic<'_> {
             let key = if tx.from_client { "ja3" } else { "ja3s" };
             map.serialize_entry(key, &Ja3Object(made))?;
         }
-        if self.purpose == Purpose::Alert && tx.has_ja4() {
-            map.serialize_entry("ja4", &tx.ja4())?;
+        if let Some(made) = tx.ja4().filter(|_| self.purpose == Purpose::AlertOnJa4) {
+            map.serialize_entry("ja4", made)?;
         }
         if let Some(hello) = tx.hello.as_deref().filter(|it| !it.extensions.is_empty()) {
             map.serialize_entry("extensions", &Extensions(hello))?;

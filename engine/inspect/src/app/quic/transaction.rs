@@ -55,11 +55,6 @@ impl Transaction {
         self.from_client
             .then(|| self.ja4.get_or_init(|| ja4(hello, true)).as_str())
     }
-
-    /// Whether some signature asked for JA4.
-    pub(super) fn has_ja4(&self) -> bool {
-        self.ja4.get().is_some()
-    }
 }
 
 impl crate::app::Transaction for Transaction {

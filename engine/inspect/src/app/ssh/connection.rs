@@ -52,9 +52,21 @@ pub struct Connection {
     halves: [Half; 2],
     /// It is no SSH.
     broken: bool,
+    /// Fingerprints are made.
+    hassh: bool,
 }
 
 impl Connection {
+    /// A connection of which nothing was seen; `hassh`: fingerprints are made.
+    pub fn new(hassh: bool) -> Self {
+        let mut connection = Self {
+            hassh,
+            ..Self::default()
+        };
+        connection.single.quietly(|tx| tx.hassh = hassh);
+        connection
+    }
+
     fn read(&mut self, direction: Direction, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.broken {
             let half = &mut self.halves[direction as usize];
@@ -153,6 +165,8 @@ impl Connection {
             }
             Some(NEW_KEYS) => {
                 half.phase = Phase::Encrypted;
+                self.single
+                    .quietly(|tx| tx.peer_mut(direction).sealed = true);
                 self.reach(direction, Stage::Trailer);
             }
             _ if left > 0 => half.phase = Phase::PassingOver(left),
@@ -166,13 +180,15 @@ impl Connection {
         let Some(lists) = name_lists(body) else {
             return self.single.raise(INVALID_RECORD);
         };
-        // Of each pair the first is about what the client sends, the second about what the server sends.
-        let own = direction as usize;
-        let hassh = Hassh::new([lists[0], lists[2 + own], lists[4 + own], lists[6 + own]]);
-        self.single.change(|tx| {
-            let peer = tx.peer_mut(direction);
-            peer.hassh.get_or_insert_with(|| Box::new(hassh));
-        });
+        if self.hassh {
+            // Of each pair the first is about what the client sends, the second about what the server sends.
+            let own = direction as usize;
+            let hassh = Hassh::new([lists[0], lists[2 + own], lists[4 + own], lists[6 + own]]);
+            self.single.change(|tx| {
+                let peer = tx.peer_mut(direction);
+                peer.hassh.get_or_insert_with(|| Box::new(hassh));
+            });
+        }
         self.reach(direction, Stage::Body);
     }
 

@@ -2,7 +2,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::app::{Parser, Stage, Transaction as _};
+use crate::app::{Parser, Purpose, Stage, Transaction as _};
 use crate::Direction::{self, ToClient, ToServer};
 
 fn packet(message: u8, body: &[u8]) -> Vec<u8> {
@@ -36,7 +36,7 @@ fn stream(software: &[u8]) -> Vec<u8> {
 }
 
 fn fed(turns: &[(Direction, &[u8])], piece: usize) -> Connection {
-    let mut connection = Connection::default();
+    let mut connection = Connection::new(true);
     for (direction, bytes) in turns {
         for bytes in bytes.chunks(piece) {
             connection.feed(*direction, bytes);
@@ -61,6 +61,23 @@ fn reads_banners_and_what_both_offer() {
     assert_eq!(tx.server.hassh.as_ref().unwrap().string, b"kex;s;ms;zs");
     assert!(connection.is_encrypted() && tx.head.events.is_empty());
     assert_eq!(connection.skippable(ToServer), u64::MAX);
+}
+
+#[test]
+fn its_record_is_due_with_both_banners_and_where_fingerprints_are_made_with_both_new_keys() {
+    for (hassh, banners) in [(false, true), (true, false)] {
+        let mut connection = Connection::new(hassh);
+        connection.feed(ToServer, b"SSH-2.0-a\r\n");
+        assert!(!seen(&connection).is_tellable());
+        assert!(seen(&connection).describe(Purpose::Record).is_none());
+        connection.feed(ToClient, b"SSH-2.0-b\r\n");
+        assert_eq!(seen(&connection).is_tellable(), banners);
+        for direction in [ToServer, ToClient] {
+            connection.feed(direction, &[key_exchange(), packet(21, b"")].concat());
+        }
+        assert!(seen(&connection).is_tellable());
+        assert_eq!(seen(&connection).client.hassh.is_some(), hassh);
+    }
 }
 
 #[test]

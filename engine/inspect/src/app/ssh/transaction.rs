@@ -20,6 +20,8 @@ pub struct Peer {
     pub software: Vec<u8>,
     /// What it offers in the key exchange.
     pub hassh: Option<Box<Hassh>>,
+    /// It said that what follows is encrypted.
+    pub sealed: bool,
 }
 
 /// A fingerprint of what one end offers. Source: Salesforce's definition of HASSH.
@@ -49,6 +51,8 @@ pub struct Transaction {
     pub client: Peer,
     /// The server.
     pub server: Peer,
+    /// Fingerprints are made, and told with the rest.
+    pub hassh: bool,
 }
 
 impl Transaction {
@@ -86,11 +90,20 @@ impl crate::app::Transaction for Transaction {
         self
     }
 
-    fn describe(&self, _purpose: Purpose) -> Option<Description<'_>> {
-        let known = [&self.client, &self.server].map(|peer| !peer.protocol.is_empty());
-        known
-            .contains(&true)
-            .then(|| ("ssh", Box::new(self) as Box<dyn erased_serde::Serialize>))
+    fn is_tellable(&self) -> bool {
+        let told = |peer: &Peer| match self.hassh {
+            true => peer.sealed,
+            false => !peer.protocol.is_empty(),
+        };
+        told(&self.client) && told(&self.server)
+    }
+
+    fn describe(&self, purpose: Purpose) -> Option<Description<'_>> {
+        let known = match purpose {
+            Purpose::Record => self.is_tellable(),
+            _ => !self.client.protocol.is_empty() || !self.server.protocol.is_empty(),
+        };
+        known.then(|| ("ssh", Box::new(self) as Box<dyn erased_serde::Serialize>))
     }
 
     fn heap_bytes(&self) -> usize {

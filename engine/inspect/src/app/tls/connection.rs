@@ -9,7 +9,7 @@ use super::transaction::{State, Transaction};
 use super::SSL2;
 use crate::app::cursor::Cursor;
 use crate::app::single::Single;
-use crate::app::{Parser, Stage, Touched, Transactions};
+use crate::app::{AppProto, Parser, Stage, Touched, Transactions};
 use crate::Direction;
 
 /// Bytes of a handshake message that are kept to be read: OpenSSL takes hellos up to 131,396 bytes and
@@ -86,8 +86,6 @@ pub struct Connection {
     early_data: bool,
     /// The client's hello names the versions it supports in the extension.
     named_versions: bool,
-    /// The server asked for the client's certificate, which is still to come.
-    awaits_certificate: bool,
     heartbeat: Option<Heartbeat>,
     /// It is no TLS any more.
     broken: bool,
@@ -263,7 +261,9 @@ impl Connection {
             }
             message::HELLO_REQUEST | message::NEW_SESSION_TICKET => len,
             message::CERTIFICATE_REQUEST => {
-                self.awaits_certificate |= direction == Direction::ToClient;
+                if direction == Direction::ToClient {
+                    self.single.quietly(|tx| tx.awaits_certificate = true);
+                }
                 len
             }
             kind if message::REQUESTS.contains(&kind) || message::ENDS.contains(&kind) => len,
@@ -277,10 +277,14 @@ impl Connection {
         half.passing_over = pass_over;
     }
 
+    fn awaits_certificate(&self) -> bool {
+        self.single.get().is_some_and(|tx| tx.awaits_certificate)
+    }
+
     /// A client's certificate that is not here by now will not come.
     fn pass_certificate(&mut self, direction: Direction) {
-        if direction == Direction::ToServer && std::mem::take(&mut self.awaits_certificate) {
-            self.single.change(|_| {});
+        if direction == Direction::ToServer && self.awaits_certificate() {
+            self.single.change(|tx| tx.awaits_certificate = false);
         }
     }
 
@@ -434,7 +438,7 @@ impl Connection {
             return 0..0;
         }
         let done = self.single.get().is_some_and(|tx| tx.done);
-        let awaits = self.awaits_certificate && direction == Direction::ToServer;
+        let awaits = self.awaits_certificate() && direction == Direction::ToServer;
         let read = match (done && !awaits, self.halves[direction as usize].greeted) {
             (true, _) => Stage::Body,
             (false, true) => Stage::Headers,
@@ -473,6 +477,10 @@ fn final_version(version: u16) -> u16 {
 }
 
 impl Parser for Connection {
+    fn come_from(&mut self, left: AppProto) {
+        self.single.quietly(|tx| tx.from = Some(left));
+    }
+
     fn feed(&mut self, direction: Direction, bytes: &[u8]) -> Touched {
         self.read(direction, bytes);
         self.settle(direction, None)

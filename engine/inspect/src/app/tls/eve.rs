@@ -52,6 +52,9 @@ impl Serialize for Tls<'_> {
         if let Some(certificate) = tx.client.chain.first.as_deref() {
             map.serialize_entry("client", &Client(certificate))?;
         }
+        if let Some(from) = tx.from.filter(|_| self.purpose == Purpose::Record) {
+            map.serialize_entry("from_proto", from.name())?;
+        }
         map.end()
     }
 }
@@ -67,9 +70,7 @@ impl Tls<'_> {
             }
         }
         match tx.ja4() {
-            Some(made) if tx.has_ja4() && self.purpose == Purpose::Alert => {
-                map.serialize_entry("ja4", made)
-            }
+            Some(made) if self.purpose == Purpose::AlertOnJa4 => map.serialize_entry("ja4", made),
             _ => Ok(()),
         }
     }

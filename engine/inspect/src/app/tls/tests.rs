@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::certificate::tests::{message, DER};
 use super::hello::tests::{client, extension, sni};
 use super::*;
-use crate::app::{Parser, Stage, Transaction as _};
+use crate::app::{AppProto, Parser, Purpose, Stage, Transaction as _};
 use crate::Direction::{self, ToClient, ToServer};
 
 fn record(content: u8, body: &[u8]) -> Vec<u8> {
@@ -117,6 +117,44 @@ fn a_client_that_was_asked_for_its_certificate_is_judged_by_it_and_not_before() 
     let mut without = fed(&turns, 10_000);
     without.feed(ToServer, &record(22, &handshake(16, b"key")));
     assert_eq!(seen(&without).stage(ToServer), Stage::Body);
+}
+
+#[test]
+fn its_record_is_due_with_the_certificates_that_come() {
+    let turns = dialogue();
+    assert!(!seen(&fed(&turns[..1], 10_000)).is_tellable());
+    assert!(seen(&fed(&turns[..2], 10_000)).is_tellable());
+    let mut asked = turns[..2].to_vec();
+    asked.push((ToClient, record(22, &handshake(13, b"asks"))));
+    assert!(!seen(&fed(&asked, 10_000)).is_tellable());
+    asked.push((ToServer, record(22, &handshake(11, &message(&[DER])))));
+    assert!(seen(&fed(&asked, 10_000)).is_tellable());
+}
+
+#[test]
+fn its_record_names_what_the_peers_spoke_before() {
+    let mut connection = Connection::default();
+    connection.come_from(AppProto::Smtp);
+    for (direction, bytes) in &dialogue()[..2] {
+        connection.feed(*direction, bytes);
+    }
+    let said = |purpose| {
+        let (_, object) = seen(&connection).describe(purpose).unwrap();
+        serde_json::to_value(object).unwrap()["from_proto"].clone()
+    };
+    assert_eq!(said(Purpose::Record), "smtp");
+    assert_eq!(said(Purpose::Alert), serde_json::Value::Null);
+}
+
+#[test]
+fn ja4_is_shown_in_alerts_of_signatures_that_ask_for_it() {
+    let connection = fed(&dialogue()[..2], 10_000);
+    let shows = |purpose| {
+        let (_, object) = seen(&connection).describe(purpose).unwrap();
+        serde_json::to_value(object).unwrap().get("ja4").is_some()
+    };
+    assert!(shows(Purpose::AlertOnJa4));
+    assert!(!shows(Purpose::Alert) && !shows(Purpose::Record));
 }
 
 #[test]

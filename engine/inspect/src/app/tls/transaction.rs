@@ -54,6 +54,10 @@ pub struct Transaction {
     pub hides_certificates: bool,
     /// A session was offered and taken up, or a ticket was offered.
     pub resumed: bool,
+    /// The server asked for the client's certificate, which is still to come.
+    pub awaits_certificate: bool,
+    /// What was spoken until the peers agreed on TLS.
+    pub from: Option<AppProto>,
     /// A server's hello was seen, of SSL 2 too.
     pub answered: bool,
     ja3: OnceCell<Box<Ja3>>,
@@ -98,11 +102,6 @@ impl Transaction {
     pub(super) fn has_ja3(&self) -> bool {
         self.ja3.get().is_some() || self.ja3s.get().is_some()
     }
-
-    /// Whether some signature asked for JA4.
-    pub(super) fn has_ja4(&self) -> bool {
-        self.ja4.get().is_some()
-    }
 }
 
 impl crate::app::Transaction for Transaction {
@@ -122,9 +121,13 @@ impl crate::app::Transaction for Transaction {
         self
     }
 
+    fn is_tellable(&self) -> bool {
+        self.done && !self.awaits_certificate
+    }
+
     fn describe(&self, purpose: Purpose) -> Option<Description<'_>> {
         let known = self.server.chain.first.is_some() || self.resumed || self.hides_certificates;
-        let told = purpose == Purpose::Alert || known;
+        let told = purpose != Purpose::Record || known;
         told.then(|| eve::describe(self, purpose))
     }
 

@@ -115,7 +115,7 @@ fn flowbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
     };
     if matches!(command, "set" | "toggle") {
         draft
-            .flowbit_names
+            .names
             .extend(bits.first().map(|bit| (*bit, names.trim().to_owned())));
     }
     match command {
@@ -150,7 +150,8 @@ fn flowint(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason>
         [name, operator, operand] => (name, operator, operand),
         _ => return Err(bad()),
     };
-    let name = integer_name(name).ok_or_else(bad)?;
+    let called = name;
+    let name = integer_name(called).ok_or_else(bad)?;
     let amount = || {
         let number = operand.parse().ok().map(Amount::Fixed);
         let digits = operand.bytes().all(|byte| byte.is_ascii_digit());
@@ -174,6 +175,9 @@ fn flowint(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason>
         "<=" => FlowintStep::Compares(Ordering::Greater, true, amount()?),
         _ => return Err(bad()),
     };
+    if !what.reads() {
+        draft.names.push((name, called.to_owned()));
+    }
     draft.flowints.push(Flowint { name, what });
     if draft.flowints.len() > MAX_FLOWINTS {
         return Err(Reason::Conflict(format!(

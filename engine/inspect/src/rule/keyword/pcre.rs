@@ -10,6 +10,7 @@ pub(super) const KEYWORDS: &[Keyword] = &[value(&["pcre"], parse)];
 
 fn parse(draft: &mut Draft, _keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let parsed = pcre::parse(value, &draft.load.shared)?;
+    draft.names.extend(parsed.names);
     let relative = parsed.pcre.relative;
     let test = Test::Pcre(parsed.pcre);
     match parsed.buffer_flag.and_then(buffer) {
