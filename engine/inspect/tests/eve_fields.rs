@@ -281,22 +281,45 @@ fn what_ftp_answered_is_told_with_the_answer() {
 
 #[test]
 fn a_reply_s_record_has_its_sender_first() {
-    let message = |responder: u64| {
-        let mut bytes = 7_u64.to_be_bytes().to_vec();
-        bytes.extend(responder.to_be_bytes());
-        // An aggressive exchange of version 1, without payloads.
-        bytes.extend([0, 0x10, 4, 0, 0, 0, 0, 0, 0, 0, 0, 28]);
-        bytes
-    };
     let mut capture = Capture::new();
-    capture.packet(&datagram((CLIENT, SERVER), &message(0)));
-    capture.packet(&datagram((SERVER, CLIENT), &message(9)));
+    capture.packet(&datagram((CLIENT, SERVER), &ike(0)));
+    capture.packet(&datagram((SERVER, CLIENT), &ike(9)));
     let records = capture.records("", Settings::offline());
     let senders: Vec<_> = of(&records, "ike")
         .iter()
         .map(|it| it["src_ip"].clone())
         .collect();
     assert_eq!(vec![json!("10.9.0.2"), json!("10.9.0.1")], senders);
+}
+
+#[test]
+fn an_alert_on_what_is_spoken_names_the_transaction_of_a_datagram_and_none_of_a_stream() {
+    let mut capture = Capture::new();
+    capture.packet(&datagram((CLIENT, SERVER), &ike(0)));
+    capture.packet(&datagram((SERVER, CLIENT), &ike(9)));
+    let rule = r#"alert ike any any -> any any (msg:"a"; sid:1;)"#;
+    let records = capture.records(rule, Settings::offline());
+    let alerts = of(&records, "alert");
+    assert_eq!(2, alerts.len());
+    for (at, alert) in alerts.iter().enumerate() {
+        assert_eq!(at as u64, alert["tx_id"]);
+        assert_eq!(Value::Null, alert["tx_guessed"]);
+        assert!(alert["ike"].is_object());
+    }
+    let rule = r#"alert http any any -> any any (msg:"a"; flow:to_server; sid:1;)"#;
+    let records = http(1).records(rule, Settings::offline());
+    for alert in of(&records, "alert") {
+        assert_eq!(Value::Null, alert["tx_id"]);
+        assert_eq!(Value::Null, alert["http"]);
+    }
+}
+
+/// An aggressive exchange's message of version 1, without payloads.
+fn ike(responder: u64) -> Vec<u8> {
+    let mut bytes = 7_u64.to_be_bytes().to_vec();
+    bytes.extend(responder.to_be_bytes());
+    bytes.extend([0, 0x10, 4, 0, 0, 0, 0, 0, 0, 0, 0, 28]);
+    bytes
 }
 
 /// An IPv4 UDP packet between two ports 500.
@@ -311,4 +334,34 @@ fn datagram(ends: (Ipv4Addr, Ipv4Addr), payload: &[u8]) -> Vec<u8> {
     bytes.extend([0, 0]);
     bytes.extend(payload);
     bytes
+}
+
+#[test]
+fn a_flow_says_which_of_its_streams_had_a_gap() {
+    let mut capture = Capture::new();
+    let lost = REQUEST.len() as u32;
+    for (from_client, seq, ack, flags, bytes) in [
+        (true, 1000, 0, 0x02, &b""[..]),
+        (false, 5000, 1001, 0x12, b""),
+        (true, 1001, 5001, 0x10, b""),
+        (true, 1001 + lost, 5001, 0x18, REQUEST),
+        (false, 5001, 1001 + 2 * lost, 0x18, RESPONSE),
+        (
+            true,
+            1001 + 2 * lost,
+            5001 + RESPONSE.len() as u32,
+            0x10,
+            b"",
+        ),
+    ] {
+        let (ends, ports) = match from_client {
+            true => ((CLIENT, SERVER), (40000, 80)),
+            false => ((SERVER, CLIENT), (80, 40000)),
+        };
+        capture.packet(&segment(ends, ports, seq, ack, flags, bytes));
+    }
+    let records = capture.records("", Settings::offline());
+    let tcp = &of(&records, "flow")[0]["tcp"];
+    assert_eq!(json!(true), tcp["ts_gap"]);
+    assert_eq!(Value::Null, tcp["tc_gap"]);
 }

@@ -110,6 +110,8 @@ pub struct TcpLayer {
     beginnings: Option<Box<Beginnings>>,
     /// Bytes were lost with others behind them.
     pub holed: bool,
+    /// Whether bytes of a direction were passed over, for they were never seen.
+    pub gapped: [bool; 2],
     /// Nothing more is read of what is spoken: bytes that its parser needs were lost, or it failed.
     pub given_up: bool,
     /// Its frames, where signatures ask for some; `None` before its first bytes are read.
@@ -309,6 +311,7 @@ impl TcpLayer {
             left: None,
             beginnings: None,
             holed: false,
+            gapped: [false; 2],
             given_up: false,
             frames: None,
             lost: [0; 2],
@@ -865,6 +868,12 @@ impl Conversation {
         let parser = self.app().and_then(AppState::parser);
         let ids = parser.map_or(0..0, |parser| parser.transactions().ids());
         (ids.start.max(ids.end.saturating_sub(most))..ids.end).rev()
+    }
+
+    /// The id that the next transaction will have.
+    pub fn next_transaction(&self) -> Option<u64> {
+        let parser = self.app()?.parser()?;
+        Some(parser.transactions().ids().end)
     }
 
     /// One open transaction.

@@ -175,7 +175,9 @@ impl Reader<'_> {
     fn gap(&mut self, layer: &mut TcpLayer, direction: Direction) {
         let side = direction as usize;
         // What nothing but a FIN follows is no hole to Suricata.
-        layer.holed |= layer.session.has_hole(direction);
+        let hole = layer.session.has_hole(direction);
+        layer.holed |= hole;
+        layer.gapped[side] |= hole;
         layer.lost[side] += layer.step_over(direction);
         layer.begin_anew(direction);
         if !matches!(layer.app, AppState::Detecting) {

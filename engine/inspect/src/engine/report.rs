@@ -287,6 +287,7 @@ fn tcp_of(conversation: &Conversation) -> Option<TcpEnd> {
             [0; 2]
         },
         state: tcp.session.state_name(),
+        gaps: tcp.gapped,
     })
 }
 
@@ -305,12 +306,14 @@ impl<'a> Told<'a> {
         let datagram = conversation.udp.is_some() && !signature.apps.is_empty();
         let transaction = match hit.tx_id {
             Some(_) => open(hit.tx_id),
-            // What a datagram brought is the newest there is.
+            // What a datagram brought is the newest there is; Suricata counts on where it brought nothing.
             None if datagram => open(conversation.newest_open(1).next()),
             None if hit.in_stream => conversation.only_transaction(),
             None => None,
         };
-        let id = hit.tx_id.or(transaction.map(|it| it.head().id));
+        let next = conversation.next_transaction().filter(|_| datagram);
+        let found = hit.tx_id.or(transaction.map(|it| it.head().id));
+        let id = found.or(next);
         Self {
             transaction,
             id: id.filter(|id| *id < app::frame::FIRST_ID),

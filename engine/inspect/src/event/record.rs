@@ -162,6 +162,8 @@ pub struct TcpEnd {
     pub flags: [u8; 2],
     /// `syn_sent`, `established`, …; empty: left out.
     pub state: &'static str,
+    /// Whether bytes were never seen, by direction.
+    pub gaps: [bool; 2],
 }
 
 /// `event_type: flow`: a flow has ended.

@@ -434,6 +434,9 @@ impl Serialize for TcpEnd {
             map.serialize_entry(key, &true)?;
         }
         text(&mut map, "state", self.state)?;
+        let [ts_gap, tc_gap] = self.gaps;
+        entry(&mut map, "tc_gap", tc_gap.then_some(true))?;
+        entry(&mut map, "ts_gap", ts_gap.then_some(true))?;
         map.end()
     }
 }

@@ -107,6 +107,10 @@ impl crate::app::Transaction for Transaction {
         self.little
     }
 
+    fn is_tellable(&self) -> bool {
+        self.done == [true; 2]
+    }
+
     fn describe(&self, _: Purpose) -> Option<Description<'_>> {
         Some(("dcerpc", Box::new(Record(self))))
     }

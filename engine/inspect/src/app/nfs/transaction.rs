@@ -173,6 +173,10 @@ impl crate::app::Transaction for Transaction {
         !files.is_empty() && files.iter().all(File::is_settled)
     }
 
+    fn is_tellable(&self) -> bool {
+        self.done == [true; 2]
+    }
+
     fn describe(&self, purpose: Purpose) -> Option<Description<'_>> {
         // Calls for attributes are most of what a client says, and have no record of their own.
         let is_common = self.version < 4 && self.procedure == 1;

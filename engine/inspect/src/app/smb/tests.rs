@@ -151,6 +151,17 @@ fn file_of(connection: &Connection, direction: Direction) -> (Vec<u8>, Vec<u8>, 
 }
 
 #[test]
+fn a_record_is_due_with_the_answer_whichever_side_is_looked_at_next() {
+    let mut connection = connection();
+    let steps = a_written_file();
+    connection.feed(steps[0].0, &steps[0].1);
+    let is_due = |connection: &Connection| connection.transactions().find(0).unwrap().is_tellable();
+    assert!(!is_due(&connection));
+    connection.feed(steps[1].0, &steps[1].1);
+    assert!(is_due(&connection));
+}
+
+#[test]
 fn pieces_that_come_early_wait_for_those_before() {
     let mut connection = connection();
     for (direction, bytes) in a_written_file() {

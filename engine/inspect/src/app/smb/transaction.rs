@@ -328,6 +328,10 @@ impl crate::app::Transaction for Transaction {
         !files.is_empty() && files.iter().all(File::is_settled)
     }
 
+    fn is_tellable(&self) -> bool {
+        self.done == [true; 2]
+    }
+
     fn describe(&self, _: Purpose) -> Option<Description<'_>> {
         Some(("smb", Box::new(Record(self))))
     }
