@@ -114,7 +114,7 @@ fn an_alert_reads_as_suricata_s() {
             r#""src_ip":"10.16.1.11","src_port":46652,"dest_ip":"82.165.177.154","dest_port":80,"proto":"TCP","#,
             r#""pkt_src":"wire/pcap","tx_id":0,"alert":{"action":"allowed","gid":1,"signature_id":2016953,"rev":5,"#,
             r#""signature":"ET EXPLOIT Apache Struts","category":"Attempted User Privilege Gain","severity":1,"#,
-            r#""metadata":{"cve":["CVE_1","CVE_2"],"tag":["x"]}},"#,
+            r#""metadata":{"cve":["CVE_2","CVE_1"],"tag":["x"]}},"#,
             r#""http":{"hostname":"www.testmyids.com","url":"/","http_user_agent":"curl/7.43.0","http_method":"GET","#,
             r#""protocol":"HTTP/1.1","length":0},"app_proto":"http","direction":"to_server","#,
             r#""flow":{"pkts_toserver":3,"pkts_toclient":1,"bytes_toserver":263,"bytes_toclient":62,"#,

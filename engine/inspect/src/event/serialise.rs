@@ -250,7 +250,7 @@ impl Serialize for End {
     }
 }
 
-/// A signature's metadata: a list of values a key.
+/// A signature's metadata: a list of values a key, the last first, as Suricata has them.
 struct Metadata<'a>(&'a [Pair]);
 
 impl Serialize for Metadata<'_> {
@@ -262,6 +262,7 @@ impl Serialize for Metadata<'_> {
                 let values: Vec<_> = self
                     .0
                     .iter()
+                    .rev()
                     .filter(|row| row.0 == *key)
                     .map(|row| &row.1)
                     .collect();
