@@ -110,7 +110,7 @@ pub struct TcpLayer {
     beginnings: Option<Box<Beginnings>>,
     /// Bytes were lost with others behind them.
     pub holed: bool,
-    /// Whether bytes of a direction were passed over, for they were never seen.
+    /// Whether it was said that bytes of a direction were never seen.
     pub gapped: [bool; 2],
     /// Nothing more is read of what is spoken: bytes that its parser needs were lost, or it failed.
     pub given_up: bool,

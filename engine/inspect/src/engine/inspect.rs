@@ -344,6 +344,8 @@ impl Desk {
             layer.resume(direction, outcome.unseen_bytes);
         }
         if !outcome.found.is_empty() {
+            layer.gapped[other as usize] |=
+                outcome.found.contains(PacketEvent::StreamReassemblySeqGap);
             for event in outcome.found.iter() {
                 let (kind, name) = (AnomalyKind::Stream, event.name());
                 self.report_anomaly(scene, &flow.data, kind, name, None, sink);

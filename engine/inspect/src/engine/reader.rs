@@ -175,9 +175,7 @@ impl Reader<'_> {
     fn gap(&mut self, layer: &mut TcpLayer, direction: Direction) {
         let side = direction as usize;
         // What nothing but a FIN follows is no hole to Suricata.
-        let hole = layer.session.has_hole(direction);
-        layer.holed |= hole;
-        layer.gapped[side] |= hole;
+        layer.holed |= layer.session.has_hole(direction);
         layer.lost[side] += layer.step_over(direction);
         layer.begin_anew(direction);
         if !matches!(layer.app, AppState::Detecting) {

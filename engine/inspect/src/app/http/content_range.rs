@@ -30,12 +30,13 @@ impl ContentRange {
         unit.eq_ignore_ascii_case("bytes").then_some(range)
     }
 
-    /// The first and the last byte, where a file can have these.
+    /// The first and the last byte, where they are a part of a file whose size is known.
     pub fn of_file(self) -> Option<(i64, i64)> {
-        let fits = |(first, last): &(i64, i64)| {
-            *first <= *last && *last > 0 && self.size.is_none_or(|size| *last < size)
+        let size = self.size?;
+        let is_part = |(first, last): &(i64, i64)| {
+            *first <= *last && *last > 0 && *last < size && (*first, *last) != (0, size - 1)
         };
-        self.ends.filter(fits)
+        self.ends.filter(is_part)
     }
 }
 
@@ -47,8 +48,9 @@ mod tests {
     fn a_part_of_a_file_lies_within_it() {
         for (value, part) in [
             ("bytes 500-1000/146515", Some((500, 1000))),
-            ("bytes 500-1000/*", Some((500, 1000))),
-            ("bytes 0-9/10", Some((0, 9))),
+            ("bytes 500-1000/*", None),
+            ("bytes 0-8/10", Some((0, 8))),
+            ("bytes 0-9/10", None),
             ("bytes 0-10/10", None),
             ("bytes 0-0/10", None),
             ("bytes 10-5/*", None),
