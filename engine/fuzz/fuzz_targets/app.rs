@@ -67,7 +67,9 @@ fn look(parser: &mut dyn Parser) {
 
 fuzz_target!(init: { chosen(); }, |data: &[u8]| {
     let (app, carrier) = chosen();
-    let Some(mut parser) = parser_for(app, carrier, b"note", &Settings::default()) else { return };
+    // Fingerprints are made where signatures ask for them.
+    let settings = Settings { hassh: true, ..Settings::default() };
+    let Some(mut parser) = parser_for(app, carrier, b"note", &settings) else { return };
     let mut rest = data;
     while let [control, high, low, tail @ ..] = rest {
         let direction: Direction = if control & 1 == 0 { ToServer } else { ToClient };
