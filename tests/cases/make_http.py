@@ -237,15 +237,36 @@ def connections() -> Iterator[Case]:
             [
                 answer_signature(101, 'http.stat_code; content:"100";'),
                 answer_signature(102, 'http.stat_code; content:"200";'),
-                answer_signature(
-                    103, 'http.stat_msg; content:"OK"; http.header; content:"X-Final";'
-                ),
+                answer_signature(103, 'http.stat_msg; content:"OK"; http.header; content:"X-Final";'),
                 answer_signature(104, 'http.response_line; content:"HTTP/1.1";'),
                 answer_signature(201, 'http.header; content:"X-Interim";'),
             ]
         ),
         interim.close().packets,
         {101: 1, 102: 1, 103: 1, 104: 1},
+    )
+    yield Case(
+        "http-payload-of-the-other-direction",
+        "A buffer of the response beside contents of the payload.",
+        "The payload that counts is that of the buffer's direction: a request holds nothing of the response.",
+        "\n".join(
+            f'alert http any any -> any any (http.stat_code; bsize:3; pkt_data; content:"{text}"; sid:{sid};)'
+            for sid, text in [(101, "Content-Length"), (201, "GET")]
+        ),
+        exchange(requests[0]),
+        {101: 1},
+    )
+    yield Case(
+        "stream-offset-in-what-is-shown",
+        "Two answers on one connection, and contents with an offset.",
+        "An offset counts in what is shown of the stream, one answer at a time: to stand behind the"
+        " first answer is not enough.",
+        "\n".join(
+            f'alert tcp any any -> any any (flow:to_client; content:"HTTP/1.1"; offset:{offset}; sid:{sid};)'
+            for sid, offset in [(101, 0), (201, 1)]
+        ),
+        exchange(requests[0], requests[1]),
+        {101: 4},
     )
     yield Case(
         "http-not-http",

@@ -325,6 +325,7 @@ impl<'a> Run<'a, '_> {
                 .map_or(length, |within| from.saturating_add(self.number(within)));
             (from, to)
         } else {
+            // Of a stream, `depth` counts from its beginning, `offset` from that of what is shown: so Suricata has it.
             let base = i64::try_from(self.subject.offset).unwrap_or(i64::MAX);
             let from = content.offset.map_or(0, |number| self.number(number));
             let depth = match (content.startswith, content.depth) {
@@ -334,7 +335,7 @@ impl<'a> Run<'a, '_> {
             let to = depth.map_or(length, |depth| {
                 from.saturating_add(depth).saturating_sub(base)
             });
-            (from.saturating_sub(base), to)
+            (from, to)
         };
         let (low, high) = (low.max(0), high.min(length));
         (low <= high).then_some((low as usize, high as usize))

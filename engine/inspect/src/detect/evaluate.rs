@@ -334,7 +334,8 @@ impl Matcher {
             let signature = &self.signatures[*index as usize];
             if signature.scene == Scene::Transaction {
                 if self.may_hold_payload(*index, context, flow) {
-                    self.hold_payload(*index, subject, flow, &mut scratch.work);
+                    let direction = context.packet.direction;
+                    self.hold_payload((*index, direction), subject, flow, &mut scratch.work);
                 }
                 continue;
             }
@@ -384,14 +385,16 @@ impl Matcher {
         let fits =
             signature.apps.is_empty() || spoken.is_some_and(|app| signature.apps.contains(app));
         // Without a direction its transaction may be looked at where the header fits the other way round.
-        fits && !flow.payload_held.contains(&index)
+        fits && !flow
+            .payload_held
+            .contains(&(index, context.packet.direction))
             && (signature.flow.direction.is_none() || self.sides(index, context, flow) != 0)
     }
 
     /// Remembers that the payload conditions of a signature on a transaction held.
     fn hold_payload(
         &self,
-        index: u32,
+        (index, direction): (u32, Direction),
         subject: Subject<'_>,
         flow: &mut FlowState,
         work: &mut Work,
@@ -402,7 +405,7 @@ impl Matcher {
             .filter(|inspection| inspection.is_payload())
             .all(|inspection| chain::holds(&inspection.tests, subject, work));
         if held {
-            flow.payload_held.push(index);
+            flow.payload_held.push((index, direction));
         }
     }
 

@@ -103,8 +103,8 @@ pub struct FlowState {
     rare: Option<Box<Rare>>,
     /// Signatures on addresses alone were evaluated, by direction.
     pub(super) addresses_done: [bool; 2],
-    /// Signatures on a transaction whose payload conditions held on the stream.
-    pub(super) payload_held: SmallVec<[u32; 2]>,
+    /// Signatures on a transaction whose payload conditions held on the stream, and of which direction.
+    pub(super) payload_held: SmallVec<[(u32, Direction); 2]>,
     /// What is known of each direction's stream.
     pub(super) streams: [Scanning; 2],
 }

@@ -68,7 +68,11 @@ impl Scene {
         scene
     }
 
-    pub(super) fn packet_view<'a>(&self, direction: Direction, payload: &'a [u8]) -> PacketView<'a> {
+    pub(super) fn packet_view<'a>(
+        &self,
+        direction: Direction,
+        payload: &'a [u8],
+    ) -> PacketView<'a> {
         let client = (self.flow.client, self.flow.client_port);
         let server = (self.flow.server, self.flow.server_port);
         let (src, dst) = match direction {

@@ -251,6 +251,7 @@ impl Matcher {
             let slot = self.slots.get(slots[at] as usize);
             compiled.joined || slot.is_none_or(|slot| scene.is_settled(slot))
         };
+        let payload = (waiting.signature, scene.direction);
         let count = signature.inspections.len();
         let settled_first = (0..count)
             .filter(|at| settled(*at))
@@ -263,7 +264,7 @@ impl Matcher {
             }
             let verdict = match slots[at] {
                 PAYLOAD if scene.view.head().late => Verdict::Fails,
-                PAYLOAD if flow.payload_held.contains(&waiting.signature) => Verdict::Holds,
+                PAYLOAD if flow.payload_held.contains(&payload) => Verdict::Holds,
                 PAYLOAD => Verdict::Waits,
                 slot => {
                     let sees_end = compiled.sees_end & bit != 0;
@@ -289,7 +290,7 @@ impl Matcher {
         if !signature.tx_tests.iter().all(fits) {
             return Verdict::Waits;
         }
-        flow.payload_held.retain(|held| *held != waiting.signature);
+        flow.payload_held.retain(|held| *held != payload);
         waiting.fired = waiting.fired || self.insists(compiled, scene);
         if !again && !waiting.fired {
             state.fired.push((compiled.key, scene.direction, sides));
