@@ -26,6 +26,17 @@ def cases() -> Iterator[Case]:
     yield from mqtt()
     yield from rfb()
     yield from told()
+    yield Case(
+        "ssh-softwareversion",
+        "The old keyword on SSH's software.",
+        "It names the whole, with its case; ssh.software takes parts.",
+        rule(101, "ssh", "ssh.softwareversion:tool_9.2; flow:to_server;")
+        + rule(102, "ssh", 'ssh.software; content:"tool"; flow:to_server;')
+        + rule(201, "ssh", "ssh.softwareversion:tool;")
+        + rule(202, "ssh", "ssh.softwareversion:TOOL_9.2;"),
+        tcp(22, [(True, b"SSH-2.0-tool_9.2\r\n"), (False, b"SSH-2.0-server_1\r\n")]).packets,
+        {101: 1, 102: 1},
+    )
 
 
 def text(data: bytes) -> bytes:

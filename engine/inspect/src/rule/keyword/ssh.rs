@@ -121,7 +121,7 @@ fn proto_version(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), R
     add(draft, "ssh.protoversion", holds, bytes)
 }
 
-/// Bytes to be found in the software version.
+/// The software version as a whole.
 fn software_version(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let bytes = unquote(value.trim_ascii(), false).unwrap_or_default();
     let known = |byte: &u8| byte.is_ascii_alphanumeric() || b":.-_+ \t".contains(byte);
@@ -129,8 +129,9 @@ fn software_version(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<()
         return Err(Reason::bad_value(keyword, "not the name of a software"));
     }
     let holds = |view: &dyn Transaction, direction, wanted: &TxOperand| match wanted {
-        TxOperand::Bytes(wanted) => of::<ssh::Transaction>(view)
-            .is_some_and(|tx| memchr::memmem::find(&tx.peer(direction).software, wanted).is_some()),
+        TxOperand::Bytes(wanted) => {
+            of::<ssh::Transaction>(view).is_some_and(|tx| tx.peer(direction).software == *wanted)
+        }
         _ => false,
     };
     add(draft, "ssh.softwareversion", holds, bytes)
