@@ -222,6 +222,8 @@ def test_status_shows_rates_until_interrupted(appliance: Appliance) -> None:
     watching = subprocess.Popen(
         [sys.executable, "-m", "appliance.cli", "status", "--watch", "--every", "1s", "--config", config],
         stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)},
+        # Whoever runs the tests in the background has the signal ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert watching.stdout is not None
     seen = ""
@@ -230,7 +232,7 @@ def test_status_shows_rates_until_interrupted(appliance: Appliance) -> None:
         assert line, seen
         seen += line
     watching.send_signal(signal.SIGINT)
-    seen += watching.communicate()[0]
+    seen += watching.communicate(timeout=30)[0]
     assert watching.returncode == 0
     assert "waited p50/p99" in seen
     print(seen)
