@@ -41,5 +41,6 @@ def test_packet_without_ports_is_remembered_and_still_denied(bench: Bench) -> No
     def pinged() -> list[Denied]:
         return [each for each in read_denied(bench.netns) if each.protocol == "icmp"]
 
-    (found,) = wait_for("the denied ones", pinged)
-    assert (found.rule, found.protocol) == (rule_number(default_counter_name("web", "in")), "icmp")
+    # Another message of ICMP, of which a guest sends some unasked, may be beside it.
+    found = wait_for("the denied ones", pinged)
+    assert rule_number(default_counter_name("web", "in")) in {each.rule for each in found}
