@@ -208,10 +208,7 @@ impl Engine {
         };
         let counters = Counters::new(&policy);
         let mut settings = settings;
-        let hashes = hashes(&settings, &policy);
-        let magic = policy.matcher.reads_magic();
-        settings.app.look_at_files(hashes, magic);
-        settings.app.hassh = policy.matcher.reads_hassh();
+        settings.compute_for(&policy);
         Self {
             defragmenter: Defragmenter::new(overlaps, settings.fragments),
             flows: FlowTable::new(settings.flows, settings.seed),
@@ -235,10 +232,7 @@ impl Engine {
     pub fn swap(&mut self, policy: Arc<Policy>, shared: Arc<SharedState>) {
         self.desk.counters.follow(&policy);
         // Files that are under way keep what was computed of them so far.
-        let hashes = hashes(&self.desk.settings, &policy);
-        let magic = policy.matcher.reads_magic();
-        self.desk.settings.app.look_at_files(hashes, magic);
-        self.desk.settings.app.hassh = policy.matcher.reads_hassh();
+        self.desk.settings.compute_for(&policy);
         self.desk.policy = policy;
         self.desk.shared = shared;
     }
@@ -410,11 +404,16 @@ impl Engine {
     }
 }
 
-/// The hashes of files that signatures or records ask for.
-fn hashes(settings: &Settings, policy: &Policy) -> HashKinds {
-    let recorded = HashKinds {
-        sha256: settings.records.files,
-        ..HashKinds::NONE
-    };
-    policy.matcher.file_hashes().or(recorded)
+impl Settings {
+    /// Has computed what the policy's signatures ask for, and the records.
+    fn compute_for(&mut self, policy: &Policy) {
+        let recorded = HashKinds {
+            sha256: self.records.files,
+            ..HashKinds::NONE
+        };
+        let matcher = &policy.matcher;
+        let hashes = matcher.file_hashes().or(recorded);
+        self.app.look_at_files(hashes, matcher.reads_magic());
+        self.app.hassh = matcher.reads_hassh();
+    }
 }

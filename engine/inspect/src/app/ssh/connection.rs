@@ -52,17 +52,12 @@ pub struct Connection {
     halves: [Half; 2],
     /// It is no SSH.
     broken: bool,
-    /// Fingerprints are made.
-    hassh: bool,
 }
 
 impl Connection {
     /// A connection of which nothing was seen; `hassh`: fingerprints are made.
     pub fn new(hassh: bool) -> Self {
-        let mut connection = Self {
-            hassh,
-            ..Self::default()
-        };
+        let mut connection = Self::default();
         connection.single.quietly(|tx| tx.hassh = hassh);
         connection
     }
@@ -180,7 +175,7 @@ impl Connection {
         let Some(lists) = name_lists(body) else {
             return self.single.raise(INVALID_RECORD);
         };
-        if self.hassh {
+        if self.single.get().is_some_and(|tx| tx.hassh) {
             // Of each pair the first is about what the client sends, the second about what the server sends.
             let own = direction as usize;
             let hassh = Hassh::new([lists[0], lists[2 + own], lists[4 + own], lists[6 + own]]);
