@@ -183,18 +183,18 @@ pub fn unpaired(value: &[u8]) -> &'static str {
 
 /// Text for messages: what is not printable ASCII is escaped, and it stays short.
 pub fn printable(text: &[u8]) -> String {
-    const LONGEST: usize = 120;
-    let shown = &text[..text.len().min(LONGEST)];
-    let dots = if shown.len() < text.len() { "…" } else { "" };
-    format!("{}{dots}", shown.escape_ascii())
+    shortened(text, 120)
 }
 
 /// A line's beginning in quotes, for messages: enough to find it, and no more of a file that is none of a rule's.
 pub fn excerpt(line: &[u8]) -> String {
-    const LONGEST: usize = 20;
-    let dots = if line.len() > LONGEST { "…" } else { "" };
-    let shown = &line[..line.len().min(LONGEST)];
-    format!("'{}{dots}'", shown.escape_ascii())
+    format!("'{}'", shortened(line, 20))
+}
+
+fn shortened(text: &[u8], longest: usize) -> String {
+    let shown = &text[..text.len().min(longest)];
+    let dots = if shown.len() < text.len() { "…" } else { "" };
+    format!("{}{dots}", shown.escape_ascii())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub(in crate::app) mod body;
 pub mod buffers;
 mod coding;
 pub mod connection;
-pub mod content_range;
+mod content_range;
 pub mod events;
 mod fields;
 mod headers;
