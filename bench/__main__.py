@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 CORPORA = ROOT.parent / "shared" / "corpora"
 KINDS = ("inline", "guests", "sizing", "replay")
-MIN_INLINE_ROUNDS = 10
+MIN_ROUNDS = 10
 
 
 def main() -> int:
@@ -51,11 +51,11 @@ def _measure(
     rounds = asked.rounds
     if kind == "replay":
         program = [sys.executable, "-m", "appliance.cli"]
-        new = replay.measure(asked.corpora, program, work, rounds or 5, asked.times, _say)
+        new = replay.measure(asked.corpora, program, work, rounds or MIN_ROUNDS, asked.times, _say)
         return new, replay.GOALS
     if kind == "sizing":
         return sizing.measure(asked.corpora, work, rounds or 3, divided, _say)
-    rounds, examples = rounds or MIN_INLINE_ROUNDS, build_examples()
+    rounds, examples = rounds or MIN_ROUNDS, build_examples()
     if kind == "guests":
         return guests.measure(
             asked.corpora, examples, work, rounds, asked.seconds, divided, _say
@@ -69,7 +69,7 @@ def _arguments() -> argparse.Namespace:
     corpora = Path(os.environ.get("CORPORA", CORPORA))
     parser.add_argument("--corpora", type=Path, default=corpora, help="folder with rules/ and benign/")
     parser.add_argument("--only", type=_listed(KINDS), default=KINDS, help=f"of {', '.join(KINDS)}")
-    parser.add_argument("--rounds", type=int, help="10; of replay, which varies less, 5, of sizing 3")
+    parser.add_argument("--rounds", type=int, help="10, of sizing 3")
     parser.add_argument("--results", type=Path, default=RESULTS)
     of_inline = parser.add_argument_group("inline, guests and sizing (as root)")
     of_inline.add_argument("--paths", type=_listed(PATHS), default=(), help=f"some of: {'; '.join(PATHS)}")

@@ -63,10 +63,3 @@ def merge(captures: list[list[Frame]], times: int, out: Path) -> int:
 def _shifted(packets: list[Frame], clock: int) -> Iterator[Frame]:
     first = min((time_us for time_us, _ in packets), default=0)
     return ((clock + time_us - first, frame) for time_us, frame in packets)
-
-
-def smallest(out: Path) -> None:
-    """Write a capture of one packet: reading it costs nothing beside loading the rules."""
-    who_has = "0001080006040001020000000001c0000201000000000000c0000202"
-    arp = bytes.fromhex("ffffffffffff0200000000010806" + who_has)
-    merge([[(0, arp)]], 1, out)

@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -12,7 +14,7 @@ from typing import Protocol
 
 import yaml
 
-from bench.clocks import cpu_s
+from bench.processes import cpu_s, memory_mib
 
 SURICATA_YAML = Path("/etc/suricata/suricata.yaml")
 # Suricata writes several record types under one setting's name; all others are called alike.
@@ -29,26 +31,11 @@ BODY_DEPTH = "1mb"
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What one run took: seconds on the clock and of processor, and the most memory it held.
-
-    ready_wall_s, ready_cpu_s: how much of that until the rules were loaded.
-    """
+    """Seconds on the clock and of processor, and the most memory held so far."""
 
     wall_s: float
     cpu_s: float
     peak_mib: float
-    ready_wall_s: float
-    ready_cpu_s: float
-
-    @property
-    def inspecting_wall_s(self) -> float:
-        """From the loaded rules to the end."""
-        return self.wall_s - self.ready_wall_s
-
-    @property
-    def inspecting_cpu_s(self) -> float:
-        """Processor time from the loaded rules to the end."""
-        return self.cpu_s - self.ready_cpu_s
 
 
 class Engine(Protocol):
@@ -124,27 +111,62 @@ def configure_suricata(records: set[str], out: Path, home_net: str | None = None
     out.write_text("%YAML 1.1\n---\n" + yaml.safe_dump(config))
 
 
-def run(engine: Engine, rules: Path, capture: Path, out: Path) -> Spent:
-    """Run an engine over a capture; raises RuntimeError with its last words if it fails."""
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    command = engine.command(rules, capture, out)
-    began = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        assert process.stdout is not None
-        said, ready_wall_s, ready_cpu_s = [], None, 0.0
-        for line in process.stdout:
-            said.append(line)
-            if engine.ready in line and ready_wall_s is None:
-                ready_wall_s, ready_cpu_s = time.monotonic() - began, cpu_s(process.pid)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0 or ready_wall_s is None:
-        last = b"".join(said).decode(errors="replace")[-2000:]
-        raise RuntimeError(f"{' '.join(command)} failed:\n{last}")
-    cpu_in_all_s = usage.ru_utime + usage.ru_stime
-    return Spent(wall_s, cpu_in_all_s, usage.ru_maxrss / 1024, ready_wall_s, ready_cpu_s)
+class Run:
+    """An engine that has loaded its rules and is held there, before its capture.
+
+    So two of them inspect one right after the other, however long each took to load: on a host whose speed
+    changes within seconds nothing else compares them.
+    """
+
+    def __init__(self, engine: Engine, rules: Path, capture: Path, out: Path) -> None:
+        """Start it and wait until it is ready; raises RuntimeError with its last words if it fails."""
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        self._command = engine.command(rules, capture, out)
+        began = time.monotonic()
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._said: list[bytes] = []
+        while engine.ready not in (line := self._line()):
+            if not line:
+                self._end()
+                raise self._failure()
+        self._ready_at, cpu = time.monotonic(), cpu_s(self._process.pid)
+        os.kill(self._process.pid, signal.SIGSTOP)
+        self._held_at = time.monotonic()
+        self.loading = Spent(self._ready_at - began, cpu, memory_mib(self._process.pid))
+
+    def inspect(self) -> Spent:
+        """Let it go on to its end; raises RuntimeError if it fails.
+
+        Returns the times since its rules were loaded, but for those in which it was held.
+        """
+        begins = time.monotonic()
+        os.kill(self._process.pid, signal.SIGCONT)
+        while self._line():
+            pass
+        usage = self._end()
+        wall_s = time.monotonic() - begins + self._held_at - self._ready_at
+        if self._process.returncode != 0:
+            raise self._failure()
+        cpu = usage.ru_utime + usage.ru_stime - self.loading.cpu_s
+        return Spent(wall_s, cpu, usage.ru_maxrss / 1024)
+
+    def _line(self) -> bytes:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        self._said.append(line)
+        return line
+
+    def _end(self) -> resource.struct_rusage:
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        _, status, usage = os.wait4(self._process.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        return usage
+
+    def _failure(self) -> RuntimeError:
+        last = b"".join(self._said).decode(errors="replace")[-2000:]
+        return RuntimeError(f"{' '.join(self._command)} failed:\n{last}")
 
 
 def records(out: Path) -> Counter[str]:

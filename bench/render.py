@@ -20,7 +20,7 @@ def table(rows: list[Row], goals: list[Goal], machine: dict[str, str]) -> str:
     parts = [
         ("", about),
         (
-            "Figures (medians; ratios are Sekisho's to another path's, with their 95 % interval)",
+            "Figures (medians; ratios are Sekisho's to another path's, by round, with 95 % interval)",
             _figures(rows),
         ),
         ("Goals", _markdown(("load", "rules", "unit", "ratio (95 %)", "goal", ""), _goals(rows, goals))),

@@ -1,8 +1,9 @@
-"""Medians, and how sure one can be of their ratio."""
+"""Ratios, and how sure one can be of them."""
 
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 
 RESAMPLES = 4000
@@ -13,7 +14,7 @@ FEWEST_ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A ratio of two medians with its 95 % interval; from 0 to endless where there were too few rounds."""
+    """A ratio with its 95 % interval; from 0 to endless where there were too few rounds."""
 
     value: float
     low: float
@@ -21,23 +22,22 @@ class Ratio:
 
 
 def ratio(above: Mapping[int, float], below: Mapping[int, float]) -> Ratio | None:
-    """Return median(above) / median(below) with a percentile-bootstrap interval; None without figures.
+    """Return the median of above / below over the rounds, with a percentile-bootstrap interval.
 
-    Figures by round. Those of one round were taken next to each other, so rounds are drawn as pairs; a round
-    that only one of the two has does not count. The random numbers are seeded: the same figures give the same
-    interval.
+    Figures by round; a round that only one of the two has does not count. Those of one round were taken next
+    to each other: on a host whose speed changes from round to round their ratio stays where medians wander. A
+    round with nothing below counts as endless; None if that is the rule, and without figures. The random
+    numbers are seeded: the same figures give the same interval.
     """
-    pairs = [(above[number], below[number]) for number in above if number in below]
-    if not pairs or _ratio(pairs) is None:
+    of_rounds = [_over(above[number], below[number]) for number in above if number in below]
+    if not of_rounds or median(of_rounds) == inf:
         return None
-    value = _ratio(pairs) or 0.0
-    if len(pairs) < FEWEST_ROUNDS:
-        return Ratio(value, 0.0, float("inf"))
+    if len(of_rounds) < FEWEST_ROUNDS:
+        return Ratio(median(of_rounds), 0.0, inf)
     chance = random.Random(SEED)
-    drawn = sorted(_ratio(chance.choices(pairs, k=len(pairs))) or float("inf") for _ in range(RESAMPLES))
-    return Ratio(value, drawn[round(RESAMPLES * 0.025)], drawn[round(RESAMPLES * 0.975) - 1])
+    drawn = sorted(median(chance.choices(of_rounds, k=len(of_rounds))) for _ in range(RESAMPLES))
+    return Ratio(median(of_rounds), drawn[round(RESAMPLES * 0.025)], drawn[round(RESAMPLES * 0.975) - 1])
 
 
-def _ratio(pairs: list[tuple[float, float]]) -> float | None:
-    below = median(pair[1] for pair in pairs)
-    return median(pair[0] for pair in pairs) / below if below > 0 else None
+def _over(above: float, below: float) -> float:
+    return above / below if below > 0 else inf

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -11,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.clocks import cpu_s
 from bench.inline.segment import Segment, Traffic
+from bench.processes import cpu_s
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -60,15 +59,6 @@ def machine_cpu_s() -> float:
     numbers = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]))
     user, nice, system, _idle, _iowait, irq, softirq = numbers[:7]
     return (user + nice + system + irq + softirq) / CLOCK_TICKS
-
-
-def peak_mib(pids: Sequence[int]) -> float:
-    """Return the sum of the most memory that each process ever held."""
-    total = 0
-    for pid in pids:
-        found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-        total += int(found[1]) if found else 0
-    return total / 1024
 
 
 @dataclass(slots=True)

@@ -5,16 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.model.faults import SystemFault
-from bench.clocks import cpu_s
 from bench.goals import Goal
 from bench.inline import generators
-from bench.inline.accounting import peak_mib
 from bench.inline.cores import Cores
 from bench.inline.generators import Generator, exchanging
 from bench.inline.paths import Setting, sekisho
 from bench.inline.programs import ProgramFailed
 from bench.inline.segment import Segment, segment_of
 from bench.inline.selections import Drawn, draw, read_rules
+from bench.processes import cpu_s, memory_mib
 from bench.rows import Row
 
 Say = Callable[[str], None]
@@ -87,7 +86,7 @@ def _one(generator: Generator, setting: Setting, rules: list[Drawn], seconds: in
         return [
             Row(name, LOAD, "", control_s * 1e3 / thousands, CONTROL_CPU, number),
             Row(name, LOAD, "", (control_s + inspector_s) * 1e3 / thousands, CPU, number),
-            Row(name, LOAD, "", peak_mib(standing.pids), MIB, number),
+            Row(name, LOAD, "", sum(map(memory_mib, standing.pids)), MIB, number),
         ]
 
 

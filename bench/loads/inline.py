@@ -8,7 +8,7 @@ from pathlib import Path
 from appliance.model.faults import SystemFault
 from bench.goals import Goal
 from bench.inline import generators, paths
-from bench.inline.accounting import Cost, Moment, counted, peak_mib
+from bench.inline.accounting import Cost, Moment, counted
 from bench.inline.cores import Cores
 from bench.inline.generators import Generator, serving
 from bench.inline.paths import (
@@ -24,6 +24,7 @@ from bench.inline.paths import (
 from bench.inline.programs import ProgramFailed
 from bench.inline.segment import segment_of
 from bench.inline.selections import Selection, read_rules, select
+from bench.processes import memory_mib
 from bench.rows import Row
 
 Say = Callable[[str], None]
@@ -191,7 +192,7 @@ class _Bench:
                     for name, unit, value, note in measured
                 ]
             if standing.pids:
-                self.rows.append(Row(path, MEMORY, rules, peak_mib(standing.pids), MIB, number))
+                self.rows.append(Row(path, MEMORY, rules, sum(map(memory_mib, standing.pids)), MIB, number))
 
     def _one(self, load: Load, standing: Standing, number: int, where: str) -> list["_Figure"]:
         seconds, found = self.plan.seconds, []

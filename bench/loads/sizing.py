@@ -4,7 +4,6 @@ For each selection of rules: idle, with many connections open, and while all rul
 """
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from typing import Any
 
 from appliance.model.faults import SystemFault
 from appliance.model.policy import Mode
-from bench.clocks import cpu_s
 from bench.goals import Goal
 from bench.inline.connections import opened
 from bench.inline.cores import Cores
@@ -21,6 +19,7 @@ from bench.inline.paths import Setting, sekisho
 from bench.inline.programs import ProgramFailed
 from bench.inline.segment import segment_of
 from bench.inline.selections import Drawn, Selection, read_rules, select
+from bench.processes import cpu_s, memory_mib
 from bench.rows import Row
 
 Say = Callable[[str], None]
@@ -74,7 +73,7 @@ class Processes:
 
     def mib(self, what: str) -> dict[str, float]:
         """Return VmRSS (what is resident) or VmHWM (the most that was), by process."""
-        return {name: _mib(pid, what) for name, pid in self.pids.items()}
+        return {name: memory_mib(pid, what) for name, pid in self.pids.items()}
 
     def forget_peaks(self) -> None:
         """Let VmHWM begin anew."""
@@ -176,11 +175,6 @@ def _reload(directory: Path) -> None:
             raise RuntimeError(f"the rules were not live again within {RELOAD_TIMEOUT_S:.0f} s")
         time.sleep(0.1)
     time.sleep(SETTLE_S)
-
-
-def _mib(pid: int, what: str) -> float:
-    found = re.search(rf"{what}:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) / 1024 if found else 0.0
 
 
 def _read(status: Path) -> dict[str, Any]:

@@ -19,12 +19,6 @@ def test_merged_captures_keep_their_frames_and_their_own_pace(tmp_path: Path) ->
     assert starts == sorted(starts)
 
 
-def test_the_smallest_capture_holds_one_packet(tmp_path: Path) -> None:
-    captures.smallest(tmp_path / "empty.pcap")
-    read = captures.frames(tmp_path / "empty.pcap")
-    assert read is not None and len(read) == 1
-
-
 def test_only_large_captures_are_chosen(tmp_path: Path) -> None:
     (tmp_path / "b.pcap").write_bytes(b"x" * 100)
     (tmp_path / "a.pcapng").write_bytes(b"x" * 100)

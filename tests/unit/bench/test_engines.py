@@ -1,6 +1,7 @@
 """What the peer is told to write."""
 
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,23 +32,31 @@ def test_rows_say_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_the_time_of_inspecting_begins_when_the_rules_are_loaded(tmp_path: Path) -> None:
-    spent = engines.run(Slow(), tmp_path, tmp_path, tmp_path / "out")
-    assert spent.ready_cpu_s >= LOADING_S and spent.ready_wall_s >= LOADING_S
-    assert spent.inspecting_cpu_s < LOADING_S
-    assert spent.cpu_s == spent.ready_cpu_s + spent.inspecting_cpu_s
+    run = engines.Run(Slow(), tmp_path, tmp_path, tmp_path / "out")
+    inspecting = run.inspect()
+    assert run.loading.cpu_s >= LOADING_S and run.loading.wall_s >= LOADING_S
+    assert INSPECTING_S / 2 < inspecting.cpu_s < LOADING_S
+    assert inspecting.peak_mib >= run.loading.peak_mib > 0
+
+
+def test_an_engine_that_is_held_spends_nothing(tmp_path: Path) -> None:
+    run = engines.Run(Slow(), tmp_path, tmp_path, tmp_path / "out")
+    time.sleep(2 * INSPECTING_S)
+    assert run.inspect().cpu_s > INSPECTING_S / 2
 
 
 def test_an_engine_that_never_says_that_it_is_ready_has_failed(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="loading"):
-        engines.run(Slow(ready=b"never"), tmp_path, tmp_path, tmp_path / "out")
+        engines.Run(Slow(ready=b"never"), tmp_path, tmp_path, tmp_path / "out")
 
 
 LOADING_S = 0.5
+INSPECTING_S = 0.3
 
 
 @dataclass(frozen=True)
 class Slow:
-    """An engine that loads for half a second of processor time and has nothing to inspect."""
+    """An engine that loads and inspects for so much processor time, whatever it is given."""
 
     name: str = "slow"
     ready: bytes = b"is ready"
@@ -56,5 +65,6 @@ class Slow:
         return ""
 
     def command(self, rules: Path, capture: Path, out: Path) -> list[str]:
-        load = f"import time\nprint('loading', flush=True)\nwhile time.process_time() < {LOADING_S}: pass\n"
-        return [sys.executable, "-c", f"{load}print('it is ready', flush=True)"]
+        work = "import time\ndef work(until):\n    while time.process_time() < until: pass\n"
+        load = f"print('loading', flush=True)\nwork({LOADING_S})\nprint('it is ready', flush=True)\n"
+        return [sys.executable, "-c", f"{work}{load}work({LOADING_S + INSPECTING_S})"]

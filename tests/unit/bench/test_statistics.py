@@ -24,8 +24,12 @@ def test_an_interval_covers_what_rounds_disagree_about() -> None:
 def test_rounds_that_slowed_both_down_leave_the_ratio_certain() -> None:
     below = [1.0, 2.0, 1.5, 3.0, 1.2]
     found = ratio(rounds(*(2 * value for value in below)), rounds(*below))
-    assert found is not None
-    assert found.high - found.low < 1.0
+    assert found == Ratio(2.0, 2.0, 2.0)
+
+
+def test_a_round_with_nothing_below_is_endless() -> None:
+    assert ratio(rounds(1, 1, 1), rounds(2, 0, 2)) == Ratio(0.5, 0.5, inf)
+    assert ratio(rounds(1, 1, 1), rounds(0, 0, 2)) is None
 
 
 def test_nothing_is_said_without_figures() -> None:
