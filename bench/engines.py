@@ -3,11 +3,13 @@
 import json
 import os
 import resource
+import select
 import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +29,8 @@ SETTINGS: dict[str, dict[str, object]] = {
     "drop": {"alerts": True, "flows": "all"},
 }
 BODY_DEPTH = "1mb"
+TURN_S = 0.05
+"""Long beside the filling of a processor's caches, short beside a change of the host's speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +116,13 @@ def configure_suricata(records: set[str], out: Path, home_net: str | None = None
 
 
 class Run:
-    """An engine that has loaded its rules and is held there, before its capture.
-
-    So two of them inspect one right after the other, however long each took to load: on a host whose speed
-    changes within seconds nothing else compares them.
-    """
+    """An engine that has loaded its rules and is held there, before its capture."""
 
     def __init__(self, engine: Engine, rules: Path, capture: Path, out: Path) -> None:
         """Start it and wait until it is ready; raises RuntimeError with its last words if it fails."""
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
+        self.name = engine.name
         self._command = engine.command(rules, capture, out)
         began = time.monotonic()
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -130,26 +131,29 @@ class Run:
             if not line:
                 self._end()
                 raise self._failure()
-        self._ready_at, cpu = time.monotonic(), cpu_s(self._process.pid)
+        ready_at = time.monotonic()
+        self.loading = Spent(ready_at - began, cpu_s(self._process.pid), memory_mib(self._process.pid))
         os.kill(self._process.pid, signal.SIGSTOP)
-        self._held_at = time.monotonic()
-        self.loading = Spent(self._ready_at - began, cpu, memory_mib(self._process.pid))
+        self._inspecting_s = time.monotonic() - ready_at
+        self.inspecting: Spent | None = None
+        """What it took since then but for the times it was held; None until it has ended."""
 
-    def inspect(self) -> Spent:
-        """Let it go on to its end; raises RuntimeError if it fails.
-
-        Returns the times since its rules were loaded, but for those in which it was held.
-        """
-        begins = time.monotonic()
+    def go_on(self, for_s: float) -> None:
+        """Let it inspect for a while, or to its end; raises RuntimeError if it fails."""
+        began = time.monotonic()
         os.kill(self._process.pid, signal.SIGCONT)
-        while self._line():
-            pass
-        usage = self._end()
-        wall_s = time.monotonic() - begins + self._held_at - self._ready_at
-        if self._process.returncode != 0:
-            raise self._failure()
-        cpu = usage.ru_utime + usage.ru_stime - self.loading.cpu_s
-        return Spent(wall_s, cpu, usage.ru_maxrss / 1024)
+        ended = _ends_within(self._process.pid, for_s)
+        if not ended:
+            os.kill(self._process.pid, signal.SIGSTOP)
+        self._inspecting_s += time.monotonic() - began
+        if ended:
+            while self._line():
+                pass
+            usage = self._end()
+            if self._process.returncode != 0:
+                raise self._failure()
+            cpu = usage.ru_utime + usage.ru_stime - self.loading.cpu_s
+            self.inspecting = Spent(self._inspecting_s, cpu, usage.ru_maxrss / 1024)
 
     def _line(self) -> bytes:
         assert self._process.stdout is not None
@@ -167,6 +171,27 @@ class Run:
     def _failure(self) -> RuntimeError:
         last = b"".join(self._said).decode(errors="replace")[-2000:]
         return RuntimeError(f"{' '.join(self._command)} failed:\n{last}")
+
+
+def _ends_within(pid: int, timeout_s: float) -> bool:
+    watched = os.pidfd_open(pid)
+    try:
+        return bool(select.select([watched], [], [], timeout_s)[0])
+    finally:
+        os.close(watched)
+
+
+def inspect(runs: Sequence[Run]) -> list[Spent]:
+    """Let all inspect to their ends, one after the other for a moment each; returns what each took.
+
+    A host whose speed changes within seconds slows all of them alike so. Raises RuntimeError if one fails.
+    """
+    going = list(runs)
+    while going:
+        for run in going:
+            run.go_on(TURN_S)
+        going = [run for run in going if run.inspecting is None]
+    return [run.inspecting for run in runs if run.inspecting is not None]
 
 
 def records(out: Path) -> Counter[str]:

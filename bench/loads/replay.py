@@ -79,10 +79,10 @@ def _prepare(corpora: Path, work: Path, times: int, say: Say) -> Load:
 
 def _agree_on_records(load: Load, sekisho: Engine, suricata: Suricata, say: Say) -> None:
     """Let Suricata write the types of records that Sekisho writes for this load, and no others."""
-    _run(load, sekisho).inspect()
+    engines.inspect([_run(load, sekisho)])
     ours = engines.records(load.work / "sekisho")
     engines.configure_suricata({"alert", "drop", *ours}, suricata.config)
-    _run(load, suricata).inspect()
+    engines.inspect([_run(load, suricata)])
     theirs = engines.records(load.work / "suricata")
     for name, counted in (("sekisho", ours), ("suricata", theirs)):
         say(f"records of {name}: " + ", ".join(f"{kind} {n}" for kind, n in sorted(counted.items())))
@@ -93,15 +93,13 @@ def _run(load: Load, engine: Engine) -> engines.Run:
 
 
 def _one_round(load: Load, turns: Sequence[Engine], number: int, say: Say) -> list[Row]:
-    loaded = [(engine.name, _run(load, engine)) for engine in turns]
+    runs = [_run(load, engine) for engine in turns]
     rows = []
-    for name, run in loaded:
-        inspecting = run.inspect()
-        say(
-            f"round {number + 1}, {name}: load {run.loading.wall_s:.2f} s, captures {inspecting.wall_s:.2f} s"
-        )
+    for run, inspecting in zip(runs, engines.inspect(runs), strict=True):
+        captures_s = f"captures {inspecting.wall_s:.2f} s"
+        say(f"round {number + 1}, {run.name}: load {run.loading.wall_s:.2f} s, {captures_s}")
         rows += [
-            Row(name, about, load.rules_name, value, unit, number)
+            Row(run.name, about, load.rules_name, value, unit, number)
             for about, unit, value in _figures(load, run.loading, inspecting)
         ]
     return rows

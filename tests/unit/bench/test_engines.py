@@ -33,16 +33,20 @@ def test_rows_say_what_is_missing(tmp_path: Path) -> None:
 
 def test_the_time_of_inspecting_begins_when_the_rules_are_loaded(tmp_path: Path) -> None:
     run = engines.Run(Slow(), tmp_path, tmp_path, tmp_path / "out")
-    inspecting = run.inspect()
+    (inspecting,) = engines.inspect([run])
     assert run.loading.cpu_s >= LOADING_S and run.loading.wall_s >= LOADING_S
     assert INSPECTING_S / 2 < inspecting.cpu_s < LOADING_S
     assert inspecting.peak_mib >= run.loading.peak_mib > 0
 
 
-def test_an_engine_that_is_held_spends_nothing(tmp_path: Path) -> None:
-    run = engines.Run(Slow(), tmp_path, tmp_path, tmp_path / "out")
-    time.sleep(2 * INSPECTING_S)
-    assert run.inspect().cpu_s > INSPECTING_S / 2
+def test_what_an_engine_was_held_for_is_not_its_time(tmp_path: Path) -> None:
+    runs = [engines.Run(Slow(), tmp_path, tmp_path, tmp_path / name) for name in ("one", "other")]
+    time.sleep(5 * INSPECTING_S)
+    began = time.monotonic()
+    inspecting = engines.inspect(runs)
+    passed_s = time.monotonic() - began
+    assert all(spent.cpu_s > INSPECTING_S / 2 for spent in inspecting)
+    assert sum(spent.wall_s for spent in inspecting) < passed_s + INSPECTING_S
 
 
 def test_an_engine_that_never_says_that_it_is_ready_has_failed(tmp_path: Path) -> None:
