@@ -251,7 +251,8 @@ impl AppState {
     pub fn is_encrypted(&self) -> bool {
         match self {
             Self::Detecting => false,
-            Self::Parsed(_, parser) => parser.is_encrypted(),
+            // The set first: it is asked of each packet, and a call through the parser costs more.
+            Self::Parsed(proto, parser) => ENCRYPTED.contains(*proto) && parser.is_encrypted(),
             Self::Other(proto) => proto.is_some_and(|proto| ENCRYPTED.contains(proto)),
         }
     }

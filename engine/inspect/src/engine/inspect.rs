@@ -192,14 +192,14 @@ impl Desk {
         let mut streamed = Streamed::default();
         if !lookup.related {
             if let Transport::Tcp(tcp) = &packet.transport {
-                match self.segment(flow, &scene, tcp, sink) {
-                    SegmentStep::Accepted(it) if it.given_up => {
+                match self.segment(flow, &scene, tcp, &mut streamed, sink) {
+                    SegmentStep::Accepted if streamed.given_up => {
                         return Step::Done(Outcome {
-                            block: it.dropped,
+                            block: streamed.dropped,
                             ..Outcome::default()
                         })
                     }
-                    SegmentStep::Accepted(it) => streamed = it,
+                    SegmentStep::Accepted => {}
                     SegmentStep::NewSession => return Step::NewSession,
                     SegmentStep::Refused(outcome) => return Step::Done(outcome),
                 }
@@ -281,12 +281,13 @@ impl Desk {
         }
     }
 
-    /// Gives the segment to the stream.
+    /// Gives the segment to the stream, and fills in what that makes of it where it goes on.
     fn segment(
         &mut self,
         flow: &mut Flow<Conversation>,
         scene: &Scene<'_>,
         tcp: &crate::wire::Tcp<'_>,
+        streamed: &mut Streamed,
         sink: &mut dyn EventSink,
     ) -> SegmentStep {
         let direction = scene.view.direction;
@@ -310,7 +311,7 @@ impl Desk {
             ));
         }
         let Some(layer) = flow.data.tcp.as_deref_mut() else {
-            return SegmentStep::Accepted(Streamed::default());
+            return SegmentStep::Accepted;
         };
         // What was not shown, a segment tells itself: where its sender stands, and what it has received.
         let tells = tcp.has(flags::ACK) && !tcp.has(flags::SYN);
@@ -351,13 +352,10 @@ impl Desk {
                 self.report_anomaly(scene, &flow.data, kind, name, None, sink);
             }
         }
-        let mut streamed = Streamed {
-            stand,
-            found: outcome.found,
-            belongs: outcome.belongs,
-            rewritten: outcome.rewritten,
-            ..Streamed::default()
-        };
+        streamed.stand = stand;
+        streamed.found = outcome.found;
+        streamed.belongs = outcome.belongs;
+        streamed.rewritten = outcome.rewritten;
         if midstream
             && self.failed_closed(&flow.data, "midstream", |shield| shield.failure.midstream)
         {
@@ -370,7 +368,7 @@ impl Desk {
             ));
         }
         match outcome.verdict {
-            Verdict::Accept => SegmentStep::Accepted(streamed),
+            Verdict::Accept => SegmentStep::Accepted,
             Verdict::NewSession => SegmentStep::NewSession,
             Verdict::Drop(_) => {
                 self.counters.stream_drops += 1;
@@ -381,7 +379,7 @@ impl Desk {
                     && tcp.flags() & (flags::ACK | flags::FIN) != 0
                     && !tcp.has(flags::RST);
                 if !self.enforces(&flow.data) {
-                    return SegmentStep::Accepted(streamed);
+                    return SegmentStep::Accepted;
                 }
                 let refused = self.refuse(scene, &mut flow.data, "stream", "stream error", sink);
                 if live {
@@ -389,14 +387,14 @@ impl Desk {
                 }
                 // Suricata drops it and still shows it to signatures.
                 streamed.dropped = true;
-                SegmentStep::Accepted(streamed)
+                SegmentStep::Accepted
             }
             // Whoever let them pass before has decided; signatures on streams see them as they see lone packets.
             Verdict::Undecided(Undecided::Unseen) => {
                 streamed.belongs = false;
                 let bytes = u64::from(scene.ip_len);
                 self.count_uninspected(&flow.data, Reason::Midstream, bytes);
-                SegmentStep::Accepted(streamed)
+                SegmentStep::Accepted
             }
             Verdict::Undecided(why) => {
                 let (name, which): (_, fn(&Shield) -> OpenOrClosed) = match why {
@@ -418,7 +416,7 @@ impl Desk {
                         sink,
                     ))
                 } else {
-                    SegmentStep::Accepted(streamed)
+                    SegmentStep::Accepted
                 }
             }
         }
@@ -506,7 +504,8 @@ impl Desk {
         let direction = scene.view.direction;
         let flow_view = flow_view(flow, scene.arrival, direction, scene.view.pseudo);
         let matcher = &self.policy.matcher;
-        let sides = sides_of(&self.policy, &flow.data);
+        let mut sides = Sides::new();
+        take_sides(&self.policy, &flow.data, &mut sides);
         let context = Context {
             now_ns: scene.arrival.now_ns,
             flow: Some(&flow_view),
@@ -794,7 +793,7 @@ struct Streamed {
 }
 
 enum SegmentStep {
-    Accepted(Streamed),
+    Accepted,
     NewSession,
     Refused(Outcome),
 }
@@ -817,12 +816,15 @@ fn is_hidden(found: PacketEvents) -> bool {
     })
 }
 
-/// The perspectives from which a flow is looked at.
-pub(super) fn sides_of<'a>(
+pub(super) type Sides<'a> = SmallVec<[Side<'a>; MAX_SIDES]>;
+
+/// The perspectives from which a flow is looked at. They are filled in where they stay: a list that was just written
+/// is slow to move.
+pub(super) fn take_sides<'a>(
     policy: &'a Policy,
     conversation: &Conversation,
-) -> SmallVec<[Side<'a>; MAX_SIDES]> {
-    let mut sides = SmallVec::new();
+    sides: &mut Sides<'a>,
+) {
     for party in &conversation.sides {
         if let Some(shield) = policy.shields().get(party.shield as usize) {
             let assigned = (!shield.guest.is_empty()).then_some(&shield.assigned);
@@ -833,7 +835,6 @@ pub(super) fn sides_of<'a>(
             });
         }
     }
-    sides
 }
 
 /// Tells the flow table how far the flow has come and what it holds.

@@ -4,7 +4,7 @@ use crate::wire::Packet;
 use crate::Direction;
 
 use super::conversation::Conversation;
-use super::inspect::sides_of;
+use super::inspect::{take_sides, Sides};
 use super::judge::{judge, Parties};
 use super::report::Scene;
 use super::views::packet_view;
@@ -44,7 +44,8 @@ impl Desk {
         };
         let policy = self.policy.clone();
         let shared = self.shared.clone();
-        let sides = sides_of(&policy, &conversation);
+        let mut sides = Sides::new();
+        take_sides(&policy, &conversation, &mut sides);
         let context = Context {
             now_ns: arrival.now_ns,
             flow: None,

@@ -314,8 +314,7 @@ impl Engine {
         if packet.fragment().is_some() {
             return self.fragment(arrival, packet, sink, tunnels);
         }
-        let (mut inner, odd) = crate::wire::inner_packet(packet);
-        packet.events.extend(odd);
+        let mut inner = crate::wire::inner_packet(packet);
         let offline = !self.desk.settings.inline;
         // Asked by reference: what is asked by value is copied first, and it is large.
         if offline && inner.as_ref().map(|it| it.tunnel) == Some(Tunnel::Ip4InIp4) {

@@ -104,7 +104,8 @@ impl TcpSession {
             }
         }
         let other = direction.reverse();
-        let shows_hole = |half: &Half| half.gap().is_some() && half.has_hole();
+        // Whether bytes are held at all is told at once, and most segments find none behind a hole.
+        let shows_hole = |half: &Half| half.has_hole() && half.gap().is_some();
         self.holes_untold[direction as usize] |=
             !self.holes_quiet && shows_hole(self.half(direction));
         let untold = std::mem::take(&mut self.holes_untold[other as usize]);

@@ -98,11 +98,14 @@ pub fn decode_ethernet(frame: &[u8]) -> Packet<'_> {
 }
 
 /// Decodes a packet that starts with its IPv4 or IPv6 header.
+#[inline]
 pub fn decode_ip(data: &[u8]) -> Packet<'_> {
     Packet::read(data, linktype::RAW, 0, link::raw)
 }
 
 /// Decodes a captured packet by its capture file's link type (see [`linktype`](super::linktype)).
+// Inlined, as `Packet::read`: so it is made where it stays, and not copied right after it was written.
+#[inline]
 pub fn decode_link(link_type: u32, data: &[u8]) -> Packet<'_> {
     Packet::read(data, link_type, 0, |packet, data| {
         link::decode(packet, link_type, data)
@@ -114,6 +117,7 @@ pub(super) type Layer = Result<(), Malformed>;
 
 impl<'a> Packet<'a> {
     /// Decodes `data` with the decoder of its outermost layer; `layers` were read before it.
+    #[inline]
     pub(super) fn read(
         data: &'a [u8],
         link_type: u32,

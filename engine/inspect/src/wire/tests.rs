@@ -616,15 +616,15 @@ fn tunnels_yield_what_they_carry() {
         ),
     ];
     for (kind, bytes) in rows {
-        let outer = decode_ip(&bytes).checked().unwrap();
-        let Inner { tunnel, packet } = inner_packet(&outer).0.unwrap();
+        let mut outer = decode_ip(&bytes).checked().unwrap();
+        let Inner { tunnel, packet } = inner_packet(&mut outer).unwrap();
         assert_eq!((tunnel, packet.malformed), (kind, None));
         assert_eq!(packet.payload, b"hello");
     }
     let not_vxlan = udp(at("10.0.0.1:5"), at("10.0.0.2:4789"), b"short");
     for bytes in [not_vxlan, tcp_packet(false)] {
-        let (inner, events) = inner_packet(&decode_ip(&bytes));
-        assert!(inner.is_none() && events.is_empty());
+        let mut outer = decode_ip(&bytes);
+        assert!(inner_packet(&mut outer).is_none() && outer.events.is_empty());
     }
 }
 
@@ -678,7 +678,7 @@ fn touch(packet: &Packet<'_>) {
         }
         Network::Other => {}
     }
-    if let (Some(inner), _) = inner_packet(packet) {
+    if let Some(inner) = inner_packet(&mut packet.clone()) {
         let _ = (inner.is_broken(), inner.packet.addresses());
     }
 }

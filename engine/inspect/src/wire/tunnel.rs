@@ -69,20 +69,20 @@ impl Inner<'_> {
     }
 }
 
-/// The packet that `packet` carries, if it is a tunnel that is known here, and what is odd about the tunnel's
-/// header; the latter belongs to the outer packet.
+/// The packet that `packet` carries, if it is a tunnel that is known here. What is odd about the tunnel's header is
+/// noted in `packet`.
 ///
 /// An inner packet may be a tunnel again: [`MAX_LAYERS`](super::MAX_LAYERS) bounds how deep that goes.
 #[inline]
-pub fn inner_packet<'a>(packet: &Packet<'a>) -> (Option<Inner<'a>>, PacketEvents) {
+pub fn inner_packet<'a>(packet: &mut Packet<'a>) -> Option<Inner<'a>> {
     match packet.transport {
         Transport::Other(_) | Transport::Udp(_) => carried(packet),
-        _ => (None, PacketEvents::NONE),
+        _ => None,
     }
 }
 
-fn carried<'a>(packet: &Packet<'a>) -> (Option<Inner<'a>>, PacketEvents) {
-    let mut events = PacketEvents::NONE;
+fn carried<'a>(packet: &mut Packet<'a>) -> Option<Inner<'a>> {
+    let events = &mut packet.events;
     let data = packet.payload;
     let layers = packet.layers;
     let open = |tunnel, decode: &dyn Fn(&mut Packet<'a>, &'a [u8]) -> Layer, data| {
@@ -91,7 +91,7 @@ fn carried<'a>(packet: &Packet<'a>) -> (Option<Inner<'a>>, PacketEvents) {
             packet: Packet::read(data, linktype::RAW, layers, decode),
         })
     };
-    let inner = match packet.transport {
+    match packet.transport {
         _ if packet.malformed.is_some() => None,
         Transport::Other(number @ (proto::IPV4 | proto::IPV6)) => {
             let version = data.first().map(|byte| byte >> 4);
@@ -128,20 +128,19 @@ fn carried<'a>(packet: &Packet<'a>) -> (Option<Inner<'a>>, PacketEvents) {
                     .and_then(|data| open(Tunnel::Teredo, &Packet::read_v6, data))
                     .filter(|inner| inner.packet.malformed.is_none())
             } else if either(GENEVE_PORT) {
-                geneve(data, &mut events).and_then(|(kind, rest)| match kind {
+                geneve(data, events).and_then(|(kind, rest)| match kind {
                     ethertype::IPV4 => open(Tunnel::Geneve, &Packet::read_v4, rest),
                     ethertype::IPV6 => open(Tunnel::Geneve, &Packet::read_v6, rest),
                     _ => open(Tunnel::Geneve, &link::ethernet, rest),
                 })
             } else if either(VXLAN_PORT) {
-                vxlan(data, &mut events).and_then(|rest| open(Tunnel::Vxlan, &link::ethernet, rest))
+                vxlan(data, events).and_then(|rest| open(Tunnel::Vxlan, &link::ethernet, rest))
             } else {
                 None
             }
         }
         _ => None,
-    };
-    (inner, events)
+    }
 }
 
 fn vlan<'a>(packet: &mut Packet<'a>, data: &'a [u8]) -> Layer {

@@ -160,11 +160,15 @@ impl Order {
     }
 
     fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
-        let bytes = *bytes.get(at..)?.first_chunk::<4>()?;
-        Some(match self {
+        Some(self.word(*bytes.get(at..)?.first_chunk()?))
+    }
+
+    #[inline]
+    fn word(self, bytes: [u8; 4]) -> u32 {
+        match self {
             Self::Little => u32::from_le_bytes(bytes),
             Self::Big => u32::from_be_bytes(bytes),
-        })
+        }
     }
 }
 
@@ -277,7 +281,10 @@ impl Pcap {
         let Some(head) = head.first_chunk::<16>().filter(|_| whole) else {
             return Err(CaptureError::Truncated { at });
         };
-        let field = |n: usize| self.order.u32(head, n).unwrap_or(0);
+        let field = |n: usize| {
+            self.order
+                .word([head[n], head[n + 1], head[n + 2], head[n + 3]])
+        };
         let (seconds, ticks, kept, original_bytes) = (field(0), field(4), field(8), field(12));
         if kept as usize > MAX_RECORD_BYTES {
             return Err(CaptureError::RecordTooLong { at, bytes: kept });
