@@ -23,6 +23,7 @@ SURICATA_YAML = Path("/etc/suricata/suricata.yaml")
 SETTING_OF = {"fileinfo": "files"}
 # Settings under which Suricata writes what Sekisho writes without asking.
 SETTINGS: dict[str, dict[str, object]] = {
+    "files": {"force-hash": ["sha256"]},
     "http": {"extended": True},
     "tls": {"extended": True},
     "anomaly": {"enabled": True, "types": {"decode": True, "stream": True, "applayer": True}},

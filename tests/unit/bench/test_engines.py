@@ -19,7 +19,7 @@ def test_suricata_writes_the_records_asked_for_and_nothing_else(tmp_path: Path) 
     config = yaml.safe_load((tmp_path / "suricata.yaml").read_text())
     (output,) = config["outputs"]
     types = output["eve-log"]["types"]
-    assert types == ["alert", "files", {"http": {"extended": True}}]
+    assert types == ["alert", {"files": {"force-hash": ["sha256"]}}, {"http": {"extended": True}}]
     assert config["stats"] == {"enabled": False}
 
 
