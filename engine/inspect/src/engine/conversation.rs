@@ -707,6 +707,15 @@ impl TcpLayer {
         true
     }
 
+    /// Whether `direction` brought nothing, and what waits of it waits on: so with most packets of a capture, whose
+    /// bytes are looked at once they are acknowledged.
+    pub fn is_quiet(&mut self, direction: Direction) -> bool {
+        let side = direction as usize;
+        self.lost[side] == 0
+            && !self.has_news(direction)
+            && (self.waiting[side] == 0 || !self.app.is_encrypted() && self.puts_off(direction))
+    }
+
     /// Whether a direction holds anything that was not shown yet.
     pub fn has_news(&self, direction: Direction) -> bool {
         let side = direction as usize;

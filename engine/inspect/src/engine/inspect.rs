@@ -299,8 +299,8 @@ impl Desk {
             return SegmentStep::Refused(outcome);
         }
         let live = self.settings.stream.mode == stream::Mode::Inline;
-        let unread = has_two_readings(tcp) || is_ignored_by_receiver(flow, scene.view, tcp);
-        if live && self.guards(&flow.data) && unread {
+        let unread = || has_two_readings(tcp) || is_ignored_by_receiver(flow, scene.view, tcp);
+        if live && self.guards(&flow.data) && unread() {
             self.counters.stream_drops += 1;
             return SegmentStep::Refused(self.refuse(
                 scene,
@@ -313,23 +313,9 @@ impl Desk {
         let Some(layer) = flow.data.tcp.as_deref_mut() else {
             return SegmentStep::Accepted;
         };
-        // What was not shown, a segment tells itself: where its sender stands, and what it has received.
-        let tells = tcp.has(flags::ACK) && !tcp.has(flags::SYN);
-        let other = direction.reverse();
-        let shown = !layer.session.was_unseen(other);
-        let received = layer.session.expected_seq(other).filter(|_| shown);
-        let sender_expects = received.or(tells.then(|| tcp.ack()));
-        // Behind bytes that passed unseen its receiver stands where it goes on.
-        let unseen = layer.session.was_unseen(direction);
-        let jumps = |expected: &u32| unseen && (tcp.seq().wrapping_sub(*expected) as i32) > 0;
-        let expected = layer.session.expected_seq(direction);
-        let expected = expected.filter(|expected| !jumps(expected));
-        let stand = expected
-            .or(tells.then(|| tcp.seq()))
-            .map(|receiver_expects| Stand {
-                receiver_expects,
-                sender_expects,
-            });
+        if self.settings.inline {
+            streamed.stand = stand(&layer.session, direction, tcp);
+        }
         if !layer.tells_holes() {
             layer.session.keep_holes_quiet();
         }
@@ -345,14 +331,13 @@ impl Desk {
             layer.resume(direction, outcome.unseen_bytes);
         }
         if !outcome.found.is_empty() {
-            layer.gapped[other as usize] |=
+            layer.gapped[direction.reverse() as usize] |=
                 outcome.found.contains(PacketEvent::StreamReassemblySeqGap);
             for event in outcome.found.iter() {
                 let (kind, name) = (AnomalyKind::Stream, event.name());
                 self.report_anomaly(scene, &flow.data, kind, name, None, sink);
             }
         }
-        streamed.stand = stand;
         streamed.found = outcome.found;
         streamed.belongs = outcome.belongs;
         streamed.rewritten = outcome.rewritten;
@@ -796,6 +781,30 @@ enum SegmentStep {
     Accepted,
     NewSession,
     Refused(Outcome),
+}
+
+/// Where the ends of a connection stand before `tcp`, so that they can be told should it be stopped.
+fn stand(
+    session: &stream::TcpSession,
+    direction: Direction,
+    tcp: &crate::wire::Tcp<'_>,
+) -> Option<Stand> {
+    // What was not shown, a segment tells itself: where its sender stands, and what it has received.
+    let tells = tcp.has(flags::ACK) && !tcp.has(flags::SYN);
+    let other = direction.reverse();
+    let shown = !session.was_unseen(other);
+    let received = session.expected_seq(other).filter(|_| shown);
+    let sender_expects = received.or(tells.then(|| tcp.ack()));
+    // Behind bytes that passed unseen its receiver stands where it goes on.
+    let unseen = session.was_unseen(direction);
+    let jumps = |expected: &u32| unseen && (tcp.seq().wrapping_sub(*expected) as i32) > 0;
+    let expected = session.expected_seq(direction);
+    let expected = expected.filter(|expected| !jumps(expected));
+    let receiver_expects = expected.or(tells.then(|| tcp.seq()))?;
+    Some(Stand {
+        receiver_expects,
+        sender_expects,
+    })
 }
 
 /// Whether what is odd about a dropped segment keeps its bytes from signatures: Suricata looks at those that are only

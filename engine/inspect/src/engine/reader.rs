@@ -38,6 +38,9 @@ impl Reader<'_> {
     /// their depth that no parser looked at.
     pub fn drain(&mut self, layer: &mut TcpLayer, direction: Direction) -> u64 {
         let mut skipped = 0;
+        if !self.anew && layer.is_quiet(direction) {
+            return skipped;
+        }
         loop {
             self.stream(layer, direction);
             let detecting = matches!(layer.app, AppState::Detecting);

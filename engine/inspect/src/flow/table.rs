@@ -220,6 +220,9 @@ const OTHER_ESTABLISHED: usize = 8;
 
 const NS_PER_S: u64 = 1_000_000_000;
 
+/// How many places of flows are remembered.
+const RECENT: usize = 256;
+
 /// Marks the end of a list.
 const NIL: u32 = u32::MAX;
 
@@ -232,8 +235,8 @@ pub struct FlowTable<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     lists: [List; CLASSES],
-    /// Where the last packet's flow was: often the next one's too, which is then found without its hash.
-    latest: u32,
+    /// Where flows were found last, by their ports: most packets' flows are, which are then found without a hash.
+    recent: Box<[u32; RECENT]>,
     memory_bytes: usize,
     ended: VecDeque<(Flow<T>, EndReason)>,
     /// No flow can have been idle for its timeout before this.
@@ -295,7 +298,7 @@ impl<T> FlowTable<T> {
                 head: NIL,
                 tail: NIL,
             }; CLASSES],
-            latest: NIL,
+            recent: Box::new([NIL; RECENT]),
             memory_bytes: 0,
             ended: VecDeque::new(),
             quiet_until_ns: 0,
@@ -318,9 +321,10 @@ impl<T> FlowTable<T> {
             return Some(related);
         }
         let (key, sender) = FlowKey::of(zone, packet)?;
-        let known = self.holds(self.latest, &key).then_some(self.latest);
+        let near = usize::from(key.low.port ^ key.high.port) % RECENT;
+        let known = Some(self.recent[near]).filter(|index| self.holds(*index, &key));
         if let Some(index) = known.or_else(|| self.place(&key)) {
-            self.latest = index;
+            self.recent[near] = index;
             if !self.is_idle(index, now_ns) {
                 return self.count(index, sender, packet, now_ns);
             }
@@ -330,7 +334,7 @@ impl<T> FlowTable<T> {
         let flow = begin(key, sender, packet, now_ns);
         let data = make(&flow);
         let index = self.insert(flow.with(data));
-        self.latest = index;
+        self.recent[near] = index;
         let lookup = self.count(index, sender, packet, now_ns)?;
         Some(Lookup {
             created: true,
