@@ -81,7 +81,12 @@ def check(
 @click.command(cls=ManyCommand)
 @click.option("--rules", "rule_files", multiple=True, required=True, type=FILE, help="Rule files.  [FILE…]")
 @click.option(
-    "--pcap", required=True, type=click.Path(path_type=Path), help="A capture, or a directory of them."
+    "--pcap",
+    "pcaps",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Captures, or directories of them.  [PATH…]",
 )
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where events go."
@@ -97,7 +102,7 @@ def check(
 @click.option("--eve-packet", is_flag=True, help="Show in alerts their packet.")
 def replay(
     rule_files: tuple[Path, ...],
-    pcap: Path,
+    pcaps: tuple[Path, ...],
     out: Path,
     ips: bool,
     home_net: str,
@@ -111,16 +116,15 @@ def replay(
 
     A capture's events go to OUT/eve.json. Of a directory each capture below it is inspected with fresh
     state, the rules being compiled once, and its events go to OUT/PATH/eve.json, PATH being the capture's
-    below the directory.
+    below the directory. Where several captures or directories are given, each has its own directory below
+    OUT, called as it is.
 
     Rules and captures that gzip compressed are unpacked. Signatures that do not load, what of the others is
     not done, and captures that cannot be read to their end are named on standard error; the rest is
     inspected. A line there says when the signatures are ready. Exit status: 0 unless rules cannot be read,
     or no capture can.
     """
-    captures = list(_captures(pcap, out))
-    if not captures:
-        raise click.ClickException(f"{pcap}: no capture in this directory or below it")
+    captures = [capture for pcap, below in _outputs(pcaps, out) for capture in _captures(pcap, below)]
     nets = {"HOME_NET": home_net, "EXTERNAL_NET": external_net}
     read = _read(rule_files, threshold_files, nets | dict(_variable(given) for given in variables))
     for refusal in read.refused():
@@ -153,6 +157,22 @@ def replay(
         raise click.exceptions.Exit(1)
 
 
+def _outputs(pcaps: tuple[Path, ...], out: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield each of `pcaps` and the directory of its events; raises ClickException where two share one."""
+    if len(pcaps) == 1:
+        yield pcaps[0], out
+        return
+    taken: dict[str, Path] = {}
+    for pcap in pcaps:
+        name = pcap.resolve().name
+        if name in taken:
+            raise click.ClickException(
+                f"{taken[name]} and {pcap}: both would write below {out / name}; rename one"
+            )
+        taken[name] = pcap
+        yield pcap, out / name
+
+
 def _captures(pcap: Path, out: Path) -> Iterator[tuple[Path, Path]]:
     """Yield each capture and where its events go; a directory is walked in the order of names."""
     if not pcap.is_dir():
@@ -160,9 +180,11 @@ def _captures(pcap: Path, out: Path) -> Iterator[tuple[Path, Path]]:
             raise click.ClickException(f"{pcap}: no such file or directory")
         yield pcap, out / "eve.json"
         return
-    for path in sorted(pcap.rglob("*")):
-        if path.is_file() and _is_capture(path):
-            yield path, out / path.relative_to(pcap) / "eve.json"
+    found = [path for path in sorted(pcap.rglob("*")) if path.is_file() and _is_capture(path)]
+    if not found:
+        raise click.ClickException(f"{pcap}: no capture in this directory or below it")
+    for path in found:
+        yield path, out / path.relative_to(pcap) / "eve.json"
 
 
 def _is_capture(path: Path) -> bool:

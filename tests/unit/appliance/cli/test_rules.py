@@ -291,6 +291,30 @@ def test_a_capture_that_gzip_packed_is_read(rules: Path, tmp_path: Path) -> None
     assert alerts(tmp_path / "out" / "a.pcap.gz") == 3
 
 
+def test_several_captures_are_all_inspected_each_with_its_own_events(rules: Path, tmp_path: Path) -> None:
+    rules.write_text('alert udp any any -> any any (content:"x"; sid:1;)\n')
+    (tmp_path / "below").mkdir()
+    for name, count in (("a.pcap", 1), ("b.pcap", 2), ("below/c.pcap", 3)):
+        datagrams(tmp_path / name, count)
+    given = [str(tmp_path / name) for name in ("a.pcap", "b.pcap", "below")]
+    arguments = ["replay", "--rules", str(rules), "--out", str(tmp_path / "out"), "--pcap", *given]
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, "3 of 3 captures inspected" in result.stderr) == (0, True), result.output
+    written = {name: alerts(tmp_path / "out" / name) for name in ("a.pcap", "b.pcap", "below/c.pcap")}
+    assert written == {"a.pcap": 1, "b.pcap": 2, "below/c.pcap": 3}
+
+
+def test_captures_of_one_name_do_not_write_over_each_other(rules: Path, tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    given = [tmp_path / "a.pcap", tmp_path / "below" / "a.pcap"]
+    for path in given:
+        datagrams(path, 1)
+    arguments = ["replay", "--rules", str(rules), "--out", str(tmp_path / "out"), "--pcap", *map(str, given)]
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, "both would write below" in result.stderr) == (1, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_replay_says_that_no_signature_loaded(rules: Path, tmp_path: Path) -> None:
     rules.write_text("# none\n")
     datagrams(tmp_path / "a.pcap", 1)
