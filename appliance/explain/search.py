@@ -18,6 +18,7 @@ from appliance.model.policy import FirewallRule, GuestPolicy, PolicyDocument
 from appliance.reporting.spool import recorded
 from appliance.steering import bypassed
 from appliance.steering.connections import Connection, connections
+from appliance.steering.unled import unled_dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,18 @@ def _perhaps(sources: Sources, told: Told, flow: FlowFilter) -> Iterator[Cause]:
                 f"the inspector was down {lasted}; what was to be inspected meanwhile was dropped",
                 ("see sekisho status, and the journal for why it ended",),
                 when_s=outage.since_s,
+                is_sure=False,
+            )
+        if guest is not None and (packets := unled_dropped(guest.name, sources.netns)):
+            yield Cause(
+                f"the failure policy inspector_down: closed (segment {segment.name})",
+                f"{packets} packets of guest {guest.name} came over a bridge that did not lead them to "
+                "Sekisho: it had just been made, or somebody switched its call of br_netfilter off",
+                (
+                    f"Sekisho switches it on again at once; if it goes on, see what sets nf_call_iptables of "
+                    f"{segment.bridge}, or makes the bridge anew",
+                    "to let such packets pass: failure.inspector_down: open for the segment in guests.yaml",
+                ),
                 is_sure=False,
             )
     for when_s, queue, packets in told.queue_full[-3:]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from appliance.firewall import nft
 from appliance.firewall.guard import IIF, OIF
-from appliance.firewall.kernel import run_batch
+from appliance.firewall.kernel import is_empty, read_counters, run_batch
 from appliance.firewall.names import slug
 from appliance.firewall.nft import ACCEPT, DROP, Chain, KernelState, Rule, Set, Table
 from appliance.firewall.rules import FROM_PORT, MARK, TO_PORT
@@ -78,6 +78,17 @@ def _sets(ports: tuple[Port, ...], is_open: dict[str, bool]) -> Iterator[Set]:
 def _counters(ports: tuple[Port, ...]) -> Iterator[str]:
     for guest in dict.fromkeys(port.guest for port in ports):
         yield from (_counter(what, guest) for what in ("passed", "dropped"))
+
+
+def unled_dropped(guest: str, netns: str | None) -> int:
+    """Return how many of the guest's packets were dropped so, since the table was loaded.
+
+    Raises SystemFault.
+    """
+    if is_empty(netns, "bridge", "unled_from"):
+        return 0
+    wanted = _counter("dropped", guest)
+    return sum(packets for name, packets, _ in read_counters(netns, "bridge") if name == wanted)
 
 
 def _counter(what: str, guest: str) -> str:

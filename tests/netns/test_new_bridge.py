@@ -13,9 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from appliance import lab, steering
+from appliance.explain import Sources, explain
 from appliance.lab.wire import Outcome
+from appliance.model.flow import parse_flow
+from appliance.model.policy import PolicyDocument
 from appliance.netns import run_in
 from appliance.steering.backend import CALL_SYSCTLS, switch_bridges
 from tests.manager_fixture import RunningManager
@@ -65,6 +69,17 @@ def test_the_failure_policy_decides_and_it_is_counted(unled: Bench, failure: str
         assert outcome is Outcome.ANSWERED and passed and not dropped
     else:
         assert outcome is Outcome.TIMEOUT and dropped and not passed
+
+
+def test_explain_names_it(unled: Bench, failure: str, tmp_path: Path) -> None:
+    unled.get(timeout_s=0.5)
+    (segment,) = unled.inventory.segments
+    segment = replace(segment, failure=replace(segment.failure, inspector_down=failure))
+    inventory = replace(unled.inventory, segments=(segment,))
+    sources = Sources(tmp_path, tmp_path / "audit.jsonl", inventory, PolicyDocument(0), unled.netns)
+    found = explain(sources, parse_flow(f"{lab.CLIENT.ipv4} -> {lab.WEB.ipv4}"), time.time())
+    said = [cause.detail for cause in found.causes if "did not lead" in cause.detail and not cause.is_sure]
+    assert len(said) == (failure == "closed")
 
 
 def test_an_operators_bypass_holds(unled: Bench) -> None:
