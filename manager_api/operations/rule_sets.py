@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.model.policy import RuleFile
-from appliance.rulesets import CheckReport, RefusedRule
+from appliance.rulesets import CheckReport, RefusedRule, RuleWarning
 from manager_api.domain import rule_sets as domain
 from manager_api.domain.policy import referenced
 from manager_api.manager import Manager
@@ -16,10 +16,11 @@ from manager_api.store.settings_json import defaults_of
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A rule set's live version, and whether this call made it."""
+    """A rule set's live version, whether this call made it, and then what of it is not done."""
 
     version: RuleSetVersion
     created: bool
+    warnings: Sequence[RuleWarning] = ()
 
 
 def put(manager: Manager, actor: str, name: str, files: Sequence[RuleFile], if_match: str | None) -> Stored:
@@ -54,7 +55,7 @@ def put(manager: Manager, actor: str, name: str, files: Sequence[RuleFile], if_m
             guests = policies.guests_settings(change.session, appliance.id)
             if name in referenced(defaults_of(appliance), guests):
                 change.publish(appliance, f"rule set {name} version {version.version}")
-        return Stored(version, created=True)
+        return Stored(version, created=True, warnings=report.warnings)
 
 
 def _checked(manager: Manager, files: Sequence[RuleFile]) -> CheckReport:

@@ -102,6 +102,24 @@ class RuleSetAnswer(BaseModel):
         )  # fmt: skip
 
 
+class RuleRemark(BaseModel):
+    """What a rule says and is not done."""
+
+    file: str
+    line: int
+    sid: int | None
+    reason: str
+
+
+class PutRuleSetAnswer(RuleSetAnswer):
+    """The version that is live now."""
+
+    warnings: list[RuleRemark] = Field(
+        default=[],
+        description="What its signatures say and is not done, at most 1000; none where it was live before.",
+    )
+
+
 class ApplianceAnswer(BaseModel):
     """An appliance: what it should run, what it runs, and when it was heard of."""
 

@@ -15,11 +15,12 @@ from manager_api.auth import Managed, Operator, Viewer
 from manager_api.domain import rule_sets as domain
 from manager_api.operations import rule_sets as operation
 from manager_api.problems import Problem, not_found
-from manager_api.routes.answers import RuleSetAnswer, problems
+from manager_api.routes.answers import PutRuleSetAnswer, RuleRemark, RuleSetAnswer, problems
 from manager_api.routes.bodies import RuleSetBody, RuleSetName
 from manager_api.store import rule_sets
 
 router = APIRouter(prefix="/rule-sets", tags=["rule sets"], responses=problems(401, 403))
+MAX_WARNINGS, MAX_REASON = 1_000, 1_000
 VersionNumber = Annotated[int, Path(ge=1, lt=2**31)]
 _BODY = {
     "requestBody": {
@@ -121,7 +122,7 @@ def put(
     if_match: Annotated[
         str | None, Header(max_length=200, description="ETag of the version to replace.")
     ] = None,
-) -> RuleSetAnswer:
+) -> PutRuleSetAnswer:
     """Checks every signature; if one is refused nothing changes and the answer lists each with its line.
 
     Every appliance to which the rule set is assigned gets the new version at once.
@@ -129,7 +130,12 @@ def put(
     wanted = None if if_match is None else if_match.strip('"')
     stored = operation.put(manager, who.actor, name, files, wanted)
     response.status_code = 201 if stored.created else 200
-    return _answer(stored.version, response)
+    answer = _answer(stored.version, response)
+    remarks = [
+        RuleRemark(file=each.file, line=each.line, sid=each.sid, reason=each.reason[:MAX_REASON])
+        for each in stored.warnings[:MAX_WARNINGS]
+    ]
+    return PutRuleSetAnswer(**dict(answer), warnings=remarks)
 
 
 @router.get("", summary="All rule sets")

@@ -17,6 +17,15 @@ def test_a_rule_set_is_accepted_and_counts_what_can_block(manager: RunningManage
     assert dropping.json()["can_block"]["as-written"] == 2
 
 
+def test_what_a_rule_says_and_is_not_done_is_told_to_whoever_sends_it(manager: RunningManager) -> None:
+    stored = 'alert http any any -> any any (msg:"stored"; content:"a"; filestore; sid:{sid};)'
+    answer = manager.operator.put("/rule-sets/warned", json=rules(5, 6, template=stored))
+    assert answer.status_code == 201
+    told = [(each["file"], each["line"], each["sid"]) for each in answer.json()["warnings"]]
+    assert told == [("local.rules", 1, 5), ("local.rules", 2, 6)]
+    assert "no file is stored" in answer.json()["warnings"][0]["reason"]
+
+
 def test_equal_content_stays_the_same_version(manager: RunningManager) -> None:
     first = manager.operator.put("/rule-sets/equal", json=rules(10))
     second = manager.operator.put("/rule-sets/equal", json=rules(10))
