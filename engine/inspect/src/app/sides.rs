@@ -33,13 +33,10 @@ impl Sides {
         if closing {
             seen = joined(&seen, &store.ids());
         }
-        for id in seen.clone() {
-            if let Some(tx) = store.change(id) {
-                let over = closing || done(tx, direction);
-                tx.head_mut().stages[side] = if over { Stage::Complete } else { Stage::Body };
-            }
-        }
-        store.take_touched();
+        store.make_due(seen.clone(), direction, closing, |tx| {
+            let over = closing || done(tx, direction);
+            tx.head_mut().stages[side] = if over { Stage::Complete } else { Stage::Body };
+        });
         seen
     }
 }

@@ -52,6 +52,10 @@ pub struct Head {
     pub detect: TxState,
     /// When the packet came that is being looked at, Unix seconds.
     pub seen_s: u64,
+    /// It changed since a direction was looked at, by direction; see [`Sides`](super::sides::Sides).
+    pub(super) changed: [bool; 2],
+    /// It is among those that are looked at now.
+    pub(super) due: bool,
 }
 
 impl Head {
@@ -202,6 +206,8 @@ pub struct Store<T> {
     limit: usize,
     touched: Touched,
     overflowed: bool,
+    /// Of what was touched only those that are due changed.
+    sparse: bool,
 }
 
 impl<T: Transaction> Store<T> {
@@ -213,6 +219,7 @@ impl<T: Transaction> Store<T> {
             limit: limit.max(1),
             touched: 0..0,
             overflowed: false,
+            sparse: false,
         }
     }
 
@@ -236,8 +243,8 @@ impl<T: Transaction> Store<T> {
         let id = self.next_id;
         self.next_id += 1;
         transaction.head_mut().id = id;
-        self.touch(id);
         self.open.push_back(transaction);
+        self.touch(id);
         Some(id)
     }
 
@@ -302,6 +309,34 @@ impl<T: Transaction> Store<T> {
         } else {
             self.touched.start.min(id)..self.touched.end.max(id + 1)
         };
+        if let Some(transaction) = self.index(id).and_then(|at| self.open.get_mut(at)) {
+            transaction.head_mut().changed = [true; 2];
+        }
+    }
+
+    /// Has those of `ids` looked at now that changed since `direction` was, or all; `see` is shown each.
+    ///
+    /// Of a connection whose peer answers nothing the oldest is over with each that opens, and what changed lies far
+    /// apart: to look at all between them took a thousand times as long.
+    pub(super) fn make_due(
+        &mut self,
+        ids: Touched,
+        direction: Direction,
+        all: bool,
+        mut see: impl FnMut(&mut T),
+    ) {
+        self.sparse = true;
+        let first = self.next_id - self.open.len() as u64;
+        let skipped = ids.start.saturating_sub(first) as usize;
+        let count = ids.end.saturating_sub(ids.start.max(first)) as usize;
+        for transaction in self.open.iter_mut().skip(skipped).take(count) {
+            let changed = &mut transaction.head_mut().changed[direction as usize];
+            let due = std::mem::take(changed) || all;
+            transaction.head_mut().due = due;
+            if due {
+                see(transaction);
+            }
+        }
     }
 
     fn index(&self, id: u64) -> Option<usize> {
@@ -320,6 +355,13 @@ impl<T: Transaction> Transactions for Store<T> {
         self.open
             .get_mut(index)
             .map(|it| it as &mut dyn Transaction)
+    }
+
+    fn changed(&mut self, id: u64) -> Option<&mut dyn Transaction> {
+        let sparse = self.sparse;
+        let transaction = self.find_mut(id)?;
+        let due = std::mem::take(&mut transaction.head_mut().due);
+        (due || !sparse).then_some(transaction)
     }
 
     fn ids(&self) -> Range<u64> {

@@ -407,7 +407,14 @@ impl<'a> Run<'a, '_> {
         from: usize,
     ) -> Result<Option<(usize, usize)>, ()> {
         self.searched = self.searched.saturating_add(subject.len() - from);
-        match pcre.regex.find_at(subject, from) {
+        let found = pcre.regex.find_at(subject, from);
+        if pcre.roams && !matches!(found, Ok(Some(_))) {
+            // Its steps are dearer than a search's, which goes through many bytes at once.
+            let left = subject.len() - from;
+            let steps = left.saturating_mul(left).saturating_mul(8);
+            self.searched = self.searched.saturating_add(steps);
+        }
+        match found {
             Ok(found) => Ok(found.map(|found| (found.start(), found.end()))),
             Err(_) => {
                 self.work.pcre += 1;

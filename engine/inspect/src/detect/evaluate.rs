@@ -439,21 +439,19 @@ impl Matcher {
                 context.shared.hosts.change(change, &ends, context.now_ns);
             }
         }
-        for side in (0..MAX_SIDES as u8).filter(|side| sides & (1 << side) != 0) {
-            let known =
-                |hit: &Hit| hit.signature == index && hit.side == side && hit.tx_id == tx_id;
-            if !scratch.hits.iter().any(known) {
-                let alert = !signature.noalert;
-                scratch.hits.push(Hit {
-                    signature: index,
-                    side,
-                    alert,
-                    instead: None,
-                    scope,
-                    tx_id,
-                    in_stream,
-                });
-            }
+        let known = scratch.hit_by.entry((index, tx_id)).or_default();
+        let fresh = sides & !std::mem::replace(known, *known | sides);
+        for side in (0..MAX_SIDES as u8).filter(|side| fresh & (1 << side) != 0) {
+            let alert = !signature.noalert;
+            scratch.hits.push(Hit {
+                signature: index,
+                side,
+                alert,
+                instead: None,
+                scope,
+                tx_id,
+                in_stream,
+            });
         }
     }
 

@@ -160,7 +160,7 @@ impl Matcher {
 
     /// What a flow remembers, by name.
     pub fn remembered<'a>(&'a self, flow: &'a FlowState) -> Remembered<'a> {
-        let bits = flow.bits.iter().filter_map(|bit| self.name(*bit));
+        let bits = flow.bits().filter_map(|bit| self.name(*bit));
         let mut remembered = Remembered {
             bits: bits.collect(),
             ..Remembered::default()

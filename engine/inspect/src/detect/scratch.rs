@@ -1,4 +1,6 @@
 //! The work space of one worker.
+use std::collections::HashMap;
+
 use super::chain::Work;
 use super::Hit;
 
@@ -6,6 +8,8 @@ use super::Hit;
 #[derive(Debug, Default)]
 pub struct Scratch {
     pub(super) hits: Vec<Hit>,
+    /// The sides for which a signature matched, one bit each, by signature and transaction.
+    pub(super) hit_by: HashMap<(u32, Option<u64>), u8>,
     pub(super) candidates: Candidates,
     /// Signatures on the packet at hand that lack nothing but a state of the flow.
     pub(super) deferred: Vec<u32>,
@@ -53,6 +57,7 @@ impl Scratch {
     /// Forgets the previous packet.
     pub fn begin(&mut self) {
         self.hits.clear();
+        self.hit_by.clear();
         self.deferred.clear();
         self.texts.clear();
     }
@@ -64,11 +69,10 @@ impl Scratch {
 
     /// The sides for which a signature matched this packet outside of transactions, one bit each.
     pub(super) fn hit_sides(&self, signature: u32) -> u8 {
-        let mine = self
-            .hits
-            .iter()
-            .filter(|hit| hit.signature == signature && hit.tx_id.is_none());
-        mine.fold(0, |sides, hit| sides | 1 << hit.side)
+        match self.hits.is_empty() {
+            true => 0,
+            false => self.hit_by.get(&(signature, None)).copied().unwrap_or(0),
+        }
     }
 
     /// What was captured last under a name.

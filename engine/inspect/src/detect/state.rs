@@ -1,4 +1,6 @@
 //! What detection remembers between packets.
+use std::collections::{BTreeSet, HashMap};
+
 use smallvec::SmallVec;
 
 use super::effort::Effort;
@@ -10,6 +12,9 @@ use super::tag::Tags;
 
 /// Most bytes of captures that one flow keeps.
 const MAX_TEXT_BYTES: usize = 64 << 10;
+
+/// Most captures, likewise: each is looked for among all.
+const MAX_TEXTS: usize = 256;
 
 /// What detection remembers of one transaction between packets.
 ///
@@ -97,8 +102,8 @@ pub struct FlowState {
     pub(super) passed: u8,
     /// A signature's `bypass` let the rest of the flow through.
     pub(super) bypassed: bool,
-    /// Hashes of the names of the flowbits that are set.
-    pub(super) bits: SmallVec<[u64; 2]>,
+    /// Hashes of the names of the flowbits that are set, in that order; past [`FEW_BITS`] they are rare.
+    bits: SmallVec<[u64; 2]>,
     /// What few flows have.
     rare: Option<Box<Rare>>,
     /// Signatures on addresses alone were evaluated, by direction.
@@ -109,11 +114,17 @@ pub struct FlowState {
     pub(super) streams: [Scanning; 2],
 }
 
+/// Most flowbits that are looked for one by one.
+const FEW_BITS: usize = 16;
+
 /// What few signatures have a flow remember.
 #[derive(Clone, Debug, Default)]
 struct Rare {
-    /// Integers, by the hash of their names.
-    integers: SmallVec<[(u64, u32); 2]>,
+    /// Further flowbits.
+    bits: BTreeSet<u64>,
+    /// Integers, by the hash of their names, and where each stands.
+    integers: Vec<(u64, u32)>,
+    places: HashMap<u64, usize>,
     /// What expressions captured, by the hash of the variables' names.
     texts: Vec<(u64, Box<[u8]>)>,
     /// What the flow's packets are logged for.
@@ -178,7 +189,14 @@ impl FlowState {
     }
 
     pub(super) fn is_set(&self, bit: u64) -> bool {
-        self.bits.contains(&bit)
+        let further = self.rare.as_ref().map(|it| &it.bits);
+        self.bits.contains(&bit) || further.is_some_and(|bits| bits.contains(&bit))
+    }
+
+    /// Hashes of the names of all flowbits that are set.
+    pub(super) fn bits(&self) -> impl Iterator<Item = &u64> {
+        let further = self.rare.iter().flat_map(|it| it.bits.iter());
+        self.bits.iter().chain(further)
     }
 
     /// Whether the conditions among `steps` hold.
@@ -219,17 +237,16 @@ impl FlowState {
     }
 
     fn integer(&self, name: u64) -> Option<u32> {
-        let mut integers = self.rare.as_ref()?.integers.iter();
-        integers
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| *value)
+        let rare = self.rare.as_ref()?;
+        rare.integers.get(*rare.places.get(&name)?).map(|it| it.1)
     }
 
     fn set_integer(&mut self, name: u64, value: u32) {
-        let integers = &mut self.rare_mut().integers;
-        match integers.iter_mut().find(|(known, _)| *known == name) {
+        let rare = self.rare_mut();
+        let place = *rare.places.entry(name).or_insert(rare.integers.len());
+        match rare.integers.get_mut(place) {
             Some((_, known)) => *known = value,
-            None => integers.push((name, value)),
+            None => rare.integers.push((name, value)),
         }
     }
 
@@ -239,10 +256,11 @@ impl FlowState {
         let others = texts.iter().filter(|(known, _)| *known != name);
         let held: usize = others.map(|(_, text)| text.len()).sum();
         let fits = held + text.len() <= MAX_TEXT_BYTES;
+        let room = texts.len() < MAX_TEXTS;
         match texts.iter().position(|(known, _)| *known == name) {
             Some(at) if fits => texts[at].1 = text.into(),
             Some(at) => _ = texts.remove(at),
-            None if fits => texts.push((name, text.into())),
+            None if fits && room => texts.push((name, text.into())),
             None => {}
         }
     }
@@ -272,8 +290,35 @@ impl FlowState {
         };
         match self.is_set(bit) {
             known if known == set => {}
-            true => self.bits.retain(|known| *known != bit),
-            false => self.bits.push(bit),
+            false if self.bits.len() < FEW_BITS => self.bits.push(bit),
+            false => _ = self.rare_mut().bits.insert(bit),
+            true => {
+                self.bits.retain(|known| *known != bit);
+                self.rare.iter_mut().for_each(|it| _ = it.bits.remove(&bit));
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_remembers_as_many_bits_and_integers_as_it_is_told() {
+        let mut state = FlowState::default();
+        for name in 0..1_000 {
+            state.change(FlowbitChange::Set(name));
+            state.set_integer(name, name as u32 + 1);
+        }
+        for name in (0..1_000).step_by(2) {
+            state.change(FlowbitChange::Unset(name));
+        }
+        state.change(FlowbitChange::Toggle(998));
+        let set = |name: &u64| name % 2 == 1 || *name == 998;
+        assert!((0..1_000).all(|name| state.is_set(name) == set(&name)));
+        assert_eq!(state.bits().count(), 501);
+        assert!((0..1_000).all(|name| state.integer(name) == Some(name as u32 + 1)));
+        assert_eq!(state.integers().len(), 1_000);
     }
 }

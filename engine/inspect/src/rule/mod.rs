@@ -22,7 +22,7 @@ mod port;
 mod reading;
 mod reason;
 mod rule_set;
-mod shared;
+pub(crate) mod shared;
 mod signature;
 #[cfg(test)]
 mod tests;

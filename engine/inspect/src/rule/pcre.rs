@@ -33,6 +33,8 @@ pub struct Pcre {
     pub sees_end: bool,
     /// Where it is not found, it is not found in what is left when the front is cut off.
     pub slides: bool,
+    /// It looks around, as far as it likes: one search may go through its subject once for each byte.
+    pub roams: bool,
     /// The groups whose captures are kept, and as what.
     pub captures: Vec<(usize, Variable)>,
 }
@@ -160,7 +162,9 @@ fn compile(
     shared: &Shared,
 ) -> Result<Parsed, Reason> {
     let mut builder = RegexBuilder::new();
-    builder.jit_if_available(true);
+    // Compiled to machine code PCRE2 does not count the steps of a repetition that looks ahead: they are bounded else.
+    let roams = roams(expression);
+    builder.jit_if_available(!roams);
     let (mut relative, mut anchored, mut ungreedy, mut limit) = (false, false, false, MATCH_LIMIT);
     let mut buffer_flag = None;
     for flag in flags {
@@ -217,6 +221,7 @@ fn compile(
         relative,
         sees_end: sees_end(expression),
         slides: !anchored && !sees_start(expression),
+        roams,
         captures: Vec::new(),
     };
     Ok(Parsed {
@@ -301,6 +306,32 @@ fn sees_start(expression: &[u8]) -> bool {
     carets.any(begins) || has_any(expression, &SIGNS)
 }
 
+/// Whether the expression looks around for something that it repeats without a bound. May err on yes.
+fn roams(expression: &[u8]) -> bool {
+    const AROUND: [&[u8]; 4] = [b"(?=", b"(?!", b"(?<=", b"(?<!"];
+    const REPEATS: [&[u8]; 3] = [b"*", b"+", b",}"];
+    let starts = memchr::memchr_iter(b'(', expression).map(|at| &expression[at..]);
+    starts
+        .filter(|rest| AROUND.iter().any(|sign| rest.starts_with(sign)))
+        .any(|rest| has_any(&rest[..group_bytes(rest)], &REPEATS))
+}
+
+/// How long the group is that begins the expression; all of it where that cannot be told.
+fn group_bytes(expression: &[u8]) -> usize {
+    let (mut depth, mut escaped) = (0u32, false);
+    for (at, byte) in expression.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'(' => depth += 1,
+            b')' if depth <= 1 => return at,
+            b')' => depth -= 1,
+            _ => {}
+        }
+    }
+    expression.len()
+}
+
 fn has_any(expression: &[u8], signs: &[&[u8]]) -> bool {
     signs
         .iter()
@@ -344,6 +375,16 @@ mod tests {
         assert!(matches(r#""/\xff/""#, b"\xff"));
         assert!(parse(b"!\"/a/\"").unwrap().pcre.negated);
         assert_eq!(parse(b"\"/a/Ui\"").unwrap().buffer_flag, Some(b'U'));
+    }
+
+    #[test]
+    fn a_search_that_looks_ahead_from_each_byte_is_given_up() {
+        let roaming = parse(br#""/a(?=.*zq)/""#).unwrap().pcre;
+        assert!(roaming.roams && roaming.regex.is_match(&[b'a'; 100_000]).is_err());
+        assert!(matches(r#""/a(?=.*zq)/""#, b"aaaa zq"));
+        for bounded in [r#""/a(?=zq)/""#, r#""/a.*zq/""#, r#""/(?:(?!\n\()a)+b/""#] {
+            assert!(!parse(bounded.as_bytes()).unwrap().pcre.roams, "{bounded}");
+        }
     }
 
     #[test]

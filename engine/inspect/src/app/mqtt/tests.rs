@@ -292,3 +292,17 @@ proptest! {
         let _ = (is_connect(&client), is_packet(&client));
     }
 }
+
+#[test]
+fn of_messages_that_nobody_answers_only_those_that_changed_are_looked_at() {
+    let mut connection = introduced();
+    for id in 1..=3_000 {
+        let touched = connection.feed(ToServer, &publish(1, id));
+        let transactions = connection.transactions_mut();
+        let looked_at = touched
+            .filter(|id| transactions.changed(*id).is_some())
+            .count();
+        assert!((1..=2).contains(&looked_at), "{looked_at} at {id}");
+        while transactions.pop_finished().is_some() {}
+    }
+}

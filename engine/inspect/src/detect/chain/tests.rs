@@ -187,6 +187,21 @@ fn gives_up_on_a_chain_that_backtracks_without_end() {
 }
 
 #[test]
+fn an_expression_that_looks_around_behind_each_occurrence_is_given_up() {
+    let shared = crate::rule::shared::Shared::default();
+    let rule = br#""/a(?=.*zq)\b/R""#;
+    let parsed = crate::rule::pcre::parse(rule, &shared).unwrap();
+    let tests = [
+        Test::Content(Content::new(b"a".to_vec(), false)),
+        Test::Pcre(parsed.pcre),
+    ];
+    let mut work = Work::default();
+    assert!(!holds(&tests, Subject::whole(&[b'a'; 3_000]), &mut work));
+    assert_eq!(work.steps, 1);
+    assert!(evaluate(&tests, b"aa zq"));
+}
+
+#[test]
 fn numbers_are_read_as_they_stand() {
     let field = |count, text_base, little, bitmask| ByteField {
         count: Number::Fixed(count),
