@@ -113,6 +113,18 @@ impl Pieces {
             .sum()
     }
 
+    /// Where the first hole is, counted from 0.
+    pub fn reach(&self) -> u64 {
+        let joined = |end: u64, piece: &Piece| (piece.at == end).then(|| piece.end());
+        let ends = self.pieces.iter();
+        ends.scan(0, |end, piece| {
+            *end = joined(*end, piece)?;
+            Some(*end)
+        })
+        .last()
+        .unwrap_or(0)
+    }
+
     /// How many bytes and pieces [`Pieces::fill`] would add.
     pub fn cost(&self, start: u64, data: &[u8]) -> (usize, usize) {
         let runs = self.uncovered(start, start + data.len() as u64);

@@ -341,13 +341,12 @@ impl Datagram {
         self.pieces.memory_bytes() + self.header.as_ref().map_or(0, Vec::capacity)
     }
 
-    /// Whether a last fragment was seen and everything from the first byte to the furthest one is there.
+    /// Whether a last fragment was seen and everything up to it is there. What stands past a hole behind it is no part
+    /// of the datagram, and must not keep it from being whole.
     fn is_complete(&self) -> bool {
-        let end = self.pieces.end().unwrap_or(0);
-        self.total.is_some()
-            && self.header.is_some()
-            && self.refused.is_none()
-            && self.pieces.bytes() as u64 == end
+        let held = self.pieces.bytes() as u64;
+        let whole = |total| held >= total && self.pieces.reach() >= total;
+        self.header.is_some() && self.refused.is_none() && self.total.is_some_and(whole)
     }
 
     /// Takes one fragment in; an event that condemns the datagram is an error.

@@ -306,6 +306,21 @@ fn a_datagram_has_one_end() {
 }
 
 #[test]
+fn what_lies_past_the_end_does_not_keep_a_datagram_from_being_whole() {
+    let (first, last) = (
+        fragment(false, 1, 0, true, &[1; 16]),
+        fragment(false, 1, 16, false, &[2; 8]),
+    );
+    let stray = fragment(false, 1, 800, true, &[3; 8]);
+    for order in [[&last, &stray, &first], [&stray, &last, &first]] {
+        let mut defragmenter = defragmenter(DefragPolicy::Linux);
+        let mut pushed = order.map(|bytes| push(&mut defragmenter, 1, bytes, 0).unwrap());
+        let whole = pushed[2].take().expect("whole");
+        assert_eq!(whole, [[1; 16].as_slice(), &[2; 8]].concat());
+    }
+}
+
+#[test]
 fn strict_refuses_fragments_that_are_no_multiple_of_eight() {
     for length in [0, 7, 9] {
         let bytes = fragment(false, 1, 0, true, &vec![1; length]);
