@@ -329,9 +329,9 @@ fn hosts_come_from_the_target_or_else_the_header() {
         ),
         (
             "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-            "a",
+            "a, b",
             None,
-            &[HostHeaderAmbiguous],
+            &[RequestHeaderHostInvalid],
         ),
         (
             "GET / HTTP/1.1\r\nHost: a:x\r\n\r\n",

@@ -810,6 +810,16 @@ impl Conversation {
         }
     }
 
+    /// Ends what was read of a connection that is cut, uninspected: so its records say how far it had come.
+    pub fn break_off(&mut self) {
+        let parser = self.tcp.as_deref_mut().and_then(|it| it.app.parser_mut());
+        if let Some(parser) = parser {
+            for direction in Direction::BOTH {
+                parser.close(direction);
+            }
+        }
+    }
+
     /// Whether TCP's peers have agreed on keys, so that what follows cannot be looked into.
     pub fn is_encrypted(&self) -> bool {
         let tcp = self.tcp.as_ref();

@@ -575,6 +575,8 @@ impl Desk {
             judgement.reset = true;
             self.counters.failure("parser_error");
             self.report_drop(scene, &mut flow.data, "applayer error", None, sink);
+            // Its record and anomalies say what it was that servers read in two ways.
+            flow.data.break_off();
         }
         self.finish_transactions(flow, scene, sink);
         judgement

@@ -2,6 +2,7 @@
 //!
 //! Checked against what Suricata 7.0.10 writes for the same captures.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::net::IpAddr;
 
@@ -22,7 +23,7 @@ use super::record::{
 use super::remembered;
 use super::text::{Printable, Text, UpperCase};
 use super::time::Timestamp;
-use crate::app::http::ContentRange;
+use crate::app::http::{buffers, ContentRange, Headers};
 use crate::rule::Pair;
 use crate::wire::{flags, linktype};
 use crate::Direction;
@@ -314,34 +315,44 @@ impl Serialize for Http<'_> {
             request.port.or(nameless.then_some(0)),
         )?;
         bytes(&mut map, "url", Some(&request.uri_raw))?;
-        bytes(
-            &mut map,
-            "http_user_agent",
-            request.headers.first("user-agent"),
-        )?;
-        let forwarded: Vec<_> = request.headers.all("x-forwarded-for").collect();
-        bytes(&mut map, "xff", Some(&forwarded.join(&b", "[..])))?;
+        // As signatures see them: with the values of all fields of one name.
+        let sent = |name| joined(&request.headers, name);
+        let answered = |name| joined(&response.headers, name);
+        bytes(&mut map, "http_user_agent", sent("user-agent").as_deref())?;
+        bytes(&mut map, "xff", sent("x-forwarded-for").as_deref())?;
+        let kind = answered("content-type");
         bytes(
             &mut map,
             "http_content_type",
-            response.headers.first("content-type").map(media_type),
+            kind.as_deref().map(media_type),
         )?;
         let range = response.headers.first("content-range");
         entry(&mut map, "content_range", range.map(RangeObject))?;
-        bytes(&mut map, "http_refer", request.headers.first("referer"))?;
+        bytes(&mut map, "http_refer", sent("referer").as_deref())?;
         bytes(&mut map, "http_method", Some(&request.method))?;
         bytes(&mut map, "protocol", Some(&request.protocol))?;
         let status = std::str::from_utf8(&response.status)
             .ok()
             .and_then(|status| status.parse::<u16>().ok());
         entry(&mut map, "status", status)?;
-        if matches!(status, Some(300..=399)) {
-            bytes(&mut map, "redirect", response.headers.first("location"))?;
+        if status.is_some() {
+            bytes(&mut map, "redirect", answered("location").as_deref())?;
         }
         let body = &response.body;
         map.serialize_entry("length", &body.coded.saturating_add(body.framing))?;
         map.end()
     }
+}
+
+/// The value of a field, with those of all others of its name.
+fn joined<'a>(headers: &'a Headers, name: &str) -> Option<Cow<'a, [u8]>> {
+    let first = headers.first(name)?;
+    if headers.count(name.as_bytes()) == 1 {
+        return Some(first.into());
+    }
+    let mut all = Vec::new();
+    buffers::value(headers, name, &mut all);
+    Some(all.into())
 }
 
 /// A Content-Range, as sent and as numbers.
@@ -359,13 +370,9 @@ impl Serialize for RangeObject<'_> {
     }
 }
 
-/// A Content-Type without its parameters.
+/// A Content-Type without its parameters, cut where Suricata cuts it.
 fn media_type(value: &[u8]) -> &[u8] {
-    let end = value
-        .iter()
-        .position(|byte| matches!(byte, b';' | b' ' | b'\t'))
-        .unwrap_or(value.len());
-    &value[..end]
+    value.split(|byte| *byte == b';').next().unwrap_or_default()
 }
 
 impl FlowTotals {

@@ -2,7 +2,7 @@
 //!
 //! Every function appends to `out`, which the caller clears and reuses, or borrows from the transaction.
 
-use super::headers::Headers;
+use super::headers::{Header, Headers};
 use super::transaction::Transaction;
 use crate::Direction;
 
@@ -16,11 +16,26 @@ pub fn header_block(headers: &Headers, direction: Direction, out: &mut Vec<u8>) 
         if field.name.eq_ignore_ascii_case(hidden.as_bytes()) {
             continue;
         }
-        out.extend_from_slice(&field.name);
-        out.extend_from_slice(b": ");
-        join(headers, at, out);
+        name_and_value(headers, at, field, out);
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// `http.request_header`, `http.response_header`: `Name: value` of the `number`-th field, repeated fields joined; false
+/// if there are not so many.
+pub fn one_header(headers: &Headers, number: usize, out: &mut Vec<u8>) -> bool {
+    let found = headers.nth_first(number);
+    let field = found.and_then(|at| Some((at, headers.fields().get(at)?)));
+    if let Some((at, field)) = field {
+        name_and_value(headers, at, field, out);
+    }
+    field.is_some()
+}
+
+fn name_and_value(headers: &Headers, at: usize, field: &Header, out: &mut Vec<u8>) {
+    out.extend_from_slice(&field.name);
+    out.extend_from_slice(b": ");
+    join(headers, at, out);
 }
 
 /// `http.header.raw`: the block as sent, with the empty line that ends it.
@@ -124,7 +139,6 @@ fn join(headers: &Headers, first: usize, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::headers::Header;
     use super::*;
 
     fn headers_with(rows: &[(&str, &str)]) -> Headers {
@@ -166,6 +180,17 @@ mod tests {
             filled(|out| header_block(&response, Direction::ToClient, out)),
             "Cookie: b\r\n"
         );
+    }
+
+    #[test]
+    fn a_repeated_header_is_one_with_its_values_joined() {
+        let headers = headers_with(ROWS);
+        let shown: Vec<_> = (0..6)
+            .map(|number| filled(|out| assert_eq!(one_header(&headers, number, out), number < 5)))
+            .collect();
+        let expected = ["Host: a", "Cookie: x=1", "X-A: 1, 2", ": junk"];
+        assert_eq!(shown[..4], expected);
+        assert_eq!(shown[4..], ["Content-Length: 5", ""]);
     }
 
     #[test]

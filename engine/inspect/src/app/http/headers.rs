@@ -20,6 +20,8 @@ pub struct Headers {
     pub raw: Vec<u8>,
     fields: Vec<Header>,
     links: Vec<Link>,
+    /// Where those stand whose names did not come before.
+    firsts: Vec<usize>,
     /// Where each name came first, by the name in lower case; empty where there are few fields.
     index: HashMap<Vec<u8>, usize>,
 }
@@ -27,7 +29,6 @@ pub struct Headers {
 /// Where the fields of one name stand, so that whoever joins their values walks no others.
 #[derive(Clone, Copy, Debug)]
 struct Link {
-    first: usize,
     next: Option<usize>,
     /// Of the first one: the last, and how many there are.
     last: usize,
@@ -40,7 +41,6 @@ impl Headers {
         let at = self.fields.len();
         let first = self.find(&field.name).unwrap_or(at);
         self.links.push(Link {
-            first,
             next: None,
             last: at,
             count: 0,
@@ -50,8 +50,11 @@ impl Headers {
             self.links[last].next = Some(at);
         }
         self.links[first].count += 1;
-        if first == at && !self.index.is_empty() {
-            self.index.insert(field.name.to_ascii_lowercase(), at);
+        if first == at {
+            self.firsts.push(at);
+            if !self.index.is_empty() {
+                self.index.insert(field.name.to_ascii_lowercase(), at);
+            }
         }
         self.fields.push(field);
         if self.index.is_empty() && self.fields.len() >= INDEXED_FROM {
@@ -69,8 +72,13 @@ impl Headers {
 
     /// The fields whose names did not come before, and where they stand.
     pub fn firsts(&self) -> impl Iterator<Item = (usize, &Header)> {
-        let fields = self.fields.iter().enumerate();
-        fields.filter(|(at, _)| self.links[*at].first == *at)
+        let firsts = self.firsts.iter();
+        firsts.filter_map(|at| Some((*at, self.fields.get(*at)?)))
+    }
+
+    /// Where the `number`-th of those stands.
+    pub fn nth_first(&self, number: usize) -> Option<usize> {
+        self.firsts.get(number).copied()
     }
 
     /// The field at `first` and those behind it of its name.

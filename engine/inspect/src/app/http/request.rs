@@ -530,12 +530,8 @@ fn check_host(transaction: &mut Transaction) {
         }
         return;
     };
-    let mut all = request.headers.all("host");
-    let first = all.next().unwrap_or_default();
-    if all.any(|other| !other.eq_ignore_ascii_case(first)) {
-        events.raise(HttpEvent::HostHeaderAmbiguous);
-    }
-    let found = uri::host_port(if first.is_empty() { &value } else { first });
+    // Of several its servers take one or another: all are shown, as one that is no host.
+    let found = uri::host_port(&value);
     if found.bad_host || found.bad_port {
         events.raise(HttpEvent::RequestHeaderHostInvalid);
     }

@@ -181,6 +181,9 @@ impl ResponseReader {
             self.take_next(store);
             self.state = State::Body;
             self.body = Some(Box::new(BodyReader::new(Framing::UntilClose, None)));
+            if let Some(transaction) = self.current.and_then(|id| store.get_mut(id)) {
+                name::name_response(transaction);
+            }
         } else {
             self.choose_for_junk(store);
         }

@@ -368,7 +368,7 @@ fn body<'a>(
     }
 }
 
-/// `Name: value` of the `index`-th header.
+/// `Name: value` of the `index`-th header; of HTTP/1 with the values of all that have its name.
 fn one_header<'a>(
     view: &'a dyn Transaction,
     direction: Direction,
@@ -377,12 +377,9 @@ fn one_header<'a>(
 ) -> Option<&'a [u8]> {
     match Message::of(view)? {
         Message::One(tx) => {
-            let header = buffers::headers(tx, direction)
-                .fields()
-                .get(index as usize)?;
-            out.extend_from_slice(&header.name);
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(&header.value);
+            if !buffers::one_header(buffers::headers(tx, direction), index as usize, out) {
+                return None;
+            }
         }
         Message::Two(stream) => {
             if !buffers2::one_header(stream.side(direction), index, out) {
