@@ -164,7 +164,8 @@ def _outputs(pcaps: tuple[Path, ...], out: Path) -> Iterator[tuple[Path, Path]]:
         return
     taken: dict[str, Path] = {}
     for pcap in pcaps:
-        name = pcap.resolve().name
+        # `.` and `..` have no name of their own.
+        name = pcap.name if pcap.name not in ("", "..") else pcap.resolve().name
         if name in taken:
             raise click.ClickException(
                 f"{taken[name]} and {pcap}: both would write below {out / name}; rename one"

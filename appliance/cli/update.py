@@ -70,6 +70,8 @@ def update(**given: Any) -> None:
     Exit status: 0 if the new rules are live (or already were), 1 if not.
     """
     manager = _manager(given)
+    if not given["config_dir"].is_dir() and given["config_dir"] != CONFIG_DIR:
+        raise click.UsageError(f"--config-dir {given['config_dir']}: no such directory")
     sources = Sources(
         names=given["names"],
         urls=given["urls"],
@@ -103,6 +105,9 @@ def _manager(given: dict[str, Any]) -> RuleSetClient | None:
         if given["output"] is None and not given["dry_run"]:
             raise click.UsageError("say where the rules go: --manager URL with --key-file, or --output FILE")
         return None
+    if not given["manager"].startswith("https://"):
+        # The key would be read on the way.
+        raise click.UsageError(f"--manager {given['manager']}: write https://HOST:PORT")
     if given["key_file"] is None:
         raise click.UsageError("--manager needs --key-file, a file that holds an API key")
     key = given["key_file"].read_text().strip()

@@ -59,6 +59,9 @@ impl<'a> Reading<'a> {
             return self.configure(name, text);
         }
         // What cannot be read is told when the first rule is.
+        if text.fill_buf().is_ok_and(|start| start.starts_with(BOM)) {
+            text.consume(BOM.len());
+        }
         if let Some(why) = text.fill_buf().ok().and_then(no_rules) {
             return self.refuse(name, 1, None, Reason::NoRules(why));
         }
@@ -196,9 +199,18 @@ fn no_rules(start: &[u8]) -> Option<&'static str> {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
             Some("it is UTF-16; convert it with iconv -f UTF-16")
         }
-        _ => start.contains(&0).then_some("it is not text"),
+        _ if start.contains(&0) => Some("it is not text"),
+        _ => {
+            let ends = memchr::memchr2(b'\r', b'\n', start).map(|at| &start[at..]);
+            let bare =
+                ends.is_some_and(|it| it.len() > 1 && it[0] == b'\r') && !start.contains(&b'\n');
+            bare.then_some("its lines end with CR alone; convert it with tr '\\r' '\\n'")
+        }
     }
 }
+
+/// What some editors begin UTF-8 with.
+const BOM: &[u8] = b"\xef\xbb\xbf";
 
 const ARCHIVE: &str = "it is an archive; unpack it, or give it to `sekisho rules update --bundle`";
 

@@ -80,6 +80,7 @@ def test_check_warns_of_what_loads_and_is_not_done(tmp_path: Path) -> None:
     [
         ("it is not text", b"\x7fELF\x02\x01\x01\x00" + b"\n\x00x" * 500),
         ("it is UTF-16", GOOD.encode("utf-16")),
+        ("its lines end with CR alone", b"# old\r" + GOOD.replace("\n", "\r").encode() * 2),
         ("unpack it, or give it to `sekisho rules update --bundle`", b"PK\x03\x04\x14\0\0\0"),
     ],
 )
@@ -88,6 +89,11 @@ def test_check_says_once_that_a_file_holds_no_rules(tmp_path: Path, said: str, c
     path.write_bytes(content)
     (refused,) = checked(path)["refused"]
     assert said in refused["reason"]
+
+
+def test_the_mark_that_editors_put_before_utf8_is_passed_over(rules: Path) -> None:
+    rules.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert checked(rules) == {"loaded": 1, "refused": [], "warnings": []}
 
 
 def test_rules_that_gzip_packed_are_read_and_archives_named(tmp_path: Path) -> None:
@@ -302,6 +308,16 @@ def test_several_captures_are_all_inspected_each_with_its_own_events(rules: Path
     assert (result.exit_code, "3 of 3 captures inspected" in result.stderr) == (0, True), result.output
     written = {name: alerts(tmp_path / "out" / name) for name in ("a.pcap", "b.pcap", "below/c.pcap")}
     assert written == {"a.pcap": 1, "b.pcap": 2, "below/c.pcap": 3}
+
+
+def test_a_capture_is_called_as_it_was_given_whatever_it_links_to(rules: Path, tmp_path: Path) -> None:
+    datagrams(tmp_path / "a.pcap", 1)
+    given = [tmp_path / "monday.pcap", tmp_path / "tuesday.pcap"]
+    for path in given:
+        path.symlink_to(tmp_path / "a.pcap")
+    arguments = ["replay", "--rules", str(rules), "--out", str(tmp_path / "out"), "--pcap", *map(str, given)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["monday.pcap", "tuesday.pcap"]
 
 
 def test_captures_of_one_name_do_not_write_over_each_other(rules: Path, tmp_path: Path) -> None:

@@ -203,6 +203,22 @@ def test_without_a_place_to_put_rules_it_asks_for_one(site: Path) -> None:
     assert "--output" in result.output
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--manager", "http://127.0.0.1:1", "--key-file", "key"], "write https://HOST:PORT"),
+        (["--config-dir", "elsewhere", "--output", "live.rules"], "elsewhere: no such directory"),
+    ],
+)
+def test_neither_shows_the_key_to_the_network_nor_forgets_the_filters(
+    site: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], said: str
+) -> None:
+    monkeypatch.chdir(site)
+    (site / "key").write_text("secret")
+    result = run(site, "--local", "local", *given)
+    assert (result.exit_code, said in result.output) == (2, True), result.output
+
+
 @needs_program
 def test_pushes_to_a_real_manager_and_only_what_changed(site: Path, tmp_path: Path) -> None:
     (tmp_path / "manager").mkdir()
