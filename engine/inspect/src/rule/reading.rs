@@ -201,9 +201,8 @@ fn no_rules(start: &[u8]) -> Option<&'static str> {
         }
         _ if start.contains(&0) => Some("it is not text"),
         _ => {
-            let ends = memchr::memchr2(b'\r', b'\n', start).map(|at| &start[at..]);
-            let bare =
-                ends.is_some_and(|it| it.len() > 1 && it[0] == b'\r') && !start.contains(&b'\n');
+            let odd = |byte: &u8| byte.is_ascii_control() && !b"\r\t".contains(byte);
+            let bare = start.contains(&b'\r') && !start.iter().any(odd);
             bare.then_some("its lines end with CR alone; convert it with tr '\\r' '\\n'")
         }
     }
