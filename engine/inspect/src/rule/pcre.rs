@@ -163,7 +163,7 @@ fn compile(
 ) -> Result<Parsed, Reason> {
     let mut builder = RegexBuilder::new();
     // Compiled to machine code PCRE2 does not count the steps of a repetition that looks ahead: they are bounded else.
-    let roams = roams(expression);
+    let roams = roams(expression, flags.contains(&b'x'));
     builder.jit_if_available(!roams);
     let (mut relative, mut anchored, mut ungreedy, mut limit) = (false, false, false, MATCH_LIMIT);
     let mut buffer_flag = None;
@@ -306,27 +306,50 @@ fn sees_start(expression: &[u8]) -> bool {
     carets.any(begins) || has_any(expression, &SIGNS)
 }
 
-/// Whether the expression looks around for something that it repeats without a bound. May err on yes.
-fn roams(expression: &[u8]) -> bool {
+/// Whether the expression looks around for something that it repeats without a bound. May err on yes, as it does where
+/// parentheses may stand in what is no pattern: quoted, or a comment of an extended expression.
+fn roams(expression: &[u8], extended: bool) -> bool {
     const AROUND: [&[u8]; 4] = [b"(?=", b"(?!", b"(?<=", b"(?<!"];
     const REPEATS: [&[u8]; 3] = [b"*", b"+", b",}"];
-    let starts = memchr::memchr_iter(b'(', expression).map(|at| &expression[at..]);
-    starts
-        .filter(|rest| AROUND.iter().any(|sign| rest.starts_with(sign)))
-        .any(|rest| has_any(&rest[..group_bytes(rest)], &REPEATS))
+    const HIDING: [&[u8]; 2] = [b"\\Q", b"(?x"];
+    let hides = extended || has_any(expression, &HIDING);
+    // How many groups are open, and how many were where the outermost one began that looks around.
+    let (mut open, mut around) = (0usize, None);
+    let mut at = 0;
+    while let Some(rest) = expression.get(at..).filter(|rest| !rest.is_empty()) {
+        if around.is_some() && REPEATS.iter().any(|sign| rest.starts_with(sign)) {
+            return true;
+        }
+        at += match rest[0] {
+            b'\\' => 2,
+            b'[' => class_bytes(rest),
+            _ => 1,
+        };
+        match rest[0] {
+            b'(' => {
+                let looks = AROUND.iter().any(|sign| rest.starts_with(sign));
+                around = around.or(looks.then_some(open));
+                open += 1;
+            }
+            b')' => {
+                open = open.saturating_sub(1);
+                around = around.filter(|outside| hides || open > *outside);
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
-/// How long the group is that begins the expression; all of it where that cannot be told.
-fn group_bytes(expression: &[u8]) -> usize {
-    let (mut depth, mut escaped) = (0u32, false);
-    for (at, byte) in expression.iter().enumerate() {
+/// How long the class of characters is that begins the expression; a `]` right behind its beginning is one of them.
+fn class_bytes(expression: &[u8]) -> usize {
+    let begin = 1 + usize::from(expression.get(1) == Some(&b'^'));
+    let mut at = begin;
+    while let Some(byte) = expression.get(at) {
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'(' => depth += 1,
-            b')' if depth <= 1 => return at,
-            b')' => depth -= 1,
-            _ => {}
+            b']' if at > begin => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
         }
     }
     expression.len()
@@ -382,6 +405,16 @@ mod tests {
         let roaming = parse(br#""/a(?=.*zq)/""#).unwrap().pcre;
         assert!(roaming.roams && roaming.regex.is_match(&[b'a'; 100_000]).is_err());
         assert!(matches(r#""/a(?=.*zq)/""#, b"aaaa zq"));
+        for hidden in [
+            r#""/a(?=[)].*zq)/""#,
+            r#""/a(?=\).*zq)/""#,
+            r#""/a(?=(?:b)c.*zq)/""#,
+            r#""/a(?=\Q)\E.*zq)/""#,
+            "\"/a(?=#)\n.*zq)/x\"",
+            r#""/a(?=[^])].*zq)/""#,
+        ] {
+            assert!(parse(hidden.as_bytes()).unwrap().pcre.roams, "{hidden}");
+        }
         for bounded in [r#""/a(?=zq)/""#, r#""/a.*zq/""#, r#""/(?:(?!\n\()a)+b/""#] {
             assert!(!parse(bounded.as_bytes()).unwrap().pcre.roams, "{bounded}");
         }

@@ -58,10 +58,10 @@ impl<'a> Reading<'a> {
         if is_threshold_config(name) {
             return self.configure(name, text);
         }
-        // What cannot be read is told when the first rule is.
         if text.fill_buf().is_ok_and(|start| start.starts_with(BOM)) {
             text.consume(BOM.len());
         }
+        // What cannot be read is told when the first rule is.
         if let Some(why) = text.fill_buf().ok().and_then(no_rules) {
             return self.refuse(name, 1, None, Reason::NoRules(why));
         }
@@ -201,6 +201,8 @@ fn no_rules(start: &[u8]) -> Option<&'static str> {
         }
         _ if start.contains(&0) => Some("it is not text"),
         _ => {
+            // The LF of the last CR may not have been read yet.
+            let start = start.strip_suffix(b"\r").unwrap_or(start);
             let odd = |byte: &u8| byte.is_ascii_control() && !b"\r\t".contains(byte);
             let bare = start.contains(&b'\r') && !start.iter().any(odd);
             bare.then_some("its lines end with CR alone; convert it with tr '\\r' '\\n'")

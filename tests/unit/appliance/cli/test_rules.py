@@ -91,6 +91,13 @@ def test_check_says_once_that_a_file_holds_no_rules(tmp_path: Path, said: str, c
     assert said in refused["reason"]
 
 
+def test_a_line_whose_end_is_read_in_two_parts_does_not_end_with_cr_alone(rules: Path) -> None:
+    rules.write_bytes(b"#".ljust(4_095, b"x") + b"\r\n" + GOOD.encode())
+    assert checked(rules)["refused"] == []
+    rules.write_bytes(GOOD.rstrip("\n").encode() + b"\r")
+    assert checked(rules)["refused"] == []
+
+
 def test_the_mark_that_editors_put_before_utf8_is_passed_over(rules: Path) -> None:
     rules.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
     assert checked(rules) == {"loaded": 1, "refused": [], "warnings": []}
