@@ -117,7 +117,7 @@ def configure_suricata(records: set[str], out: Path, home_net: str | None = None
 
 
 class Run:
-    """An engine that has loaded its rules and is held there, before its capture."""
+    """An engine that has loaded its rules and is held there, before its capture. As a context it ends it."""
 
     def __init__(self, engine: Engine, rules: Path, capture: Path, out: Path) -> None:
         """Start it and wait until it is ready; raises RuntimeError with its last words if it fails."""
@@ -133,19 +133,32 @@ class Run:
                 self._end()
                 raise self._failure()
         ready_at = time.monotonic()
-        self.loading = Spent(ready_at - began, cpu_s(self._process.pid), memory_mib(self._process.pid))
-        os.kill(self._process.pid, signal.SIGSTOP)
+        self.loading = Spent(ready_at - began, cpu_s(self.pid), memory_mib(self.pid))
+        os.kill(self.pid, signal.SIGSTOP)
         self._inspecting_s = time.monotonic() - ready_at
         self.inspecting: Spent | None = None
         """What it took since then but for the times it was held; None until it has ended."""
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            self._end()
+
     def go_on(self, for_s: float) -> None:
         """Let it inspect for a while, or to its end; raises RuntimeError if it fails."""
         began = time.monotonic()
-        os.kill(self._process.pid, signal.SIGCONT)
-        ended = _ends_within(self._process.pid, for_s)
+        os.kill(self.pid, signal.SIGCONT)
+        ended = _ends_within(self.pid, for_s)
         if not ended:
-            os.kill(self._process.pid, signal.SIGSTOP)
+            os.kill(self.pid, signal.SIGSTOP)
         self._inspecting_s += time.monotonic() - began
         if ended:
             while self._line():
@@ -165,7 +178,7 @@ class Run:
     def _end(self) -> resource.struct_rusage:
         assert self._process.stdout is not None
         self._process.stdout.close()
-        _, status, usage = os.wait4(self._process.pid, 0)
+        _, status, usage = os.wait4(self.pid, 0)
         self._process.returncode = os.waitstatus_to_exitcode(status)
         return usage
 

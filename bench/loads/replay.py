@@ -1,5 +1,6 @@
 """Captures inspected offline with all the rules: load time, memory, and speed once they are loaded."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,23 +80,27 @@ def _prepare(corpora: Path, work: Path, times: int, say: Say) -> Load:
 
 def _agree_on_records(load: Load, sekisho: Engine, suricata: Suricata, say: Say) -> None:
     """Let Suricata write the types of records that Sekisho writes for this load, and no others."""
-    engines.inspect([_run(load, sekisho)])
+    _inspected(load, [sekisho])
     ours = engines.records(load.work / "sekisho")
     engines.configure_suricata({"alert", "drop", *ours}, suricata.config)
-    engines.inspect([_run(load, suricata)])
+    _inspected(load, [suricata])
     theirs = engines.records(load.work / "suricata")
     for name, counted in (("sekisho", ours), ("suricata", theirs)):
         say(f"records of {name}: " + ", ".join(f"{kind} {n}" for kind, n in sorted(counted.items())))
 
 
-def _run(load: Load, engine: Engine) -> engines.Run:
-    return engines.Run(engine, load.rules, load.capture, load.work / engine.name)
+def _inspected(load: Load, turns: Sequence[Engine]) -> list[tuple[engines.Run, Spent]]:
+    with contextlib.ExitStack() as ended:
+        runs = [
+            ended.enter_context(engines.Run(engine, load.rules, load.capture, load.work / engine.name))
+            for engine in turns
+        ]
+        return list(zip(runs, engines.inspect(runs), strict=True))
 
 
 def _one_round(load: Load, turns: Sequence[Engine], number: int, say: Say) -> list[Row]:
-    runs = [_run(load, engine) for engine in turns]
     rows = []
-    for run, inspecting in zip(runs, engines.inspect(runs), strict=True):
+    for run, inspecting in _inspected(load, turns):
         captures_s = f"captures {inspecting.wall_s:.2f} s"
         say(f"round {number + 1}, {run.name}: load {run.loading.wall_s:.2f} s, {captures_s}")
         rows += [

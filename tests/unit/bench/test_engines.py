@@ -1,5 +1,6 @@
 """What the peer is told to write."""
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -47,6 +48,13 @@ def test_what_an_engine_was_held_for_is_not_its_time(tmp_path: Path) -> None:
     passed_s = time.monotonic() - began
     assert all(spent.cpu_s > INSPECTING_S / 2 for spent in inspecting)
     assert sum(spent.wall_s for spent in inspecting) < passed_s + INSPECTING_S
+
+
+def test_an_engine_that_is_held_ends_with_its_context(tmp_path: Path) -> None:
+    with engines.Run(Slow(), tmp_path, tmp_path, tmp_path / "out") as run:
+        pid = run.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_an_engine_that_never_says_that_it_is_ready_has_failed(tmp_path: Path) -> None:
