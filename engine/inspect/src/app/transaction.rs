@@ -326,7 +326,7 @@ impl<T: Transaction> Store<T> {
         mut see: impl FnMut(&mut T),
     ) {
         self.sparse = true;
-        let first = self.next_id - self.open.len() as u64;
+        let first = self.ids().start;
         let skipped = ids.start.saturating_sub(first) as usize;
         let count = ids.end.saturating_sub(ids.start.max(first)) as usize;
         for transaction in self.open.iter_mut().skip(skipped).take(count) {

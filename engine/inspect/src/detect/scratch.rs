@@ -69,10 +69,7 @@ impl Scratch {
 
     /// The sides for which a signature matched this packet outside of transactions, one bit each.
     pub(super) fn hit_sides(&self, signature: u32) -> u8 {
-        match self.hits.is_empty() {
-            true => 0,
-            false => self.hit_by.get(&(signature, None)).copied().unwrap_or(0),
-        }
+        self.hit_by.get(&(signature, None)).copied().unwrap_or(0)
     }
 
     /// What was captured last under a name.

@@ -37,10 +37,10 @@ impl Reader<'_> {
     /// Shows all that `direction` holds, across gaps, and says if it ended. Returns the bytes of bodies past
     /// their depth that no parser looked at.
     pub fn drain(&mut self, layer: &mut TcpLayer, direction: Direction) -> u64 {
-        let mut skipped = 0;
         if !self.anew && layer.is_quiet(direction) {
-            return skipped;
+            return 0;
         }
+        let mut skipped = 0;
         loop {
             self.stream(layer, direction);
             let detecting = matches!(layer.app, AppState::Detecting);

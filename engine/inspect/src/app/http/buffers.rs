@@ -25,11 +25,10 @@ pub fn header_block(headers: &Headers, direction: Direction, out: &mut Vec<u8>) 
 /// if there are not so many.
 pub fn one_header(headers: &Headers, number: usize, out: &mut Vec<u8>) -> bool {
     let found = headers.nth_first(number);
-    let field = found.and_then(|at| Some((at, headers.fields().get(at)?)));
-    if let Some((at, field)) = field {
+    if let Some((at, field)) = found {
         name_and_value(headers, at, field, out);
     }
-    field.is_some()
+    found.is_some()
 }
 
 fn name_and_value(headers: &Headers, at: usize, field: &Header, out: &mut Vec<u8>) {

@@ -76,9 +76,10 @@ impl Headers {
         firsts.filter_map(|at| Some((*at, self.fields.get(*at)?)))
     }
 
-    /// Where the `number`-th of those stands.
-    pub fn nth_first(&self, number: usize) -> Option<usize> {
-        self.firsts.get(number).copied()
+    /// The `number`-th of those.
+    pub fn nth_first(&self, number: usize) -> Option<(usize, &Header)> {
+        let at = *self.firsts.get(number)?;
+        Some((at, self.fields.get(at)?))
     }
 
     /// The field at `first` and those behind it of its name.
