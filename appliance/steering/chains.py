@@ -10,7 +10,8 @@
 A flow that was dropped stays dropped by a bit of its conntrack mark, not by the inspector's memory,
 so that it ends even when the inspector dies right after. The one packet that passes that bit is a SYN
 without ACK: it may open a new connection on the old addresses and ports, so the inspector judges it,
-and says with `FORGET_DROP` that the bit is to go.
+and says with `FORGET_DROP` that the bit is to go. It says so of every connection that is new to it: it may
+have been started since the drop. Where such a SYN passes unseen, the bit goes as well.
 
 Steering accepts in the kernel only what it can read the ports of and finds in no set of what is looked at
 (appliance.steering.looks); all else of a guest with signatures is queued: fragments, broken headers, other
@@ -102,6 +103,7 @@ OPENING = nft.match(nft.masked(TCP_FLAGS, 0x17), 0x02)
 """SYN without ACK, FIN or RST."""
 ORIGINAL = nft.match(nft.ct("direction"), "original")
 REPLY = nft.match(nft.ct("direction"), "reply")
+FORGET_THE_DROP = nft.set_bits(CONNTRACK_MARK, keep=ALL ^ CONNTRACK_DROP, to=0)
 LEAVE_UNSEEN = (nft.set_bits(CONNTRACK_MARK, keep=ALL, to=CONNTRACK_UNSEEN),)
 TCP_HEADERS = range(5, 16)
 """Their lengths, in words of four bytes."""
@@ -419,11 +421,7 @@ def _after_chains(generation: int, dialect: Dialect) -> Iterator[Chain]:
             (nft.bits_set(MARK, QUEUED), nft.goto("pass_inspector-down")),
             # what was not queued; its bits may say something else
             (nft.bits_clear(MARK, SEEN), *_leaving()),
-            (
-                seen,
-                nft.bits_set(MARK, FORGET_DROP),
-                nft.set_bits(CONNTRACK_MARK, keep=ALL ^ CONNTRACK_DROP, to=0),
-            ),
+            (seen, nft.bits_set(MARK, FORGET_DROP), FORGET_THE_DROP),
             # Two rules: the first does not come to its end for a packet without connection.
             (nft.bits_set(MARK, DROP_FLOW), nft.set_bits(CONNTRACK_MARK, keep=ALL, to=CONNTRACK_DROP)),
             (nft.bits_set(MARK, DROP_FLOW), nft.goto("dropped")),
@@ -444,7 +442,10 @@ def _after_chains(generation: int, dialect: Dialect) -> Iterator[Chain]:
     yield Chain("dropped", (*_count_both_ends("dropped"), (DROP,)))
     yield Chain("blocked", (*_count_both_ends("blocked"), deny(BY_FAILURE_POLICY)))
     yield denied_chain()
-    yield Chain("pass_inspector-down", (LEAVE_UNSEEN, *_count_both_ends("inspector-down"), *_leave()))
+    opening = (nft.match(nft.meta("l4proto"), "tcp"), PLAIN_SYN, FORGET_THE_DROP)
+    yield Chain(
+        "pass_inspector-down", (LEAVE_UNSEEN, opening, *_count_both_ends("inspector-down"), *_leave())
+    )
 
 
 def _answers(generation: int) -> Iterator[tuple[int, str, int]]:

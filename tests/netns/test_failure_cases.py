@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -109,6 +110,33 @@ def test_kill_under_load_breaks_nothing_when_open_and_passes_nothing_when_closed
         assert not [each for each in lab.records(settings) if b"killed-" in each.request]
     else:
         assert appliance.counters("web").uninspected["inspector-down"].packets
+
+
+def test_ports_of_a_blocked_connection_serve_another_though_the_inspector_never_saw_the_first(
+    appliance: Appliance,
+) -> None:
+    assert said_from_port(appliance, 45_678, "/evil?ports") != b"HTTP/1.1 200"
+    pid = appliance.inspector()
+    os.kill(pid, signal.SIGKILL)
+    wait_for("another inspector", lambda: appliance.inspector() != pid and appliance.is_up())
+    wait_for("it to protect", lambda: protects(appliance))
+    assert said_from_port(appliance, 45_678, "/fine?ports") == b"HTTP/1.1 200"
+
+
+def said_from_port(appliance: Appliance, port: int, path: str) -> bytes:
+    """Send a request from this very port, free it again at once; return what the answer begins with."""
+    with entered(guest(appliance, "client")):
+        connection = socket.socket()
+    with connection, contextlib.suppress(TimeoutError, ConnectionError):
+        connection.settimeout(2.0)
+        # Nobody keeps the port for a reset connection.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        connection.bind(("", port))
+        connection.connect((lab.WEB.ipv4, lab.RAW_PORT))
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: web\r\n\r\n".encode())
+        return connection.recv(12)
+    return b""
 
 
 # A queue runs over.

@@ -17,6 +17,7 @@ from appliance.model.faults import SystemFault
 from appliance.model.marks import IN_PORT, OUT_PORT, OUT_PORT_SHIFT, QUEUED, WORKER, WORKER_SHIFT
 from appliance.model.policy import Firewall, FirewallRule, GuestPolicy, PolicyDocument
 from appliance.netns import entered, run_in
+from appliance.steering.connections import connections
 from tests.netns.control_fixture import wait_for
 from tests.netns.kit import FIRST_QUEUE, PREVENT, Bench, policy, send_frames
 
@@ -131,6 +132,23 @@ def test_a_new_connection_on_a_dropped_tuple_is_judged_anew(bench: Bench) -> Non
         with from_port(bench, 45678) as connection:
             connection.sendall(b"GET /harmless HTTP/1.1\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_a_drop_is_forgotten_with_a_syn_that_nobody_judges(bench: Bench) -> None:
+    bench.apply(policy())
+
+    def is_dropped() -> bool:
+        (known,) = [each for each in connections((1,), bench.netns) if each.originator.port == 45679]
+        return known.is_dropped
+
+    with bench.consumer(1, "--drop-flow", "exploit"):
+        connection = from_port(bench, 45679)
+        connection.sendall(b"GET /exploit HTTP/1.1\r\n\r\n")
+        wait_for("the drop", is_dropped)
+    packet = IP(src=lab.CLIENT.ipv4, dst=lab.WEB.ipv4) / TCP(sport=45679, dport=lab.RAW_PORT, flags="S")
+    with connection:
+        send_frames(bench.guest(lab.CLIENT), [bytes(Ether(src=lab.CLIENT.mac, dst=lab.WEB.mac) / packet)])
+        wait_for("the drop to be forgotten", lambda: not is_dropped())
 
 
 def from_port(bench: Bench, port: int) -> socket.socket:

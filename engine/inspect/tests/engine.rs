@@ -195,6 +195,26 @@ fn a_new_connection_on_a_blocked_tuple_starts_anew() {
 }
 
 #[test]
+fn a_connection_is_told_to_be_new_also_where_no_blocked_one_is_known() {
+    let mut dialogue = Dialogue::new(policy(EVIL, "prevent", json!({})));
+    assert_eq!(FlowMark::Forget, dialogue.handshake().flow);
+    assert_eq!(FlowMark::Keep, dialogue.client(HARMLESS).flow);
+}
+
+#[test]
+fn a_syn_that_the_server_does_not_take_cannot_hide_where_a_blocked_request_began() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    let (head, rest) = REQUEST.split_at(8);
+    assert!(!dialogue.client(head).block);
+    assert!(dialogue.client(rest).block);
+    let (client, server) = dialogue.sequences();
+    // Where the server stands already, so that what follows is in order for it.
+    dialogue.raw(true, client - 1, 0, 0x02, b"");
+    dialogue.raw(false, server, client, 0x10, b"");
+    assert!(dialogue.client(rest).block);
+}
+
+#[test]
 fn traffic_between_ports_without_a_guest_is_let_through_unseen() {
     let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({"name": "web"})));
     let stranger = policy_of_generation(2, EVIL, "prevent", json!({"assignments": []}));

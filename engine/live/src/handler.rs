@@ -24,7 +24,7 @@ mod mark {
     pub const SEEN: u32 = 0x0100_0000;
     /// Drop this packet and its flow.
     pub const DROP: u32 = 0x0200_0000;
-    /// Forget that the flow was dropped: this packet opens a new one.
+    /// Forget that a flow was dropped, if it was: this packet opens a new one.
     pub const FORGET: u32 = 0x0800_0000;
 
     /// On the way here: the kernel saw the connection begin.
@@ -315,8 +315,14 @@ fn decide(mark: u32, outcome: &Outcome, generation: u32) -> Decision {
     match (outcome.block, outcome.flow) {
         (true, FlowMark::Drop) => Decision::accept_with(mark | mark::DROP),
         (true, _) => Decision::DROP,
-        (false, FlowMark::Forget) => Decision::accept_with(mark | mark::FORGET),
-        (false, _) => Decision::accept_with(mark | cleared(outcome.clear, generation)),
+        (false, flow) => {
+            let forget = if flow == FlowMark::Forget {
+                mark::FORGET
+            } else {
+                0
+            };
+            Decision::accept_with(mark | forget | cleared(outcome.clear, generation))
+        }
     }
 }
 
@@ -408,6 +414,16 @@ mod tests {
             assert_eq!(mark_of(&outcome, 4), Some(ports | bits));
             assert_eq!(mark_of(&outcome, 5), Some(ports | bits | mark::ODD));
         }
+    }
+
+    #[test]
+    fn a_packet_that_opens_a_connection_has_an_earlier_drop_forgotten() {
+        let outcome = Outcome {
+            flow: FlowMark::Forget,
+            ..clearing([true, false], false)
+        };
+        let bits = mark::SEEN | mark::FORGET | mark::CLEAR_TO_SERVER;
+        assert_eq!(mark_of(&outcome, 4), Some(0x100c_dabc | bits));
     }
 
     #[test]

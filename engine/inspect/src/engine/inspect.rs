@@ -64,7 +64,6 @@ impl Desk {
         sink: &mut dyn EventSink,
     ) -> Outcome {
         let mut successor = None;
-        let mut mark = FlowMark::Keep;
         // A SYN may end the flow it was found in, once; the packet is then the first of the next one.
         for _ in 0..2 {
             let fresh = successor.take();
@@ -102,13 +101,15 @@ impl Desk {
                 flow.data.reverse(&self.policy);
                 lookup.direction = lookup.direction.reverse();
             }
-            let reopens = flow.data.dropped && is_first_syn(packet);
+            let opens = is_first_syn(packet);
+            let reopens = flow.data.dropped && opens;
             if !reopens {
                 match self.inspect(flow, &lookup, arrival, packet, sink) {
                     Step::Done(mut outcome) => {
                         settle(flows, &lookup, packet.payload.len());
-                        if outcome.flow == FlowMark::Keep {
-                            outcome.flow = mark;
+                        // The kernel may remember a drop that was forgotten here: this engine may be younger.
+                        if lookup.created && opens && outcome.flow == FlowMark::Keep {
+                            outcome.flow = FlowMark::Forget;
                         }
                         return outcome;
                     }
@@ -116,11 +117,6 @@ impl Desk {
                 }
             }
             if let Some(mut ended) = flows.end(lookup.id) {
-                mark = if ended.data.dropped {
-                    FlowMark::Forget
-                } else {
-                    mark
-                };
                 successor = ended
                     .data
                     .tcp
@@ -129,10 +125,7 @@ impl Desk {
                 self.end_flow(arrival, &mut ended, EndReason::Ended, sink);
             }
         }
-        Outcome {
-            flow: mark,
-            ..Outcome::default()
-        }
+        Outcome::default()
     }
 
     /// Whether the sender of a SYN/ACK whose SYN was not seen counts as the client: to Suricata, of a capture whose

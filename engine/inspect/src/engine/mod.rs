@@ -139,7 +139,7 @@ pub enum FlowMark {
     Keep,
     /// Drop every further packet of it.
     Drop,
-    /// A drop that was set earlier is over: these addresses and ports start anew.
+    /// A drop that may have been set earlier is over: these addresses and ports start anew.
     Forget,
 }
 
