@@ -66,10 +66,12 @@ def check(
         report = {"loaded": read.loaded, "refused": _listed(refused), "warnings": _listed(warnings)}
         click.echo(json.dumps(report, ensure_ascii=False))
     else:
-        for warning in warnings:
-            click.echo(f"{_place(warning)}: warning: {warning.reason}")
-        for refusal in refused:
-            click.echo(f"{_place(refusal)}: {refusal.reason}")
+        said = [(warning, "warning: ") for warning in warnings] + [(refusal, "") for refusal in refused]
+        order = {str(file): place for place, file in enumerate((*files, *threshold_files))}
+        for remark, kind in sorted(said, key=lambda each: (order.get(each[0].file, 0), each[0].line)):
+            click.echo(f"{_place(remark)}: {kind}{remark.reason}")
+        if not (read.loaded or refused):
+            click.echo(f"no rule in {', '.join(order)}")
         click.echo(
             f"{read.loaded} loaded, {len(refused)} refused; "
             f"as written, {read.blocking} of the loaded can block"

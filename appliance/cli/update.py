@@ -1,7 +1,6 @@
 """`sekisho rules update`: new rules fetched, checked, compared with what is live, and pushed."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from appliance.rulesets.update import (
     Sifted,
     Sources,
     compare,
+    data_sets,
     fetch,
     sift,
 )
@@ -27,8 +27,6 @@ from appliance.rulesets.update.fetch import FILTERS
 DATA_DIR = Path("/var/lib/sekisho/rules")
 CONFIG_DIR = Path("/etc/sekisho/rules")
 SHOWN = 20
-# suricata-update calls a data set by its content; the files lie beside the rules.
-DATA_SET = re.compile(rb"\bload (datasets/[0-9a-f]{32})\b")
 PATH = click.Path(path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 Files = tuple[tuple[str, bytes], ...]
@@ -70,6 +68,11 @@ def update(**given: Any) -> None:
     Exit status: 0 if the new rules are live (or already were), 1 if not.
     """
     manager = _manager(given)
+    if given["threshold_config"] is not None and manager is None and given["output"] is not None:
+        raise click.UsageError(
+            "--threshold-config goes to a manager; with --output, give it to who uses the file: "
+            "rules check and replay have the same option"
+        )
     if not given["config_dir"].is_dir() and given["config_dir"] != CONFIG_DIR:
         raise click.UsageError(f"--config-dir {given['config_dir']}: no such directory")
     sources = Sources(
@@ -125,14 +128,9 @@ def _file_live(output: Path | None) -> RuleSetLive | None:
     if output is None or not output.exists():
         return None
     rules = output.read_bytes()
-    named = ((name, output.parent / name) for name in sorted(_data_sets(rules)))
+    named = ((name, output.parent / name) for name in sorted(data_sets(rules)))
     data = ((name, path.read_bytes()) for name, path in named if path.is_file())
     return RuleSetLive(0, "", (("live.rules", rules), *data))
-
-
-def _data_sets(rules: bytes) -> set[str]:
-    """Return the names of the data sets that rules ask for."""
-    return {name.decode() for name in DATA_SET.findall(rules)}
 
 
 def _apply(
@@ -159,9 +157,9 @@ def _apply(
 
 def _write(output: Path, files: Files) -> str:
     """Write data sets, then the rules that name them, and delete those that none names any more."""
-    former = _data_sets(output.read_bytes()) if output.exists() else set()
+    former = data_sets(output.read_bytes()) if output.exists() else set()
     rules = b"\n".join(text.rstrip(b"\n") for name, text in files if name.endswith(".rules")) + b"\n"
-    named = _data_sets(rules)
+    named = data_sets(rules)
     for name, text in files:
         if name in named:
             (output.parent / name).parent.mkdir(exist_ok=True)
@@ -169,7 +167,7 @@ def _write(output: Path, files: Files) -> str:
     output.write_bytes(rules)
     # Rules of others may lie in the same folder, and their data in the same one.
     for others in output.parent.glob("*.rules"):
-        former -= _data_sets(others.read_bytes())
+        former -= data_sets(others.read_bytes())
     for name in former - named:
         (output.parent / name).unlink(missing_ok=True)
     return f"written to {output}" + (", its data sets beside it" if named else "")

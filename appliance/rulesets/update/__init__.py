@@ -1,6 +1,6 @@
 """Where rules come from: fetched by suricata-update, checked by our engine, compared and pushed."""
 
-from appliance.rulesets.update.difference import Difference, RuleChange, compare
+from appliance.rulesets.update.difference import Difference, RuleChange, compare, data_sets
 from appliance.rulesets.update.fetch import FetchError, Sources, fetch
 from appliance.rulesets.update.publish import RuleSetClient, RuleSetLive
 from appliance.rulesets.update.sift import THRESHOLDS, Sifted, sift
@@ -15,6 +15,7 @@ __all__ = [
     "Sifted",
     "Sources",
     "compare",
+    "data_sets",
     "fetch",
     "sift",
 ]

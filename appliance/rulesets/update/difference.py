@@ -1,10 +1,13 @@
 """What an update changes about the rules that are live."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.rulesets.check import CheckReport, RefusedRule
 
+# What suricata-update calls a data set, by its content or by where it was found; it lies beside the rules.
+_DATA_SET = re.compile(rb"\bload (datasets/[0-9a-f]{32})\b")
 Key = tuple[int, int]
 Files = Sequence[tuple[str, bytes]]
 
@@ -38,6 +41,11 @@ class Difference:
         return not (self.added or self.removed or self.changed)
 
 
+def data_sets(rules: bytes) -> set[str]:
+    """Return the names of the data sets that rules ask for."""
+    return {name.decode() for name in _DATA_SET.findall(rules)}
+
+
 def compare(
     live: tuple[CheckReport, Files], new: tuple[CheckReport, Files], refused: Sequence[RefusedRule]
 ) -> Difference:
@@ -51,7 +59,7 @@ def compare(
         changed=tuple(
             _change(before[key], after[key])
             for key in sorted(before.keys() & after.keys())
-            if before[key].text != after[key].text
+            if (before[key].text, before[key].data) != (after[key].text, after[key].data)
         ),
         newly_refused=tuple(rule for rule in refused if rule.sid in live_sids and rule.sid in lost),
     )
@@ -68,6 +76,8 @@ class _Known:
     msg: str
     text: bytes
     """The rule, spaces at the ends left out."""
+    data: tuple[bytes | None, ...]
+    """The data sets that it names."""
 
 
 def _change(old: _Known | None, new: _Known | None) -> RuleChange:
@@ -85,11 +95,14 @@ def _change(old: _Known | None, new: _Known | None) -> RuleChange:
 
 
 def _by_key(report: CheckReport, files: Files) -> Mapping[Key, _Known]:
+    texts = dict(files)
     lines = {name: text.split(b"\n") for name, text in files}
-    return {
-        (s.gid, s.sid): _Known(s.gid, s.sid, s.rev, s.action, s.msg, _text(lines[s.file], s.line))
-        for s in report.signatures
-    }
+    known = {}
+    for s in report.signatures:
+        text = _text(lines[s.file], s.line)
+        data = tuple(texts.get(name) for name in sorted(data_sets(text)))
+        known[s.gid, s.sid] = _Known(s.gid, s.sid, s.rev, s.action, s.msg, text, data)
+    return known
 
 
 def _text(lines: Sequence[bytes], first: int) -> bytes:

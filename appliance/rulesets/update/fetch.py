@@ -7,7 +7,9 @@ directory of ours, so that a Suricata on the same machine keeps its own.
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +113,8 @@ def _existing(path: Path) -> Path:
 def _archives(bundle: Path) -> list[Path]:
     """Return the archives that a bundle stands for. Raises FetchError where there is none."""
     if not _existing(bundle).is_dir():
+        if not (tarfile.is_tarfile(bundle) or zipfile.is_zipfile(bundle)):
+            raise FetchError(f"{bundle}: not an archive ({', '.join(ARCHIVES)}); rule files go to --local")
         return [bundle]
     found = sorted(path for path in bundle.iterdir() if path.name.endswith(ARCHIVES) and path.is_file())
     if not found:
@@ -163,5 +167,7 @@ class _Runner:
         said = done.stdout.decode(errors="replace")
         if done.returncode != 0:
             tail = said.strip().splitlines()[-_TAIL_LINES:]
+            if "\nTraceback " in said:
+                tail = tail[-1:]  # where in its source it was is no help; what it met is
             raise FetchError(f"suricata-update {verb} failed ({done.returncode}):\n  " + "\n  ".join(tail))
         return said

@@ -35,7 +35,7 @@ class RuleSetClient:
     """One rule set on a manager, reached with an API key. Every call raises SystemFault."""
 
     def __init__(self, url: str, key: str, ca: Path | None, name: str) -> None:
-        self._name = name
+        self._name, self._url = name, url
         try:
             verify = ssl.create_default_context(cafile=None if ca is None else str(ca))
         except (OSError, ssl.SSLError) as error:
@@ -74,9 +74,12 @@ class RuleSetClient:
         try:
             response = self._http.request(method, path, **arguments)
         except httpx.HTTPError as error:
-            raise SystemFault(f"manager: {method} {path}: {error or type(error).__name__}") from None
+            raise SystemFault(
+                f"manager {self._url}: {method} {path}: {error or type(error).__name__}"
+            ) from None
         if response.status_code == httpx.codes.NOT_FOUND and missing_is_none:
             return None
         if not response.is_success:
-            raise SystemFault(f"manager: {method} {path}: {response.status_code} {response.text[:MAX_SHOWN]}")
+            said = response.text[:MAX_SHOWN]
+            raise SystemFault(f"manager {self._url}: {method} {path}: {response.status_code} {said}")
         return response

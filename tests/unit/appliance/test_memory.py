@@ -91,7 +91,7 @@ HOSTILE = {
     "more nonsense than anyone reads": (b"nonsense\n" * 150_000, "more than 100000 rules are refused"),
     "deep lists": (
         b"alert tcp " + b"[" * 20_000 + b"1.1.1.1" + b"]" * 20_000 + b" any -> any any (sid:1;)",
-        "malformed address",
+        "cannot be read as addresses",
     ),
     "an expression that explodes": (
         b'alert tcp any any -> any any (pcre:"/(?:a{1,9000}b){1,6000}/"; sid:1;)',

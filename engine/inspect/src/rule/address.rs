@@ -13,6 +13,9 @@ pub struct AddressRange {
 }
 
 impl Member for AddressRange {
+    const FORM: &'static str =
+        "addresses: any, 10.0.0.1, 10.0.0.0/8, 10.0.0.1-10.0.0.9, IPv6 alike, [A,B,!C], $NAME or !A";
+
     /// Reads `10.0.0.1`, `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `10.0.0.1-10.0.0.9` and their IPv6 kin.
     fn parse(text: &str) -> Option<Self> {
         if let Some((network, mask)) = text.split_once('/') {

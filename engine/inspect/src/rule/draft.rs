@@ -124,6 +124,8 @@ pub struct Draft<'a> {
     pub flowbit_tests: Vec<FlowbitTest>,
     pub flowbit_changes: Vec<FlowbitChange>,
     pub names: Vec<(u64, String)>,
+    /// What the flowbits that it asks for are called.
+    pub asked: Vec<(u64, String)>,
     pub flowints: Vec<Flowint>,
     pub variable_tests: Vec<VariableTest>,
     pub host_tests: Vec<HostTest>,
@@ -181,6 +183,7 @@ impl<'a> Draft<'a> {
             flowbit_tests: Vec::new(),
             flowbit_changes: Vec::new(),
             names: Vec::new(),
+            asked: Vec::new(),
             flowints: Vec::new(),
             variable_tests: Vec::new(),
             host_tests: Vec::new(),

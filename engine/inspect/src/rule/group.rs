@@ -51,6 +51,9 @@ impl<T> Group<T> {
 
 /// What a group's members are.
 pub trait Member: Sized + fmt::Debug {
+    /// What it is and how it is written.
+    const FORM: &'static str;
+
     /// Reads one member; `None` where it cannot be read.
     fn parse(text: &str) -> Option<Self>;
 }
@@ -59,7 +62,10 @@ pub trait Member: Sized + fmt::Debug {
 ///
 /// Errors: unbalanced brackets, empty members, nesting past the bound, `!any`, members that cannot be read.
 pub fn parse<T: Member>(text: &str) -> Result<Group<T>, Reason> {
-    let bad = || Reason::BadGroup(printable(text.as_bytes()));
+    let bad = || {
+        let shown = printable(text.as_bytes());
+        Reason::BadGroup(format!("'{shown}' cannot be read as {}", T::FORM))
+    };
     // Suricata takes a list without its outermost brackets.
     let bare_list = split_members(text).is_some_and(|members| members.len() > 1);
     let found = if bare_list {

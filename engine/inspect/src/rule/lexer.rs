@@ -135,7 +135,10 @@ pub fn options(body: &[u8]) -> Result<Vec<RuleOption<'_>>, Reason> {
         let name = std::str::from_utf8(trim(name))
             .ok()
             .filter(|name| !name.is_empty())
-            .ok_or_else(|| Reason::UnknownKeyword(printable(name)))?;
+            .ok_or_else(|| Reason::UnknownKeyword {
+                keyword: printable(name),
+                meant: None,
+            })?;
         found.push(RuleOption { name, value });
     }
     Ok(found)

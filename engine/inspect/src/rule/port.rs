@@ -11,6 +11,9 @@ pub struct PortRange {
 }
 
 impl Member for PortRange {
+    const FORM: &'static str =
+        "ports: any, 80, 1024:, :1023, 8000:8080 (the lower one first), [A,B,!C], $NAME or !A";
+
     /// Reads `80`, `1024:`, `:1023` and `8000:8080`.
     fn parse(text: &str) -> Option<Self> {
         let (first, last) = match text.split_once(':') {

@@ -5,6 +5,7 @@ use std::io::{BufRead, Read};
 use super::attachment::Attachments;
 use super::draft::{Draft, Load};
 use super::lexer::{self, Statement, Statements};
+use super::signature::FlowbitChange;
 use super::threshold_config::{self, is_threshold_config};
 use super::{header, keyword, number, validate, Reason, Refusal, Signature, Variables, Warning};
 
@@ -35,6 +36,8 @@ pub struct Reading<'a> {
     load: Load<'a>,
     loaded: Loaded,
     by_sid: HashMap<(u32, u32), usize>,
+    /// What the flowbits that are asked for are called.
+    asked: HashMap<u64, String>,
     /// Name and text of each `threshold.config`.
     configs: Vec<(String, Vec<u8>)>,
 }
@@ -47,6 +50,7 @@ impl<'a> Reading<'a> {
             load: Load::new(attachments),
             loaded: Loaded::default(),
             by_sid: HashMap::new(),
+            asked: HashMap::new(),
             configs: Vec::new(),
         }
     }
@@ -116,6 +120,9 @@ impl<'a> Reading<'a> {
     pub fn finish(self) -> Loaded {
         let mut loaded = self.loaded;
         loaded.signatures.shrink_to_fit();
+        let room = MAX_REFUSALS.saturating_sub(loaded.warnings.len());
+        let never_set = never_set(&loaded.signatures, self.asked);
+        loaded.warnings.extend(never_set.take(room));
         for (name, text) in &self.configs {
             threshold_config::apply(name, text, self.variables, &mut loaded);
         }
@@ -123,13 +130,14 @@ impl<'a> Reading<'a> {
     }
 
     fn add(&mut self, file: &str, statement: &Statement) {
-        let (signature, warnings) = match self.signature(file, statement) {
+        let (signature, remarks) = match self.signature(file, statement) {
             Ok(read) => read,
             Err((sid, reason)) => return self.refuse(file, statement.line, sid, reason),
         };
+        self.asked.extend(remarks.asked);
         let loaded = &mut self.loaded;
         let room = MAX_REFUSALS.saturating_sub(loaded.warnings.len());
-        let told = warnings.into_iter().take(room).map(|what| Warning {
+        let told = remarks.warnings.into_iter().take(room).map(|what| Warning {
             file: file.to_owned(),
             line: statement.line,
             sid: signature.sid,
@@ -158,12 +166,12 @@ impl<'a> Reading<'a> {
         });
     }
 
-    /// One rule as a signature, and what of it is not done; or its sid, where that could be read, and what is wrong.
+    /// One rule as a signature, and what is to be said of it; or its sid, where that could be read, and what is wrong.
     fn signature(
         &self,
         file: &str,
         statement: &Statement,
-    ) -> Result<(Signature, Vec<String>), (Option<u32>, Reason)> {
+    ) -> Result<(Signature, Remarks), (Option<u32>, Reason)> {
         if statement.text.len() > lexer::MAX_RULE_BYTES {
             return Err((None, Reason::TooLong));
         }
@@ -180,12 +188,47 @@ impl<'a> Reading<'a> {
             options
                 .iter()
                 .try_for_each(|option| keyword::apply(&mut draft, option))?;
-            let warnings = std::mem::take(&mut draft.warnings);
+            let remarks = Remarks {
+                warnings: std::mem::take(&mut draft.warnings),
+                asked: std::mem::take(&mut draft.asked),
+            };
             let signature = validate::finish(draft, statement.line, variables)?;
-            Ok((signature, warnings))
+            Ok((signature, remarks))
         });
         outcome.map_err(|reason| (find_sid(&statement.text), reason))
     }
+}
+
+/// What a rule leaves beside its signature.
+struct Remarks {
+    /// What of it is not done.
+    warnings: Vec<String>,
+    /// The flowbits that it asks for, and what they are called.
+    asked: Vec<(u64, String)>,
+}
+
+/// A warning for each flowbit that signatures ask for and none sets: their names may have been misspelt, or the
+/// rules that set them were left out.
+fn never_set(
+    signatures: &[Signature],
+    mut asked: HashMap<u64, String>,
+) -> impl Iterator<Item = Warning> + '_ {
+    for change in signatures.iter().flat_map(|it| &it.flowbit_changes) {
+        if let FlowbitChange::Set(bit) | FlowbitChange::Toggle(bit) = change {
+            asked.remove(bit);
+        }
+    }
+    signatures.iter().flat_map(move |signature| {
+        let bits = signature.flowbit_tests.iter().flat_map(|test| &test.bits);
+        // Told once, at the first that asks.
+        let names: Vec<_> = bits.filter_map(|bit| asked.remove(bit)).collect();
+        names.into_iter().map(|name| Warning {
+            file: signature.file.to_string(),
+            line: signature.line,
+            sid: signature.sid,
+            what: format!("flowbits: nothing that loads sets '{name}'"),
+        })
+    })
 }
 
 /// Why a file that begins like this holds no rules, if it does not.
@@ -270,5 +313,19 @@ mod tests {
         let last = &read.refused[10];
         assert_eq!((&last.file[..], last.line), ("b", 4));
         assert!(matches!(last.reason, Reason::TooMany(_)));
+    }
+
+    #[test]
+    fn a_flowbit_that_nothing_sets_is_told_once_where_it_is_asked_for_first() {
+        let variables = Variables::default();
+        let mut reading = Reading::new(&variables, &());
+        let rules = "alert tcp any any -> any any (flowbits:isset,later; sid:1;)\n\
+                     alert tcp any any -> any any (flowbits:isset,later|never; sid:2;)\n\
+                     alert tcp any any -> any any (flowbits:isnotset,never; sid:3;)\n\
+                     alert tcp any any -> any any (flowbits:set,later; sid:4;)\n";
+        reading.read("a", rules.as_bytes());
+        let told: Vec<_> = reading.finish().warnings;
+        let told: Vec<_> = told.iter().map(|it| (it.line, &it.what[..])).collect();
+        assert_eq!(told, [(2, "flowbits: nothing that loads sets 'never'")]);
     }
 }

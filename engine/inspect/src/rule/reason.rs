@@ -1,6 +1,7 @@
 //! Why a rule is refused.
 use std::fmt::{self, Write};
 
+use super::signature::Action;
 use super::threshold_config;
 
 /// One rule that was not loaded, and why.
@@ -68,7 +69,12 @@ pub enum Reason {
     /// An option without its `;`.
     UnterminatedOption(String),
     /// Suricata has no such keyword.
-    UnknownKeyword(String),
+    UnknownKeyword {
+        /// The keyword.
+        keyword: String,
+        /// What may be meant.
+        meant: Option<&'static str>,
+    },
     /// A keyword of Suricata's that is not evaluated here.
     UnsupportedKeyword {
         /// The keyword.
@@ -134,6 +140,24 @@ impl Reason {
     }
 }
 
+/// Furthest that a name may be from what is taken to be meant by it, in letters changed, missing or swapped.
+const MAX_TYPOS: usize = 2;
+
+/// The known name that `name` is likely to be meant for: names without likeness are no help.
+pub(crate) fn nearest(
+    name: &str,
+    known: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
+    // Who wrote the rule chose its length.
+    const LONGEST: usize = 64;
+    let typos = |known: &&'static str| strsim::damerau_levenshtein(name, known);
+    let near = known.filter(|known| {
+        known.len() > 2 * MAX_TYPOS && known.len().abs_diff(name.len()) <= MAX_TYPOS
+    });
+    let best = near.filter(|_| name.len() <= LONGEST).min_by_key(typos);
+    best.filter(|known| typos(known) <= MAX_TYPOS)
+}
+
 /// Longest reason that is shown, in characters: rules are quoted in it.
 const MAX_SHOWN: usize = 400;
 
@@ -183,20 +207,25 @@ impl Reason {
                 "'{name}' is no rule's: it belongs into a file called threshold.config, or one that is given \
                  with --threshold-config"
             ),
-            Self::UnknownAction(name) => write!(f, "unknown action '{name}'"),
+            Self::UnknownAction(name) => {
+                write!(f, "unknown action '{name}': none of {}", Action::NAMES.join(", "))
+            }
             Self::UnknownProtocol(name) => write!(f, "unknown protocol '{name}'"),
             Self::UnsupportedProtocol(name) => write!(f, "protocol '{name}' is not supported"),
-            Self::BadGroup(what) => write!(f, "malformed address or port group: {what}"),
+            Self::BadGroup(what) => f.write_str(what),
             Self::UndefinedVariable(name) => write!(
                 f,
                 "variable '${name}' is not defined; offline --var {name}=VALUE defines it"
             ),
             Self::EmptyGroup(what) => write!(f, "group '{what}' matches nothing"),
             Self::UnterminatedOption(what) => write!(f, "option without its ';': {what}"),
-            Self::UnknownKeyword(name) if name.contains(' ') => {
-                write!(f, "unknown keyword '{name}': is a ';' missing?")
+            Self::UnknownKeyword { keyword, .. } if keyword.contains(' ') => {
+                write!(f, "unknown keyword '{keyword}': is a ';' missing?")
             }
-            Self::UnknownKeyword(name) => write!(f, "unknown keyword '{name}'"),
+            Self::UnknownKeyword { keyword, meant } => {
+                write!(f, "unknown keyword '{keyword}'")?;
+                meant.map_or(Ok(()), |meant| write!(f, ": is '{meant}' meant?"))
+            }
             Self::UnsupportedKeyword { keyword, instead } => {
                 let colon = if instead.is_empty() { "" } else { ": " };
                 write!(f, "keyword '{keyword}' is not supported{colon}{instead}")

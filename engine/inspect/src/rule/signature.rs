@@ -31,6 +31,17 @@ pub enum Action {
 }
 
 impl Action {
+    /// How rules name them; `reject` has two names.
+    pub(crate) const NAMES: [&'static str; 7] = [
+        "alert",
+        "drop",
+        "pass",
+        "reject",
+        "rejectsrc",
+        "rejectdst",
+        "rejectboth",
+    ];
+
     /// The keyword.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -58,7 +58,10 @@ fn tells_unsupported_from_unknown() {
     ));
     assert_eq!(
         refusal("nonsense:1; sid:1;"),
-        Reason::UnknownKeyword("nonsense".into())
+        Reason::UnknownKeyword {
+            keyword: "nonsense".into(),
+            meant: None
+        }
     );
 }
 
@@ -281,7 +284,7 @@ fn what_signatures_have_in_common_is_held_once() {
 fn what_a_reason_quotes_is_short_and_nothing_that_a_terminal_obeys() {
     let reason = |rule: String| check_text(&rule).1.remove(0).reason.to_string();
     let escapes = reason("\u{1b}]0;x\u{7}alert tcp any any -> any any (sid:1;)".into());
-    assert_eq!(escapes, "unknown action '\\u{1b}]0;x\\u{7}alert'");
+    assert!(escapes.starts_with("unknown action '\\u{1b}]0;x\\u{7}alert': none of alert, drop"));
     let nested = format!("{}1.1.1.1{}", "[".repeat(9_000), "]".repeat(9_000));
     for rule in [
         format!("alert tcp {nested} any -> any any (sid:1;)"),
@@ -335,5 +338,26 @@ fn variables_and_transforms_reach_across_buffers() {
     ] {
         let (loaded, refused) = check_text(&format!("alert http any any -> any any ({options})"));
         assert_eq!((loaded.len(), refused.len()), (0, 1), "{options}");
+    }
+}
+
+#[test]
+fn a_keyword_or_value_that_cannot_be_read_is_answered_with_what_is_meant_or_how_it_is_written() {
+    let reason = |option: &str| {
+        let rule = format!("alert tcp any any -> any any ({option}; sid:1;)");
+        check_text(&rule).1.remove(0).reason.to_string()
+    };
+    for (option, said) in [
+        (
+            "http.urii",
+            "unknown keyword 'http.urii': is 'http.uri' meant?",
+        ),
+        ("nonsense", "unknown keyword 'nonsense'"),
+        (
+            "flags:Q",
+            "keyword 'flags': 'Q' cannot be read; write flags:[+|*|!]FSRPAUEC0[,IGNORED]",
+        ),
+    ] {
+        assert_eq!(reason(option), said);
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::group::{self, Group};
 use super::lexer::{self, printable};
+use super::reason::nearest;
 use super::signature::Action;
 use super::threshold::{Suppression, Threshold, ThresholdKind, Track, Whose};
 use super::{Loaded, Reason, Refusal, Signature, Variables, Warning};
@@ -209,11 +210,26 @@ impl Statement {
     /// Errors: the signature number, where it can be read, and what is wrong.
     fn read(text: &[u8], variables: &Variables) -> Result<Self, (Option<u32>, Reason)> {
         let text = std::str::from_utf8(text)
-            .map_err(|_| (None, Reason::UnknownKeyword(printable(text))))?
+            .map_err(|_| {
+                (
+                    None,
+                    Reason::UnknownKeyword {
+                        keyword: printable(text),
+                        meant: None,
+                    },
+                )
+            })?
             .trim();
         let (kind, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         if !KEYWORDS.contains(&kind) {
-            return Err((None, Reason::UnknownKeyword(kind.to_owned())));
+            let meant = nearest(kind, KEYWORDS.iter().copied());
+            return Err((
+                None,
+                Reason::UnknownKeyword {
+                    keyword: kind.to_owned(),
+                    meant,
+                },
+            ));
         }
         let mut fields = Fields::read(kind, rest).map_err(|reason| (None, reason))?;
         let gid = fields

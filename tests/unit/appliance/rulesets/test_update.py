@@ -153,10 +153,10 @@ def test_data_that_cannot_be_read_goes_with_its_rule(site: Path) -> None:
 
 @needs_program
 def test_a_rule_whose_data_is_not_there_is_named(site: Path) -> None:
-    rules(site, LISTED.replace("bad.lst", "/etc/hostname"), TWO)
+    rules(site, LISTED.replace("bad.lst", "/nowhere/bad.lst"), TWO)
     result = run(site, "--local", str(site / "local"), "--output", str(site / "live.rules"))
     assert result.exit_code == 0
-    assert "/etc/hostname' was not found" in result.stderr
+    assert "/nowhere/bad.lst' was not found" in result.stderr
     assert "sid:5" in result.stderr or "1:5" in result.stderr
 
 
@@ -184,6 +184,7 @@ def test_a_source_of_an_index_is_fetched_and_then_served_offline(
     [
         (["--local", "nowhere"], "nowhere: no such file or directory"),
         (["--bundle", "."], "no archive"),
+        (["--bundle", "local/site.rules"], "rule files go to --local"),
         (["--url", "http://127.0.0.1:1/x.tar.gz"], "suricata-update update failed"),
     ],
 )
@@ -208,9 +209,10 @@ def test_without_a_place_to_put_rules_it_asks_for_one(site: Path) -> None:
     [
         (["--manager", "http://127.0.0.1:1", "--key-file", "key"], "write https://HOST:PORT"),
         (["--config-dir", "elsewhere", "--output", "live.rules"], "elsewhere: no such directory"),
+        (["--threshold-config", "key", "--output", "live.rules"], "--threshold-config goes to a manager"),
     ],
 )
-def test_neither_shows_the_key_to_the_network_nor_forgets_the_filters(
+def test_neither_shows_the_key_to_the_network_nor_forgets_what_was_given(
     site: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], said: str
 ) -> None:
     monkeypatch.chdir(site)

@@ -50,7 +50,7 @@ fn field(count: Number, offset: Number) -> ByteField {
 }
 
 fn bad(keyword: &str, part: &str) -> Reason {
-    Reason::bad_value(keyword, format!("'{part}'"))
+    Reason::bad_value(keyword, format!("'{part}' cannot be read"))
 }
 
 /// Options that a keyword has been given.

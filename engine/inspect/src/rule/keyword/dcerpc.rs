@@ -76,7 +76,7 @@ impl Iface {
 /// `dcerpc.iface:UUID[,(<|>|=|!)VERSION][,any_frag]`.
 fn iface(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = text(keyword, value)?;
-    let bad = || Reason::bad_value(keyword, format!("'{value}'"));
+    let bad = || Reason::bad_value(keyword, format!("'{value}' cannot be read"));
     let mut parts = value.split(',').map(str::trim);
     let uuid = parts.next().and_then(read_uuid).ok_or_else(bad)?;
     let mut version = None;
@@ -129,7 +129,8 @@ fn read_uuid(text: &str) -> Option<[u8; 16]> {
 fn opnum(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = text(keyword, value)?.trim();
     let ranges: Option<Vec<Range>> = value.split(',').map(listed).collect();
-    let ranges = ranges.ok_or_else(|| Reason::bad_value(keyword, format!("'{value}'")))?;
+    let ranges =
+        ranges.ok_or_else(|| Reason::bad_value(keyword, format!("'{value}' cannot be read")))?;
     draft.need_apps(CARRIERS, keyword)?;
     draft.tx_tests.push(TxTest {
         keyword: "dcerpc.opnum",

@@ -21,6 +21,9 @@ fn config(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> 
             draft.unrecorded |= *kind == "tx" && *scope == "tx";
             Ok(())
         }
-        _ => Err(Reason::bad_value(keyword, format!("'{value}'"))),
+        _ => Err(Reason::bad_value(
+            keyword,
+            format!("'{value}' cannot be read"),
+        )),
     }
 }

@@ -174,7 +174,10 @@ fn filestore(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reaso
         _ => false,
     };
     if !known {
-        return Err(Reason::bad_value(keyword, format!("'{value}'")));
+        return Err(Reason::bad_value(
+            keyword,
+            format!("'{value}' cannot be read"),
+        ));
     }
     draft.warn("filestore: no file is stored");
     add(draft, keyword, FileTest::Exists)

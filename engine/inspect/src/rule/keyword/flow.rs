@@ -118,6 +118,10 @@ fn flowbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
             .names
             .extend(bits.first().map(|bit| (*bit, names.trim().to_owned())));
     }
+    if matches!(command, "isset" | "isnotset") {
+        let called = names.split('|').map(|name| name.trim().to_owned());
+        draft.asked.extend(bits.iter().copied().zip(called));
+    }
     match command {
         "isset" => draft.flowbit_tests.push(FlowbitTest {
             bits,
@@ -143,7 +147,7 @@ fn flowbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
 /// `name,operator,number or name`, or `name,isset`: conditions and changes, done in the order in which they stand.
 fn flowint(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = text(keyword, value)?;
-    let bad = || Reason::bad_value(keyword, format!("'{value}'"));
+    let bad = || Reason::bad_value(keyword, format!("'{value}' cannot be read"));
     let parts: Vec<_> = value.split(',').map(str::trim).collect();
     let (name, operator, operand) = match parts[..] {
         [name, operator] => (name, operator, ""),

@@ -51,6 +51,9 @@ fn bytes<'a>(view: &'a dyn Transaction, name: &str) -> Option<&'a [u8]> {
     app::of::<Frame>(view)?.named(name)
 }
 
+/// How many frames are named where another one is asked for: a protocol has fewer, `tcp` has all.
+const MAX_TOLD: usize = 12;
+
 /// `frame:NAME` of the rule's own protocol, or `frame:PROTOCOL.NAME`.
 fn frame(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = text(keyword, unquote(value, false).unwrap_or(value))?.trim();
@@ -77,6 +80,15 @@ fn frame(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
             .filter(own)
             .find_map(|app| named(app, value)),
     };
-    let buffer = found.ok_or_else(|| Reason::unsupported_form(keyword, format!("'{value}'")))?;
+    let buffer = found.ok_or_else(|| {
+        let apps = prefixed.map_or_else(|| draft.apps.iter().collect(), |(app, _)| vec![app]);
+        let of_these = FRAMES.iter().filter(|frame| apps.contains(&frame.0));
+        let known: Vec<_> = of_these.map(|frame| frame.1).take(MAX_TOLD).collect();
+        let known = match &known[..] {
+            [] => "no frame of this protocol".to_owned(),
+            known => format!("none of {}", known.join(", ")),
+        };
+        Reason::bad_value(keyword, format!("'{value}': {known}"))
+    })?;
     draft.enter(buffer)
 }

@@ -135,7 +135,10 @@ fn settings(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
         .ok_or_else(|| Reason::bad_value(keyword, format!("no setting is called '{name}'")))?;
     let range = match comparison.trim() {
         unread if unread.starts_with("!=") => {
-            return Err(Reason::bad_value(keyword, format!("'{unread}'")))
+            return Err(Reason::bad_value(
+                keyword,
+                format!("'{unread}' cannot be read"),
+            ))
         }
         "" => Range::Within(0, u64::MAX),
         comparison => parse_up_to(comparison.as_bytes(), u32::MAX.into())

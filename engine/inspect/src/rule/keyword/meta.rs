@@ -239,8 +239,9 @@ fn requires(_draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reaso
     for requirement in requirements {
         let (kind, rest) = requirement.split_once(' ').unwrap_or((requirement, ""));
         let met = match kind {
-            "version" => version_fits(rest)
-                .ok_or_else(|| Reason::bad_value(keyword, format!("'{requirement}'")))?,
+            "version" => version_fits(rest).ok_or_else(|| {
+                Reason::bad_value(keyword, format!("'{requirement}' cannot be read"))
+            })?,
             "keyword" => super::index().contains_key(rest.trim()),
             "feature" => matches!(rest.trim(), "ja3" | "ja4"),
             _ => return Err(Reason::Requirement(format!("the unknown '{kind}'"))),
@@ -314,7 +315,7 @@ fn set_threshold(
     mut kind: Option<ThresholdKind>,
     named_kind: impl Fn(&str) -> Option<ThresholdKind>,
 ) -> Result<(), Reason> {
-    let bad = |what: &str| Reason::bad_value(keyword, format!("'{what}'"));
+    let bad = |what: &str| Reason::bad_value(keyword, format!("'{what}' cannot be read"));
     let (mut track, mut count, mut seconds) = (None, None, None);
     for part in text(keyword, value)?.split(',') {
         let (name, word) = part.trim().split_once(' ').ok_or_else(|| bad(part))?;

@@ -46,6 +46,7 @@ use std::sync::OnceLock;
 use super::buffer::Buffer;
 use super::draft::Draft;
 use super::lexer::RuleOption;
+use super::reason::nearest;
 use super::transform::Transform;
 use super::Reason;
 
@@ -184,6 +185,79 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("detect-noalert", ""),
 ];
 
+/// How values of several parts are written: said where one cannot be read.
+const FORMS: &[(&str, &str)] = &[
+    (
+        "asn1",
+        "bitstring_overflow, double_overflow, oversize_length N, absolute_offset N or relative_offset N",
+    ),
+    (
+        "base64_decode",
+        "[bytes N][,offset N][,relative], or nothing",
+    ),
+    (
+        "byte_extract",
+        "BYTES,OFFSET,NAME[,relative][,multiplier N][,big|little|dce][,string,hex|dec|oct][,align 2|4]",
+    ),
+    (
+        "byte_jump",
+        "BYTES,OFFSET[,relative][,multiplier N][,big|little|dce][,string,hex|dec|oct][,align]\
+         [,from_beginning|from_end][,post_offset N]",
+    ),
+    (
+        "byte_math",
+        "bytes N, offset N, oper +|-|*|/|<<|>>, rvalue N|NAME, result NAME[, relative][, endian big|little]\
+         [, string hex|dec|oct][, bitmask N]",
+    ),
+    (
+        "byte_test",
+        "BYTES,[!]<|>|=|<=|>=|&|^,VALUE|NAME,OFFSET[,relative][,big|little|dce][,string,hex|dec|oct][,bitmask N]",
+    ),
+    ("config", "logging disable, type tx, scope tx"),
+    ("dcerpc.iface", "UUID[,<|>|=|!VERSION][,any_frag]"),
+    ("dcerpc.opnum", "N, FIRST-LAST, or several with commas between"),
+    (
+        "detection_filter",
+        "track by_src|by_dst, count N, seconds N, none of them 0",
+    ),
+    ("dsize", "N, !N, <N, >N or MIN<>MAX"),
+    ("filestore", "[request|response|both[,file|tx|flow]]"),
+    ("flags", "[+|*|!]FSRPAUEC0[,IGNORED]"),
+    (
+        "flow",
+        "established|not_established|stateless, to_server|to_client|from_server|from_client, only_stream|no_stream, \
+         only_frag|no_frag, with commas between",
+    ),
+    (
+        "flowbits",
+        "set|unset|toggle|isset|isnotset,NAME; isset and isnotset take NAME|NAME too; or noalert",
+    ),
+    (
+        "flowint",
+        "NAME,=|+|-|==|!=|<|<=|>|>=,N|NAME, or NAME,isset|notset",
+    ),
+    ("fragbits", "[+|*|!]MDR"),
+    ("hostbits", "set|unset|toggle|isset|isnotset,NAME[,src|dst], or noalert"),
+    ("isdataat", "[!]N|NAME[,relative][,rawbytes]"),
+    ("requires", "version >= 7.0[.N], keyword NAME or feature NAME"),
+    ("stream_size", "client|server|both|either,<|<=|>|>=|=|!=,N"),
+    ("tag", "session|host[,N,packets|seconds|bytes[,src|dst]]"),
+    (
+        "threshold",
+        "type limit|threshold|both, track by_src|by_dst|by_both|by_rule, count N, seconds N",
+    ),
+    ("urilen", "N, <N, >N or MIN<>MAX[,raw|norm]"),
+    (
+        "xbits",
+        "set|unset|toggle|isset|isnotset,NAME,track ip_src|ip_dst|ip_pair[,expire SECONDS]",
+    ),
+];
+
+fn form_of(keyword: &Keyword) -> Option<&'static str> {
+    let of = FORMS.iter().find(|(name, _)| keyword.names.contains(name));
+    of.map(|(_, form)| *form)
+}
+
 /// Keywords whose value may, or must, stand in quotes.
 const QUOTED: &[&str] = &[
     "app-layer-protocol",
@@ -219,7 +293,10 @@ pub fn apply(draft: &mut Draft, option: &RuleOption<'_>) -> Result<(), Reason> {
         let keyword = option.name.into();
         match UNSUPPORTED.iter().find(|(known, _)| *known == name) {
             Some((_, instead)) => Reason::UnsupportedKeyword { keyword, instead },
-            None => Reason::UnknownKeyword(keyword),
+            None => Reason::UnknownKeyword {
+                meant: nearest(&name, supported()),
+                keyword,
+            },
         }
     })?;
     let value = option.value.filter(|value| !value.is_empty());
@@ -231,7 +308,7 @@ pub fn apply(draft: &mut Draft, option: &RuleOption<'_>) -> Result<(), Reason> {
         None => Ok(()),
         Some(_) => Err(Reason::UnexpectedValue(name.clone())),
     };
-    match &keyword.meaning {
+    let applied = match &keyword.meaning {
         Meaning::Sticky(buffer) => none.and_then(|()| draft.enter(buffer)),
         Meaning::Modifier(buffer) => none.and_then(|()| draft.move_content(&name, buffer)),
         Meaning::Transform(parse) => draft.transform(&name, parse(&name, needed()?)?),
@@ -241,7 +318,13 @@ pub fn apply(draft: &mut Draft, option: &RuleOption<'_>) -> Result<(), Reason> {
         Meaning::Flag(set) => none.and_then(|()| set(draft, &name)),
         Meaning::Value(parse) => parse(draft, &name, needed()?),
         Meaning::Optional(parse) => parse(draft, &name, value.unwrap_or_default()),
-    }
+    };
+    applied.map_err(|reason| match (reason, form_of(keyword)) {
+        (Reason::BadValue { keyword, why }, Some(form)) => {
+            Reason::bad_value(&keyword, format!("{why}; write {name}:{form}"))
+        }
+        (reason, _) => reason,
+    })
 }
 
 /// The names of all keywords that are evaluated.
@@ -291,6 +374,15 @@ mod tests {
     #[test]
     fn no_name_stands_in_two_tables() {
         assert_eq!(index().len(), supported().count());
+    }
+
+    #[test]
+    fn a_form_is_of_a_keyword_that_there_is() {
+        let stray: Vec<_> = FORMS
+            .iter()
+            .filter(|(name, _)| !index().contains_key(name))
+            .collect();
+        assert!(stray.is_empty(), "{stray:?}");
     }
 
     #[test]

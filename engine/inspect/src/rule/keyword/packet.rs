@@ -310,7 +310,7 @@ fn tcp_flag(letter: char) -> Option<u8> {
 
 fn flags(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = text(keyword, value)?;
-    let bad = || Reason::bad_value(keyword, format!("'{value}'"));
+    let bad = || Reason::bad_value(keyword, format!("'{value}' cannot be read"));
     let (wanted, ignored) = match value.split_once(',') {
         Some((wanted, ignored)) => (wanted, Some(ignored)),
         None => (value, None),
@@ -378,7 +378,7 @@ fn fragbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
         _ => None,
     };
     let (modifier, bits) = modifier_and_bits(value, bit)
-        .ok_or_else(|| Reason::bad_value(keyword, format!("'{value}'")))?;
+        .ok_or_else(|| Reason::bad_value(keyword, format!("'{value}' cannot be read")))?;
     // IPv6 has none, not even none set.
     let holds = |packet: &PacketView<'_>, _: Option<&FlowView>, operand: &Operand| {
         packet.src.is_ipv4() && compare_bits(packet.fragment_bits, operand)
@@ -509,7 +509,7 @@ fn l3_proto(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
 /// `client,>,100`: how far a direction's stream has come, the SYN counted as one byte.
 fn stream_size(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = text(keyword, value)?;
-    let bad = || Reason::bad_value(keyword, format!("'{value}'"));
+    let bad = || Reason::bad_value(keyword, format!("'{value}' cannot be read"));
     let parts: Vec<_> = value.split(',').map(str::trim).collect();
     let [whose, comparison, number] = parts[..] else {
         return Err(bad());

@@ -31,7 +31,7 @@ const MAX_STEPS: usize = 32;
 /// `set,name,track ip_src,expire 60`.
 fn xbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = text(keyword, value)?;
-    let bad = || Reason::bad_value(keyword, format!("'{value}'"));
+    let bad = || Reason::bad_value(keyword, format!("'{value}' cannot be read"));
     let parts: Vec<_> = value.split(',').collect();
     let [command, name, track, rest @ ..] = &parts[..] else {
         return Err(bad());
@@ -61,7 +61,7 @@ fn xbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
 /// `set,name,src`, or `noalert`.
 fn hostbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let value = text(keyword, value)?;
-    let bad = || Reason::bad_value(keyword, format!("'{value}'"));
+    let bad = || Reason::bad_value(keyword, format!("'{value}' cannot be read"));
     let parts: Vec<_> = value.split(',').map(str::trim).collect();
     let (command, name, side) = match parts[..] {
         ["noalert"] => {
@@ -158,7 +158,7 @@ fn tag(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     /// What is logged where the rule does not say how much. Suricata's default.
     const DEFAULT_PACKETS: u32 = 256;
     let value = text(keyword, value)?;
-    let bad = || Reason::bad_value(keyword, format!("'{value}'"));
+    let bad = || Reason::bad_value(keyword, format!("'{value}' cannot be read"));
     let parts: Vec<_> = value.split(',').map(str::trim).collect();
     let (scope, rest) = parts.split_first().ok_or_else(bad)?;
     let (count, metric, side) = match rest {
