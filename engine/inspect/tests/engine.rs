@@ -214,6 +214,45 @@ fn a_syn_that_the_server_does_not_take_cannot_hide_where_a_blocked_request_began
     assert!(dialogue.client(rest).block);
 }
 
+/// What opens a connection where another was opened, or is being closed, on the same ports.
+fn reopened(dialogue: &mut Dialogue, client: u32, server: u32) {
+    assert!(!dialogue.raw(true, client, 0, 0x02, b"").block);
+    assert!(!dialogue.raw(false, server, client + 1, 0x12, b"").block);
+    assert!(!dialogue.raw(true, client + 1, server + 1, 0x10, b"").block);
+    assert!(
+        !dialogue
+            .raw(true, client + 1, server + 1, 0x18, &REQUEST[..8])
+            .block
+    );
+    assert!(
+        dialogue
+            .raw(true, client + 9, server + 1, 0x18, &REQUEST[8..])
+            .block
+    );
+}
+
+#[test]
+fn a_client_may_open_a_connection_anew_before_it_is_answered() {
+    for reset in [false, true] {
+        let mut dialogue = Dialogue::new(policy(EVIL, "prevent", json!({})));
+        dialogue.raw(true, 5, 0, 0x02, b"");
+        if reset {
+            assert!(!dialogue.raw(true, 6, 0, 0x04, b"").block);
+        }
+        reopened(&mut dialogue, 100_000, 7_000);
+    }
+}
+
+#[test]
+fn ports_serve_again_though_the_last_acknowledgment_was_not_seen() {
+    let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({})));
+    dialogue.client(HARMLESS);
+    let (client, server) = dialogue.sequences();
+    assert!(!dialogue.raw(false, server, client, 0x11, b"").block);
+    assert!(!dialogue.raw(true, client, server + 1, 0x11, b"").block);
+    reopened(&mut dialogue, client + 100_000, server + 100_000);
+}
+
 #[test]
 fn traffic_between_ports_without_a_guest_is_let_through_unseen() {
     let mut dialogue = Dialogue::open(policy(EVIL, "prevent", json!({"name": "web"})));

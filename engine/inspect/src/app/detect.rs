@@ -41,6 +41,8 @@ pub struct Detector {
     /// How many bytes each direction had when it was asked last, and whether it had ended.
     asked: [Option<(u32, bool)>; 2],
     found: Option<AppProto>,
+    /// What the server's greeting makes likely, should the client's bytes be nothing known.
+    greeted: Option<AppProto>,
     datagrams: u8,
     server_port: u16,
 }
@@ -117,11 +119,14 @@ impl Detector {
             Guess::Open if !ended && !long => return Detection::NeedMore,
             Guess::Open | Guess::Nothing => self.given_up[side] = true,
         }
-        if long || self.given_up == [true; 2] {
-            Detection::Unknown
-        } else {
-            Detection::NeedMore
+        if direction == Direction::ToClient {
+            self.greeted = greeting_of(self.server_port, prefix);
         }
+        if !long && self.given_up != [true; 2] {
+            return Detection::NeedMore;
+        }
+        self.found = self.greeted;
+        self.found.map_or(Detection::Unknown, Detection::Found)
     }
 
     /// Whether a client's bytes so far are a request's first line, if anything, and remain so with these behind them.
@@ -170,6 +175,21 @@ impl Detector {
             Guess::Found(_) | Guess::Open => Beginning::Same,
             Guess::Nothing => Beginning::Nothing,
         }
+    }
+
+    /// The protocol that is at home on the server's port.
+    pub fn at_home(&self) -> Option<AppProto> {
+        let mut homes = DATAGRAM_HOMES.iter();
+        let home = homes.find(|(port, _)| *port == self.server_port);
+        home.map(|(_, app)| *app)
+    }
+
+    /// Whether a client's datagram is one of the protocol that is at home on the server's port.
+    pub fn comes_home(&self, datagram: &[u8], ports: Ports) -> Option<AppProto> {
+        let home = self.at_home()?;
+        let mut probes = DATAGRAM_PROBES.iter();
+        let (_, probe) = probes.find(|(app, _)| *app == home)?;
+        probe(Direction::ToServer, datagram, ports).then_some(home)
     }
 
     /// The same for one datagram. A flow of which 32 datagrams told nothing is not asked again.
@@ -255,6 +275,22 @@ const DATAGRAM_PROBES: &[(AppProto, DatagramProbe)] = &[
     }),
 ];
 
+/// What is spoken on a server's port, whatever else a client sends there: a server does not remember that.
+const DATAGRAM_HOMES: &[(u16, AppProto)] = &[
+    (53, AppProto::Dns),
+    (67, AppProto::Dhcp),
+    (69, AppProto::Tftp),
+    (88, AppProto::Krb5),
+    (111, AppProto::Nfs),
+    (123, AppProto::Ntp),
+    (161, AppProto::Snmp),
+    (443, AppProto::Quic),
+    (500, AppProto::Ike),
+    (2049, AppProto::Nfs),
+    (4500, AppProto::Ike),
+    (5060, AppProto::Sip),
+];
+
 /// Whether a flow's first datagram answers one that was not seen, so that its receiver is the client.
 ///
 /// `ports`: sender's and receiver's.
@@ -320,8 +356,8 @@ const SERVER_PROBES: &[(AppProto, Probe)] = &[
     (AppProto::Krb5, krb5::is_stream),
     (AppProto::Smb, is_smb),
     (AppProto::Dcerpc, dcerpc::is_tcp),
-    (AppProto::Smtp, |it| is_greeting(it, b"SMTP")),
-    (AppProto::Ftp, |it| is_greeting(it, b"FTP")),
+    // A greeting alone tells nothing, but is waited for.
+    (AppProto::Smtp, |it| is_greeting(it).map(|_| false)),
     (AppProto::Rfb, |it| starts_with(it, b"RFB ")),
     (AppProto::Dns, |it| dns::is_stream(Direction::ToClient, it)),
 ];
@@ -532,23 +568,29 @@ fn is_smb(bytes: &[u8]) -> Option<bool> {
     ])
 }
 
-/// A first line of the kind `220 host ESMTP` that holds the protocol's name.
-fn is_greeting(bytes: &[u8], name: &[u8]) -> Option<bool> {
+/// Whether bytes begin with a whole line of the kind `220 host ESMTP`; `None` while they may come to.
+fn is_greeting(bytes: &[u8]) -> Option<bool> {
     let shared = bytes.len().min(3);
-    if bytes[..shared] != b"220"[..shared]
-        || bytes
-            .get(3)
-            .is_some_and(|byte| !matches!(byte, b' ' | b'-'))
-    {
-        return Some(false);
+    let dash = bytes.get(3).is_none_or(|byte| b" -".contains(byte));
+    match bytes[..shared] == b"220"[..shared] && dash {
+        true => memchr::memchr(b'\n', bytes).map(|_| true),
+        false => Some(false),
     }
-    let end = memchr::memchr(b'\n', bytes);
-    let line = bytes[..end.unwrap_or(bytes.len())].to_ascii_uppercase();
-    if memchr::memmem::find(&line, name).is_some() {
-        return Some(true);
+}
+
+/// What a first line of the kind `220 host ESMTP` makes likely, by the protocol's name in it or by the server's port. It
+/// is for the client to say: whoever greets so may still be spoken to in HTTP.
+fn greeting_of(server_port: u16, bytes: &[u8]) -> Option<AppProto> {
+    let end = memchr::memchr(b'\n', bytes).filter(|_| is_greeting(bytes) == Some(true))?;
+    let line = bytes[..end].to_ascii_uppercase();
+    let names = |name: &[u8]| memchr::memmem::find(&line, name).is_some();
+    match server_port {
+        _ if names(b"SMTP") => Some(AppProto::Smtp),
+        _ if names(b"FTP") => Some(AppProto::Ftp),
+        25 | 587 => Some(AppProto::Smtp),
+        21 => Some(AppProto::Ftp),
+        _ => None,
     }
-    // A greeting that names nothing leaves it to the client to say.
-    end.map(|_| false)
 }
 
 #[cfg(test)]
@@ -607,9 +649,7 @@ mod tests {
             (ToClient, b"SSH-1.99-x\n", Ssh),
             (ToServer, b"EHLO a\r\n", Smtp),
             (ToServer, b"helo a\r\n", Smtp),
-            (ToClient, b"220 mail.example ESMTP Postfix\r\n", Smtp),
             (ToServer, b"USER anonymous\r\n", Ftp),
-            (ToClient, b"220-Welcome to vsFTPd\r\n", Ftp),
             (ToServer, b"\x00\x00\x00\x85\xffSMBr", Smb),
             (ToClient, b"\x00\x00\x00\xf8\xfeSMB@\x00", Smb),
             (
@@ -729,6 +769,40 @@ mod tests {
             detector.probe_tcp(ToServer, b"EHLO a\r\n", false),
             Detection::Found(Smtp)
         );
+    }
+
+    #[test]
+    fn a_greeting_tells_where_the_client_says_nothing_known() {
+        let request = b"GET / HTTP/1.1\r\n\r\n";
+        for (port, greeting, client, found) in [
+            (
+                1,
+                &b"220 mail.example ESMTP\r\n"[..],
+                &b"NOOP\r\n"[..],
+                Some(Smtp),
+            ),
+            (1, b"220-Welcome to vsFTPd\r\n", b"SYST\r\n", Some(Ftp)),
+            (25, b"220 hello\r\n", b"NOOP\r\n", Some(Smtp)),
+            (21, b"220 hello\r\n", b"SYST\r\n", Some(Ftp)),
+            (1, b"220 hello\r\n", b"NOOP\r\n", None),
+            (25, b"250 hello\r\n", b"NOOP\r\n", None),
+            (25, b"220 x FTP\r\n", b"EHLO a\r\n", Some(Smtp)),
+            (25, b"220 x ESMTP\r\n", request, Some(Http)),
+        ] {
+            for early in [false, true] {
+                let mut detector = Detector::default();
+                detector.meet(port);
+                detector.probe_tcp(ToClient, &greeting[..4], false);
+                if early {
+                    detector.probe_tcp(ToServer, client, false);
+                }
+                detector.probe_tcp(ToClient, greeting, false);
+                let last = detector.probe_tcp(ToServer, client, true);
+                let told = found.map_or(Detection::Unknown, Detection::Found);
+                let why = greeting.escape_ascii();
+                assert!(last == told || early && detector.found == found, "{why}");
+            }
+        }
     }
 
     #[test]

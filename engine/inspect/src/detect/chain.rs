@@ -504,7 +504,7 @@ impl<'a> Run<'a, '_> {
         let bytes = self.subject.bytes.get(start..)?;
         let (value, taken) = match field.text_base {
             Some(base) if count == 0 => digits(&bytes[..bytes.len().min(MAX_DIGITS)], base)?,
-            Some(base) => digits(bytes.get(..count.min(bytes.len()))?, base)?,
+            Some(base) => digits(bytes.get(..count)?, base)?,
             None if count > 8 => return None,
             None => {
                 let bytes = bytes.get(..count)?;
@@ -550,9 +550,9 @@ impl<'a> Run<'a, '_> {
 
     fn byte_jump(&self, jump: &ByteJump, place: Place) -> Option<Place> {
         let (value, after) = self.read(&jump.field, place)?;
-        let mut value = value.checked_mul(jump.multiplier)?;
+        let mut value = value.wrapping_mul(jump.multiplier);
         if jump.align {
-            value = value.checked_next_multiple_of(4)?;
+            value = value.wrapping_add(value.wrapping_neg() % 4);
         }
         let length = self.subject.bytes.len();
         let from = match jump.from {
@@ -560,9 +560,8 @@ impl<'a> Run<'a, '_> {
             JumpFrom::Beginning => 0,
             JumpFrom::End => length,
         };
-        let target = i64::try_from(value)
-            .ok()?
-            .checked_add(self.number(jump.post_offset))?;
+        // A number below zero, read as text, leads backwards.
+        let target = (value as i64).checked_add(self.number(jump.post_offset))?;
         // Before the beginning is at the beginning.
         let target = (from as i64).checked_add(target)?.max(0) as usize;
         (target <= length).then_some(Place {
@@ -648,13 +647,13 @@ fn is_empty(field: &ByteField) -> bool {
     field.count == Number::Fixed(0) && field.text_base.is_none()
 }
 
-/// The number at the start of `text`, as C's `strtoull` reads it, and how many bytes it takes.
+/// The number at the start of `text`, as C's `strtoull` reads it, and how many bytes it takes: a minus makes it what is
+/// left to the greatest one, which is how an overflow looks.
 fn digits(text: &[u8], base: u32) -> Option<(u64, usize)> {
-    let blank = text
-        .iter()
-        .take_while(|byte| byte.is_ascii_whitespace())
-        .count();
-    let body = &text[blank..];
+    let is_blank = |byte: &&u8| byte.is_ascii_whitespace() || **byte == 0x0b;
+    let blank = text.iter().take_while(is_blank).count();
+    let sign = text.get(blank).filter(|byte| b"+-".contains(byte));
+    let body = &text[blank + usize::from(sign.is_some())..];
     let hexadecimal =
         body.len() > 2 && body[0] == b'0' && body[1] | 0x20 == b'x' && body[2].is_ascii_hexdigit();
     let (base, prefix) = match base {
@@ -664,15 +663,15 @@ fn digits(text: &[u8], base: u32) -> Option<(u64, usize)> {
         base => (base, 0),
     };
     let mut value = 0u64;
-    let mut count = 0;
-    for byte in &body[prefix..] {
-        let Some(digit) = (*byte as char).to_digit(base) else {
-            break;
-        };
+    let mut rest = &body[prefix..];
+    while let Some(digit) = rest.first().and_then(|byte| (*byte as char).to_digit(base)) {
         value = value.checked_mul(base.into())?.checked_add(digit.into())?;
-        count += 1;
+        rest = &rest[1..];
     }
-    (count > 0).then_some((value, blank + prefix + count))
+    if sign == Some(&b'-') {
+        value = value.wrapping_neg();
+    }
+    (rest.len() < body.len() - prefix).then_some((value, text.len() - rest.len()))
 }
 
 /// What the base64 at the start of `text` says; white space is skipped, anything else ends it.

@@ -116,10 +116,7 @@ impl Matcher {
                 Permit::Nothing => return false,
                 Permit::Silent => hit.alert = false,
                 Permit::Alert => hit.alert = !signature.noalert && !signature.suppressed,
-                Permit::Instead(action) => {
-                    hit.instead = Some(action);
-                    hit.scope = Scope::Packet;
-                }
+                Permit::Instead(action) => hit.instead = Some(action),
             }
             self.tag(context, hit, flow);
             flow.passed |= u8::from(signature.bypass) << side;

@@ -171,9 +171,11 @@ impl UdpLayer {
         }
     }
 
-    /// Whether it is known what is spoken, or that nothing known is.
+    /// Whether it is known what is spoken, or that nothing known is, and no datagram can change that.
     pub fn is_settled(&self) -> bool {
+        let home = self.detector.at_home();
         !matches!(self.app, AppState::Detecting)
+            && home.is_none_or(|home| self.app.proto() == Some(home))
     }
 
     /// Learns the protocol from a datagram, if it is not known yet.
@@ -188,6 +190,17 @@ impl UdpLayer {
             return;
         }
         let ports = (ends.client.port, ends.server.port);
+        self.detector.meet(ends.server.port);
+        if !matches!(self.app, AppState::Detecting) {
+            let home = (direction == Direction::ToServer)
+                .then(|| self.detector.comes_home(datagram, ports))
+                .flatten();
+            if let Some(home) = home {
+                self.app = AppState::found(home, Carrier::Datagrams, &[], ends, settings);
+                self.frames = None;
+            }
+            return;
+        }
         self.app = match self.detector.probe_udp(direction, datagram, ports) {
             Detection::NeedMore => return,
             Detection::Unknown => AppState::Other(None),
@@ -1050,6 +1063,37 @@ mod tests {
             assert_eq!(ends, layer.ends_with_hole(), "{config:?}");
             layer.app = AppState::Other(Some(AppProto::Http));
             assert!(!layer.ends_with_hole());
+        }
+    }
+
+    #[test]
+    fn a_server_hears_its_own_protocol_behind_whatever_came_to_its_port_before() {
+        const QUERY: &[u8] =
+            b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x02ab\x00\x00\x01\x00\x01";
+        const DHT: &[u8] = b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe";
+        let junk: Vec<&[u8]> = vec![b"x"; 40];
+        for (port, before, told) in [
+            (53, junk.clone(), Some(AppProto::Dns)),
+            (53, vec![DHT], Some(AppProto::Dns)),
+            (5_300, junk, None),
+            (5_300, vec![DHT], Some(AppProto::BittorrentDht)),
+        ] {
+            let end = |port| Endpoint {
+                address: std::net::Ipv4Addr::LOCALHOST.into(),
+                port,
+            };
+            let (client, server) = (end(40_000), end(port));
+            let mut layer = UdpLayer::new();
+            for datagram in before.into_iter().chain([QUERY]) {
+                let ends = Ends { client, server };
+                layer.detect_app(
+                    Direction::ToServer,
+                    datagram,
+                    ends,
+                    &app::Settings::default(),
+                );
+            }
+            assert_eq!(layer.app.proto(), told, "port {port}");
         }
     }
 }

@@ -214,6 +214,7 @@ pub fn parse_pattern(keyword: &str, text: &[u8]) -> Result<Vec<u8>, Reason> {
                 return Err(bad(format!("'\\{}' is not an escape", printable(&[*byte]))))
             }
             b'\\' => escape = true,
+            b'"' => return Err(bad("a '\"' within it is written '\\\"'".into())),
             _ => pattern.push(*byte),
         }
     }

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use memchr::memmem;
 use pcre2::bytes::{Regex, RegexBuilder};
 
 use super::lexer::printable;
@@ -161,6 +162,11 @@ fn compile(
     negated: bool,
     shared: &Shared,
 ) -> Result<Parsed, Reason> {
+    let end_only = flags.contains(&b'E') && !flags.contains(&b'm');
+    let expression = &match end_only {
+        true => Cow::Owned(ending_at_the_end(expression)),
+        false => Cow::Borrowed(expression),
+    }[..];
     let mut builder = RegexBuilder::new();
     // Compiled to machine code PCRE2 does not count the steps of a repetition that looks ahead: they are bounded else.
     let roams = roams(expression, flags.contains(&b'x'));
@@ -184,9 +190,8 @@ fn compile(
                     return Err(Reason::Conflict("pcre: flags name two buffers".into()));
                 }
             }
-            // What it says of `$` holds of no other expression.
-            b'E' if flags.contains(&b'm') || !expression.contains(&b'$') => {}
-            b'E' => return Err(Reason::unsupported_form("pcre", "flag 'E' beside a `$`")),
+            // Where `$` is at the end of each line it says nothing.
+            b'E' => {}
             other => {
                 return Err(Reason::bad_value(
                     "pcre",
@@ -341,6 +346,26 @@ fn roams(expression: &[u8], extended: bool) -> bool {
     false
 }
 
+/// The expression with `\z` for each `$`: there alone, not before a line feed at the end, is what flag `E` says.
+fn ending_at_the_end(expression: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(expression.len() + 8);
+    let mut rest = expression;
+    while let Some(first) = rest.first() {
+        let taken = match first {
+            b'\\' if rest.starts_with(b"\\Q") => {
+                memmem::find(rest, b"\\E").map_or(rest.len(), |at| at + 2)
+            }
+            b'\\' => 2.min(rest.len()),
+            b'[' => class_bytes(rest),
+            _ => 1,
+        };
+        let (piece, behind) = rest.split_at(taken);
+        out.extend_from_slice(if piece == b"$" { b"\\z" } else { piece });
+        rest = behind;
+    }
+    out
+}
+
 /// How long the class of characters is that begins the expression; a `]` right behind its beginning is one of them.
 fn class_bytes(expression: &[u8]) -> usize {
     let begin = 1 + usize::from(expression.get(1) == Some(&b'^'));
@@ -349,6 +374,10 @@ fn class_bytes(expression: &[u8]) -> usize {
         match byte {
             b']' if at > begin => return at + 1,
             b'\\' => at += 2,
+            // `[:alpha:]` within it
+            b'[' if expression[at..].starts_with(b"[:") => {
+                at += memmem::find(&expression[at..], b":]").map_or(1, |end| end + 2);
+            }
             _ => at += 1,
         }
     }
@@ -397,6 +426,10 @@ mod tests {
         assert!(matches(r#""/a b/x""#, b"ab"));
         assert!(matches(r#""/\xff/""#, b"\xff"));
         assert!(parse(b"!\"/a/\"").unwrap().pcre.negated);
+        assert!(matches(r#""/a$/""#, b"a\n"));
+        assert!(!matches(r#""/a$/E""#, b"a\n"));
+        assert!(matches(r#""/[[:alpha:]$][$]\$\Q$\E$/E""#, b"$$$$"));
+        assert!(matches(r#""/a$/Em""#, b"a\nb"));
         assert_eq!(parse(b"\"/a/Ui\"").unwrap().buffer_flag, Some(b'U'));
     }
 
@@ -522,7 +555,6 @@ mod tests {
             "\"/(/\"",
             "\"/a/q\"",
             "\"/a/UP\"",
-            "\"/a$/E\"",
             "!",
         ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");

@@ -11,11 +11,17 @@ use crate::Direction;
 /// A repeated field appears once, where it came first, its values joined with `, `; of several Content-Lengths
 /// only the first. A line that had no colon is `: line\r\n`.
 pub fn header_block(headers: &Headers, direction: Direction, out: &mut Vec<u8>) {
-    let hidden = cookie_name(direction);
-    for (at, field) in headers.firsts() {
-        if field.name.eq_ignore_ascii_case(hidden.as_bytes()) {
-            continue;
-        }
+    let hidden = cookie_name(direction).as_bytes();
+    fields(
+        headers,
+        |field| !field.name.eq_ignore_ascii_case(hidden),
+        out,
+    );
+}
+
+/// `Name: value\r\n` for each field that is to be shown.
+fn fields(headers: &Headers, shown: impl Fn(&Header) -> bool, out: &mut Vec<u8>) {
+    for (at, field) in headers.firsts().filter(|(_, field)| shown(field)) {
         name_and_value(headers, at, field, out);
         out.extend_from_slice(b"\r\n");
     }
@@ -71,7 +77,8 @@ pub fn cookie(transaction: &Transaction, direction: Direction, out: &mut Vec<u8>
     value(headers(transaction, direction), cookie_name(direction), out)
 }
 
-/// `http.start`: the first line, `\r\n`, and the header block as sent with its empty line.
+/// `http.start`: the first line, the fields as in `http.header` with their cookies, and an empty line; without fields
+/// there is none.
 pub fn start(transaction: &Transaction, direction: Direction, out: &mut Vec<u8>) {
     let line = first_line(transaction, direction);
     if line.is_empty() {
@@ -79,7 +86,11 @@ pub fn start(transaction: &Transaction, direction: Direction, out: &mut Vec<u8>)
     }
     out.extend_from_slice(line);
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(&headers(transaction, direction).raw);
+    let headers = headers(transaction, direction);
+    fields(headers, |_| true, out);
+    if !headers.fields().is_empty() {
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 /// `http.request_line`, `http.response_line`: as sent, without the line's end.

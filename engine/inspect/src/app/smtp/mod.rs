@@ -404,9 +404,12 @@ impl Connection {
         }
         self.multiline = line.bytes.get(3) == Some(&b'-');
         let code = line.bytes.get(..3).and_then(command::reply_code);
-        let Some(code) = code.filter(|code| KNOWN_REPLIES.contains(code)) else {
+        if !code.is_some_and(|code| KNOWN_REPLIES.contains(&code)) {
             self.raise("invalid_reply");
             self.silent = true;
+        }
+        // Client and server go on with whatever number it is.
+        let Some(code) = code else {
             return;
         };
         let Some(command) = self.waiting.front().copied() else {

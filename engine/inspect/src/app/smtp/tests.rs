@@ -77,6 +77,19 @@ fn what_follows_a_refused_data_is_commands() {
 }
 
 #[test]
+fn a_reply_of_whatever_number_answers_its_command() {
+    let mut script = OPENING.to_vec();
+    script.push((ToServer, b"AUTH PLAIN x\r\n"));
+    script.push((ToClient, b"535-5.7.8 not\r\n535 you\r\n"));
+    script.push((ToServer, b"DATA\r\n"));
+    script.push((ToClient, b"354 go\r\n"));
+    script.push((ToServer, MAIL));
+    let connection = talk(&script);
+    let mail = connection.store.iter().next().unwrap();
+    assert_eq!(mail.files(ToServer)[0].bytes, b".one\r\ntwo");
+}
+
+#[test]
 fn reads_a_mail_in_chunks() {
     let (front, back) = MAIL.split_at(20);
     let mut script = OPENING.to_vec();

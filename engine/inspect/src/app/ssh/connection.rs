@@ -9,6 +9,8 @@ use crate::Direction;
 
 /// A banner has at most 255 bytes (RFC 4253, 4.2); of a longer one this much is read.
 const BANNER_LIMIT: usize = 256;
+/// So many lines may stand before a server's banner: more than clients bear (OpenSSH: 1,024).
+const MAX_LINES_BEFORE: u32 = 1_024;
 /// Bytes kept of a key exchange's first packet; OpenSSH takes packets of up to 262,144 and sends 1,500.
 const PACKET_LIMIT: usize = 65_536;
 /// Length, padding and message number, which begin every packet.
@@ -21,9 +23,11 @@ const NEW_KEYS: u8 = 21;
 /// Where one direction stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
-    /// In the banner.
+    /// In the banner, or a line before the server's.
     #[default]
     Banner,
+    /// In the rest of a line before it that is too long for a banner.
+    RestOfLine,
     /// In the rest of a banner that is too long.
     RestOfBanner,
     /// At or in a packet's header.
@@ -50,6 +54,8 @@ struct Half {
 pub struct Connection {
     single: Single<Transaction>,
     halves: [Half; 2],
+    /// Lines that stood before the server's banner.
+    lines_before: u32,
     /// It is no SSH.
     broken: bool,
 }
@@ -67,6 +73,13 @@ impl Connection {
             let half = &mut self.halves[direction as usize];
             match half.phase {
                 Phase::Banner => bytes = self.banner(direction, bytes),
+                Phase::RestOfLine => match memchr::memchr(b'\n', bytes) {
+                    None => return,
+                    Some(at) => {
+                        half.phase = Phase::Banner;
+                        bytes = &bytes[at + 1..];
+                    }
+                },
                 Phase::RestOfBanner => match memchr::memchr(b'\n', bytes) {
                     None => return,
                     Some(at) => {
@@ -126,7 +139,7 @@ impl Connection {
         };
         let rest = &bytes[taken + usize::from(end.is_some())..];
         let Some((protocol, software)) = split_banner(&line) else {
-            self.give_up(INVALID_BANNER);
+            self.pass_over(direction, &line, end.is_some());
             return rest;
         };
         self.single.change(|tx| {
@@ -141,6 +154,25 @@ impl Connection {
             self.reach(direction, Stage::Headers);
         }
         rest
+    }
+
+    /// A line that is no banner: before its own a server may send others, which do not begin like one.
+    fn pass_over(&mut self, direction: Direction, line: &[u8], ended: bool) {
+        self.lines_before += 1;
+        if direction == Direction::ToServer
+            || line.starts_with(b"SSH-")
+            || self.lines_before > MAX_LINES_BEFORE
+        {
+            return self.give_up(INVALID_BANNER);
+        }
+        // Suricata calls it that, and reads nothing more of the server.
+        if self.lines_before == 1 {
+            self.single.raise(INVALID_BANNER);
+        }
+        self.halves[direction as usize].phase = match ended {
+            true => Phase::Banner,
+            false => Phase::RestOfLine,
+        };
     }
 
     /// A packet's header is whole.

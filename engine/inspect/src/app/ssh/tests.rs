@@ -50,6 +50,28 @@ fn seen(connection: &Connection) -> &Transaction {
 }
 
 #[test]
+fn lines_before_the_servers_banner_are_passed_over() {
+    let (client, server) = (stream(b"PuTTY_0.7 x"), stream(b"OpenSSH_9.2p1"));
+    let before = [
+        b"Authorized use only\r\n".to_vec(),
+        vec![b'x'; 1_000],
+        b"\n".to_vec(),
+        server,
+    ]
+    .concat();
+    for piece in [1, 7, 10_000] {
+        let connection = fed(&[(ToClient, &before), (ToServer, &client)], piece);
+        let tx = seen(&connection);
+        assert_eq!(tx.server.software, b"OpenSSH_9.2p1");
+        assert_eq!(tx.client.software, b"PuTTY_0.7");
+        assert_eq!(tx.head.events[..], ["invalid_banner"]);
+    }
+    let endless = b"no banner\n".repeat(1_100);
+    let connection = fed(&[(ToClient, &endless), (ToServer, &client)], 10_000);
+    assert!(seen(&connection).client.software.is_empty());
+}
+
+#[test]
 fn reads_banners_and_what_both_offer() {
     let (client, server) = (stream(b"PuTTY_0.7 x"), stream(b"OpenSSH_9.2p1"));
     let connection = fed(&[(ToServer, &client), (ToClient, &server)], 10_000);

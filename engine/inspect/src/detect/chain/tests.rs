@@ -234,6 +234,16 @@ fn numbers_are_read_as_they_stand() {
     assert_eq!(value(field(4, Some(0), false, None), b"010 "), Some(8));
     assert_eq!(value(field(4, None, false, None), b"123"), None);
     assert_eq!(value(field(3, Some(10), false, None), b"x12"), None);
+    assert_eq!(value(field(4, Some(10), false, None), b"+123"), Some(123));
+    assert_eq!(value(field(4, Some(10), false, None), b"123"), None);
+    assert_eq!(value(field(0, Some(10), false, None), b"123"), Some(123));
+    let negative = ByteTest {
+        field: field(2, Some(10), false, None),
+        comparison: Comparison::Equal,
+        negated: false,
+        value: Number::Fixed(-1),
+    };
+    assert!(evaluate(&[Test::ByteTest(negative)], b"-1"));
 }
 
 #[test]
