@@ -1,6 +1,7 @@
 """`sekisho rules update`: new rules fetched, checked, compared with what is live, and pushed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from appliance.rulesets.update import (
     compare,
     data_sets,
     fetch,
+    local_files,
+    passed_over,
     sift,
 )
 from appliance.rulesets.update.fetch import FILTERS
@@ -85,12 +88,14 @@ def update(**given: Any) -> None:
     )
     if not given["as_json"]:
         click.echo("suricata-update fetches and merges the rules; large sets take a minute", err=True)
+    local = tuple(local_files(given["local"]))
     live = manager.live() if manager else _file_live(given["output"])
     files = live.files if live else ()
     fetched = fetch(sources, given["data_dir"])
-    for said in fetched.left_out:
+    for said in fetched.said:
         click.echo(f"suricata-update: {said}", err=True)
     sifted = sift([*fetched.files, *_thresholds(given["threshold_config"], files)])
+    sifted = replace(sifted, refused=(*passed_over(local, fetched.files), *sifted.refused))
     difference = compare((check_files(files), files), (sifted.report, sifted.files), sifted.refused)
     refused = given["strict"] and bool(sifted.refused)
     done = "" if given["dry_run"] or refused else _apply(given, manager, live, sifted, difference)

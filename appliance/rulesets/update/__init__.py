@@ -2,6 +2,7 @@
 
 from appliance.rulesets.update.difference import Difference, RuleChange, compare, data_sets
 from appliance.rulesets.update.fetch import FetchError, Sources, fetch
+from appliance.rulesets.update.local import local_files, passed_over
 from appliance.rulesets.update.publish import RuleSetClient, RuleSetLive
 from appliance.rulesets.update.sift import THRESHOLDS, Sifted, sift
 
@@ -17,5 +18,7 @@ __all__ = [
     "compare",
     "data_sets",
     "fetch",
+    "local_files",
+    "passed_over",
     "sift",
 ]

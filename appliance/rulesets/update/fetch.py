@@ -5,6 +5,7 @@ directory of ours, so that a Suricata on the same machine keeps its own.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -22,6 +23,8 @@ FILTERS = ("enable", "disable", "modify", "drop")
 ARCHIVES = (".tar.gz", ".tgz", ".zip")
 MAX_RULE_BYTES = 256 * 1024 * 1024
 _TAIL_LINES = 15
+_NONE = "none"
+_WARNED = re.compile(r"<(?:Warning|Error)> --? (.*)")
 
 
 class FetchError(SystemFault):
@@ -52,8 +55,9 @@ class Fetched:
 
     files: tuple[tuple[str, bytes], ...]
     """(name, text): the rules in one file, a rule a line, and their data sets as `datasets/MD5`."""
-    left_out: tuple[str, ...]
-    """What suricata-update said of rules that it disabled by itself, for their data sets were not there."""
+    said: tuple[str, ...]
+    """What suricata-update warned of: rules that it disabled, whose data sets were not there; filters that it
+    could not read."""
 
 
 def fetch(sources: Sources, data_dir: Path, timeout_s: float = 600) -> Fetched:
@@ -74,8 +78,10 @@ def fetch(sources: Sources, data_dir: Path, timeout_s: float = 600) -> Fetched:
         for name in sources.names:
             run("enable-source", name)
         said = run("update", "--force", "--no-test", "--no-reload", "--fail", *_arguments(sources, out))
-        left_out = (line.split("> - ")[-1] for line in said.splitlines() if "will be disabled" in line)
-        return Fetched(tuple(_results(out)), tuple(left_out))
+        # It names what we say is not there all the same: filters, and the rules of a Suricata.
+        absent = (str(out), str(data_dir / _NONE))
+        warned = (found for found in _WARNED.findall(said) if not any(path in found for path in absent))
+        return Fetched(tuple(_results(out)), tuple(warned))
 
 
 def _arguments(sources: Sources, out: Path) -> Iterator[str]:
@@ -146,10 +152,10 @@ class _Runner:
         """Run it; return what it said."""
         # The defaults belong to a Suricata that may be installed here: its settings and rules.
         own = self.data_dir / "update.yaml"
-        own.write_text(f"dist-rule-directory: {self.data_dir / 'none'}\n")
+        own.write_text(f"dist-rule-directory: {self.data_dir / _NONE}\n")
         command = [
             self.program, verb, *arguments, "--data-dir", str(self.data_dir), "--config", str(own),
-            "--suricata-conf", str(self.data_dir / "none"), "--suricata-version", LANGUAGE_VERSION,
+            "--suricata-conf", str(self.data_dir / _NONE), "--suricata-version", LANGUAGE_VERSION,
             "--user-agent", "sekisho",
         ]  # fmt: skip
         try:

@@ -152,6 +152,43 @@ def test_data_that_cannot_be_read_goes_with_its_rule(site: Path) -> None:
 
 
 @needs_program
+def test_a_rule_of_ones_own_that_cannot_be_read_is_refused(site: Path) -> None:
+    rules(
+        site,
+        TWO,
+        "alrt tcp any any -> any any (sid:7;)",
+        "alert tcp any any -> any any (sid:8;",
+        ONE.format(rev=1).replace("sid:1;", ""),
+    )
+    result = run(
+        site, "--local", str(site / "local"), "--output", str(site / "live.rules"), "--json", "--strict"
+    )
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["loaded"], sids(found["added"])) == (1, 1, [2])
+    assert [(rule["line"], rule["sid"]) for rule in found["refused"]] == [(2, 7), (3, 8), (4, None)]
+    assert "unknown action 'alrt'" in found["refused"][0]["reason"]
+
+
+@needs_program
+def test_a_byte_order_mark_costs_no_rule_unnoticed(site: Path) -> None:
+    (site / "local" / "site.rules").write_text(f"\ufeff{ONE.format(rev=1)}\n{TWO}\n")
+    result = run(site, "--local", str(site / "local"), "--output", str(site / "live.rules"), "--json")
+    found = json.loads(result.stdout)
+    assert sids(found["added"]) + sids(found["refused"]) in ([2, 1], [1, 2])
+
+
+@needs_program
+def test_a_filter_that_cannot_be_read_is_named(site: Path) -> None:
+    rules(site, TWO)
+    (site / "config").mkdir(exist_ok=True)
+    (site / "config" / "disable.conf").write_text("notasid\n")
+    result = run(site, "--local", str(site / "local"), "--output", str(site / "live.rules"))
+    assert result.exit_code == 0, result.output
+    assert "notasid" in result.stderr
+    assert "does not exist" not in result.stderr
+
+
+@needs_program
 def test_a_rule_whose_data_is_not_there_is_named(site: Path) -> None:
     rules(site, LISTED.replace("bad.lst", "/nowhere/bad.lst"), TWO)
     result = run(site, "--local", str(site / "local"), "--output", str(site / "live.rules"))
@@ -175,7 +212,7 @@ def test_a_source_of_an_index_is_fetched_and_then_served_offline(
     archive.unlink()
     again = run(site, *asked, "--offline")
     assert again.exit_code == 0, again.output
-    assert json.loads(again.output)["loaded"] == 2
+    assert json.loads(again.stdout)["loaded"] == 2
 
 
 @needs_program
