@@ -317,6 +317,9 @@ fn roams(expression: &[u8], extended: bool) -> bool {
     const AROUND: [&[u8]; 4] = [b"(?=", b"(?!", b"(?<=", b"(?<!"];
     const REPEATS: [&[u8]; 3] = [b"*", b"+", b",}"];
     const HIDING: [&[u8]; 2] = [b"\\Q", b"(?x"];
+    if branches(expression) {
+        return true;
+    }
     let hides = extended || has_any(expression, &HIDING);
     // How many groups are open, and how many were where the outermost one began that looks around.
     let (mut open, mut around) = (0usize, None);
@@ -344,6 +347,16 @@ fn roams(expression: &[u8], extended: bool) -> bool {
         }
     }
     false
+}
+
+/// Whether the expression has conditional groups or calls one of its own: their steps are not counted either.
+fn branches(expression: &[u8]) -> bool {
+    const SIGNS: [&[u8]; 6] = [b"(?(", b"(?R", b"(?&", b"(?P>", b"\\g<", b"\\g'"];
+    let calls = |window: &[u8]| {
+        let number = window[2..].iter().find(|byte| !b"+-".contains(byte));
+        window.starts_with(b"(?") && number.is_some_and(u8::is_ascii_digit)
+    };
+    has_any(expression, &SIGNS) || expression.windows(4).any(calls)
 }
 
 /// The expression with `\z` for each `$`: there alone, not before a line feed at the end, is what flag `E` says.
@@ -430,6 +443,23 @@ mod tests {
         assert!(!matches(r#""/a$/E""#, b"a\n"));
         assert!(matches(r#""/[[:alpha:]$][$]\$\Q$\E$/E""#, b"$$$$"));
         assert!(matches(r#""/a$/Em""#, b"a\nb"));
+    }
+
+    #[test]
+    fn what_is_not_counted_as_machine_code_is_interpreted() {
+        for (expression, interpreted) in [
+            (r#""/a(?(1)b|[^y]*zq)()/""#, true),
+            (r#""/a(?:(?1)|x)|([^y]*zqa)/""#, true),
+            (r#""/a(?R)?b/""#, true),
+            (r#""/(a)(?-1)/""#, true),
+            (r#""/(?-i)a(?:b)?(?i:c)[^y]*zq/""#, false),
+        ] {
+            assert_eq!(
+                parse(expression.as_bytes()).unwrap().pcre.roams,
+                interpreted,
+                "{expression}"
+            );
+        }
         assert_eq!(parse(b"\"/a/Ui\"").unwrap().buffer_flag, Some(b'U'));
     }
 

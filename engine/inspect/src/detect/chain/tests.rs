@@ -247,6 +247,37 @@ fn numbers_are_read_as_they_stand() {
 }
 
 #[test]
+fn a_number_below_zero_jumps_back() {
+    let jump = Test::ByteJump(ByteJump {
+        field: ByteField {
+            count: Number::Fixed(2),
+            offset: Number::Fixed(0),
+            relative: true,
+            little: false,
+            dce: false,
+            text_base: Some(10),
+            bitmask: None,
+        },
+        multiplier: 2,
+        align: false,
+        from: JumpFrom::Here,
+        post_offset: Number::Fixed(0),
+    });
+    let key = Test::Content(Content::new(b"n=".to_vec(), false));
+    let follows = |needle: &[u8]| {
+        let mut content = Content::new(needle.to_vec(), false);
+        content.distance = Some(Number::Fixed(0));
+        content.within = Some(Number::Fixed(needle.len() as i64));
+        evaluate(
+            &[key.clone(), jump.clone(), Test::Content(content)],
+            b"n=-1x",
+        )
+    };
+    assert!(follows(b"-1"));
+    assert!(!follows(b"x"));
+}
+
+#[test]
 fn base64_is_decoded_from_the_last_match() {
     let decode = Test::Base64(Base64 {
         bytes: Some(8),
