@@ -121,8 +121,8 @@ def replay(
     below the directory. Where several captures or directories are given, each has its own directory below
     OUT, called as it is.
 
-    Connections are followed as by Suricata, with --ips as by its IPS mode, and checksums are not looked at, as
-    with its `-k none`: captures often have none. Between guests both are stricter.
+    Connections are followed as by Suricata, with --ips as by its IPS mode, and checksums are not looked at,
+    as with its `-k none`: captures often have none. Between guests both are stricter.
 
     Rules and captures that gzip compressed are unpacked. Signatures that do not load, what of the others is
     not done, and captures that cannot be read to their end are named on standard error; the rest is
