@@ -13,6 +13,7 @@ use memchr::memmem;
 use super::events::{Events, HttpEvent};
 use super::fields::is_word;
 use super::name::MAX_NAME_BYTES;
+use crate::app::mime;
 use crate::app::parameter::parameter;
 use crate::app::{File, FileSettings};
 
@@ -297,9 +298,10 @@ impl Multipart {
 fn file_name(field: &[u8]) -> Option<Vec<u8>> {
     let colon = memchr::memchr(b':', field)?;
     let disposition = is_word(field[..colon].trim_ascii(), "content-disposition");
-    disposition
-        .then(|| parameter(&field[colon + 1..], b"filename"))
-        .flatten()
+    let value = disposition.then(|| &field[colon + 1..])?;
+    // Some form parsers read the extended forms too (`filename*=UTF-8''a%2ephp`).
+    let extended = || mime::header::parameter(value, "filename").map(|found| found.value);
+    parameter(value, b"filename").or_else(extended)
 }
 
 #[cfg(test)]
@@ -344,6 +346,16 @@ mod tests {
             .collect();
         assert_eq!(files, expected);
         assert_eq!(events, [HttpEvent::MultipartNoFiledata]);
+    }
+
+    #[test]
+    fn a_name_may_be_in_an_extended_form() {
+        for name in ["filename*=UTF-8''a%2ephp", "filename*0=a.; filename*1=php"] {
+            let body =
+                format!("--B\r\nContent-Disposition: form-data; name=f; {name}\r\n\r\nx\r\n--B--");
+            let (files, _) = form(&[body.as_bytes()]);
+            assert_eq!(files, [("a.php".to_owned(), "x".to_owned())]);
+        }
     }
 
     #[test]

@@ -184,7 +184,9 @@ impl<'a> Iterator for Parameters<'a> {
         loop {
             let text = self.0.trim_ascii_start();
             let end = text.iter().position(|byte| matches!(byte, b'=' | b';'))?;
-            let key = text[..end].trim_ascii();
+            // Behind a comment, if there is one (RFC 5322, 3.2.2).
+            let key = text[..end].rsplit(|byte| *byte == b')').next()?;
+            let key = key.trim_ascii();
             let after = &text[end + 1..];
             if text[end] == b';' {
                 self.0 = after;
@@ -261,6 +263,7 @@ mod tests {
             ),
             ("attachment; filename=\"C:\\x\\a.exe\"", "C:\\x\\a.exe"),
             ("attachment; filename=\"open", "open"),
+            ("attachment; (a comment) filename=a", "a"),
         ];
         for (field, wanted) in rows {
             assert_eq!(file_name(field).as_deref(), Some(wanted), "{field}");

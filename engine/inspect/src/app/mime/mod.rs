@@ -13,7 +13,7 @@
 //!            └────────────────────┴─────────────────────────┘
 //! ```
 //! Sources: RFC 5322, RFC 2045, RFC 2046, 5.1.
-mod header;
+pub(in crate::app) mod header;
 mod transfer;
 mod url;
 
@@ -475,7 +475,8 @@ impl Message {
 /// The name of the field that a line begins.
 fn field_name(line: &[u8]) -> Option<&[u8]> {
     let end = memchr::memchr(b':', line)?;
-    let name = &line[..end];
+    // Blanks may stand before the colon (RFC 5322, 4.5).
+    let name = line[..end].trim_ascii_end();
     (!name.is_empty() && name.iter().all(u8::is_ascii_graphic)).then_some(name)
 }
 
