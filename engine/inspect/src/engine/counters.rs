@@ -139,10 +139,8 @@ impl Counters {
             ("decoder.bytes", self.bytes),
             ("decoder.invalid", self.malformed),
             ("flow.total", self.flows),
-            (
-                "ips.blocked",
-                self.live.iter().map(|guest| guest.blocked).sum(),
-            ),
+            // Suricata's `ips.blocked` is without those of `reject`.
+            ("blocked", self.live.iter().map(|guest| guest.blocked).sum()),
             ("stream.drops", self.stream_drops),
             ("detect.alert", alerts),
             ("failure_policy", self.failures.values().sum()),
