@@ -61,7 +61,7 @@ pub(super) fn apply(
                 let told = match place.and_then(|place| signatures.get_mut(*place)) {
                     None => format!("no signature with gid {gid} and sid {sid} is loaded"),
                     Some(signature) if what.is_left_out(signature) => {
-                        format!("sid {sid} has a threshold of its own, which counts instead")
+                        format!("sid {sid} has a threshold already, in its rule or by a line before, which counts instead")
                     }
                     Some(signature) => {
                         what.set_on_one(signature);
