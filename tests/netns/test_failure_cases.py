@@ -89,57 +89,7 @@ def guest(appliance: Appliance, name: str) -> str:
     return appliance.settings.guest_netns(lab.WEB if name == "web" else lab.CLIENT)
 
 
-# The inspector is killed.
-
-
-def test_kill_under_load_breaks_nothing_when_open_and_passes_nothing_when_closed(
-    appliance: Appliance, failure: str
-) -> None:
-    settings = appliance.settings
-    # Closed for midstream as well, so flows that were under way end with their inspector: that is its price.
-    strict = (KeepAlive(settings), NewConnections(settings))
-    with under(*(strict if failure == "open" else (Undaunted(settings),))):
-        for number in range(3):
-            pid = appliance.inspector()
-            os.kill(pid, signal.SIGKILL)
-            if failure == "closed":
-                assert appliance.send(f"/evil?killed-{number}") is not Outcome.ANSWERED
-            wait_for("another inspector", lambda pid=pid: appliance.inspector() != pid and appliance.is_up())
-    assert appliance.send("/evil") is not Outcome.ANSWERED
-    if failure == "closed":
-        assert not [each for each in lab.records(settings) if b"killed-" in each.request]
-    else:
-        assert appliance.counters("web").uninspected["inspector-down"].packets
-
-
-def test_ports_of_a_blocked_connection_serve_another_though_the_inspector_never_saw_the_first(
-    appliance: Appliance,
-) -> None:
-    assert said_from_port(appliance, 45_678, "/evil?ports") != b"HTTP/1.1 200"
-    pid = appliance.inspector()
-    os.kill(pid, signal.SIGKILL)
-    wait_for("another inspector", lambda: appliance.inspector() != pid and appliance.is_up())
-    wait_for("it to protect", lambda: protects(appliance))
-    assert said_from_port(appliance, 45_678, "/fine?ports") == b"HTTP/1.1 200"
-
-
-def said_from_port(appliance: Appliance, port: int, path: str) -> bytes:
-    """Send a request from this very port, free it again at once; return what the answer begins with."""
-    with entered(guest(appliance, "client")):
-        connection = socket.socket()
-    with connection, contextlib.suppress(TimeoutError, ConnectionError):
-        connection.settimeout(2.0)
-        # Nobody keeps the port for a reset connection.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        connection.bind(("", port))
-        connection.connect((lab.WEB.ipv4, lab.RAW_PORT))
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: web\r\n\r\n".encode())
-        return connection.recv(12)
-    return b""
-
-
-# A queue runs over.
+# A queue runs over. First, for each packet counts here, and what a killed inspector lost is sent again.
 
 
 def test_packets_past_a_full_queue_follow_the_failure_policy(appliance: Appliance, failure: str) -> None:
@@ -217,6 +167,56 @@ def collecting(sink: socket.socket) -> Iterator[list[bytes]]:
 def datagram_socket(name: str) -> socket.socket:
     with entered(name):
         return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+# The inspector is killed.
+
+
+def test_kill_under_load_breaks_nothing_when_open_and_passes_nothing_when_closed(
+    appliance: Appliance, failure: str
+) -> None:
+    settings = appliance.settings
+    # Closed for midstream as well, so flows that were under way end with their inspector: that is its price.
+    strict = (KeepAlive(settings), NewConnections(settings))
+    with under(*(strict if failure == "open" else (Undaunted(settings),))):
+        for number in range(3):
+            pid = appliance.inspector()
+            os.kill(pid, signal.SIGKILL)
+            if failure == "closed":
+                assert appliance.send(f"/evil?killed-{number}") is not Outcome.ANSWERED
+            wait_for("another inspector", lambda pid=pid: appliance.inspector() != pid and appliance.is_up())
+    assert appliance.send("/evil") is not Outcome.ANSWERED
+    if failure == "closed":
+        assert not [each for each in lab.records(settings) if b"killed-" in each.request]
+    else:
+        assert appliance.counters("web").uninspected["inspector-down"].packets
+
+
+def test_ports_of_a_blocked_connection_serve_another_though_the_inspector_never_saw_the_first(
+    appliance: Appliance,
+) -> None:
+    assert said_from_port(appliance, 45_678, "/evil?ports") != b"HTTP/1.1 200"
+    pid = appliance.inspector()
+    os.kill(pid, signal.SIGKILL)
+    wait_for("another inspector", lambda: appliance.inspector() != pid and appliance.is_up())
+    wait_for("it to protect", lambda: protects(appliance))
+    assert said_from_port(appliance, 45_678, "/fine?ports") == b"HTTP/1.1 200"
+
+
+def said_from_port(appliance: Appliance, port: int, path: str) -> bytes:
+    """Send a request from this very port, free it again at once; return what the answer begins with."""
+    with entered(guest(appliance, "client")):
+        connection = socket.socket()
+    with connection, contextlib.suppress(TimeoutError, ConnectionError):
+        connection.settimeout(2.0)
+        # Nobody keeps the port for a reset connection.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        connection.bind(("", port))
+        connection.connect((lab.WEB.ipv4, lab.RAW_PORT))
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: web\r\n\r\n".encode())
+        return connection.recv(12)
+    return b""
 
 
 # Memory runs out.
