@@ -1,6 +1,7 @@
 """Brings what is in the spool to the manager, once, however often either side dies in between."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -10,7 +11,10 @@ from appliance.model.faults import SystemFault
 from appliance.reporting.client import ManagerClient, Refused
 from appliance.reporting.spool import MAX_EVENTS, Batch, Gap, SpoolReader
 
+log = logging.getLogger("sekisho")
+
 LOOK_AGAIN_S = 0.25
+DISK_AGAIN_S = 5.0
 RETRY_MAX_S = 15.0
 
 
@@ -30,10 +34,15 @@ class Delivery:
     _max_events: int = field(default=MAX_EVENTS)
 
     async def run(self) -> None:
-        """Deliver until cancelled. A manager that is away is waited for; the disk's faults are raised."""
+        """Deliver until cancelled. A manager that is away is waited for, and so is a disk that is full."""
         while True:
-            if not await self.step():
-                await asyncio.sleep(LOOK_AGAIN_S)
+            try:
+                pause_s = 0.0 if await self.step() else LOOK_AGAIN_S
+            except OSError as fault:
+                # How far we are is still known here; written down it is with what is delivered next.
+                log.warning("spool: what is delivered cannot be noted: %s", fault)
+                pause_s = DISK_AGAIN_S
+            await asyncio.sleep(pause_s)
 
     async def step(self) -> bool:
         """Deal with one batch or gap; return whether there was one."""

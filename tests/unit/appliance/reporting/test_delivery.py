@@ -97,6 +97,34 @@ def test_dying_before_the_cursor_moved_doubles_nothing(
     assert flow_ids(manager, identity.appliance_id) == list(range(300))
 
 
+def test_a_disk_that_takes_no_note_delays_nothing_and_doubles_nothing(
+    manager: RunningManager, identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.reporting.delivery.DISK_AGAIN_S", 0.01)
+    spool = tmp_path / "spool"
+    write_spool(spool, 300)
+    reader = SpoolReader(spool)
+    # In its place nothing can be written, as on a full disk.
+    in_the_way = reader._cursor_path.with_name(f".{reader._cursor_path.name}.new")
+    in_the_way.mkdir()
+
+    async def scenario() -> None:
+        delivery = Delivery(reader, ManagerClient.of(identity), unexpected)
+        delivering = asyncio.create_task(delivery.run())
+        await until_delivered(delivery, 300)
+        in_the_way.rmdir()
+        write_spool(spool, 10, "inspector-3")
+        await until_delivered(delivery, 310)
+        async with asyncio.timeout(60):
+            while SpoolReader(spool).next() is not None:
+                await asyncio.sleep(0.05)
+        delivering.cancel()
+        await delivery.client.close()
+
+    asyncio.run(scenario())
+    assert flow_ids(manager, identity.appliance_id) == sorted([*range(300), *range(10)])
+
+
 def test_manager_stopped_for_a_while_loses_and_doubles_nothing(
     manager: RunningManager, identity: Identity, tmp_path: Path
 ) -> None:
