@@ -124,7 +124,7 @@ pub struct Draft<'a> {
     pub flowbit_tests: Vec<FlowbitTest>,
     pub flowbit_changes: Vec<FlowbitChange>,
     pub names: Vec<(u64, String)>,
-    /// What the flowbits that it asks for are called.
+    /// What the flowbits that it asks for are called, as messages show it.
     pub asked: Vec<(u64, String)>,
     pub flowints: Vec<Flowint>,
     pub variable_tests: Vec<VariableTest>,

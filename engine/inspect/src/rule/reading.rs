@@ -36,7 +36,7 @@ pub struct Reading<'a> {
     load: Load<'a>,
     loaded: Loaded,
     by_sid: HashMap<(u32, u32), usize>,
-    /// What the flowbits that are asked for are called.
+    /// What the flowbits that are asked for are called: of the first ones, should they be more than any rules'.
     asked: HashMap<u64, String>,
     /// Name and text of each `threshold.config`.
     configs: Vec<(String, Vec<u8>)>,
@@ -134,7 +134,8 @@ impl<'a> Reading<'a> {
             Ok(read) => read,
             Err((sid, reason)) => return self.refuse(file, statement.line, sid, reason),
         };
-        self.asked.extend(remarks.asked);
+        let room = MAX_REFUSALS.saturating_sub(self.asked.len());
+        self.asked.extend(remarks.asked.into_iter().take(room));
         let loaded = &mut self.loaded;
         let room = MAX_REFUSALS.saturating_sub(loaded.warnings.len());
         let told = remarks.warnings.into_iter().take(room).map(|what| Warning {
@@ -322,10 +323,14 @@ mod tests {
         let rules = "alert tcp any any -> any any (flowbits:isset,later; sid:1;)\n\
                      alert tcp any any -> any any (flowbits:isset,later|never; sid:2;)\n\
                      alert tcp any any -> any any (flowbits:isnotset,never; sid:3;)\n\
-                     alert tcp any any -> any any (flowbits:set,later; sid:4;)\n";
+                     alert tcp any any -> any any (flowbits:set,later; sid:4;)\n\
+                     alert tcp any any -> any any (flowbits:isset,\u{1b}]0;sid:5;)\n";
         reading.read("a", rules.as_bytes());
         let told: Vec<_> = reading.finish().warnings;
         let told: Vec<_> = told.iter().map(|it| (it.line, &it.what[..])).collect();
-        assert_eq!(told, [(2, "flowbits: nothing that loads sets 'never'")]);
+        let said = [(2, "never"), (5, "\\x1b]0")];
+        let said =
+            said.map(|(line, name)| (line, format!("flowbits: nothing that loads sets '{name}'")));
+        assert_eq!(told, said.each_ref().map(|(line, what)| (*line, &what[..])));
     }
 }

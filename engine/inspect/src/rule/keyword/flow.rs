@@ -3,6 +3,7 @@ use std::cmp::Ordering;
 
 use super::super::condition::{FlowbitTest, Operand, PacketTest};
 use super::super::draft::Draft;
+use super::super::lexer::printable;
 use super::super::number::name_hash;
 use super::super::signature::{Amount, FlowStateTest, FlowbitChange, Flowint, FlowintStep};
 use super::super::Reason;
@@ -119,7 +120,9 @@ fn flowbits(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason
             .extend(bits.first().map(|bit| (*bit, names.trim().to_owned())));
     }
     if matches!(command, "isset" | "isnotset") {
-        let called = names.split('|').map(|name| name.trim().to_owned());
+        let called = names
+            .split('|')
+            .map(|name| printable(name.trim().as_bytes()));
         draft.asked.extend(bits.iter().copied().zip(called));
     }
     match command {
