@@ -110,15 +110,12 @@ fn word(rest: &mut &[u8]) -> Result<String, Reason> {
 }
 
 fn action(name: &str) -> Result<Action, Reason> {
-    Ok(match name.to_ascii_lowercase().as_str() {
-        "alert" => Action::Alert,
-        "drop" => Action::Drop,
-        "pass" => Action::Pass,
-        "reject" | "rejectsrc" => Action::Reject,
-        "rejectdst" => Action::RejectDst,
-        "rejectboth" => Action::RejectBoth,
-        _ => return Err(Reason::UnknownAction(name.into())),
-    })
+    let mut named = Action::NAMED.iter();
+    let found = named.find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map_or_else(
+        || Err(Reason::UnknownAction(name.into())),
+        |(_, action)| Ok(*action),
+    )
 }
 
 fn protocol(name: &str) -> Result<Protocol, Reason> {

@@ -135,10 +135,7 @@ pub fn options(body: &[u8]) -> Result<Vec<RuleOption<'_>>, Reason> {
         let name = std::str::from_utf8(trim(name))
             .ok()
             .filter(|name| !name.is_empty())
-            .ok_or_else(|| Reason::UnknownKeyword {
-                keyword: printable(name),
-                meant: None,
-            })?;
+            .ok_or_else(|| Reason::unknown_keyword(printable(name), std::iter::empty()))?;
         found.push(RuleOption { name, value });
     }
     Ok(found)

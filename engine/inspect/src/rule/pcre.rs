@@ -388,13 +388,20 @@ fn class_bytes(expression: &[u8]) -> usize {
             b']' if at > begin => return at + 1,
             b'\\' => at += 2,
             // `[:alpha:]` within it
-            b'[' if expression[at..].starts_with(b"[:") => {
-                at += memmem::find(&expression[at..], b":]").map_or(1, |end| end + 2);
-            }
+            b'[' => at += posix_class_bytes(&expression[at..]).unwrap_or(1),
             _ => at += 1,
         }
     }
     expression.len()
+}
+
+/// How long a class by name, such as `[:alpha:]` or `[:^digit:]`, is that begins the text.
+fn posix_class_bytes(text: &[u8]) -> Option<usize> {
+    let inner = text.strip_prefix(b"[:")?;
+    let end = memmem::find(inner, b":]")?;
+    let name = inner[..end].strip_prefix(b"^").unwrap_or(&inner[..end]);
+    let named = !name.is_empty() && name.iter().all(u8::is_ascii_alphabetic);
+    named.then_some(end + 4)
 }
 
 fn has_any(expression: &[u8], signs: &[&[u8]]) -> bool {
@@ -449,6 +456,8 @@ mod tests {
     fn what_is_not_counted_as_machine_code_is_interpreted() {
         for (expression, interpreted) in [
             (r#""/a(?(1)b|[^y]*zq)()/""#, true),
+            (r#""/[[:](?=.*a)[:]/""#, true),
+            (r#""/[[:alpha:](?=.*a)]/""#, false),
             (r#""/a(?:(?1)|x)|([^y]*zqa)/""#, true),
             (r#""/a(?R)?b/""#, true),
             (r#""/(a)(?-1)/""#, true),

@@ -131,6 +131,16 @@ impl Reason {
         }
     }
 
+    /// A keyword that is none of `known`, one of which may be meant.
+    pub(crate) fn unknown_keyword(
+        keyword: impl Into<String>,
+        known: impl Iterator<Item = &'static str>,
+    ) -> Self {
+        let keyword = keyword.into();
+        let meant = nearest(&keyword, known);
+        Self::UnknownKeyword { keyword, meant }
+    }
+
     /// A form of `keyword` that is not evaluated.
     pub(crate) fn unsupported_form(keyword: &str, form: impl Into<String>) -> Self {
         Self::UnsupportedForm {
@@ -144,18 +154,32 @@ impl Reason {
 const MAX_TYPOS: usize = 2;
 
 /// The known name that `name` is likely to be meant for: names without likeness are no help.
-pub(crate) fn nearest(
-    name: &str,
-    known: impl Iterator<Item = &'static str>,
-) -> Option<&'static str> {
+fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     // Who wrote the rule chose its length.
     const LONGEST: usize = 64;
-    let typos = |known: &&'static str| strsim::damerau_levenshtein(name, known);
+    if name.len() > LONGEST {
+        return None;
+    }
+    let own = letters(name);
     let near = known.filter(|known| {
-        known.len() > 2 * MAX_TYPOS && known.len().abs_diff(name.len()) <= MAX_TYPOS
+        let theirs = letters(known);
+        // A typo takes one letter away and brings another: most names are told apart by this, without their distance.
+        let apart = (own & !theirs)
+            .count_ones()
+            .max((theirs & !own).count_ones()) as usize;
+        let longer = known.len().abs_diff(name.len());
+        known.len() > 2 * MAX_TYPOS && longer <= MAX_TYPOS && apart <= MAX_TYPOS
     });
-    let best = near.filter(|_| name.len() <= LONGEST).min_by_key(typos);
-    best.filter(|known| typos(known) <= MAX_TYPOS)
+    let typos = near.map(|known| (strsim::osa_distance(name, known), known));
+    let best = typos
+        .filter(|(typos, _)| *typos <= MAX_TYPOS)
+        .min_by_key(|(typos, _)| *typos);
+    best.map(|(_, known)| known)
+}
+
+/// The bytes that stand in a name, a bit each; some share one.
+fn letters(name: &str) -> u64 {
+    name.bytes().fold(0, |set, byte| set | 1 << (byte & 63))
 }
 
 /// Longest reason that is shown, in characters: rules are quoted in it.
@@ -208,7 +232,7 @@ impl Reason {
                  with --threshold-config"
             ),
             Self::UnknownAction(name) => {
-                write!(f, "unknown action '{name}': none of {}", Action::NAMES.join(", "))
+                write!(f, "unknown action '{name}': none of {}", Action::NAMED.map(|it| it.0).join(", "))
             }
             Self::UnknownProtocol(name) => write!(f, "unknown protocol '{name}'"),
             Self::UnsupportedProtocol(name) => write!(f, "protocol '{name}' is not supported"),

@@ -32,14 +32,14 @@ pub enum Action {
 
 impl Action {
     /// How rules name them; `reject` has two names.
-    pub(crate) const NAMES: [&'static str; 7] = [
-        "alert",
-        "drop",
-        "pass",
-        "reject",
-        "rejectsrc",
-        "rejectdst",
-        "rejectboth",
+    pub(crate) const NAMED: [(&'static str, Self); 7] = [
+        ("alert", Self::Alert),
+        ("drop", Self::Drop),
+        ("pass", Self::Pass),
+        ("reject", Self::Reject),
+        ("rejectsrc", Self::Reject),
+        ("rejectdst", Self::RejectDst),
+        ("rejectboth", Self::RejectBoth),
     ];
 
     /// The keyword.

@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use super::group::{self, Group};
 use super::lexer::{self, printable};
-use super::reason::nearest;
 use super::signature::Action;
 use super::threshold::{Suppression, Threshold, ThresholdKind, Track, Whose};
 use super::{Loaded, Reason, Refusal, Signature, Variables, Warning};
@@ -213,23 +212,13 @@ impl Statement {
             .map_err(|_| {
                 (
                     None,
-                    Reason::UnknownKeyword {
-                        keyword: printable(text),
-                        meant: None,
-                    },
+                    Reason::unknown_keyword(printable(text), KEYWORDS.into_iter()),
                 )
             })?
             .trim();
         let (kind, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         if !KEYWORDS.contains(&kind) {
-            let meant = nearest(kind, KEYWORDS.iter().copied());
-            return Err((
-                None,
-                Reason::UnknownKeyword {
-                    keyword: kind.to_owned(),
-                    meant,
-                },
-            ));
+            return Err((None, Reason::unknown_keyword(kind, KEYWORDS.into_iter())));
         }
         let mut fields = Fields::read(kind, rest).map_err(|reason| (None, reason))?;
         let gid = fields

@@ -46,7 +46,6 @@ use std::sync::OnceLock;
 use super::buffer::Buffer;
 use super::draft::Draft;
 use super::lexer::RuleOption;
-use super::reason::nearest;
 use super::transform::Transform;
 use super::Reason;
 
@@ -290,13 +289,12 @@ fn is_quoted(value: &[u8]) -> bool {
 pub fn apply(draft: &mut Draft, option: &RuleOption<'_>) -> Result<(), Reason> {
     let name = option.name.to_ascii_lowercase();
     let keyword = index().get(name.as_str()).ok_or_else(|| {
-        let keyword = option.name.into();
         match UNSUPPORTED.iter().find(|(known, _)| *known == name) {
-            Some((_, instead)) => Reason::UnsupportedKeyword { keyword, instead },
-            None => Reason::UnknownKeyword {
-                meant: nearest(&name, supported()),
-                keyword,
+            Some((_, instead)) => Reason::UnsupportedKeyword {
+                keyword: option.name.into(),
+                instead,
             },
+            None => Reason::unknown_keyword(option.name, supported()),
         }
     })?;
     let value = option.value.filter(|value| !value.is_empty());
