@@ -177,21 +177,6 @@ impl Detector {
         }
     }
 
-    /// The protocol that is at home on the server's port.
-    pub fn at_home(&self) -> Option<AppProto> {
-        let mut homes = DATAGRAM_HOMES.iter();
-        let home = homes.find(|(port, _)| *port == self.server_port);
-        home.map(|(_, app)| *app)
-    }
-
-    /// Whether a client's datagram is one of the protocol that is at home on the server's port.
-    pub fn comes_home(&self, datagram: &[u8], ports: Ports) -> Option<AppProto> {
-        let home = self.at_home()?;
-        let mut probes = DATAGRAM_PROBES.iter();
-        let (_, probe) = probes.find(|(app, _)| *app == home)?;
-        probe(Direction::ToServer, datagram, ports).then_some(home)
-    }
-
     /// The same for one datagram. A flow of which 32 datagrams told nothing is not asked again.
     pub fn probe_udp(&mut self, direction: Direction, datagram: &[u8], ports: Ports) -> Detection {
         if let Some(proto) = self.found {
@@ -290,6 +275,20 @@ const DATAGRAM_HOMES: &[(u16, AppProto)] = &[
     (4500, AppProto::Ike),
     (5060, AppProto::Sip),
 ];
+
+/// The protocol that is at home on a server's port.
+pub fn at_home(server_port: u16) -> Option<AppProto> {
+    let mut homes = DATAGRAM_HOMES.iter();
+    let home = homes.find(|(port, _)| *port == server_port);
+    home.map(|(_, app)| *app)
+}
+
+/// Whether a client's datagram is one of `app`'s. `ports`: the client's and the server's.
+pub fn is_datagram_of(app: AppProto, datagram: &[u8], ports: Ports) -> bool {
+    let mut probes = DATAGRAM_PROBES.iter();
+    let probe = probes.find(|(known, _)| *known == app);
+    probe.is_some_and(|(_, probe)| probe(Direction::ToServer, datagram, ports))
+}
 
 /// Whether a flow's first datagram answers one that was not seen, so that its receiver is the client.
 ///

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::app::detect::{at_home, is_datagram_of};
 use crate::app::frame::Frames;
 use crate::app::{
     self, parser_for, AppProto, AppSet, Carrier, Detection, Detector, Parser, Transaction,
@@ -157,6 +158,8 @@ pub struct UdpLayer {
     pub detector: Detector,
     /// What is spoken.
     pub app: AppState,
+    /// The protocol at home on the server's port, if another was told: it may come yet.
+    awaited: Option<AppProto>,
     /// Its frames, where signatures ask for some; `None` before its first datagram is read.
     pub frames: Option<Option<Box<Frames>>>,
 }
@@ -167,15 +170,14 @@ impl UdpLayer {
         Self {
             detector: Detector::default(),
             app: AppState::Detecting,
+            awaited: None,
             frames: None,
         }
     }
 
     /// Whether it is known what is spoken, or that nothing known is, and no datagram can change that.
     pub fn is_settled(&self) -> bool {
-        let home = self.detector.at_home();
-        !matches!(self.app, AppState::Detecting)
-            && home.is_none_or(|home| self.app.proto() == Some(home))
+        !matches!(self.app, AppState::Detecting) && self.awaited.is_none()
     }
 
     /// Learns the protocol from a datagram, if it is not known yet.
@@ -190,13 +192,10 @@ impl UdpLayer {
             return;
         }
         let ports = (ends.client.port, ends.server.port);
-        self.detector.meet(ends.server.port);
-        if !matches!(self.app, AppState::Detecting) {
-            let home = (direction == Direction::ToServer)
-                .then(|| self.detector.comes_home(datagram, ports))
-                .flatten();
-            if let Some(home) = home {
+        if let Some(home) = self.awaited {
+            if direction == Direction::ToServer && is_datagram_of(home, datagram, ports) {
                 self.app = AppState::found(home, Carrier::Datagrams, &[], ends, settings);
+                self.awaited = None;
                 self.frames = None;
             }
             return;
@@ -208,6 +207,7 @@ impl UdpLayer {
                 AppState::found(proto, Carrier::Datagrams, &[], ends, settings)
             }
         };
+        self.awaited = at_home(ends.server.port).filter(|home| self.app.proto() != Some(*home));
     }
 }
 

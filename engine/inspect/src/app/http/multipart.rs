@@ -300,7 +300,7 @@ fn file_name(field: &[u8]) -> Option<Vec<u8>> {
     let disposition = is_word(field[..colon].trim_ascii(), "content-disposition");
     let value = disposition.then(|| &field[colon + 1..])?;
     // Some form parsers read the extended forms too (`filename*=UTF-8''a%2ephp`).
-    let extended = || mime::header::parameter(value, "filename").map(|found| found.value);
+    let extended = || mime::parameter(value, "filename").map(|found| found.value);
     parameter(value, b"filename").or_else(extended)
 }
 

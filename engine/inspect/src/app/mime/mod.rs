@@ -13,7 +13,7 @@
 //!            └────────────────────┴─────────────────────────┘
 //! ```
 //! Sources: RFC 5322, RFC 2045, RFC 2046, 5.1.
-pub(in crate::app) mod header;
+mod header;
 mod transfer;
 mod url;
 
@@ -21,6 +21,7 @@ use smallvec::SmallVec;
 
 use super::file::{File, FileSettings, FileState};
 use super::lines::Line;
+pub(in crate::app) use header::parameter;
 use header::Parameter;
 use transfer::Transfer;
 pub use url::Urls;
@@ -314,12 +315,12 @@ impl Message {
         let disposition = std::mem::take(&mut self.entity.disposition);
         let kind = header::first_word(&content_type).to_ascii_lowercase();
         self.entity.is_text = kind.is_empty() || kind.starts_with(b"text/");
-        if let Some(name) = header::parameter(&disposition, "filename")
-            .or_else(|| header::parameter(&content_type, "name"))
+        if let Some(name) =
+            parameter(&disposition, "filename").or_else(|| parameter(&content_type, "name"))
         {
             self.open_file(name);
         }
-        if let Some(boundary) = header::parameter(&content_type, "boundary") {
+        if let Some(boundary) = parameter(&content_type, "boundary") {
             self.open_multipart(boundary);
         } else if kind.starts_with(b"message/rfc822") {
             self.begin_entity(self.level + 1);

@@ -73,21 +73,18 @@ impl Connection {
             let half = &mut self.halves[direction as usize];
             match half.phase {
                 Phase::Banner => bytes = self.banner(direction, bytes),
-                Phase::RestOfLine => match memchr::memchr(b'\n', bytes) {
-                    None => return,
-                    Some(at) => {
+                Phase::RestOfLine | Phase::RestOfBanner => {
+                    let Some(at) = memchr::memchr(b'\n', bytes) else {
+                        return;
+                    };
+                    bytes = &bytes[at + 1..];
+                    if half.phase == Phase::RestOfLine {
                         half.phase = Phase::Banner;
-                        bytes = &bytes[at + 1..];
-                    }
-                },
-                Phase::RestOfBanner => match memchr::memchr(b'\n', bytes) {
-                    None => return,
-                    Some(at) => {
+                    } else {
                         half.phase = Phase::Header;
                         self.reach(direction, Stage::Headers);
-                        bytes = &bytes[at + 1..];
                     }
-                },
+                }
                 Phase::Header => {
                     let missing = HEADER_BYTES - half.buffer.len();
                     let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
