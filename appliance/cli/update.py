@@ -71,13 +71,7 @@ def update(**given: Any) -> None:
     Exit status: 0 if the new rules are live (or already were), 1 if not.
     """
     manager = _manager(given)
-    if given["threshold_config"] is not None and manager is None and given["output"] is not None:
-        raise click.UsageError(
-            "--threshold-config goes to a manager; with --output, give it to who uses the file: "
-            "rules check and replay have the same option"
-        )
-    if not given["config_dir"].is_dir() and given["config_dir"] != CONFIG_DIR:
-        raise click.UsageError(f"--config-dir {given['config_dir']}: no such directory")
+    _refuse_what_would_be_lost(given)
     sources = Sources(
         names=given["names"],
         urls=given["urls"],
@@ -106,6 +100,16 @@ def update(**given: Any) -> None:
         click.echo(done or "nothing was changed" + (": --strict, and rules are refused" if refused else ""))
     if refused:
         raise click.exceptions.Exit(1)
+
+
+def _refuse_what_would_be_lost(given: dict[str, Any]) -> None:
+    if given["threshold_config"] is not None and given["manager"] is None and given["output"] is not None:
+        raise click.UsageError(
+            "--threshold-config goes to a manager; with --output, give it to who uses the file: "
+            "rules check and replay have the same option"
+        )
+    if not given["config_dir"].is_dir() and given["config_dir"] != CONFIG_DIR:
+        raise click.UsageError(f"--config-dir {given['config_dir']}: no such directory")
 
 
 def _manager(given: dict[str, Any]) -> RuleSetClient | None:

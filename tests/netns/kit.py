@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -170,6 +172,18 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", descriptor: int) -> No
         if process.poll() is not None or time.monotonic() > deadline:
             raise AssertionError("the consumer did not bind its queues")
         time.sleep(0.02)
+
+
+def from_port(netns: str, port: int, timeout_s: float = 5.0) -> socket.socket:
+    """Return a connection from this very port that ends with a reset, so that the port is free at once."""
+    with entered(netns):
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    connection.settimeout(timeout_s)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    connection.bind(("", port))
+    connection.connect((lab.WEB.ipv4, lab.RAW_PORT))
+    return connection
 
 
 def send_frames(netns: str, frames: list[bytes]) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -30,6 +29,7 @@ from tests.netns.kit import (
     QUEUE_LENGTH,
     SO_RCVBUFFORCE,
     SO_SNDBUFFORCE,
+    from_port,
     send_frames,
     stands_still,
 )
@@ -204,16 +204,11 @@ def test_ports_of_a_blocked_connection_serve_another_though_the_inspector_never_
 
 
 def said_from_port(appliance: Appliance, port: int, path: str) -> bytes:
-    """Send a request from this very port, free it again at once; return what the answer begins with."""
-    with entered(guest(appliance, "client")):
-        connection = socket.socket()
-    with connection, contextlib.suppress(TimeoutError, ConnectionError):
-        connection.settimeout(2.0)
-        # Nobody keeps the port for a reset connection.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        connection.bind(("", port))
-        connection.connect((lab.WEB.ipv4, lab.RAW_PORT))
+    """Send a request from this very port; return what the answer begins with."""
+    with (
+        contextlib.suppress(TimeoutError, ConnectionError),
+        from_port(guest(appliance, "client"), port, 2.0) as connection,
+    ):
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: web\r\n\r\n".encode())
         return connection.recv(12)
     return b""

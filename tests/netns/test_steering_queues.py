@@ -2,8 +2,6 @@
 
 import collections
 import json
-import socket
-import struct
 import time
 
 import pytest
@@ -16,10 +14,10 @@ from appliance.lab.wire import Outcome, connect
 from appliance.model.faults import SystemFault
 from appliance.model.marks import IN_PORT, OUT_PORT, OUT_PORT_SHIFT, QUEUED, WORKER, WORKER_SHIFT
 from appliance.model.policy import Firewall, FirewallRule, GuestPolicy, PolicyDocument
-from appliance.netns import entered, run_in
+from appliance.netns import run_in
 from appliance.steering.connections import connections
 from tests.netns.control_fixture import wait_for
-from tests.netns.kit import FIRST_QUEUE, PREVENT, Bench, policy, send_frames
+from tests.netns.kit import FIRST_QUEUE, PREVENT, Bench, from_port, policy, send_frames
 
 
 def tuple_of(data: bytes) -> frozenset[tuple[bytes, bytes]]:
@@ -126,10 +124,10 @@ def test_a_dropped_flow_stays_dropped_without_its_inspector(bench: Bench) -> Non
 def test_a_new_connection_on_a_dropped_tuple_is_judged_anew(bench: Bench) -> None:
     bench.apply(policy())
     with bench.consumer(1, "--drop-flow", "exploit", "--forget-syn"):
-        with from_port(bench, 45678) as connection:
+        with from_port(bench.guest(lab.CLIENT), 45678) as connection:
             connection.sendall(b"GET /exploit HTTP/1.1\r\n\r\n")
             time.sleep(0.2)
-        with from_port(bench, 45678) as connection:
+        with from_port(bench.guest(lab.CLIENT), 45678) as connection:
             connection.sendall(b"GET /harmless HTTP/1.1\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 200")
 
@@ -142,25 +140,13 @@ def test_a_drop_is_forgotten_with_a_syn_that_nobody_judges(bench: Bench) -> None
         return known.is_dropped
 
     with bench.consumer(1, "--drop-flow", "exploit"):
-        connection = from_port(bench, 45679)
+        connection = from_port(bench.guest(lab.CLIENT), 45679)
         connection.sendall(b"GET /exploit HTTP/1.1\r\n\r\n")
         wait_for("the drop", is_dropped)
     packet = IP(src=lab.CLIENT.ipv4, dst=lab.WEB.ipv4) / TCP(sport=45679, dport=lab.RAW_PORT, flags="S")
     with connection:
         send_frames(bench.guest(lab.CLIENT), [bytes(Ether(src=lab.CLIENT.mac, dst=lab.WEB.mac) / packet)])
         wait_for("the drop to be forgotten", lambda: not is_dropped())
-
-
-def from_port(bench: Bench, port: int) -> socket.socket:
-    """Return a connection from this very port that ends with a reset, so that the port is free at once."""
-    with entered(bench.guest(lab.CLIENT)):
-        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    connection.settimeout(5.0)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    connection.bind(("", port))
-    connection.connect((lab.WEB.ipv4, lab.RAW_PORT))
-    return connection
 
 
 def test_the_host_finds_its_own_mark_bits_again(bench: Bench) -> None:

@@ -17,13 +17,19 @@ def local_files(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
         for file in sorted(path.glob("*.rules")) if path.is_dir() else [path]:
             try:
                 text = file.read_bytes()
-                text.decode()
             except OSError as error:
                 raise SystemFault(f"{file}: {str(error.strerror).lower()}") from None
-            except UnicodeDecodeError as error:
-                line = text.count(b"\n", 0, error.start) + 1
-                raise SystemFault(f"{file}:{line}: not UTF-8; convert it, for instance with iconv") from None
+            decoded(str(file), text)
             yield str(file), text
+
+
+def decoded(name: str, text: bytes) -> str:
+    """Return the text of a file. Raises SystemFault where it is not UTF-8."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise SystemFault(f"{name}:{line}: not UTF-8; convert it, for instance with iconv") from None
 
 
 def passed_over(local: Sequence[tuple[str, bytes]], given: Sequence[tuple[str, bytes]]) -> list[RefusedRule]:

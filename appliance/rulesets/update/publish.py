@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from appliance.model.faults import SystemFault
+from appliance.rulesets.update.local import decoded
 
 TIMEOUT_S = 120.0
 MAX_SHOWN = 2_000
@@ -21,14 +22,6 @@ class RuleSetLive:
     version: int
     etag: str
     files: tuple[tuple[str, bytes], ...]
-
-
-def _decoded(name: str, text: bytes) -> str:
-    try:
-        return text.decode()
-    except UnicodeDecodeError as error:
-        line = text.count(b"\n", 0, error.start) + 1
-        raise SystemFault(f"{name}:{line}: not UTF-8; convert it, for instance with iconv") from None
 
 
 class RuleSetClient:
@@ -61,7 +54,7 @@ class RuleSetClient:
 
     def put(self, files: Sequence[tuple[str, bytes]], replaces: RuleSetLive | None) -> Mapping[str, Any]:
         """Make the files live if what they replace is still live; return what the manager says of them."""
-        body = {"files": [{"name": name, "text": _decoded(name, text)} for name, text in files]}
+        body = {"files": [{"name": name, "text": decoded(name, text)} for name, text in files]}
         headers = {"If-Match": replaces.etag} if replaces and replaces.etag else {}
         answer = self._call("PUT", f"/{self._name}", json=body, headers=headers)
         assert answer is not None
