@@ -39,7 +39,9 @@ stop: ## Take down all that `make run` started, whatever state it is in
 
 test: deps-test build test-rust test-python ## Run every test: Rust, Python, and with root the namespace tests
 
+# The fuzz targets' lock file first: a dependency new to the engine has to be in both.
 test-rust: deps
+	@cd engine && . ../tools/rust-env && cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	@cd engine && . ../tools/rust-env && cargo test --locked --quiet --workspace --exclude sekisho-python
 
 # Two at a time, a file to each: most tests of namespaces wait, for processes to start and for time to pass.
