@@ -39,9 +39,7 @@ stop: ## Take down all that `make run` started, whatever state it is in
 
 test: deps-test build test-rust test-python ## Run every test: Rust, Python, and with root the namespace tests
 
-# The fuzz targets' lock file first: a dependency new to the engine has to be in both.
 test-rust: deps
-	@cd engine && . ../tools/rust-env && cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	@cd engine && . ../tools/rust-env && cargo test --locked --quiet --workspace --exclude sekisho-python
 
 # Two at a time, a file to each: most tests of namespaces wait, for processes to start and for time to pass.
@@ -73,8 +71,9 @@ bench: deps-bench build ## Measure beside Suricata; tables, rows and plots in be
 soak: deps-test build ## Traffic, attacks, reloads and kills at random for SOAK_S seconds (3600; 600 is the short form), as root
 	@$(PY) -m tests.soak --seconds $(SOAK_S) $(if $(SEED),--seed $(SEED))
 
-lint: build ## Format check, clippy, ruff, mypy
+lint: build ## Format check, clippy (the fuzz targets too), ruff, mypy
 	@cd engine && cargo fmt --check && cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cd engine && cargo clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/mypy appliance manager_api host_helper bench image vagrant
 
 licences: deps ## Fail on a dependency whose licence is not on the list

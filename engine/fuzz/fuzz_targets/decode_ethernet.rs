@@ -9,7 +9,7 @@ use inspect::wire::{
 };
 use libfuzzer_sys::fuzz_target;
 
-fn ask(packet: &Packet<'_>, depth: u8) {
+fn ask(packet: &mut Packet<'_>, depth: u8) {
     assert!(
         depth <= MAX_LAYERS,
         "each packet inside another is a layer deeper"
@@ -29,15 +29,15 @@ fn ask(packet: &Packet<'_>, depth: u8) {
             "what we build decodes"
         );
     }
-    if let (Some(inner), _) = inner_packet(packet) {
-        ask(&inner.packet, depth + 1);
+    if let Some(mut inner) = inner_packet(packet) {
+        ask(&mut inner.packet, depth + 1);
     }
 }
 
-fn check(packet: Packet<'_>) {
+fn check(mut packet: Packet<'_>) {
     let event = packet.malformed.and_then(|malformed| malformed.event());
     assert!(event.is_none_or(|event| packet.events.contains(event)));
-    ask(&packet, 0);
+    ask(&mut packet, 0);
 }
 
 fuzz_target!(|bytes: &[u8]| {
