@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::rule::content::Content;
 use crate::rule::dataset::ReputationTest;
+use crate::rule::expression::{Match, Room};
 use crate::rule::pcre::{Pcre, Variable};
 
 use super::asn1;
@@ -86,6 +87,8 @@ pub struct Work {
     pub(super) captured: Vec<(Variable, Vec<u8>)>,
     /// What data sets learned so far.
     learned: Arc<Learned>,
+    /// Where automata keep their states.
+    room: Room,
 }
 
 impl Work {
@@ -372,7 +375,7 @@ impl<'a> Run<'a, '_> {
             };
         }
         let matters = depends_on_place(rest) || !self.prune;
-        let mut from = self
+        let from = self
             .not_before(rest)
             .saturating_sub(base)
             .min(subject.len());
@@ -381,60 +384,37 @@ impl<'a> Run<'a, '_> {
             // Nor is it in what is left behind a later occurrence of what stands before it.
             return Outcome::Hopeless;
         }
-        while let Ok(Some((start, end))) = matched {
-            match self.follow(rest, place.after(base + end, false)) {
+        while let Ok(Some(found)) = matched {
+            match self.follow(rest, place.after(base + found.end, false)) {
                 Outcome::Holds => {
-                    self.captures(pcre, subject, from);
+                    self.captures(pcre, subject, found);
                     return Outcome::Holds;
                 }
                 Outcome::Hopeless => return Outcome::Hopeless,
                 Outcome::Fails if !matters => return Outcome::Hopeless,
-                Outcome::Fails => from = start + 1,
+                Outcome::Fails if found.start == subject.len() => break,
+                Outcome::Fails => matched = self.match_at(pcre, subject, found.start + 1),
             }
-            if from > subject.len() {
-                break;
-            }
-            matched = self.match_at(pcre, subject, from);
         }
         Outcome::Fails
     }
 
     /// The first match at or past `from`. Errors: a limit was hit, which is counted.
-    fn match_at(
-        &mut self,
-        pcre: &Pcre,
-        subject: &[u8],
-        from: usize,
-    ) -> Result<Option<(usize, usize)>, ()> {
-        self.searched = self.searched.saturating_add(subject.len() - from);
-        let found = pcre.regex.find_at(subject, from);
-        if pcre.roams && !matches!(found, Ok(Some(_))) {
-            // Its steps are dearer than a search's, which goes through many bytes at once.
-            let left = subject.len() - from;
-            let steps = left.saturating_mul(left).saturating_mul(8);
-            self.searched = self.searched.saturating_add(steps);
-        }
-        match found {
-            Ok(found) => Ok(found.map(|found| (found.start(), found.end()))),
-            Err(_) => {
-                self.work.pcre += 1;
-                Err(())
-            }
-        }
+    fn match_at(&mut self, pcre: &Pcre, subject: &[u8], from: usize) -> Result<Option<Match>, ()> {
+        let room = &mut self.work.room;
+        let outcome = pcre.expression.find_at(subject, from, room);
+        self.searched = self.searched.saturating_add(outcome.bytes);
+        outcome.found.map_err(|_| self.work.pcre += 1)
     }
 
-    /// Keeps what the groups of the match at or past `from` captured.
-    fn captures(&mut self, pcre: &Pcre, subject: &[u8], from: usize) {
+    /// Keeps what the groups of a match captured.
+    fn captures(&mut self, pcre: &Pcre, subject: &[u8], found: Match) {
         if pcre.captures.is_empty() {
             return;
         }
-        let mut places = pcre.regex.capture_locations();
-        if !matches!(
-            pcre.regex.captures_read_at(&mut places, subject, from),
-            Ok(Some(_))
-        ) {
+        let Some(places) = pcre.expression.groups(subject, found) else {
             return;
-        }
+        };
         for (group, variable) in &pcre.captures {
             if let Some((start, end)) = places.get(*group) {
                 self.work.capture(*variable, &subject[start..end]);

@@ -4,12 +4,15 @@
 //! every packet, and that would cost the square of its length; whoever sends it chooses how often what a
 //! signature looks for lies in a new packet. So a number of bytes for every byte of it is free, far more than
 //! traffic needs that was not made to cost; past that the whole is gone through only when it grew by a share of
-//! itself. At the message's end it is always judged, before the packet that ends it passes.
+//! itself, and past several times as much only when it doubled. At the message's end it is always judged, before the
+//! packet that ends it passes.
 
 /// Bytes that may be gone through in any case.
 const FREE_BYTES: usize = 4 << 20;
 /// So many times its length may be gone through; and then each time it grew by this fraction.
 const SHARE: usize = 32;
+/// Past so many times what is free it is gone through only when it doubled.
+const DEAR: usize = 8;
 
 /// What was spent on one thing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,9 +24,22 @@ pub(super) struct Effort {
 impl Effort {
     /// Whether it may be gone through now that it is `length` long.
     pub(super) fn is_due(&self, length: usize) -> bool {
-        let free = FREE_BYTES.saturating_add(length.saturating_mul(SHARE));
         let grown = length.saturating_sub(self.looked_at);
-        grown > 0 && (self.spent <= free || grown > self.looked_at / SHARE)
+        let enough = match self.spent / Self::free(length) {
+            0 => 0,
+            1..DEAR => self.looked_at / SHARE,
+            _ => self.looked_at,
+        };
+        grown > enough
+    }
+
+    /// Whether so much was spent that not even a part is gone through with every packet.
+    pub(super) fn is_dear(&self, length: usize) -> bool {
+        self.spent / Self::free(length) >= DEAR
+    }
+
+    fn free(length: usize) -> usize {
+        FREE_BYTES.saturating_add(length.saturating_mul(SHARE))
     }
 
     /// Something else grows now; what was spent stays spent.
@@ -34,6 +50,11 @@ impl Effort {
     /// It was gone through, for so many bytes.
     pub(super) fn note(&mut self, length: usize, searched: usize) {
         self.looked_at = length;
+        self.spend(searched);
+    }
+
+    /// A part of it was gone through, for so many bytes.
+    pub(super) fn spend(&mut self, searched: usize) {
         self.spent = self.spent.saturating_add(searched);
     }
 }
@@ -57,6 +78,20 @@ mod tests {
             let bound = FREE_BYTES + (2 * SHARE + 2) * length;
             assert!(spent(length, 1 + length / 10_000) <= bound, "{length}");
         }
+    }
+
+    #[test]
+    fn what_is_dear_is_gone_through_when_it_doubled() {
+        let mut effort = Effort::default();
+        let mut times = 0;
+        for now in (1 << 10..=1 << 20).step_by(1 << 10) {
+            if effort.is_due(now) {
+                effort.note(now, 64 << 20);
+                times += 1;
+            }
+        }
+        assert!((10..=20).contains(&times), "{times}");
+        assert!(effort.is_dear(1 << 20));
     }
 
     #[test]

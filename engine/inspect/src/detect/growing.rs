@@ -101,6 +101,7 @@ impl Progress {
         let resume = match link.span {
             Some(span) => self.seen.saturating_sub(span),
             None if self.effort.is_due(length) => 0,
+            None if self.effort.is_dear(length) => return None,
             None => self.seen.saturating_sub(EXPRESSION_SPAN),
         };
         let start = Start {
@@ -109,9 +110,15 @@ impl Progress {
         };
         let before = work.searched;
         let found = chain::first(link.tests, subject, start, work);
-        if link.span.is_none() && resume == 0 {
-            let searched = (work.searched - before) as usize;
-            self.effort.note(length, searched);
+        let searched = (work.searched - before) as usize;
+        match (link.span, resume) {
+            (Some(_), _) => {}
+            (None, 0) => self.effort.note(length, searched),
+            // A search that goes through each byte once or twice is free, however many there are.
+            (None, _) => {
+                let plain = 2 * (length - resume);
+                self.effort.spend(searched.saturating_sub(plain));
+            }
         }
         found
     }

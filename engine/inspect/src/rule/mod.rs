@@ -10,6 +10,7 @@ mod condition;
 pub(crate) mod content;
 pub(crate) mod dataset;
 mod draft;
+pub(crate) mod expression;
 mod file;
 pub(crate) mod group;
 mod header;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use memchr::memmem;
-use pcre2::bytes::{Regex, RegexBuilder};
 
+use super::expression::{Expression, Flags};
 use super::lexer::printable;
 use super::shared::Shared;
 use super::Reason;
@@ -14,10 +14,6 @@ use super::Reason;
 const MATCH_LIMIT: u32 = 3_500;
 /// The same for an expression that asks for more (flag `O`).
 const MATCH_LIMIT_RAISED: u32 = 350_000;
-/// How deep it may nest. Suricata's default.
-const DEPTH_LIMIT: u32 = 1_500;
-/// How much memory it may take, in KiB.
-const HEAP_LIMIT_KIB: u32 = 8_192;
 /// Longest expression, in bytes.
 const MAX_EXPRESSION: usize = 8_192;
 
@@ -25,7 +21,7 @@ const MAX_EXPRESSION: usize = 8_192;
 #[derive(Clone)]
 pub struct Pcre {
     /// The compiled expression.
-    pub regex: Arc<Regex>,
+    pub expression: Arc<Expression>,
     /// It must not match.
     pub negated: bool,
     /// The subject begins at the last match's end (flag `R`).
@@ -34,8 +30,6 @@ pub struct Pcre {
     pub sees_end: bool,
     /// Where it is not found, it is not found in what is left when the front is cut off.
     pub slides: bool,
-    /// It looks around, as far as it likes: one search may go through its subject once for each byte.
-    pub roams: bool,
     /// The groups whose captures are kept, and as what.
     pub captures: Vec<(usize, Variable)>,
 }
@@ -64,7 +58,7 @@ impl fmt::Debug for Pcre {
         write!(
             f,
             "{sign}/{}/{}",
-            self.regex.as_str(),
+            self.expression.as_str(),
             if self.relative { "R" } else { "" }
         )
     }
@@ -107,7 +101,7 @@ pub fn parse(value: &[u8], shared: &Shared) -> Result<Parsed, Reason> {
         None => (flags, None),
     };
     let mut parsed = compile(expression, flags, negated, shared)?;
-    for (group, variable, name) in captures(&parsed.pcre.regex, listed)? {
+    for (group, variable, name) in captures(&parsed.pcre.expression, listed)? {
         parsed.pcre.captures.push((group, variable));
         parsed.names.push((variable.name, name));
     }
@@ -120,8 +114,8 @@ type Capture = (usize, Variable, String);
 /// The captures that are kept: groups named `flow_x` or `pkt_x`, and those that `flow:x, pkt:y` names in order.
 ///
 /// Errors: the list cannot be read.
-fn captures(regex: &Regex, listed: Option<&[u8]>) -> Result<Vec<Capture>, Reason> {
-    let groups = regex.capture_names();
+fn captures(expression: &Expression, listed: Option<&[u8]>) -> Result<Vec<Capture>, Reason> {
+    let groups = expression.group_names();
     let named = groups.iter().enumerate().filter_map(|(group, name)| {
         let (life, name) = name.as_deref()?.split_once('_')?;
         Some((group, variable(life, name)?, name.to_owned()))
@@ -167,22 +161,24 @@ fn compile(
         true => Cow::Owned(ending_at_the_end(expression)),
         false => Cow::Borrowed(expression),
     }[..];
-    let mut builder = RegexBuilder::new();
-    // Compiled to machine code PCRE2 does not count the steps of a repetition that looks ahead: they are bounded else.
-    let roams = roams(expression, flags.contains(&b'x'));
-    builder.jit_if_available(!roams);
-    let (mut relative, mut anchored, mut ungreedy, mut limit) = (false, false, false, MATCH_LIMIT);
+    let mut how = Flags {
+        // Compiled to machine code PCRE2 does not count the steps of a repetition that looks ahead.
+        interpreted: roams(expression, flags.contains(&b'x')),
+        match_limit: MATCH_LIMIT,
+        ..Flags::default()
+    };
+    let mut relative = false;
     let mut buffer_flag = None;
     for flag in flags {
         match flag {
-            b'i' => _ = builder.caseless(true),
-            b's' => _ = builder.dotall(true),
-            b'm' => _ = builder.multi_line(true),
-            b'x' => _ = builder.extended(true),
-            b'A' => anchored = true,
-            b'G' => ungreedy = true,
+            b'i' => how.caseless = true,
+            b's' => how.dotall = true,
+            b'm' => how.multi_line = true,
+            b'x' => how.extended = true,
+            b'A' => how.anchored = true,
+            b'G' => how.ungreedy = true,
             b'R' => relative = true,
-            b'O' => limit = MATCH_LIMIT_RAISED,
+            b'O' => how.match_limit = MATCH_LIMIT_RAISED,
             b'B' => {}
             b'U' | b'I' | b'P' | b'H' | b'D' | b'M' | b'C' | b'S' | b'Y' | b'V' | b'W' | b'Z'
             | b'Q' => {
@@ -200,33 +196,19 @@ fn compile(
             }
         }
     }
-    let prefix = format!(
-        "{}{}",
-        if ungreedy { "(?U)" } else { "" },
-        if anchored { "\\G(?:" } else { "" }
-    );
-    let suffix = if anchored { ")" } else { "" };
-    let sought = match anchored || ungreedy {
+    let sought = match how.anchored || how.ungreedy {
         true => Cow::Borrowed(expression),
         false => from_its_last_byte(expression),
     };
-    let pattern = pattern("pcre", limit, [&prefix, suffix], &sought)?;
-    let mut options: Vec<u8> = flags
-        .iter()
-        .copied()
-        .filter(|it| b"ismx".contains(it))
-        .collect();
-    options.sort_unstable();
-    let regex = shared.expression((pattern, options), |pattern| {
-        build("pcre", &builder, pattern, expression)
+    let compiled = shared.expression((as_text("pcre", &sought)?, how), |text| {
+        build("pcre", text, how, expression)
     })?;
     let pcre = Pcre {
-        regex,
+        expression: compiled,
         negated,
         relative,
         sees_end: sees_end(expression),
-        slides: !anchored && !sees_start(expression),
-        roams,
+        slides: !how.anchored && !sees_start(expression),
         captures: Vec::new(),
     };
     Ok(Parsed {
@@ -239,54 +221,39 @@ fn compile(
 /// An expression without flags.
 ///
 /// Errors: PCRE2's own word on it.
-pub fn compile_plain(keyword: &str, expression: &[u8]) -> Result<Arc<Regex>, Reason> {
-    let mut builder = RegexBuilder::new();
-    builder.jit_if_available(true);
-    let pattern = pattern(keyword, MATCH_LIMIT, ["", ""], expression)?;
-    build(keyword, &builder, &pattern, expression).map(Arc::new)
+pub fn compile_plain(keyword: &str, expression: &[u8]) -> Result<Expression, Reason> {
+    let flags = Flags {
+        interpreted: roams(expression, false),
+        match_limit: MATCH_LIMIT,
+        ..Flags::default()
+    };
+    build(keyword, &as_text(keyword, expression)?, flags, expression)
 }
 
-/// What PCRE2 is given: the bounds of its work before the expression.
-fn pattern(
-    keyword: &str,
-    limit: u32,
-    [prefix, suffix]: [&str; 2],
-    expression: &[u8],
-) -> Result<String, Reason> {
-    if expression.len() > MAX_EXPRESSION {
-        return Err(Reason::bad_value(keyword, "expression is too long"));
-    }
-    let mut pattern = format!(
-        "(*LIMIT_MATCH={limit})(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT_KIB}){prefix}"
-    );
-    push_as_text(&mut pattern, expression);
-    pattern.push_str(suffix);
-    Ok(pattern)
-}
-
-/// Errors: PCRE2's own word on `expression`, which the pattern was made of: its offsets are to be the author's.
-fn build(
-    keyword: &str,
-    builder: &RegexBuilder,
-    pattern: &str,
-    expression: &[u8],
-) -> Result<Regex, Reason> {
-    builder.build(pattern).map_err(|error| {
-        let mut written = String::new();
-        push_as_text(&mut written, expression);
-        let error = builder.build(&written).err().unwrap_or(error);
-        Reason::bad_value(keyword, error.to_string())
+/// Errors: PCRE2's own word on `expression`, which `text` was made of: its offsets are to be the author's.
+fn build(keyword: &str, text: &str, flags: Flags, expression: &[u8]) -> Result<Expression, Reason> {
+    Expression::new(text, flags).map_err(|error| {
+        let written = as_text(keyword, expression).ok();
+        let own = written.and_then(|written| Expression::new(&written, flags).err());
+        Reason::bad_value(keyword, own.unwrap_or(error).to_string())
     })
 }
 
-/// Appends `expression`; bytes that are not ASCII as escapes, since they stand for themselves.
-fn push_as_text(pattern: &mut String, expression: &[u8]) {
+/// The expression with escapes for bytes that are not ASCII, since they stand for themselves.
+///
+/// Errors: it is too long.
+fn as_text(keyword: &str, expression: &[u8]) -> Result<String, Reason> {
+    if expression.len() > MAX_EXPRESSION {
+        return Err(Reason::bad_value(keyword, "expression is too long"));
+    }
+    let mut text = String::with_capacity(expression.len());
     for byte in expression {
         match byte {
-            0x80.. => pattern.push_str(&format!("\\x{byte:02x}")),
-            _ => pattern.push(*byte as char),
+            0x80.. => text.push_str(&format!("\\x{byte:02x}")),
+            _ => text.push(*byte as char),
         }
     }
+    Ok(text)
 }
 
 /// The expression without the run of anything that it begins with but for the byte that must be there.
@@ -420,19 +387,22 @@ fn sees_end(expression: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::expression::{Exceeded, Match, Room};
     use super::*;
 
     fn parse(value: &[u8]) -> Result<Parsed, Reason> {
         super::parse(value, &Shared::default())
     }
 
+    fn find(pcre: &Pcre, subject: &[u8]) -> Result<Option<Match>, Exceeded> {
+        pcre.expression
+            .find_at(subject, 0, &mut Room::default())
+            .found
+    }
+
     fn matches(rule: &str, subject: &[u8]) -> bool {
-        parse(rule.as_bytes())
-            .unwrap()
-            .pcre
-            .regex
-            .is_match(subject)
-            .unwrap()
+        let pcre = parse(rule.as_bytes()).unwrap().pcre;
+        find(&pcre, subject).unwrap().is_some()
     }
 
     #[test]
@@ -464,7 +434,12 @@ mod tests {
             (r#""/(?-i)a(?:b)?(?i:c)[^y]*zq/""#, false),
         ] {
             assert_eq!(
-                parse(expression.as_bytes()).unwrap().pcre.roams,
+                parse(expression.as_bytes())
+                    .unwrap()
+                    .pcre
+                    .expression
+                    .flags
+                    .interpreted,
                 interpreted,
                 "{expression}"
             );
@@ -474,8 +449,14 @@ mod tests {
 
     #[test]
     fn a_search_that_looks_ahead_from_each_byte_is_given_up() {
-        let roaming = parse(br#""/a(?=.*zq)/""#).unwrap().pcre;
-        assert!(roaming.roams && roaming.regex.is_match(&[b'a'; 100_000]).is_err());
+        let roams = |rule: &str| {
+            let pcre = parse(rule.as_bytes()).unwrap().pcre;
+            pcre.expression.flags.interpreted
+        };
+        let roaming = r#""/a(?=.*zq)/""#;
+        assert!(roams(roaming));
+        let pcre = parse(roaming.as_bytes()).unwrap().pcre;
+        assert_eq!(find(&pcre, &[b'a'; 100_000]), Err(Exceeded));
         assert!(matches(r#""/a(?=.*zq)/""#, b"aaaa zq"));
         for hidden in [
             r#""/a(?=[)].*zq)/""#,
@@ -485,21 +466,24 @@ mod tests {
             "\"/a(?=#)\n.*zq)/x\"",
             r#""/a(?=[^])].*zq)/""#,
         ] {
-            assert!(parse(hidden.as_bytes()).unwrap().pcre.roams, "{hidden}");
+            assert!(roams(hidden), "{hidden}");
         }
         for bounded in [r#""/a(?=zq)/""#, r#""/a.*zq/""#, r#""/(?:(?!\n\()a)+b/""#] {
-            assert!(!parse(bounded.as_bytes()).unwrap().pcre.roams, "{bounded}");
+            assert!(!roams(bounded), "{bounded}");
         }
     }
 
     #[test]
     fn equal_expressions_are_compiled_once_and_flags_tell_them_apart() {
         let shared = Shared::default();
-        let regex = |rule: &str| super::parse(rule.as_bytes(), &shared).unwrap().pcre.regex;
-        let first = regex(r#""/ab/is""#);
-        assert!(Arc::ptr_eq(&first, &regex(r#"!"/ab/Rsi""#)));
+        let expression = |rule: &str| {
+            let parsed = super::parse(rule.as_bytes(), &shared).unwrap();
+            parsed.pcre.expression
+        };
+        let first = expression(r#""/ab/is""#);
+        assert!(Arc::ptr_eq(&first, &expression(r#"!"/ab/Rsi""#)));
         for other in [r#""/ab/i""#, r#""/ab/siA""#, r#""/ab/siO""#, r#""/abc/si""#] {
-            assert!(!Arc::ptr_eq(&first, &regex(other)), "{other}");
+            assert!(!Arc::ptr_eq(&first, &expression(other)), "{other}");
         }
     }
 
@@ -515,10 +499,11 @@ mod tests {
         ] {
             let whole = pcre2::bytes::Regex::new(expression).unwrap();
             let trimmed = parse(format!("\"/{expression}/\"").as_bytes()).unwrap();
-            let end = |regex: &Regex| regex.find(subject.as_bytes()).unwrap().map(|it| it.end());
+            let found = find(&trimmed.pcre, subject.as_bytes()).unwrap();
+            let whole = whole.find(subject.as_bytes()).unwrap();
             assert_eq!(
-                end(&trimmed.pcre.regex),
-                end(&whole),
+                found.map(|it| it.end),
+                whole.map(|it| it.end()),
                 "{expression} in {subject:?}"
             );
         }
@@ -542,7 +527,7 @@ mod tests {
     fn a_lazy_run_in_front_does_not_cost_the_square_of_a_line() {
         let subject = vec![b'a'; 64 << 10];
         let parsed = parse(br#""/.+?(?:on|s)\d/s""#).unwrap();
-        assert!(!parsed.pcre.regex.is_match(&subject).unwrap());
+        assert_eq!(find(&parsed.pcre, &subject), Ok(None));
     }
 
     #[test]
@@ -560,11 +545,11 @@ mod tests {
     #[test]
     fn takes_bytes_that_are_not_ascii_as_themselves() {
         let parsed = parse(b"\"/\xe9+/\"").unwrap();
-        assert!(parsed.pcre.regex.is_match(b"\xe9").unwrap());
+        assert!(find(&parsed.pcre, b"\xe9").unwrap().is_some());
     }
 
     #[test]
-    fn gives_up_on_a_subject_that_backtracks_without_end() {
+    fn ends_on_a_subject_that_backtracks_without_end() {
         let mut subject = vec![b'a'; 16 << 10];
         subject.push(b'!');
         for expression in [
@@ -579,8 +564,8 @@ mod tests {
         ] {
             for flags in ["", "O", "R", "sm"] {
                 let parsed = parse(format!("\"/{expression}/{flags}\"").as_bytes()).unwrap();
-                let found = parsed.pcre.regex.is_match(&subject);
-                assert!(found.is_err(), "{expression} {flags}: {found:?}");
+                let found = find(&parsed.pcre, &subject);
+                assert!(!matches!(found, Ok(Some(_))), "{expression} {flags}");
             }
         }
     }

@@ -4,9 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use pcre2::bytes::Regex;
-
 use super::content::Needle;
+use super::expression::{Expression, Flags};
 use super::file::{HashKind, HashList};
 use super::header::Header;
 use super::Reason;
@@ -21,12 +20,9 @@ pub struct Shared {
     pairs: RefCell<HashSet<Pair>>,
     headers: RefCell<HashSet<Arc<Header>>>,
     needles: RefCell<HashSet<Needle>>,
-    expressions: RefCell<HashMap<Expression, Arc<Regex>>>,
+    expressions: RefCell<HashMap<(String, Flags), Arc<Expression>>>,
     lists: RefCell<HashMap<(HashKind, String), Arc<HashList>>>,
 }
-
-/// A regular expression as PCRE2 is given it, and the flags beside it.
-pub type Expression = (String, Vec<u8>);
 
 impl Shared {
     pub fn text(&self, text: &str) -> Arc<str> {
@@ -55,16 +51,16 @@ impl Shared {
     /// The compiled expression; `compile` makes it where there is none yet.
     pub fn expression(
         &self,
-        expression: Expression,
-        compile: impl FnOnce(&str) -> Result<Regex, Reason>,
-    ) -> Result<Arc<Regex>, Reason> {
-        if let Some(known) = self.expressions.borrow().get(&expression) {
+        written: (String, Flags),
+        compile: impl FnOnce(&str) -> Result<Expression, Reason>,
+    ) -> Result<Arc<Expression>, Reason> {
+        if let Some(known) = self.expressions.borrow().get(&written) {
             return Ok(known.clone());
         }
-        let regex = Arc::new(compile(&expression.0)?);
+        let expression = Arc::new(compile(&written.0)?);
         let mut known = self.expressions.borrow_mut();
-        known.insert(expression, regex.clone());
-        Ok(regex)
+        known.insert(written, expression.clone());
+        Ok(expression)
     }
 
     /// The list of hashes in the file at `path`; `read` reads it where it was not read yet.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use pcre2::bytes::Regex;
 use sha2::Digest;
 
+use super::expression::{Expression, Room};
 use super::{pcre, Reason};
 
 /// One transform.
@@ -27,7 +27,7 @@ pub enum Transform {
     /// Lines that begin with a colon, HTTP/2's pseudo headers, are taken out.
     StripPseudoHeaders,
     /// What the first group of an expression captures; all where it does not match.
-    Captured(Expression),
+    Captured(Capturing),
     /// Its MD5 hash, 16 bytes.
     Md5,
     /// Its SHA-1 hash, 20 bytes.
@@ -40,37 +40,39 @@ pub enum Transform {
 
 /// The expression of `pcrexform`.
 #[derive(Clone, Debug)]
-pub struct Expression(Arc<Regex>);
+pub struct Capturing(Arc<Expression>);
 
-impl Expression {
+impl Capturing {
     /// An expression without slashes or flags.
     ///
     /// Errors: PCRE2's own word on it, or it has no group or several.
     pub fn new(keyword: &str, expression: &[u8]) -> Result<Self, Reason> {
-        let regex = pcre::compile_plain(keyword, expression)?;
+        let expression = pcre::compile_plain(keyword, expression)?;
         // Group 0 is the whole.
-        match regex.captures_len() {
-            2 => Ok(Self(regex)),
+        match expression.group_names().len() {
+            2 => Ok(Self(Arc::new(expression))),
             _ => Err(Reason::bad_value(keyword, "needs exactly one group")),
         }
     }
 
     fn capture<'a>(&self, input: &'a [u8]) -> &'a [u8] {
-        let captures = self.0.captures(input).ok().flatten();
-        let group = captures.and_then(|captures| captures.get(1).map(|it| (it.start(), it.end())));
-        group
-            .and_then(|(start, end)| input.get(start..end))
-            .unwrap_or(input)
+        let searched = self.0.find_at(input, 0, &mut Room::default());
+        let found = searched.found.ok().flatten();
+        let groups = found.and_then(|found| self.0.groups(input, found));
+        let (start, end) = groups
+            .and_then(|groups| groups.get(1))
+            .unwrap_or((0, input.len()));
+        input.get(start..end).unwrap_or(input)
     }
 }
 
-impl PartialEq for Expression {
+impl PartialEq for Capturing {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_str() == other.0.as_str()
     }
 }
 
-impl Eq for Expression {}
+impl Eq for Capturing {}
 
 /// What C's `isspace` counts as white space.
 fn is_space(byte: u8) -> bool {
@@ -188,7 +190,7 @@ mod tests {
             b"ab: Cd\r\ne: F"
         );
         let captured = |input| {
-            let expression = Expression::new("pcrexform", b"k=(.)").unwrap();
+            let expression = Capturing::new("pcrexform", b"k=(.)").unwrap();
             apply(Transform::Captured(expression), input)
         };
         assert_eq!(

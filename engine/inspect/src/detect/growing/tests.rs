@@ -142,6 +142,31 @@ fn work_is_linear_in_the_length_however_small_the_pieces() {
 }
 
 #[test]
+fn an_expression_that_each_byte_may_begin_costs_no_square() {
+    for written in [
+        "\"/a(?:b)?[^y]*zq/\"",
+        "\"/a(?!b)[^y]*zq(?!b)/\"",
+        "\"/(a+)\\1b/\"",
+        "\"/a(?>.*)zq/s\"",
+        "\"/a(?=.*zq)b/s\"",
+        "\"/(?x: a [^y]* zq )/\"",
+    ] {
+        let tests = [expression(written)];
+        let spent = |length: usize| {
+            let body = [&b"a".repeat(length)[..], b"zqb"].concat();
+            let lengths: Vec<_> = (1_400..body.len()).step_by(1_400).collect();
+            let mut work = Work::default();
+            assert_eq!(None, first_held(&tests, &body, &lengths, &mut work));
+            work.searched
+        };
+        let (short, long) = (spent(1 << 18), spent(1 << 20));
+        assert!(long <= 5 * short, "{written}: {short} and {long}");
+        // As many bytes a search goes through in less than half a second.
+        assert!(short < 600 << 20, "{written}: {short}");
+    }
+}
+
+#[test]
 fn the_piece_that_completes_a_match_is_told_in_the_middle_of_a_long_body_that_cost_its_effort() {
     for (name, tests) in chains() {
         let mut body = b"abcd".repeat(200_000);

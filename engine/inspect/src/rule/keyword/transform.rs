@@ -1,6 +1,6 @@
 //! Transforms.
 use super::super::lexer::quoted;
-use super::super::transform::{Expression, Transform};
+use super::super::transform::{Capturing, Transform};
 use super::super::Reason;
 use super::{Keyword, Meaning};
 
@@ -61,7 +61,7 @@ pub(super) const KEYWORDS: &[Keyword] = &[
 
 fn pcrexform(keyword: &str, value: &[u8]) -> Result<Transform, Reason> {
     let expression = quoted(keyword, value)?;
-    Expression::new(keyword, expression).map(Transform::Captured)
+    Capturing::new(keyword, expression).map(Transform::Captured)
 }
 
 fn xor(keyword: &str, value: &[u8]) -> Result<Transform, Reason> {

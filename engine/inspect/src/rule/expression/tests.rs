@@ -1,0 +1,262 @@
+//! What is found where automata lead is what PCRE2 finds alone.
+use proptest::prelude::*;
+
+use super::*;
+
+const FLAGS: Flags = Flags {
+    caseless: false,
+    dotall: false,
+    multi_line: false,
+    extended: false,
+    ungreedy: false,
+    anchored: false,
+    interpreted: false,
+    match_limit: 350_000,
+};
+
+fn outline(expression: &str, flags: Flags, loose: bool) -> Option<String> {
+    outline::of(expression, flags, loose).map(|it| it.text)
+}
+
+/// Where the outline leads to, or `None` where it has none.
+fn lead(expression: &str, flags: Flags, loose: bool, subject: &[u8]) -> Option<Option<usize>> {
+    let text = outline(expression, flags, loose)?;
+    let automaton = Automaton::new(&text, flags)?;
+    let first = automaton.first(subject, 0, &mut Room::default(), &mut 0);
+    first.ok()
+}
+
+fn search(expression: &str, flags: Flags, subject: &[u8]) -> Searched {
+    let expression = Expression::new(expression, flags).unwrap();
+    expression.find_at(subject, 0, &mut Room::default())
+}
+
+#[test]
+fn an_outline_leaves_out_what_only_narrows() {
+    for (expression, expected) in [
+        (r"a(?=b.*)c", "a(?:)c"),
+        (r"(?<!x(?:y))a", "(?:)a"),
+        (r"(a)\1+", "(?:a)(?:(?s:.)*)+"),
+        (
+            r"(?<n>a)\k<n>(?P=n)\g{n}",
+            "(?:a)(?:(?s:.)*)(?:(?s:.)*)(?:(?s:.)*)",
+        ),
+        (r"a++b?+c{2}+", "a+b?c{2}"),
+        (r"(?>a|b)$", "(?:a|b)(?:)"),
+        (r"(?(1)a|b)", "(?:|a|b)"),
+        (r"(?(?=x)a|b)", "(?:|(?:)a|b)"),
+        (r"(?i)a(?s-m:.)", "(?i)a(?s-m:.)"),
+        (r"a{b}{,c", r"a\x7bb\x7d\x7b\x2cc"),
+        (r"[]a-c\-[&&~-]", r"[\x5d\x61-\x63\x2d\x5b\x26\x26\x7e\x2d]"),
+        (
+            r"[^\]\d-x[:alpha:]\h]",
+            r"[^\x5d\d\x2d\x78[:alpha:][\t\x20\xa0]]",
+        ),
+        (r"\x41\x{42}\x\cA\012\<", r"AB\x00\x01\x0a\x3c"),
+        (r"a\Q.*\E.", r"a\x2e\x2a."),
+        (r"a(?#no)b(*COMMIT)", "ab(?:)"),
+        (r"\b{2}\p{L}", r"(?:\b){2}(?s:.)"),
+    ] {
+        let flags = Flags::default();
+        assert_eq!(outline(expression, flags, false).as_deref(), Some(expected));
+    }
+    let extended = Flags {
+        extended: true,
+        ..FLAGS
+    };
+    let text = outline("a b # (\n[ #]c", extended, false);
+    assert_eq!(text.as_deref(), Some(r"ab[\x20\x23]c"));
+    assert_eq!(
+        outline("a{2,90}b{0,3}", FLAGS, true).as_deref(),
+        Some("a+b*")
+    );
+}
+
+#[test]
+fn what_is_not_known_has_no_outline() {
+    for expression in [
+        r"a\G",
+        r"(*ACCEPT)a",
+        r"(?x: a )",
+        r"[\Qa\E]",
+        r"(?C1)a",
+        r"[[:<:]]a",
+        r"a{,3}",
+        r"[\d--a]",
+    ] {
+        assert_eq!(outline(expression, FLAGS, false), None, "{expression}");
+    }
+}
+
+#[test]
+fn a_run_that_each_byte_begins_costs_no_square() {
+    let subject = [vec![b'a'; 1 << 20], b"cqz".to_vec()].concat();
+    for expression in [
+        r"a(?:b)?[^y]*zq",
+        r"(?:a|b)+?[^y]*zq",
+        r"a[^y]{0,9000}zq",
+        r"a[^x]*[^y]*zq",
+    ] {
+        let searched = search(expression, FLAGS, &subject);
+        assert_eq!(searched.found, Ok(None), "{expression}");
+        assert!(searched.bytes <= 2 * subject.len(), "{expression}");
+    }
+}
+
+#[test]
+fn where_the_outline_misleads_a_search_is_given_up() {
+    let subject = [vec![b'a'; 1 << 20], b"zqb".to_vec()].concat();
+    for expression in [r"a[^y]*zq(?!b)", r"(a)[^y]*zq\1", r"(?>a)[^y]*zq(?=c)"] {
+        let searched = search(expression, FLAGS, &subject);
+        assert_eq!(searched.found, Err(Exceeded), "{expression}");
+        assert!(searched.bytes <= MISLED + 2 * subject.len(), "{expression}");
+    }
+}
+
+#[test]
+fn what_follows_a_misleading_place_is_found() {
+    let subject = [vec![b'a'; 4 << 10], b"zqb azqc".to_vec()].concat();
+    let end = subject.len();
+    for expression in [r"azq(?!b)[^y]*", r"(a)z(?!qb)[^y]+\x63"] {
+        let found = search(expression, FLAGS, &subject).found.unwrap();
+        assert_eq!(found.map(|it| (it.start, it.end)), Some((end - 4, end)));
+    }
+}
+
+#[test]
+fn what_has_no_outline_is_looked_for_in_the_beginning() {
+    let mut subject = vec![b'a'; 64 << 10];
+    let whole = subject.len();
+    assert_eq!(
+        search(r"(?x: a [^y]* zq )", FLAGS, &subject).found,
+        Err(Exceeded)
+    );
+    assert_eq!(
+        search(r"(?x: a+ \z )", FLAGS, &subject)
+            .found
+            .unwrap()
+            .map(|it| it.end),
+        Some(whole)
+    );
+    assert_eq!(
+        search(r"(?x: a{5,6} \z )", FLAGS, &subject).found,
+        Err(Exceeded)
+    );
+    subject[100] = b'z';
+    assert_eq!(
+        search(r"(?x: a [^y]*? z )", FLAGS, &subject)
+            .found
+            .unwrap()
+            .map(|it| it.end),
+        Some(101)
+    );
+}
+
+#[test]
+fn groups_are_those_of_the_match() {
+    let mut subject = vec![b'a'; 4 << 10];
+    subject.extend_from_slice(b"zq");
+    let expression = Expression::new(r"(a+)\Kz(q)", FLAGS).unwrap();
+    let found = expression.find_at(&subject, 7, &mut Room::default()).found;
+    let found = found.unwrap().unwrap();
+    assert_eq!((found.start, found.end), (4 << 10, (4 << 10) + 2));
+    let groups = expression.groups(&subject, found).unwrap();
+    assert_eq!(groups.get(1), Some((7, 4 << 10)));
+    assert_eq!(groups.get(2), Some(((4 << 10) + 1, (4 << 10) + 2)));
+}
+
+#[test]
+fn a_room_that_is_full_is_cleared() {
+    let mut room = Room::default();
+    let subject: Vec<u8> = (0..4 << 10).map(|at| b"abc"[at * at % 7 % 3]).collect();
+    for at in 0..300 {
+        let expression = format!("[ab]*a[abc]{{{}}}zq", 8 + at % 90);
+        let expression = Expression::new(&expression, FLAGS).unwrap();
+        let _ = expression.find_at(&subject, 0, &mut room);
+        let held: usize = room.caches.values().map(|it| it.memory_usage()).sum();
+        assert_eq!(room.bytes, held);
+        assert!(held <= MAX_ROOM + 3 * MAX_STATES);
+    }
+}
+
+/// Expressions of what PCRE2 knows, over few letters.
+fn expression() -> impl Strategy<Value = String> {
+    let atom = prop_oneof![
+        8 => "[abc]",
+        2 => Just(".".to_owned()),
+        1 => prop::sample::select(vec![
+            r"\n", r"\s", r"\w", r"\W", r"\h", r"\v", r"\R", r"\N", r"\b", r"\B", "^", "$", r"\A", r"\z", r"\Z",
+            r"\1", r"\Qa.\E", r"\x61", r"\141", r"[\n]", r"\K", "(?i)", "(?s)", "(?m)", "(?-i)",
+        ]).prop_map(str::to_owned),
+        3 => r"\[\^?\]?(a|b|c|\\n|a-b|\\w|\\W|\[:upper:\]){1,3}\]",
+    ];
+    atom.prop_recursive(4, 24, 4, |inner| {
+        let many = |inner: BoxedStrategy<String>| prop::collection::vec(inner, 1..4);
+        let inner = inner.boxed();
+        prop_oneof![
+            4 => many(inner.clone()).prop_map(|it| it.concat()),
+            2 => many(inner.clone()).prop_map(|it| format!("(?:{})", it.join("|"))),
+            2 => many(inner.clone()).prop_map(|it| format!("({})", it.concat())),
+            1 => (prop::sample::select(vec!["(?=", "(?!", "(?<=", "(?<!", "(?>", "(?i:", "(?|", "(?(1)", "(?(?=a)"]), inner.clone())
+                .prop_map(|(sign, inner)| format!("{sign}{inner})")),
+            4 => (inner, prop::sample::select(vec!["*", "+", "?", "*?", "+?", "??", "*+", "++", "?+", "{2}", "{1,2}", "{1,}", "{0,2}?", "{2,}+"]))
+                .prop_map(|(inner, count)| format!("(?:{inner}){count}")),
+        ]
+    })
+}
+
+fn flags() -> impl Strategy<Value = Flags> {
+    prop::array::uniform4(any::<bool>()).prop_map(|[caseless, dotall, multi_line, ungreedy]| {
+        Flags {
+            caseless,
+            dotall,
+            multi_line,
+            ungreedy,
+            ..FLAGS
+        }
+    })
+}
+
+fn subject() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop::sample::select(b"aaabbbcA\n\r \xff".to_vec()), 0..24)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn where_an_expression_is_found_its_outline_is_not_behind(
+        expression in expression(), flags in flags(), subject in subject(), loose in any::<bool>(),
+    ) {
+        let Ok(compiled) = Expression::new(&expression, flags) else {
+            return Ok(());
+        };
+        // What PCRE2 reports as the beginning may lie behind it.
+        prop_assume!(!expression.contains("\\K"));
+        let Ok(Some(found)) = compiled.alone(&subject, 0).found else {
+            return Ok(());
+        };
+        if let Some(led) = lead(&expression, flags, loose, &subject) {
+            prop_assert!(led.is_some_and(|start| start <= found.start), "{led:?} {found:?}");
+        }
+    }
+
+    #[test]
+    fn led_or_alone_the_same_is_found(
+        expression in expression(), flags in flags(), subject in subject(), from in 0usize..4,
+    ) {
+        let Ok(compiled) = Expression::new(&expression, flags) else {
+            return Ok(());
+        };
+        let Plan::Led(automata) = compiled.plan() else {
+            return Ok(());
+        };
+        let from = from.min(subject.len());
+        let alone = compiled.alone(&subject, from).found;
+        let led = compiled.led(&automata, &subject, from, &mut Room::default()).found;
+        if alone.is_ok() && led.is_ok() {
+            let ends = |found: Result<Option<Match>, Exceeded>| found.map(|it| it.map(|it| (it.start, it.end)));
+            prop_assert_eq!(ends(led), ends(alone));
+        }
+    }
+}
