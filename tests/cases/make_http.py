@@ -366,6 +366,21 @@ def bodies() -> Iterator[Case]:
         suricata={},
     )
     yield Case(
+        "http-host-raw-named-by-the-target",
+        "http.host.raw of a target that names the host.",
+        "The target's host goes before the header's; it is shown in lower case and without its port (101), not as"
+        " either was sent (201, 202).",
+        "\n".join(
+            [
+                one(101, 'http.host.raw; content:"web.example"; bsize:11;'),
+                one(201, 'http.host.raw; content:"WEB";'),
+                one(202, 'http.host.raw; content:"other";'),
+            ]
+        ),
+        exchange(http("GET", "http://WEB.example:8080/x", ("Host", "other"))),
+        {101: 1},
+    )
+    yield Case(
         "http-request-never-ends",
         "A request whose headers never end.",
         "The line is complete, so 101 fires; a header that is not complete is not looked at by 201.",

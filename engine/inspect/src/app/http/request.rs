@@ -515,7 +515,8 @@ fn parse_target(transaction: &mut Transaction) {
         .take_while(|&&byte| byte == b'.')
         .count();
     request.host = found.host[..found.host.len() - dots].to_vec();
-    request.host_raw = authority.to_vec();
+    // What the target names is shown as it is read: so libhtp has it.
+    request.host_raw.clone_from(&request.host);
     request.port = found.port;
 }
 

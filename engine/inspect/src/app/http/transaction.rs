@@ -99,7 +99,7 @@ pub struct Request {
     pub protocol: Vec<u8>,
     /// Host from the URI or else the Host header, lower-case, without port (`http.host`).
     pub host: Vec<u8>,
-    /// As `host`, but with its case and as sent (`http.host.raw`).
+    /// The Host header as sent, or `host` where the target names it (`http.host.raw`).
     pub host_raw: Vec<u8>,
     /// The port named beside the host, if any and if valid.
     pub port: Option<u16>,
