@@ -368,8 +368,8 @@ def bodies() -> Iterator[Case]:
     yield Case(
         "http-host-raw-named-by-the-target",
         "http.host.raw of a target that names the host.",
-        "The target's host goes before the header's; it is shown in lower case and without its port (101), not as"
-        " either was sent (201, 202).",
+        "The target's host goes before the header's; it is shown in lower case and without its port"
+        " (101), not as either was sent (201, 202).",
         "\n".join(
             [
                 one(101, 'http.host.raw; content:"web.example"; bsize:11;'),
@@ -379,6 +379,21 @@ def bodies() -> Iterator[Case]:
         ),
         exchange(http("GET", "http://WEB.example:8080/x", ("Host", "other"))),
         {101: 1},
+    )
+    yield Case(
+        "http-uri-of-connect",
+        "The target of CONNECT, a host and a port.",
+        "http.uri is there and shows nothing of it (101, 102); http.uri.raw shows it (103).",
+        "\n".join(
+            [
+                one(101, "urilen:0;"),
+                one(102, "http.uri; bsize:0;"),
+                one(103, 'http.uri.raw; content:"web.example:443"; bsize:15;'),
+                one(201, 'http.uri; content:"443";'),
+            ]
+        ),
+        exchange(b"CONNECT web.example:443 HTTP/1.1\r\nHost: web.example\r\n\r\n", response=ANSWER),
+        {101: 1, 102: 1, 103: 1},
     )
     yield Case(
         "http-request-never-ends",

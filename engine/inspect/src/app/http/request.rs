@@ -493,8 +493,11 @@ fn parse_target(transaction: &mut Transaction) {
     let Transaction {
         request, events, ..
     } = transaction;
-    uri::normalise(&request.uri_raw, &mut request.uri);
     let connect = request.method == b"CONNECT";
+    // A host and a port have nothing to be normalised.
+    if !connect {
+        uri::normalise(&request.uri_raw, &mut request.uri);
+    }
     let authority = if connect {
         Some(request.uri_raw.as_slice())
     } else {
