@@ -274,7 +274,8 @@ fn pattern(expression: &str, flags: Flags) -> (String, Range<usize>) {
     pattern.push_str(expression);
     let end = pattern.len();
     if flags.anchored {
-        pattern.push(')');
+        // It may end in a comment.
+        pattern.push_str(if flags.extended { "\n)" } else { ")" });
     }
     (pattern, start..end)
 }

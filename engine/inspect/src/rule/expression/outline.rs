@@ -355,11 +355,9 @@ impl Reader<'_> {
         }
     }
 
-    /// `(*…)`: those that only cut a search short are left out.
+    /// `(*…)`: those that only cut a match short are left out. One that says where the search goes on has no outline.
     fn verb(&mut self) -> Option<()> {
-        const CUTTING: [&[u8]; 7] = [
-            b"F", b"FAIL", b"COMMIT", b"PRUNE", b"SKIP", b"THEN", b"MARK",
-        ];
+        const CUTTING: [&[u8]; 5] = [b"F", b"FAIL", b"PRUNE", b"THEN", b"MARK"];
         let verb = self.until(b')')?;
         let name = verb.split(|byte| *byte == b':').next()?;
         let known = name.is_empty() || CUTTING.contains(&name);

@@ -54,7 +54,7 @@ fn an_outline_leaves_out_what_only_narrows() {
         ),
         (r"\x41\x{42}\x\cA\012\<", r"AB\x00\x01\x0a\x3c"),
         (r"a\Q.*\E.", r"a\x2e\x2a."),
-        (r"a(?#no)b(*COMMIT)", "ab(?:)"),
+        (r"a(?#no)b(*PRUNE)(*MARK:x)", "ab(?:)(?:)"),
         (r"\b{2}\p{L}", r"(?:\b){2}(?s:.)"),
     ] {
         let flags = Flags::default();
@@ -77,6 +77,8 @@ fn what_is_not_known_has_no_outline() {
     for expression in [
         r"a\G",
         r"(*ACCEPT)a",
+        r"a(*COMMIT)b",
+        r"a(*SKIP)b",
         r"(?x: a )",
         r"[\Qa\E]",
         r"(?C1)a",
@@ -150,6 +152,16 @@ fn what_has_no_outline_is_looked_for_in_the_beginning() {
             .map(|it| it.end),
         Some(101)
     );
+}
+
+#[test]
+fn what_begins_where_the_search_does_may_end_in_a_comment() {
+    let flags = Flags {
+        anchored: true,
+        extended: true,
+        ..FLAGS
+    };
+    assert!(search("a b # (", flags, b"abc").found.unwrap().is_some());
 }
 
 #[test]
