@@ -496,12 +496,6 @@ impl<'a> Run<'a, '_> {
                 (value, count)
             }
         };
-        let value = match field.bitmask {
-            Some(mask) => (value & mask)
-                .checked_shr(mask.trailing_zeros())
-                .unwrap_or(0),
-            None => value,
-        };
         Some((value, start + taken))
     }
 
@@ -512,6 +506,7 @@ impl<'a> Run<'a, '_> {
         let Some((found, _)) = self.read(&test.field, place) else {
             return false;
         };
+        let found = masked(found, test.field.bitmask);
         let value = match test.value {
             Number::Fixed(fixed) => fixed as u64,
             Number::Variable(at) => self.work.variables[usize::from(at)],
@@ -577,7 +572,7 @@ impl<'a> Run<'a, '_> {
             Operator::Left => found.checked_shl(u32::try_from(value).ok()?)?,
             Operator::Right => found.checked_shr(u32::try_from(value).ok()?)?,
         };
-        self.work.variables[usize::from(math.variable)] = outcome;
+        self.work.variables[usize::from(math.variable)] = masked(outcome, math.field.bitmask);
         Some(Place {
             end: after,
             ordered: false,
@@ -592,7 +587,9 @@ impl<'a> Run<'a, '_> {
             return false;
         };
         let most = base64.bytes.map_or(encoded.len(), |bytes| bytes as usize);
-        let decoded = decode_base64(&encoded[..encoded.len().min(most)]);
+        let encoded = &encoded[..encoded.len().min(most)];
+        let decoded = decode_base64(encoded);
+        self.searched = self.searched.saturating_add(decoded.len());
         !decoded.is_empty() && holds(&base64.tests, Subject::whole(&decoded), self.work)
     }
 }
@@ -620,6 +617,12 @@ pub(super) fn depends_on_place(rest: &[Test]) -> bool {
         }
     }
     false
+}
+
+/// The bits of a number that a mask leaves, shifted down by the mask's empty ones.
+fn masked(value: u64, mask: Option<u64>) -> u64 {
+    let bits = |mask: u64| (value & mask).checked_shr(mask.trailing_zeros());
+    mask.map_or(value, |mask| bits(mask).unwrap_or(0))
 }
 
 /// Whether a field has no bytes, and is not digits of any number.
@@ -654,29 +657,44 @@ fn digits(text: &[u8], base: u32) -> Option<(u64, usize)> {
     (rest.len() < body.len() - prefix).then_some((value, text.len() - rest.len()))
 }
 
-/// What the base64 at the start of `text` says; white space is skipped, anything else ends it.
+/// What the base64 at the start of `text` says, up to a byte that is none. A `=` takes a byte from its four digits,
+/// wherever it stands, and ends nothing; a digit left alone before a byte that is none says one all the same.
+/// Source: Suricata's decoder (RFC 4648 mode).
 fn decode_base64(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0u32, 0u32);
+    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 3);
+    let (mut bits, mut count, mut pads) = (0u32, 0usize, 0usize);
+    let mut put = |bits: u32, bytes: usize| out.extend_from_slice(&bits.to_be_bytes()[1..=bytes]);
+    let mut least = 1;
     for byte in text {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b' ' | b'\t' | b'\r' | b'\n' => continue,
-            _ => break,
+        let Some(digit) = base64_digit(*byte) else {
+            least = 2;
+            break;
         };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-            bits &= (1 << count) - 1;
+        pads += usize::from(digit.is_none());
+        bits = bits << 6 | u32::from(digit.unwrap_or(0));
+        count += 1;
+        if count == 4 {
+            put(bits, 3usize.saturating_sub(pads));
+            (bits, count, pads) = (0, 0, 0);
         }
     }
+    if count > 0 {
+        put(bits << (6 * (4 - count)), count.max(least) - 1);
+    }
     out
+}
+
+/// What a digit of base64 stands for; `Some(None)` for `=`, `None` for a byte that is none.
+fn base64_digit(byte: u8) -> Option<Option<u8>> {
+    Some(match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        b'=' => None,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -178,7 +178,7 @@ pub struct ByteField {
     pub dce: bool,
     /// Digits of this base rather than binary; base 0 reads `0x` and `0` as C does.
     pub text_base: Option<u32>,
-    /// Bits of it that count, shifted down; all where `None`.
+    /// Bits that count, shifted down, of `byte_math`'s outcome and of what else is read; all where `None`.
     pub bitmask: Option<u64>,
 }
 

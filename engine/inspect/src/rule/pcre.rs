@@ -272,7 +272,16 @@ fn from_its_last_byte(expression: &[u8]) -> Cow<'_, [u8]> {
 
 /// Whether what the expression finds may depend on where its subject begins. May err on yes.
 fn sees_start(expression: &[u8]) -> bool {
-    const SIGNS: [&[u8]; 6] = [b"\\A", b"\\G", b"\\b", b"\\B", b"\\K", b"(?<"];
+    const SIGNS: [&[u8]; 8] = [
+        b"\\A",
+        b"\\G",
+        b"\\b",
+        b"\\B",
+        b"\\K",
+        b"(?<",
+        b"lb:",
+        b"lookbehind:",
+    ];
     let begins = |at: usize| at.checked_sub(1).map(|before| expression[before]) != Some(b'[');
     let mut carets = memchr::memchr_iter(b'^', expression);
     carets.any(begins) || has_any(expression, &SIGNS)
@@ -537,7 +546,16 @@ mod tests {
             parsed.unwrap().pcre.slides
         };
         assert!(slides("a[^b]+c"));
-        for expression in ["^a", r"\Aa", r"\ba", "(?<=a)b", "(?:x|^a)", r"a\Kb"] {
+        for expression in [
+            "^a",
+            r"\Aa",
+            r"\ba",
+            "(?<=a)b",
+            "(?:x|^a)",
+            r"a\Kb",
+            "(*nlb:x)a",
+            "(*negative_lookbehind:x)a",
+        ] {
             assert!(!slides(expression), "{expression}");
         }
     }

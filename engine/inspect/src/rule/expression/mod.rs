@@ -2,20 +2,21 @@
 //!
 //! PCRE2 bounds what one match may cost, not what a search costs: it tries one byte after the other, and each may go
 //! through all that follows. So on more than a few bytes an automaton says where to try it (see [`outline`]), and
-//! PCRE2 is asked there only. Of what has no outline, or one with too many states, the beginning is searched.
+//! PCRE2 is asked there only. Where the automaton misleads, because the expression looks around or refers back,
+//! another one says how far PCRE2 may have gone; what that may have cost is added up, and past a bound the search is
+//! given up. What has no automaton is searched piece by piece.
+mod automaton;
 mod outline;
 
-use std::collections::hash_map::{Entry, HashMap};
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::OnceLock;
 
 use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
-use regex_automata::hybrid::{dfa, regex as automaton};
-use regex_automata::nfa::thompson;
-use regex_automata::util::syntax;
-use regex_automata::Input;
+
+pub use automaton::Room;
+use automaton::{Leader, Reach};
+use outline::Purpose;
 
 /// How deep a match may nest. Suricata's default.
 const DEPTH_LIMIT: u32 = 1_500;
@@ -23,17 +24,16 @@ const DEPTH_LIMIT: u32 = 1_500;
 const HEAP_LIMIT_KIB: u32 = 8_192;
 /// So many bytes PCRE2 searches alone.
 const SHORT: usize = 1 << 10;
-/// Of what has no automaton so many bytes are searched.
-const UNTOLD: usize = 8 << 10;
-/// So many bytes may be gone through where the automaton leads and the expression is not.
+/// What has no automaton is searched in pieces of so many bytes, each begun in the middle of the one before it.
+const PIECE: usize = 4 << 10;
+/// A piece costs PCRE2 as much as so many bytes of a search.
+const PIECE_COST: usize = 1 << 20;
+/// So many bytes may be gone through in vain, counted as below, before a search is given up.
 const MISLED: usize = 64 << 20;
 /// A step of the interpreter costs about as much as so many bytes of a search.
 const INTERPRETED: usize = 8;
-/// How much memory an automaton's program, and its states in one direction, may take, in bytes.
-const MAX_PROGRAM: usize = 512 << 10;
-const MAX_STATES: usize = 256 << 10;
-/// How much the states of all automata of one worker may take; past it all are forgotten.
-const MAX_ROOM: usize = 8 << 20;
+/// As many ways through the same bytes PCRE2 tries in the time that it takes to come to them.
+const AT_ONCE: usize = 8;
 
 /// How an expression is to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -70,11 +70,21 @@ pub struct Expression {
 
 /// How a subject that is not short is searched.
 enum Plan {
-    /// By PCRE2 alone: it begins at one place, or goes through few bytes from each.
+    /// By PCRE2 alone: it goes through few bytes from each.
     Alone,
-    /// Where an automaton leads. There may be a second one, for where the first one's states become too many: it does
-    /// not count. There may be none.
-    Led(Vec<Automaton>),
+    /// Where an automaton leads.
+    Led(Box<Lead>),
+    /// Piece by piece.
+    Untold,
+}
+
+struct Lead {
+    /// The first that comes to its end in few states is followed.
+    leaders: Vec<Leader>,
+    /// How far PCRE2 may have gone; `None` where the leaders do not mislead.
+    reach: Option<Reach>,
+    /// How many things are repeated in it.
+    repeats: u32,
 }
 
 /// The first match.
@@ -137,12 +147,13 @@ impl Expression {
 
     /// The first match that begins at `from` or behind it.
     pub fn find_at(&self, subject: &[u8], from: usize, room: &mut Room) -> Searched {
-        if subject.len() - from <= SHORT {
+        if subject.len() - from <= SHORT && !self.flags.interpreted {
             return self.alone(subject, from);
         }
         match self.plan.get_or_init(|| self.plan()) {
             Plan::Alone => self.alone(subject, from),
-            Plan::Led(automata) => self.led(automata, subject, from, room),
+            Plan::Led(lead) => self.led(lead, subject, from, room),
+            Plan::Untold => self.untold(subject, from, 0),
         }
     }
 
@@ -154,91 +165,132 @@ impl Expression {
     }
 
     fn plan(&self) -> Plan {
-        let (expression, flags) = (self.as_str(), self.flags);
-        if flags.anchored || begins_once(expression, flags) {
-            return Plan::Alone;
-        }
-        let Some(outline) = outline::of(expression, flags, false) else {
-            return Plan::Led(Vec::new());
+        let outline = |purpose| outline::of(self.as_str(), self.flags, purpose);
+        let Some(lead) = outline(Purpose::Lead) else {
+            return Plan::Untold;
         };
-        if !outline.repeats {
+        if lead.repeats == 0 && !lead.often && !self.flags.interpreted {
             return Plan::Alone;
         }
-        let loose = outline::of(expression, flags, true).map(|it| it.text);
-        let loose = loose.filter(|loose| *loose != outline.text);
-        let texts = [Some(outline.text), loose].into_iter().flatten();
-        Plan::Led(texts.filter_map(|it| Automaton::new(&it, flags)).collect())
+        let mut leaders: Vec<Leader> = Leader::new(&lead.text, self.flags).into_iter().collect();
+        let loose = outline(Purpose::Loosely).filter(|loose| loose.text != lead.text);
+        leaders.extend(loose.and_then(|loose| Leader::new(&loose.text, self.flags)));
+        let misleads = !lead.exact || leaders.len() != 1;
+        let reach = misleads.then(|| outline(Purpose::Reach)).flatten();
+        let reach = reach.and_then(|reach| Reach::new(&reach.text, self.flags));
+        if leaders.is_empty() || misleads && reach.is_none() {
+            return Plan::Untold;
+        }
+        Plan::Led(Box::new(Lead {
+            leaders,
+            reach,
+            repeats: lead.repeats,
+        }))
+    }
+
+    /// Whether it is found at its subject's beginning, or the search's, or nowhere. May err on no.
+    fn begins_once(&self) -> bool {
+        let expression = self.as_str();
+        let rest = match expression.strip_prefix('^') {
+            Some(rest) if !self.flags.multi_line => Some(rest),
+            _ => expression.strip_prefix("\\A"),
+        };
+        let counted = |rest: &str| rest.starts_with(['*', '+', '?', '{']);
+        let once = rest.is_some_and(|rest| !counted(rest) && !rest.contains('|'));
+        once || self.flags.anchored
     }
 
     fn alone(&self, subject: &[u8], from: usize) -> Searched {
         let found = first(&self.regex, subject, from);
         let left = subject.len() - from;
-        let bytes = match self.flags.interpreted && !matches!(found, Ok(Some(_))) {
-            true => left.saturating_mul(left).saturating_mul(INTERPRETED),
-            false => left,
+        let bytes = if self.begins_once() {
+            left.min(SHORT)
+        } else {
+            left
         };
         Searched { found, bytes }
     }
 
     /// Searches where automata lead.
-    fn led(
-        &self,
-        automata: &[Automaton],
-        subject: &[u8],
-        from: usize,
-        room: &mut Room,
-    ) -> Searched {
+    fn led(&self, lead: &Lead, subject: &[u8], from: usize, room: &mut Room) -> Searched {
         let (mut at, mut bytes) = (from, 0);
-        let weight = if self.flags.interpreted {
-            INTERPRETED
-        } else {
-            1
-        };
-        while at <= subject.len() {
-            let candidate = automata
-                .iter()
-                .find_map(|it| it.first(subject, at, room, &mut bytes).ok());
+        let once = self.begins_once();
+        while at <= subject.len() && (!once || at == from) {
+            let mut leaders = lead.leaders.iter();
+            let candidate =
+                leaders.find_map(|it| it.first(subject, at, once, room, &mut bytes).ok());
             let start = match candidate {
                 None => return self.untold(subject, at, bytes),
                 Some(None) => break,
                 Some(Some(start)) => start,
             };
-            let Some(here) = self.here() else {
-                return self.untold(subject, at, bytes);
+            let here = match &lead.reach {
+                Some(_) => self.here(),
+                None => Some(&self.regex),
+            };
+            let Some(here) = here else {
+                return self.untold(subject, start, bytes);
             };
             let found = match bytes > MISLED {
                 true => Err(Exceeded),
                 false => first(here, subject, start),
             };
-            bytes += (subject.len() - start) * weight;
-            if !matches!(found, Ok(None)) {
+            let Some(reach) = lead.reach.as_ref().filter(|_| found == Ok(None)) else {
                 return Searched { found, bytes };
-            }
+            };
+            let gone_through = reach.from(subject, start, room);
+            bytes = bytes.saturating_add(self.cost(gone_through, lead.repeats));
             at = start + 1;
         }
         let found = Ok(None);
         Searched { found, bytes }
     }
 
-    /// Searches the beginning of what is left, having gone through `bytes` before.
-    fn untold(&self, subject: &[u8], from: usize, bytes: usize) -> Searched {
-        let end = subject.len().min(from + UNTOLD);
-        let whole = end == subject.len();
-        let found = match first(&self.regex, &subject[..end], from) {
-            Ok(found) if !whole => {
-                // With what is behind the end it may be none.
-                let again = found.zip(self.here());
-                let found =
-                    again.and_then(|(shown, here)| first(here, subject, shown.start).ok()?);
-                found.map(Some).ok_or(Exceeded)
-            }
-            found => found,
+    /// What it may have cost PCRE2 not to find it in so many bytes: it may have tried as many ways through them as
+    /// `repeats` things can share them, up to its limit.
+    fn cost(&self, bytes: usize, repeats: u32) -> usize {
+        let ways = bytes.saturating_pow(repeats.saturating_sub(1));
+        let ways = ways.min(self.flags.match_limit as usize) / AT_ONCE;
+        let weight = if self.flags.interpreted {
+            INTERPRETED
+        } else {
+            1
         };
-        let bytes = bytes + (end - from) * (end - from) / INTERPRETED;
+        bytes.saturating_mul(ways.max(1)).saturating_mul(weight)
+    }
+
+    /// Searches what is left piece by piece, having gone through `bytes` before.
+    fn untold(&self, subject: &[u8], from: usize, mut bytes: usize) -> Searched {
+        let mut at = from;
+        let found = loop {
+            let end = subject.len().min(at + PIECE);
+            bytes += PIECE_COST;
+            let found = match first(&self.regex, &subject[..end], at) {
+                // With what is behind the end it may be none.
+                Ok(Some(shown)) if end < subject.len() => {
+                    let here = self.here();
+                    here.map_or(Ok(None), |here| first(here, subject, shown.start))
+                }
+                found => found,
+            };
+            if end == subject.len() || found != Ok(None) {
+                break found;
+            }
+            if bytes > MISLED {
+                break Err(Exceeded);
+            }
+            at += PIECE / 2;
+        };
         Searched { found, bytes }
     }
 
+    /// The expression where it must begin at the search's start; `None` where it cannot be put so.
     fn here(&self) -> Option<&Regex> {
+        // What calls the whole would call what it is put in.
+        const WHOLE: [&str; 4] = ["(?R)", "(?0)", "\\g<0>", "\\g'0'"];
+        if WHOLE.iter().any(|call| self.as_str().contains(call)) {
+            return None;
+        }
         let make = || {
             let flags = Flags {
                 anchored: true,
@@ -274,8 +326,8 @@ fn pattern(expression: &str, flags: Flags) -> (String, Range<usize>) {
     pattern.push_str(expression);
     let end = pattern.len();
     if flags.anchored {
-        // It may end in a comment.
-        pattern.push_str(if flags.extended { "\n)" } else { ")" });
+        // It may end in what is quoted, or in a comment.
+        pattern.push_str(if flags.extended { "\\E\n)" } else { "\\E)" });
     }
     (pattern, start..end)
 }
@@ -289,121 +341,6 @@ fn builder(flags: Flags) -> RegexBuilder {
         .extended(flags.extended)
         .jit_if_available(!flags.interpreted);
     builder
-}
-
-/// Whether the expression can begin at its subject's beginning only. May err on no.
-fn begins_once(expression: &str, flags: Flags) -> bool {
-    let rest = match expression.strip_prefix('^') {
-        Some(rest) if !flags.multi_line => Some(rest),
-        _ => expression.strip_prefix("\\A"),
-    };
-    let counted = |rest: &str| rest.starts_with(['*', '+', '?', '{']);
-    rest.is_some_and(|rest| !counted(rest) && !rest.contains('|'))
-}
-
-/// Finds where it is worth to try an expression, in time that grows with the subject's length.
-struct Automaton {
-    /// Tells apart what is in a [`Room`].
-    id: u64,
-    regex: automaton::Regex,
-}
-
-/// The states became too many.
-struct TooMany;
-
-impl Automaton {
-    /// `None` where it would take too much memory, or is not understood.
-    fn new(outline: &str, flags: Flags) -> Option<Self> {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let syntax = syntax::Config::new()
-            .unicode(false)
-            .utf8(false)
-            .case_insensitive(flags.caseless)
-            .dot_matches_new_line(flags.dotall)
-            .multi_line(flags.multi_line)
-            .swap_greed(flags.ungreedy);
-        let program = thompson::Config::new()
-            .utf8(false)
-            .nfa_size_limit(Some(MAX_PROGRAM));
-        let states = dfa::Config::new()
-            .cache_capacity(MAX_STATES)
-            .minimum_cache_clear_count(Some(2))
-            .minimum_bytes_per_state(Some(16));
-        let built = automaton::Builder::new()
-            .syntax(syntax)
-            .thompson(program)
-            .dfa(states)
-            .build(outline);
-        Some(Self {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            regex: built.ok()?,
-        })
-    }
-
-    /// Where the first thing that is worth a try begins, at `from` or behind it; adds up the bytes gone through.
-    fn first(
-        &self,
-        subject: &[u8],
-        from: usize,
-        room: &mut Room,
-        bytes: &mut usize,
-    ) -> Result<Option<usize>, TooMany> {
-        let input = Input::new(subject).span(from..subject.len());
-        let found = room.with(self, |cache| self.regex.try_search(cache, &input));
-        match found {
-            Ok(Some(found)) => {
-                *bytes += found.end() - from;
-                Ok(Some(found.start()))
-            }
-            found => {
-                *bytes += subject.len() - from;
-                found.map(|_| None).map_err(|_| TooMany)
-            }
-        }
-    }
-}
-
-/// The states that one worker's automata have come to so far.
-#[derive(Default)]
-pub struct Room {
-    caches: HashMap<u64, automaton::Cache>,
-    bytes: usize,
-}
-
-impl Room {
-    fn with<T>(
-        &mut self,
-        automaton: &Automaton,
-        search: impl FnOnce(&mut automaton::Cache) -> T,
-    ) -> T {
-        if self.bytes > MAX_ROOM {
-            *self = Self::default();
-        }
-        let mut before = 0;
-        let known = self.caches.entry(automaton.id);
-        let cache = match known {
-            Entry::Occupied(known) => {
-                let cache = known.into_mut();
-                before = cache.memory_usage();
-                cache
-            }
-            Entry::Vacant(empty) => empty.insert(automaton.regex.create_cache()),
-        };
-        let result = search(cache);
-        self.bytes = (self.bytes + cache.memory_usage()).saturating_sub(before);
-        result
-    }
-}
-
-impl fmt::Debug for Room {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Room({} automata, {} bytes)",
-            self.caches.len(),
-            self.bytes
-        )
-    }
 }
 
 #[cfg(test)]

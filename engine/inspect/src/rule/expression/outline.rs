@@ -17,43 +17,91 @@ const ANYTHING: &str = "(?:(?s:.)*)";
 const NOTHING: &str = "(?:)";
 /// An item repeated more often than this is one that goes through its subject.
 const FEW: u32 = 64;
+/// A group's outline up to this many bytes stands for what refers back to it.
+const MAX_REFERRED: usize = 256;
+/// What a repeated group that repeats something within counts as: it goes through its subject in many ways.
+const NESTED: u32 = 3;
+
+/// What an outline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To say where the expression may be found.
+    Lead,
+    /// The same with fewer states: what is counted may be there as often as it likes.
+    Loosely,
+    /// To say how far the expression is followed from some place, what looks around included.
+    Reach,
+}
 
 /// What was read of an expression.
 #[derive(Debug)]
 pub struct Outline {
     /// The outline.
     pub text: String,
-    /// The expression repeats something as often as it likes, or often.
-    pub repeats: bool,
+    /// In how many places the expression repeats something a number of times that is not fixed.
+    pub repeats: u32,
+    /// It repeats something often.
+    pub often: bool,
+    /// It begins where the expression does.
+    pub exact: bool,
 }
 
 /// The outline of `expression`, which PCRE2 has compiled; `None` where it has none.
-///
-/// With `loose` an item that is counted stands there as often as it likes, which makes for few states.
-pub fn of(expression: &str, flags: Flags, loose: bool) -> Option<Outline> {
+pub fn of(expression: &str, flags: Flags, purpose: Purpose) -> Option<Outline> {
+    let switches = |pair: &[u8]| {
+        pair.starts_with(b"(?") && b"imsxnJU^-|".contains(&pair[2]) && !pair[3].is_ascii_digit()
+    };
     let mut reader = Reader {
         rest: expression.as_bytes(),
         out: String::with_capacity(expression.len() + 16),
         open: Vec::new(),
-        repeats: false,
-        extended: flags.extended,
-        loose,
+        groups: Vec::new(),
+        names: Vec::new(),
+        closed: None,
+        switches: expression.as_bytes().windows(4).any(switches),
+        flags,
+        purpose,
+        repeats: 0,
+        often: false,
+        exact: purpose == Purpose::Lead,
     };
     reader.read()?;
     Some(Outline {
         text: reader.out,
         repeats: reader.repeats,
+        often: reader.often,
+        exact: reader.exact,
     })
+}
+
+/// A group that is open.
+struct Open {
+    /// Where the outline stood before it.
+    before: usize,
+    /// It is left out.
+    dropped: bool,
+    /// Its number, where it captures.
+    number: Option<usize>,
+    /// What was repeated before it.
+    repeats: u32,
 }
 
 struct Reader<'a> {
     rest: &'a [u8],
     out: String,
-    /// For each group that is open, where the outline ended before it if it is left out.
-    open: Vec<Option<usize>>,
-    repeats: bool,
-    extended: bool,
-    loose: bool,
+    open: Vec<Open>,
+    /// The outlines of groups that capture, once they are closed, if they are short.
+    groups: Vec<Option<String>>,
+    names: Vec<(Vec<u8>, usize)>,
+    /// The group that was closed just now: whether something is repeated in it.
+    closed: Option<bool>,
+    /// Flags change on the way, or groups share their numbers.
+    switches: bool,
+    flags: Flags,
+    purpose: Purpose,
+    repeats: u32,
+    often: bool,
+    exact: bool,
 }
 
 /// What stands in a class.
@@ -64,40 +112,75 @@ enum Item {
     Any,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn read(&mut self) -> Option<()> {
         while let Some(byte) = self.next() {
+            let closed = self.closed.take();
             match byte {
                 b'\\' => self.escape()?,
                 b'[' => self.class()?,
                 b'(' => self.group()?,
-                b')' => {
-                    let kept = self.open.pop()?;
-                    match kept {
-                        None => self.out.push(')'),
-                        Some(before) => {
-                            self.out.truncate(before);
-                            self.out.push_str(NOTHING);
-                        }
-                    }
-                }
+                b')' => self.close()?,
                 b'|' | b'^' | b'.' => self.out.push(byte as char),
-                b'$' => self.out.push_str(NOTHING),
+                b'$' => self.end_of_line(self.flags.multi_line),
                 b'*' | b'+' | b'?' => {
-                    self.repeats |= byte != b'?';
+                    self.repeat(closed, byte != b'?');
                     self.out.push(byte as char);
                     self.greed();
                 }
-                b'{' => self.counted()?,
-                b'#' if self.extended => {
+                b'{' => self.counted(closed)?,
+                b'#' if self.flags.extended => {
                     let line = memchr::memchr(b'\n', self.rest);
                     self.skip(line.map_or(self.rest.len(), |at| at + 1));
+                    self.closed = closed;
                 }
-                b' ' | b'\t'..=b'\r' if self.extended => {}
+                b' ' | b'\t'..=b'\r' if self.flags.extended => self.closed = closed,
                 other => self.literal(other),
             }
         }
         self.open.is_empty().then_some(())
+    }
+
+    fn close(&mut self) -> Option<()> {
+        let group = self.open.pop()?;
+        self.out.push(')');
+        if let Some(number) = group.number {
+            let outline = &self.out[group.before..];
+            if outline.len() <= MAX_REFERRED && !self.switches && !asserts(outline) {
+                self.groups[number] = Some(outline.to_owned());
+            }
+        }
+        if group.dropped {
+            self.out.truncate(group.before);
+            self.leave_out();
+        }
+        self.closed = Some(self.repeats > group.repeats);
+        Some(())
+    }
+
+    /// Something that narrows is left out.
+    fn leave_out(&mut self) {
+        self.out.push_str(NOTHING);
+        self.exact = false;
+    }
+
+    /// Something is repeated; `closed`: a group, with something repeated in it or not.
+    fn repeat(&mut self, closed: Option<bool>, varies: bool) {
+        if varies {
+            self.repeats += if closed == Some(true) { NESTED } else { 1 };
+        }
+    }
+
+    /// A `$` where lines count or not.
+    fn end_of_line(&mut self, multi_line: bool) {
+        let last = self.rest.iter().all(|byte| *byte == b')')
+            || self.open.is_empty() && self.rest.first() == Some(&b'|');
+        match (self.switches || self.purpose == Purpose::Reach, multi_line) {
+            (false, true) => self.out.push_str("(?m:$)"),
+            // The line feed that may be behind it is taken along: nothing follows that could take it.
+            (false, false) if last => self.out.push_str("(?:\\n?\\z)"),
+            _ => self.leave_out(),
+        }
     }
 
     fn next(&mut self) -> Option<u8> {
@@ -121,14 +204,14 @@ impl Reader<'_> {
     }
 
     /// Takes what stands before `end`, and `end`.
-    fn until(&mut self, end: u8) -> Option<&[u8]> {
+    fn until(&mut self, end: u8) -> Option<&'a [u8]> {
         let at = memchr::memchr(end, self.rest)?;
         let (taken, rest) = self.rest.split_at(at);
         self.rest = &rest[1..];
         Some(taken)
     }
 
-    fn run(&mut self, most: usize, belongs: impl Fn(&u8) -> bool) -> &[u8] {
+    fn run(&mut self, most: usize, belongs: impl Fn(&u8) -> bool) -> &'a [u8] {
         let length = self.rest.iter().take(most).take_while(|it| belongs(it));
         let (taken, rest) = self.rest.split_at(length.count());
         self.rest = rest;
@@ -144,20 +227,41 @@ impl Reader<'_> {
 
     fn anything(&mut self) {
         self.out.push_str(ANYTHING);
-        self.repeats = true;
+        self.repeats += 1;
+        self.exact = false;
+    }
+
+    /// What refers back to a group says the same again.
+    fn refer(&mut self, number: Option<usize>) {
+        let known = number.and_then(|number| self.groups.get(number)?.clone());
+        match known {
+            Some(outline) => {
+                self.out.push_str(&outline);
+                self.exact = false;
+            }
+            None => self.anything(),
+        }
+    }
+
+    fn named_group(&self, name: &[u8]) -> Option<usize> {
+        let mut named = self.names.iter().filter(|(known, _)| known == name);
+        named
+            .next()
+            .filter(|_| named.next().is_none())
+            .map(|(_, number)| *number)
     }
 
     /// What says whether a repetition gives back: only where it is lazy an automaton cares.
     fn greed(&mut self) {
         if self.take(b"?") {
             self.out.push('?');
-        } else {
-            self.take(b"+");
+        } else if self.take(b"+") {
+            self.exact = false;
         }
     }
 
     /// What stands behind a `{`.
-    fn counted(&mut self) -> Option<()> {
+    fn counted(&mut self, closed: Option<bool>) -> Option<()> {
         let end = memchr::memchr(b'}', self.rest);
         let inner = end.map_or(&b""[..], |at| &self.rest[..at]);
         let counts = |it: &u8| it.is_ascii_digit() || b", \t".contains(it);
@@ -179,11 +283,12 @@ impl Reader<'_> {
         };
         let written = format!("{{{text}}}");
         self.skip(inner.len() + 1);
-        self.repeats |= most.is_none_or(|most| most > FEW);
-        match (self.loose, least) {
-            (false, _) => self.out.push_str(&written),
-            (true, 0) => self.out.push('*'),
-            (true, _) => self.out.push('+'),
+        self.repeat(closed, most != Some(least));
+        self.often |= least > FEW;
+        match (self.purpose, least) {
+            (Purpose::Lead, _) => self.out.push_str(&written),
+            (_, 0) => self.out.push('*'),
+            _ => self.out.push('+'),
         }
         self.greed();
         Some(())
@@ -200,15 +305,24 @@ impl Reader<'_> {
             // A brace behind it would be a part of it.
             b'b' => self.out.push_str("(?:\\b)"),
             b'B' => self.out.push_str("(?:\\B)"),
-            b'Z' | b'K' => self.out.push_str(NOTHING),
-            b'R' => self.out.push_str("(?:\\r\\n|[\\n\\x0b\\x0c\\r\\x85])"),
+            b'Z' => self.end_of_line(false),
+            b'K' => self.leave_out(),
+            b'R' => {
+                self.out.push_str("(?:\\r\\n|[\\n\\x0b\\x0c\\r\\x85])");
+                self.exact = false;
+            }
             b'N' if self.rest.first() != Some(&b'{') => self.out.push_str("[^\\n]"),
             b'C' => self.out.push_str("(?s:.)"),
-            b'X' => self.out.push_str("(?:(?s:.)+)"),
+            b'X' => {
+                self.out.push_str("(?:(?s:.)+)");
+                self.repeats += 1;
+                self.exact = false;
+            }
             b'h' | b'H' | b'v' | b'V' => self.out.push_str(blanks(byte)),
             b'p' | b'P' => {
                 self.property()?;
                 self.out.push_str("(?s:.)");
+                self.exact = false;
             }
             b'Q' => {
                 let end = memchr::memmem::find(self.rest, b"\\E");
@@ -217,14 +331,15 @@ impl Reader<'_> {
                 quoted.iter().for_each(|byte| self.literal(*byte));
             }
             b'E' => {}
-            // The longest run of digits that may belong to it.
             b'1'..=b'9' => {
-                self.run(usize::MAX, u8::is_ascii_digit);
-                self.anything();
+                // The longest run of digits that may belong to it.
+                let more = self.run(usize::MAX, u8::is_ascii_digit);
+                let number = more.is_empty().then(|| usize::from(byte - b'0'));
+                self.refer(number);
             }
             b'g' | b'k' => {
-                self.reference()?;
-                self.anything();
+                let number = self.reference(byte)?;
+                self.refer(number);
             }
             _ => {
                 let byte = self.character(byte)?;
@@ -261,20 +376,30 @@ impl Reader<'_> {
         }
     }
 
-    /// What stands behind `\g` or `\k`.
-    fn reference(&mut self) -> Option<()> {
-        let closing = match self.rest.first()? {
+    /// What stands behind `\g` or `\k`: the group's number, if it is known.
+    fn reference(&mut self, letter: u8) -> Option<Option<usize>> {
+        let opening = *self.rest.first()?;
+        let closing = match opening {
             b'{' => b'}',
             b'<' => b'>',
             b'\'' => b'\'',
             _ => {
-                self.run(1, |it| b"+-".contains(it));
-                self.run(usize::MAX, u8::is_ascii_digit);
-                return Some(());
+                let signed = !self.run(1, |it| b"+-".contains(it)).is_empty();
+                let digits = number(self.run(usize::MAX, u8::is_ascii_digit), 10)?;
+                return Some((!signed).then_some(digits as usize));
             }
         };
         self.skip(1);
-        self.until(closing).map(|_| ())
+        let name = self.until(closing)?;
+        // `\g<…>` calls the group.
+        if letter == b'g' && opening != b'{' {
+            return Some(None);
+        }
+        let digits = name.iter().all(u8::is_ascii_digit);
+        Some(match digits {
+            true => number(name, 10).map(|it| it as usize),
+            false => self.named_group(name),
+        })
     }
 
     /// What stands behind a `(`.
@@ -283,37 +408,85 @@ impl Reader<'_> {
             return self.verb();
         }
         if !self.take(b"?") {
-            return self.enter("(?:");
+            return self.capture(None);
         }
-        for around in [&b"="[..], b"!", b"<=", b"<!"] {
+        for around in [&b"="[..], b"!", b"*", b"<=", b"<!", b"<*"] {
             if self.take(around) {
-                self.open.push(Some(self.out.len()));
-                return Some(());
+                return self.look_around(around[0] == b'<');
             }
         }
         match self.next()? {
             b'#' => self.until(b')').map(|_| ()),
-            b':' | b'|' | b'>' => self.enter("(?:"),
+            b':' | b'|' => self.enter("(?:", false),
+            b'>' => {
+                self.exact = false;
+                self.enter("(?:", false)
+            }
             b'<' => self.named(b'>'),
             b'\'' => self.named(b'\''),
             b'P' if self.take(b"<") => self.named(b'>'),
-            // A reference, and calls of groups by name and number.
-            b'P' | b'&' | b'R' | b'0'..=b'9' | b'+' => self.call(),
+            b'P' if self.take(b"=") => {
+                let name = self.until(b')')?;
+                let number = self.named_group(name);
+                self.refer(number);
+                Some(())
+            }
+            // Calls of groups say what they say.
+            b'&' => self.call_by_name(),
+            b'P' if self.take(b">") => self.call_by_name(),
+            digit @ b'1'..=b'9' => {
+                let more = self.until(b')')?;
+                let group = number(&[&[digit], more].concat(), 10)?;
+                self.refer(Some(group as usize));
+                Some(())
+            }
+            b'R' | b'0' | b'+' => self.call(),
             b'-' if self.rest.first().is_some_and(u8::is_ascii_digit) => self.call(),
             b'(' => self.conditional(),
             flag => self.flags(flag),
         }
     }
 
-    fn enter(&mut self, sign: &str) -> Option<()> {
+    fn enter(&mut self, sign: &str, dropped: bool) -> Option<()> {
+        self.open.push(Open {
+            before: self.out.len(),
+            dropped,
+            number: None,
+            repeats: self.repeats,
+        });
         self.out.push_str(sign);
-        self.open.push(None);
+        Some(())
+    }
+
+    /// What looks around is left out; where it looks ahead, the expression is followed there.
+    fn look_around(&mut self, behind: bool) -> Option<()> {
+        self.exact = false;
+        let follows = self.purpose == Purpose::Reach && !behind;
+        self.enter(if follows { "(?:|" } else { "(?:" }, !follows)
+    }
+
+    fn capture(&mut self, name: Option<Vec<u8>>) -> Option<()> {
+        // Group 0 is the whole.
+        let number = self.groups.len().max(1);
+        self.groups.resize(number + 1, None);
+        self.names.extend(name.map(|name| (name, number)));
+        self.enter("(?:", false)?;
+        if let Some(group) = self.open.last_mut() {
+            group.number = Some(number);
+        }
         Some(())
     }
 
     fn named(&mut self, end: u8) -> Option<()> {
-        self.until(end)?;
-        self.enter("(?:")
+        let name = self.until(end)?.to_vec();
+        self.capture(Some(name))
+    }
+
+    fn call_by_name(&mut self) -> Option<()> {
+        let name = self.until(b')')?;
+        let number = self.named_group(name);
+        self.refer(number);
+        Some(())
     }
 
     fn call(&mut self) -> Option<()> {
@@ -324,13 +497,19 @@ impl Reader<'_> {
 
     /// `(?(…)yes|no)`: either, or nothing where there is no second one.
     fn conditional(&mut self) -> Option<()> {
-        if self.rest.first() == Some(&b'?') {
-            // The condition looks around: it is a group by itself, and left out as such.
-            self.enter("(?:|")?;
-            return self.group();
+        self.exact = false;
+        // The condition may look around: then it is a group by itself, and left out as such.
+        let looks = self.rest.first() == Some(&b'?');
+        let condition = match looks {
+            true => &b""[..],
+            false => self.until(b')')?,
+        };
+        let defines = condition == b"DEFINE";
+        self.enter(if defines { "(?:" } else { "(?:|" }, defines)?;
+        match looks {
+            true => self.group(),
+            false => Some(()),
         }
-        self.until(b')')?;
-        self.enter("(?:|")
     }
 
     /// `(?i)` and `(?i:`.
@@ -342,7 +521,7 @@ impl Reader<'_> {
                 b'i' | b'm' | b's' | b'U' | b'-' => written.push(flag as char),
                 b':' => {
                     written.push(':');
-                    return self.enter(&written);
+                    return self.enter(&written, false);
                 }
                 b')' => {
                     written.push(')');
@@ -361,7 +540,7 @@ impl Reader<'_> {
         let verb = self.until(b')')?;
         let name = verb.split(|byte| *byte == b':').next()?;
         let known = name.is_empty() || CUTTING.contains(&name);
-        self.out.push_str(NOTHING);
+        self.leave_out();
         known.then_some(())
     }
 
@@ -390,6 +569,7 @@ impl Reader<'_> {
         if unknown {
             self.out.truncate(before);
             self.out.push_str("(?s:.)");
+            self.exact = false;
         }
         Some(())
     }
@@ -494,6 +674,13 @@ impl Reader<'_> {
         let named = self.rest.first() == Some(&b':');
         (named && memchr::memmem::find(self.rest, b":]").is_none()).then_some(Item::Byte(b'['))
     }
+}
+
+/// Whether an outline asks what is beside it. May err on yes.
+fn asserts(outline: &str) -> bool {
+    const SIGNS: [&str; 5] = ["$", "\\b", "\\B", "\\A", "\\z"];
+    let caret = |(at, _): (usize, &str)| !outline[..at].ends_with('[');
+    SIGNS.iter().any(|sign| outline.contains(sign)) || outline.match_indices('^').any(caret)
 }
 
 /// What `\h`, `\v` and their opposites stand for, in a class or alone.

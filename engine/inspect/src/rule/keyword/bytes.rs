@@ -1,4 +1,6 @@
 //! `byte_test`, `byte_jump`, `byte_extract`, `byte_math` and `base64_decode`.
+use crate::app::{AppProto, AppSet};
+
 use super::super::buffer::{
     Asn1, Base64, ByteExtract, ByteField, ByteJump, ByteMath, ByteTest, Comparison, JumpFrom,
     Number, Operator, Test,
@@ -191,6 +193,16 @@ fn check(keyword: &str, field: &ByteField, given: &Given<'_>) -> Result<(), Reas
     }
 }
 
+/// What counts bytes as a DCE/RPC message says is about such messages.
+///
+/// Errors: the rule is about another protocol.
+fn need_dce(draft: &mut Draft, keyword: &str, field: &ByteField) -> Result<(), Reason> {
+    match field.dce {
+        true => draft.need_apps(AppSet::of(&[AppProto::Dcerpc, AppProto::Smb]), keyword),
+        false => Ok(()),
+    }
+}
+
 fn byte_test(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     let parts = parts(keyword, value)?;
     let [count, operator, operand, offset, options @ ..] = &parts[..] else {
@@ -229,6 +241,7 @@ fn byte_test(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reaso
         }
     }
     check(keyword, &field, &given)?;
+    need_dce(draft, keyword, &field)?;
     draft.push_relative(
         field.relative,
         Test::ByteTest(ByteTest {
@@ -270,10 +283,16 @@ fn byte_jump(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reaso
             _ => return Err(bad(keyword, part)),
         }
     }
+    if jump.field.dce && jump.from != JumpFrom::Here {
+        return Err(Reason::Conflict(
+            "byte_jump: 'dce' beside where it jumps from".into(),
+        ));
+    }
     // With no bytes to read, only the offset moves.
     if jump.field.count != Number::Fixed(0) {
         check(keyword, &jump.field, &given)?;
     }
+    need_dce(draft, keyword, &jump.field)?;
     draft.push_relative(jump.field.relative, Test::ByteJump(jump))
 }
 
@@ -309,6 +328,7 @@ fn byte_extract(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Re
         }
     }
     check(keyword, &field, &given)?;
+    need_dce(draft, keyword, &field)?;
     let variable = draft.declare(keyword, name)?;
     draft.push_relative(
         field.relative,
