@@ -122,6 +122,7 @@ pub(super) fn packet_view<'a>(
         icmp,
         // What follows a header that is not decoded is nobody's payload, as in Suricata.
         payload: match packet.transport {
+            Transport::Other(proto::ESP) => packet.payload,
             Transport::Other(_) | Transport::Fragment(_) => &[],
             _ => packet.payload,
         },

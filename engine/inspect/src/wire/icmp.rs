@@ -43,6 +43,17 @@ impl<'a> Icmp<'a> {
         u16::from_be_bytes([self.header[6], self.header[7]])
     }
 
+    /// What of an ICMPv4 message lies behind the fields of its type: three times in a timestamp, addresses in a
+    /// router's advertisement. All that follows the header where they are not whole. Source: RFC 792, RFC 1256.
+    pub(super) fn behind_v4_fields(&self, rest: &'a [u8]) -> &'a [u8] {
+        let bytes = match self.kind() {
+            9 => usize::from(self.header[4]) * usize::from(self.header[5]) * 4,
+            13 | 14 => 12,
+            _ => 0,
+        };
+        rest.get(bytes..).unwrap_or(rest)
+    }
+
     /// Whether the type is an ICMPv4 error, which quotes the packet it answers. Source: RFC 1122, 3.2.2.
     pub fn is_v4_error(&self) -> bool {
         matches!(self.kind(), 3 | 4 | 5 | 11 | 12)

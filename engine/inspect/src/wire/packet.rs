@@ -223,7 +223,7 @@ impl<'a> Packet<'a> {
             proto::ICMP if v4 => {
                 let (icmp, payload) = Icmp::split(data).ok_or(Malformed::Icmpv4TooShort)?;
                 icmp.check_v4(payload, &mut self.events);
-                (Transport::Icmpv4(icmp), payload)
+                (Transport::Icmpv4(icmp), icmp.behind_v4_fields(payload))
             }
             proto::ICMPV6 if !v4 => {
                 let (icmp, payload) = Icmp::split(data).ok_or(Malformed::Icmpv6TooShort)?;
@@ -243,7 +243,11 @@ impl<'a> Packet<'a> {
                 let destination = u16::from_be_bytes([c, d]);
                 (Transport::Sctp(source, destination), payload)
             }
-            proto::ESP if data.len() < ESP_HEADER_BYTES => return Err(Malformed::EspTooShort),
+            proto::ESP => {
+                let payload = data.get(ESP_HEADER_BYTES..);
+                let payload = payload.ok_or(Malformed::EspTooShort)?;
+                (Transport::Other(protocol), payload)
+            }
             other => {
                 match other {
                     proto::ICMPV6 => self.note(PacketEvent::Ipv4Icmpv6),

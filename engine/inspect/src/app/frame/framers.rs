@@ -9,19 +9,33 @@ use crate::Direction;
 pub fn framer_for(app: AppProto) -> Option<Box<dyn Framer>> {
     match app {
         AppProto::Http => Some(Box::new(Http::default())),
-        AppProto::Tls => Some(Box::new(Headed(tls))),
-        AppProto::Smb => Some(Box::new(Headed(smb))),
-        AppProto::Mqtt => Some(Box::new(Headed(mqtt))),
-        AppProto::Dns => Some(Box::new(Headed(dns))),
+        AppProto::Tls => Some(Box::new(Headed::new(tls))),
+        AppProto::Smb => Some(Box::new(Headed {
+            step: smb,
+            begins: begins_smb,
+        })),
+        AppProto::Mqtt => Some(Box::new(Headed::new(mqtt))),
+        AppProto::Dns => Some(Box::new(Headed::new(dns))),
         AppProto::Nfs => Some(Box::new(Nfs::default())),
-        AppProto::Telnet => Some(Box::new(Headed(telnet))),
+        AppProto::Telnet => Some(Box::new(Headed::new(telnet))),
         AppProto::Rfb => Some(Box::new(Rfb::default())),
         _ => None,
     }
 }
 
 /// A protocol whose units say themselves how long they are.
-struct Headed(fn(Direction, &[u8], &mut Found) -> Option<Step>);
+struct Headed {
+    step: fn(Direction, &[u8], &mut Found) -> Option<Step>,
+    /// Whether a unit begins there, as far as that can be told.
+    begins: fn(&[u8]) -> bool,
+}
+
+impl Headed {
+    fn new(step: fn(Direction, &[u8], &mut Found) -> Option<Step>) -> Self {
+        let begins = |_: &[u8]| false;
+        Self { step, begins }
+    }
+}
 
 impl std::fmt::Debug for Headed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -31,7 +45,11 @@ impl std::fmt::Debug for Headed {
 
 impl Framer for Headed {
     fn step(&mut self, direction: Direction, bytes: &[u8], found: &mut Found) -> Step {
-        (self.0)(direction, bytes, found).unwrap_or(Step::Need)
+        (self.step)(direction, bytes, found).unwrap_or(Step::Need)
+    }
+
+    fn resume(&mut self, _: Direction, bytes: &[u8]) -> bool {
+        (self.begins)(bytes)
     }
 }
 
@@ -78,6 +96,12 @@ fn smb(_: Direction, bytes: &[u8], found: &mut Found) -> Option<Step> {
         _ => {}
     }
     Some(Step::Pass(4 + len))
+}
+
+/// A session message with SMB's mark in it.
+fn begins_smb(bytes: &[u8]) -> bool {
+    let [kind, _, _, _, version, mark @ ..] = *bytes.first_chunk::<8>().unwrap_or(&[1; 8]);
+    kind == 0 && version >= 0xfd && mark == *b"SMB"
 }
 
 /// Messages of a compound that are told apart.

@@ -38,6 +38,34 @@ impl Framer for Http {
         };
         step.unwrap_or(Step::Need)
     }
+
+    fn resume(&mut self, direction: Direction, bytes: &[u8]) -> bool {
+        let begins = match direction {
+            Direction::ToServer => begins_request(bytes),
+            Direction::ToClient => bytes.starts_with(b"HTTP/1."),
+        };
+        if begins {
+            self.next[direction as usize] = Next::Head;
+        }
+        begins
+    }
+}
+
+/// Whether a request with a method of HTTP's own, or WebDAV's commonest, begins there.
+fn begins_request(bytes: &[u8]) -> bool {
+    const METHODS: [&[u8]; 10] = [
+        b"GET ",
+        b"POST ",
+        b"HEAD ",
+        b"PUT ",
+        b"DELETE ",
+        b"OPTIONS ",
+        b"PATCH ",
+        b"CONNECT ",
+        b"TRACE ",
+        b"PROPFIND ",
+    ];
+    METHODS.iter().any(|method| bytes.starts_with(method))
 }
 
 impl Http {

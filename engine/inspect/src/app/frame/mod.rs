@@ -111,6 +111,12 @@ impl Transaction for Frame {
 pub trait Framer: std::fmt::Debug + Send {
     /// Reads what lies at the front of `bytes`, where a unit of the protocol begins.
     fn step(&mut self, direction: Direction, bytes: &[u8], found: &mut Found) -> Step;
+
+    /// Goes on behind a gap if a unit of the protocol begins at the front of `bytes`; whether it does.
+    fn resume(&mut self, direction: Direction, bytes: &[u8]) -> bool {
+        let _ = (direction, bytes);
+        false
+    }
 }
 
 /// What a framer says of the bytes it was shown.
@@ -154,7 +160,10 @@ impl Found {
 #[derive(Debug, Default)]
 struct Side {
     begun: bool,
+    /// Where units begin is not known.
     lost: bool,
+    /// That is because bytes were lost.
+    gapped: bool,
     held: Vec<u8>,
     skip: u64,
     open: Vec<Frame>,
@@ -191,6 +200,12 @@ impl Frames {
         }
         self.begin_stream(direction);
         let at = direction as usize;
+        if let Some(framer) = &mut self.framer {
+            let side = &mut self.sides[at];
+            if side.gapped && framer.resume(direction, bytes) {
+                (side.lost, side.gapped) = (false, false);
+            }
+        }
         let mut held = std::mem::take(&mut self.sides[at].held);
         held.extend_from_slice(bytes);
         let mut rest = &held[..];
@@ -236,7 +251,10 @@ impl Frames {
     pub fn gap(&mut self, direction: Direction, len: u64) {
         let side = &mut self.sides[direction as usize];
         // What a framer waited for is incomplete for ever, and a unit that began in the gap begins nowhere.
-        side.lost |= side.skip < len || !side.held.is_empty();
+        if side.skip < len || !side.held.is_empty() {
+            side.gapped |= !side.lost;
+            side.lost = true;
+        }
         side.skip = side.skip.saturating_sub(len);
         side.held.clear();
         for frame in &mut side.open {

@@ -169,3 +169,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn frames_go_on_with_the_first_message_behind_a_gap() {
+    let request = &b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"[..];
+    let smb = &b"\0\0\0\x08\xfeSMB1234"[..];
+    for (app, name, message) in [
+        (AppProto::Http, "request", request),
+        (AppProto::Smb, "nbss.pdu", smb),
+    ] {
+        let pieces = [message, &message[..5], b"the rest of another", message];
+        let mut pieces = pieces.map(Some).to_vec();
+        pieces.insert(2, None);
+        let seen = frames(app, ToServer, &pieces);
+        let whole = seen
+            .iter()
+            .filter(|(it, bytes)| (*it, &bytes[..]) == (name, message));
+        assert_eq!(whole.count(), 2, "{name}: {seen:?}");
+    }
+}

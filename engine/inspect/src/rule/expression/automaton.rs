@@ -69,7 +69,7 @@ impl Leader {
         let input = Input::new(subject)
             .span(from..subject.len())
             .anchored(anchored);
-        let create = || Cache::Leader(self.regex.create_cache());
+        let create = || Cache::Leader(Box::new(self.regex.create_cache()));
         let found = room.with(self.id, create, |cache| match cache {
             Cache::Leader(cache) => {
                 let before = cache.forward().search_total_len();
@@ -134,7 +134,7 @@ impl Reach {
 
     /// How many bytes behind `from` it can be followed through at most.
     pub fn from(&self, subject: &[u8], from: usize, room: &mut Room) -> usize {
-        let create = || Cache::Reach(self.dfa.create_cache());
+        let create = || Cache::Reach(Box::new(self.dfa.create_cache()));
         let reached = room.with(self.id, create, |cache| match cache {
             Cache::Reach(cache) => self.follow(cache, subject, from),
             _ => None,
@@ -198,8 +198,8 @@ pub struct Room {
 }
 
 enum Cache {
-    Leader(regex::Cache),
-    Reach(dfa::Cache),
+    Leader(Box<regex::Cache>),
+    Reach(Box<dfa::Cache>),
     Threads(pikevm::Cache),
 }
 

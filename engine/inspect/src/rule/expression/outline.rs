@@ -80,6 +80,8 @@ struct Open {
     before: usize,
     /// It is left out.
     dropped: bool,
+    /// It leads nowhere: what follows it begins where it does.
+    aside: bool,
     /// Its number, where it captures.
     number: Option<usize>,
     /// What was repeated before it.
@@ -143,7 +145,9 @@ impl<'a> Reader<'a> {
 
     fn close(&mut self) -> Option<()> {
         let group = self.open.pop()?;
-        self.out.push(')');
+        // A class without a byte leads nowhere.
+        self.out
+            .push_str(if group.aside { ")[^\\s\\S])" } else { ")" });
         if let Some(number) = group.number {
             let outline = &self.out[group.before..];
             if outline.len() <= MAX_REFERRED && !self.switches && !asserts(outline) {
@@ -451,6 +455,7 @@ impl<'a> Reader<'a> {
         self.open.push(Open {
             before: self.out.len(),
             dropped,
+            aside: false,
             number: None,
             repeats: self.repeats,
         });
@@ -461,8 +466,12 @@ impl<'a> Reader<'a> {
     /// What looks around is left out; where it looks ahead, the expression is followed there.
     fn look_around(&mut self, behind: bool) -> Option<()> {
         self.exact = false;
-        let follows = self.purpose == Purpose::Reach && !behind;
-        self.enter(if follows { "(?:|" } else { "(?:" }, !follows)
+        let aside = self.purpose == Purpose::Reach && !behind;
+        self.enter(if aside { "(?:|(?:" } else { "(?:" }, !aside)?;
+        if let Some(group) = self.open.last_mut() {
+            group.aside = aside;
+        }
+        Some(())
     }
 
     fn capture(&mut self, name: Option<Vec<u8>>) -> Option<()> {

@@ -80,7 +80,7 @@ fn an_outline_leaves_out_what_only_narrows() {
     let loose = outline::of("a{2,90}b{0,3}", FLAGS, Purpose::Loosely);
     assert_eq!(loose.unwrap().text, "a+b*");
     let reach = outline::of("a(?=b+)(?<!c)d$", FLAGS, Purpose::Reach);
-    assert_eq!(reach.unwrap().text, "a(?:|b+)(?:)d(?:)");
+    assert_eq!(reach.unwrap().text, r"a(?:|(?:b+)[^\s\S])(?:)d(?:)");
 }
 
 #[test]
@@ -167,6 +167,27 @@ fn decoys_do_not_hide_what_is_behind_them() {
         assert!(
             matches!(found, Ok(Some(found)) if found.end > at),
             "{expression}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_reach_is_as_far_as_an_expression_may_be_followed() {
+    for (expression, subject, expected) in [
+        ("a[^y]*z(?!b)", "aaaazz y zz", 8),
+        (r"id=(?!\d+&)[^&]+", "id=1&aaaaaa", 5),
+        (r"id=(?=\d+&)[^&]+", "id=123a&aaaa", 8),
+        (r"(?:ab|a[^y]*zq)(?!c)", "abc 123 y", 9),
+        ("a(?<!b+)c", "ac", 2),
+        ("b", "aaa", 1),
+    ] {
+        let outline = outline::of(expression, FLAGS, Purpose::Reach).unwrap();
+        let reach = Reach::new(&outline.text, FLAGS).unwrap();
+        let reached = reach.from(subject.as_bytes(), 0, &mut Room::default());
+        // A dead end is told from the byte behind it.
+        assert!(
+            (expected..=expected + 1).contains(&reached),
+            "{expression}: {reached}"
         );
     }
 }
