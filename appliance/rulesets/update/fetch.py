@@ -11,9 +11,11 @@ import subprocess
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from appliance.model.faults import SystemFault
 
@@ -24,6 +26,12 @@ ARCHIVES = (".tar.gz", ".tgz", ".zip")
 MAX_RULE_BYTES = 256 * 1024 * 1024
 _TAIL_LINES = 15
 _NONE = "none"
+_FAULTS = {
+    "StopIteration": "a --source is mistyped, or was never fetched: leave --offline out once",
+    "not NoneType": "that is a fault of suricata-update's: drop.conf names a rule with `dataset:…,load`;"
+    " take it out there, and write `drop` in the rule itself",
+}
+"""What suricata-update ends with where it does not say what is wrong, and what that is."""
 _WARNED = re.compile(r"<(?:Warning|Error)> --? (.*)")
 
 
@@ -118,14 +126,65 @@ def _existing(path: Path) -> Path:
 
 def _archives(bundle: Path) -> list[Path]:
     """Return the archives that a bundle stands for. Raises FetchError where there is none."""
+    kinds = ", ".join(ARCHIVES)
     if not _existing(bundle).is_dir():
         if not (tarfile.is_tarfile(bundle) or zipfile.is_zipfile(bundle)):
-            raise FetchError(f"{bundle}: not an archive ({', '.join(ARCHIVES)}); rule files go to --local")
-        return [bundle]
-    found = sorted(path for path in bundle.iterdir() if path.name.endswith(ARCHIVES) and path.is_file())
+            raise FetchError(f"{bundle}: not an archive ({kinds}); rule files go to --local")
+        found = [bundle]
+    else:
+        found = sorted(path for path in bundle.iterdir() if path.name.endswith(ARCHIVES) and path.is_file())
     if not found:
-        raise FetchError(f"{bundle}: no archive ({', '.join(ARCHIVES)}) in this directory")
+        raise FetchError(f"{bundle}: no archive ({kinds}) in this directory; rule files go to --local")
+    for archive in found:
+        _check(archive)
     return found
+
+
+def _check(archive: Path) -> None:
+    """Raise FetchError for what suricata-update would trip over without saying where.
+
+    That is an archive that is cut off, has nothing in it, or whose rules are not UTF-8.
+    """
+    try:
+        empty = True
+        for name, text in _members(archive):
+            empty = False
+            if name.endswith(".rules"):
+                text.decode()
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise FetchError(
+            f"{archive}: {name}:{line}: not UTF-8; convert it (iconv -f latin1 -t utf-8) and pack it anew"
+        ) from None
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, RuntimeError, zlib.error) as error:
+        raise FetchError(f"{archive}: cannot be unpacked ({error}); fetch it again") from None
+    if empty:
+        raise FetchError(f"{archive}: there is no file in it")
+
+
+def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, bytes) of each file in an archive, together no more than MAX_RULE_BYTES."""
+    left = MAX_RULE_BYTES
+    for name, file in _opened(archive):
+        with file:
+            text = file.read(left + 1)
+        left -= len(text)
+        if left < 0:
+            raise FetchError(f"{archive}: more than {MAX_RULE_BYTES >> 20} MiB in it")
+        yield name, text
+
+
+def _opened(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as packed:
+            for each in packed.infolist():
+                if not each.is_dir():
+                    yield each.filename, packed.open(each)
+        return
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if (file := tar.extractfile(member)) is not None:
+                yield member.name, file
 
 
 def _results(out: Path) -> Iterator[tuple[str, bytes]]:
@@ -175,5 +234,6 @@ class _Runner:
             tail = said.strip().splitlines()[-_TAIL_LINES:]
             if "\nTraceback " in said:
                 tail = tail[-1:]  # where in its source it was is no help; what it met is
+                tail += [way_out for sign, way_out in _FAULTS.items() if sign in tail[0]]
             raise FetchError(f"suricata-update {verb} failed ({done.returncode}):\n  " + "\n  ".join(tail))
         return said

@@ -354,6 +354,15 @@ fn a_keyword_or_value_that_cannot_be_read_is_answered_with_what_is_meant_or_how_
         ),
         ("nonsense", "unknown keyword 'nonsense'"),
         (
+            "smtp.mail_from",
+            "keyword 'smtp.mail_from' is not supported: it is of Suricata 8; rules are read in Suricata 7's language",
+        ),
+        (
+            "flowint:n,+,1",
+            "keyword 'flowint': 'n' is no name: a letter and at least one more letter or digit; \
+             write flowint:NAME,=|+|-|==|!=|<|<=|>|>=,N|NAME, or NAME,isset|notset",
+        ),
+        (
             "flags:Q",
             "keyword 'flags': 'Q' cannot be read; write flags:[+|*|!]FSRPAUEC0[,IGNORED]",
         ),

@@ -1,8 +1,10 @@
 """`rules update` against a real suricata-update, our engine and a real manager; no network."""
 
 import json
+import random
 import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -223,12 +225,26 @@ def test_a_source_of_an_index_is_fetched_and_then_served_offline(
         (["--bundle", "."], "no archive"),
         (["--bundle", "local/site.rules"], "rule files go to --local"),
         (["--url", "http://127.0.0.1:1/x.tar.gz"], "suricata-update update failed"),
+        (["--bundle", "archives/cut.tar.gz"], "cut.tar.gz: cannot be unpacked"),
+        (["--bundle", "archives/empty.tar.gz"], "empty.tar.gz: there is no file in it"),
+        (["--bundle", "archives/latin.zip"], "latin.zip: site.rules:2: not UTF-8"),
+        (["--source", "no/such", "--offline"], "mistyped, or was never fetched"),
     ],
 )
 def test_what_cannot_be_fetched_is_an_error_that_names_it(
     site: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
     monkeypatch.chdir(site)
+    archives = site / "archives"
+    archives.mkdir()
+    (site / "chance").write_bytes(random.Random(1).randbytes(1 << 17))
+    with tarfile.open(archives / "cut.tar.gz", "w:gz") as tar:
+        tar.add("chance")
+    with (archives / "cut.tar.gz").open("r+b") as cut:
+        cut.truncate(1 << 16)
+    tarfile.open(archives / "empty.tar.gz", "w:gz").close()
+    with zipfile.ZipFile(archives / "latin.zip", "w") as packed:
+        packed.writestr("site.rules", ONE.format(rev=1).encode() + b"\n# caf\xe9\n")
     result = run(site, *arguments, "--output", "live.rules")
     assert result.exit_code == 1
     assert said in result.output

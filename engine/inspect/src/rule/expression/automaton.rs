@@ -109,7 +109,7 @@ impl Leader {
         };
         let vm = self.threads.get_or_init(make).as_ref().ok_or(TooMany)?;
         *bytes += work;
-        let create = || Cache::Threads(vm.create_cache());
+        let create = || Cache::Threads(Box::new(vm.create_cache()));
         let found = room.with(!self.id, create, |cache| match cache {
             Cache::Threads(cache) => Some(vm.find(cache, input.clone())),
             _ => None,
@@ -200,7 +200,7 @@ pub struct Room {
 enum Cache {
     Leader(Box<regex::Cache>),
     Reach(Box<dfa::Cache>),
-    Threads(pikevm::Cache),
+    Threads(Box<pikevm::Cache>),
 }
 
 impl Cache {

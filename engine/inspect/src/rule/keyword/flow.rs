@@ -158,7 +158,10 @@ fn flowint(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason>
         _ => return Err(bad()),
     };
     let called = name;
-    let name = integer_name(called).ok_or_else(bad)?;
+    let name = integer_name(called).ok_or_else(|| {
+        let why = format!("'{called}' is no name: a letter and at least one more letter or digit");
+        Reason::bad_value(keyword, why)
+    })?;
     let amount = || {
         let number = operand.parse().ok().map(Amount::Fixed);
         let digits = operand.bytes().all(|byte| byte.is_ascii_digit());

@@ -86,6 +86,7 @@ fn frame(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
         let known: Vec<_> = of_these.map(|frame| frame.1).take(MAX_TOLD).collect();
         let known = match &known[..] {
             [] => "no frame of this protocol".to_owned(),
+            [only] => format!("not {only}, the only one"),
             known => format!("none of {}", known.join(", ")),
         };
         Reason::bad_value(keyword, format!("'{value}': {known}"))

@@ -151,6 +151,43 @@ const HOSTS: &str =
 const PACKETS: &str = "no packet is rewritten; the action drop or reject stops it";
 const MARKS: &str = "the marks are the appliance's own";
 
+const LATER: &str = "it is of Suricata 8; rules are read in Suricata 7's language";
+
+/// Keywords of Suricata 8: their names, or how they begin.
+const LATER_KEYWORDS: [&str; 31] = [
+    "absent",
+    "dns.additionals.",
+    "dns.answers.",
+    "dns.authorities.",
+    "dns.queries.",
+    "dns.query.name",
+    "dns.rcode",
+    "dns.response.",
+    "dns.rrtype",
+    "email.",
+    "enip.",
+    "entropy",
+    "flow.bytes",
+    "flow.elephant",
+    "flow.pkts",
+    "from_base64",
+    "ftp.",
+    "igmp.",
+    "ldap.",
+    "luaxform",
+    "mdns.",
+    "pop3.",
+    "sdp.",
+    "smtp.",
+    "subslice",
+    "tcp.wscale",
+    "tls.alpn",
+    "tls.subjectaltname",
+    "unhexlify",
+    "vlan.",
+    "websocket.",
+];
+
 /// Keywords of Suricata 7 that are not evaluated here, and what can be written instead.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("cip_service", ""),
@@ -161,10 +198,6 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("dnp3_obj", ""),
     ("dnp3.data", ""),
     ("enip_command", ""),
-    ("flow.bytes_toclient", ""),
-    ("flow.bytes_toserver", ""),
-    ("flow.pkts_toclient", ""),
-    ("flow.pkts_toserver", ""),
     ("geoip", HOSTS),
     ("iprep", HOSTS),
     ("krb5.weak_encryption", ""),
@@ -180,7 +213,6 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("geneve_vni", ""),
     ("krb5.msg_type", ""),
     ("ftpdata", ""),
-    ("smtp.helo", ""),
     ("detect-noalert", ""),
 ];
 
@@ -289,8 +321,13 @@ fn is_quoted(value: &[u8]) -> bool {
 pub fn apply(draft: &mut Draft, option: &RuleOption<'_>) -> Result<(), Reason> {
     let name = option.name.to_ascii_lowercase();
     let keyword = index().get(name.as_str()).ok_or_else(|| {
-        match UNSUPPORTED.iter().find(|(known, _)| *known == name) {
-            Some((_, instead)) => Reason::UnsupportedKeyword {
+        let unsupported = UNSUPPORTED.iter().find(|(known, _)| *known == name);
+        let later = || {
+            let later = LATER_KEYWORDS.iter().any(|later| name.starts_with(later));
+            later.then_some(LATER)
+        };
+        match unsupported.map(|(_, instead)| *instead).or_else(later) {
+            Some(instead) => Reason::UnsupportedKeyword {
                 keyword: option.name.into(),
                 instead,
             },
