@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::app::{AppProto, AppSet};
 
 fn check_text(text: &str) -> (Vec<Signature>, Vec<Refusal>) {
     check(&[("test.rules".into(), text.into())])
@@ -369,4 +370,23 @@ fn a_keyword_or_value_that_cannot_be_read_is_answered_with_what_is_meant_or_how_
     ] {
         assert_eq!(reason(option), said);
     }
+}
+
+#[test]
+fn what_reads_numbers_as_dcerpc_says_is_about_dcerpc() {
+    let apps = |protocol: &str, options: &str| {
+        let rule = format!("alert {protocol} any any -> any any ({options}; sid:1;)");
+        let (loaded, _) = check_text(&rule);
+        loaded.first().map(|signature| signature.apps)
+    };
+    let carriers = AppSet::of(&[AppProto::Dcerpc, AppProto::Smb]);
+    for option in [
+        "byte_test:4,>,0,0,dce",
+        "byte_jump:2,0,dce",
+        "byte_extract:1,2,v,dce",
+    ] {
+        assert_eq!(apps("tcp", option), Some(carriers), "{option}");
+        assert_eq!(apps("http", option), None, "{option}");
+    }
+    assert_eq!(apps("tcp", "byte_jump:2,0,dce,from_end"), None);
 }

@@ -720,3 +720,26 @@ proptest! {
         touch(&decode_ip(&bytes[..length]));
     }
 }
+
+#[test]
+fn a_payload_begins_behind_the_fields_of_its_type() {
+    let payload = |protocol: u8, message: &[u8]| {
+        let mut header = [0u8; 20];
+        header[0] = 0x45;
+        header[2..4].copy_from_slice(&(20 + message.len() as u16).to_be_bytes());
+        (header[8], header[9]) = (64, protocol);
+        let bytes = [&header[..], message].concat();
+        decode_ip(&bytes).payload.len()
+    };
+    let icmp = |kind: u8, entries: [u8; 2], rest: usize| {
+        let mut message = vec![kind, 0, 0, 0, entries[0], entries[1], 0, 0];
+        message.resize(8 + rest, 7);
+        payload(proto::ICMP, &message)
+    };
+    assert_eq!(icmp(8, [0; 2], 16), 16);
+    assert_eq!(icmp(13, [0; 2], 16), 4);
+    assert_eq!(icmp(14, [0; 2], 11), 11, "its fields are not whole");
+    assert_eq!(icmp(9, [2, 2], 20), 4);
+    assert_eq!(icmp(9, [255, 255], 20), 20);
+    assert_eq!(payload(proto::ESP, &[0; 30]), 22);
+}

@@ -83,6 +83,7 @@ const FORMS: &str = r#"
 + byte_math:bytes 1,offset 3,oper *,rvalue 2,result r;isdataat:r
 + byte_math:bytes 1,offset 3,oper +,rvalue 2,result r;byte_test:1,=,r,5
 + byte_math:bytes 1,offset 3,oper -,rvalue 5,result r;byte_test:1,!=,r,0
++ byte_math:bytes 1,offset 5,oper +,rvalue 3,result r,bitmask 0xf8;byte_test:1,=,r,1
 + byte_math:bytes 1,offset 6,oper /,rvalue 2,result r;byte_test:1,=,r,3
 + byte_test:1,&,4,5
 + byte_test:1,<=,4,4

@@ -289,3 +289,21 @@ fn base64_is_decoded_from_the_last_match() {
     assert!(evaluate(&[key.clone(), decode.clone()], b"k= aGVsbG8="));
     assert!(!evaluate(&[key, decode], b"k= aGVsbAo="));
 }
+
+#[test]
+fn base64_ends_at_a_byte_that_is_none_and_a_pad_takes_a_byte_wherever_it_stands() {
+    for (text, decoded) in [
+        ("dXNlcjpwYXNz\r\nConn", "user:pass"),
+        ("QUJD QUJD", "ABC"),
+        ("QQ==QkI=", "ABB"),
+        ("=QUJD", "\u{1}\u{5}"),
+        ("QUJDR", "ABC"),
+        ("QUJDR-", "ABCD"),
+        ("QUJDQUI", "ABCAB"),
+        ("", ""),
+        ("-", ""),
+    ] {
+        let found = decode_base64(text.as_bytes());
+        assert_eq!(String::from_utf8_lossy(&found), decoded, "{text:?}");
+    }
+}
