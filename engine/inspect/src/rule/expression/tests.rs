@@ -312,7 +312,7 @@ fn subject() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn where_an_expression_is_found_its_outline_is_not_behind(
@@ -322,7 +322,9 @@ proptest! {
             return Ok(());
         };
         // What PCRE2 reports as the beginning may lie behind it.
-        prop_assume!(!expression.contains("\\K"));
+        if expression.contains("\\K") {
+            return Ok(());
+        }
         let Ok(Some(found)) = compiled.alone(&subject, 0).found else {
             return Ok(());
         };
@@ -342,8 +344,13 @@ proptest! {
         let Plan::Led(lead) = compiled.plan() else {
             return Ok(());
         };
+        // PCRE2 10.42 does not find `(?=c)a*c` in `c`: it expects one `c` behind another.
+        let greed = if flags.ungreedy { "(?U)" } else { "" };
+        let plain = format!("(*NO_START_OPT){greed}{expression}");
+        let plain = Expression::new(&plain, Flags { ungreedy: false, ..flags });
+        let plain = plain.unwrap();
         let from = from.min(subject.len());
-        let alone = compiled.alone(&subject, from).found;
+        let alone = plain.alone(&subject, from).found;
         let led = compiled.led(&lead, &subject, from, &mut Room::default()).found;
         if alone.is_ok() && led.is_ok() {
             let ends = |found: Result<Option<Match>, Exceeded>| found.map(|it| it.map(|it| (it.start, it.end)));
