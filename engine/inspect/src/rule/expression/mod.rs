@@ -172,10 +172,11 @@ impl Expression {
         if lead.repeats == 0 && !lead.often && !self.flags.interpreted {
             return Plan::Alone;
         }
-        let mut leaders: Vec<Leader> = Leader::new(&lead.text, self.flags).into_iter().collect();
+        let strict = Leader::new(&lead.text, self.flags);
         let loose = outline(Purpose::Loosely).filter(|loose| loose.text != lead.text);
-        leaders.extend(loose.and_then(|loose| Leader::new(&loose.text, self.flags)));
-        let misleads = !lead.exact || leaders.len() != 1;
+        let loose = loose.and_then(|loose| Leader::new(&loose.text, self.flags));
+        let misleads = !lead.exact || strict.is_none() || loose.is_some();
+        let leaders: Vec<Leader> = strict.into_iter().chain(loose).collect();
         let reach = misleads.then(|| outline(Purpose::Reach)).flatten();
         let reach = reach.and_then(|reach| Reach::new(&reach.text, self.flags));
         if leaders.is_empty() || misleads && reach.is_none() {
@@ -251,12 +252,16 @@ impl Expression {
     fn cost(&self, bytes: usize, repeats: u32) -> usize {
         let ways = bytes.saturating_pow(repeats.saturating_sub(1));
         let ways = ways.min(self.flags.match_limit as usize) / AT_ONCE;
-        let weight = if self.flags.interpreted {
-            INTERPRETED
-        } else {
-            1
-        };
-        bytes.saturating_mul(ways.max(1)).saturating_mul(weight)
+        let ways = ways.max(1) * self.weight();
+        bytes.saturating_mul(ways)
+    }
+
+    /// What a step costs.
+    fn weight(&self) -> usize {
+        match self.flags.interpreted {
+            true => INTERPRETED,
+            false => 1,
+        }
     }
 
     /// Searches what is left piece by piece, having gone through `bytes` before.
@@ -264,7 +269,7 @@ impl Expression {
         let mut at = from;
         let found = loop {
             let end = subject.len().min(at + PIECE);
-            bytes += PIECE_COST;
+            bytes += PIECE_COST * self.weight();
             let found = match first(&self.regex, &subject[..end], at) {
                 // With what is behind the end it may be none.
                 Ok(Some(shown)) if end < subject.len() => {
