@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from appliance.model.faults import SystemFault
+from appliance.rulesets.update.local import decoded
 
 # The language that our engine reads; sources offer their rules by version.
 LANGUAGE_VERSION = "7.0.10"
@@ -141,7 +142,7 @@ def _archives(bundle: Path) -> list[Path]:
 
 
 def _check(archive: Path) -> None:
-    """Raise FetchError for what suricata-update would trip over without saying where.
+    """Raise SystemFault for what suricata-update would trip over without saying where.
 
     That is an archive that is cut off, has nothing in it, or whose rules are not UTF-8.
     """
@@ -150,12 +151,7 @@ def _check(archive: Path) -> None:
         for name, text in _members(archive):
             empty = False
             if name.endswith(".rules"):
-                text.decode()
-    except UnicodeDecodeError as error:
-        line = text.count(b"\n", 0, error.start) + 1
-        raise FetchError(
-            f"{archive}: {name}:{line}: not UTF-8; convert it (iconv -f latin1 -t utf-8) and pack it anew"
-        ) from None
+                decoded(f"{archive}: {name}", text)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, RuntimeError, zlib.error) as error:
         raise FetchError(f"{archive}: cannot be unpacked ({error}); fetch it again") from None
     if empty:

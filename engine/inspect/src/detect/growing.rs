@@ -116,7 +116,7 @@ impl Progress {
             (None, 0) => self.effort.note(length, searched),
             // A search that goes through each byte once or twice is free, however many there are.
             (None, _) => {
-                let plain = 2 * (length - resume);
+                let plain = 2 * length.saturating_sub(resume);
                 self.effort.spend(searched.saturating_sub(plain));
             }
         }

@@ -2,6 +2,7 @@
 use super::http::Http;
 use super::nfs::{self, Nfs};
 use super::{Found, Framer, Step};
+use crate::app::smb::begins_record;
 use crate::app::{rfb, AppProto};
 use crate::Direction;
 
@@ -12,7 +13,7 @@ pub fn framer_for(app: AppProto) -> Option<Box<dyn Framer>> {
         AppProto::Tls => Some(Box::new(Headed::new(tls))),
         AppProto::Smb => Some(Box::new(Headed {
             step: smb,
-            begins: begins_smb,
+            begins: begins_record,
         })),
         AppProto::Mqtt => Some(Box::new(Headed::new(mqtt))),
         AppProto::Dns => Some(Box::new(Headed::new(dns))),
@@ -96,12 +97,6 @@ fn smb(_: Direction, bytes: &[u8], found: &mut Found) -> Option<Step> {
         _ => {}
     }
     Some(Step::Pass(4 + len))
-}
-
-/// A session message with SMB's mark in it.
-fn begins_smb(bytes: &[u8]) -> bool {
-    let [kind, _, _, _, version, mark @ ..] = *bytes.first_chunk::<8>().unwrap_or(&[1; 8]);
-    kind == 0 && version >= 0xfd && mark == *b"SMB"
 }
 
 /// Messages of a compound that are told apart.

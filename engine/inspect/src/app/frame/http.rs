@@ -2,6 +2,7 @@
 use std::collections::VecDeque;
 
 use super::{Found, Framer, Step};
+use crate::app::http::looks_like_request;
 use crate::Direction;
 
 /// Requests without a response that are remembered.
@@ -41,7 +42,7 @@ impl Framer for Http {
 
     fn resume(&mut self, direction: Direction, bytes: &[u8]) -> bool {
         let begins = match direction {
-            Direction::ToServer => begins_request(bytes),
+            Direction::ToServer => looks_like_request(bytes),
             Direction::ToClient => bytes.starts_with(b"HTTP/1."),
         };
         if begins {
@@ -49,23 +50,6 @@ impl Framer for Http {
         }
         begins
     }
-}
-
-/// Whether a request with a method of HTTP's own, or WebDAV's commonest, begins there.
-fn begins_request(bytes: &[u8]) -> bool {
-    const METHODS: [&[u8]; 10] = [
-        b"GET ",
-        b"POST ",
-        b"HEAD ",
-        b"PUT ",
-        b"DELETE ",
-        b"OPTIONS ",
-        b"PATCH ",
-        b"CONNECT ",
-        b"TRACE ",
-        b"PROPFIND ",
-    ];
-    METHODS.iter().any(|method| bytes.starts_with(method))
 }
 
 impl Http {

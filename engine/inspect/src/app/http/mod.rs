@@ -34,5 +34,5 @@ pub use connection::{Connection, Settings};
 pub use content_range::ContentRange;
 pub use events::{Events, HttpEvent};
 pub use headers::{Header, Headers};
-pub(super) use request::{is_known_method, names_protocol};
+pub(super) use request::{is_known_method, looks_like_request, names_protocol};
 pub use transaction::{Body, Progress, Request, Response, Transaction};

@@ -419,7 +419,7 @@ pub(in crate::app) fn is_known_method(method: &[u8]) -> bool {
 }
 
 /// Whether bytes begin, behind white space, with a method that is known and a space.
-pub(super) fn looks_like_request(bytes: &[u8]) -> bool {
+pub(in crate::app) fn looks_like_request(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii_start();
     let method = text
         .split(u8::is_ascii_whitespace)

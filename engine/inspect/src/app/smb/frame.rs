@@ -242,14 +242,18 @@ impl Framer {
                 self.kept.remove(0);
             }
             self.kept.push(*byte);
-            let found = self.kept.len() == 8 && self.kept[0] == SESSION_MESSAGE;
-            if found && is_smb(&self.kept[4..]) && self.record_len() >= self.kept.len() {
+            if begins_record(&self.kept) && self.record_len() >= self.kept.len() {
                 self.mode = Mode::Record;
                 return Some(&bytes[at + 1..]);
             }
         }
         None
     }
+}
+
+/// Whether a session message with one of SMB's in it begins there, as far as eight bytes tell.
+pub(in crate::app) fn begins_record(bytes: &[u8]) -> bool {
+    bytes.len() >= 8 && bytes[0] == SESSION_MESSAGE && is_smb(&bytes[4..])
 }
 
 /// Whether these are a message's first four bytes.

@@ -25,4 +25,5 @@ mod v2;
 mod tests;
 
 pub use connection::Connection;
+pub(in crate::app) use frame::begins_record;
 pub use transaction::Transaction;

@@ -63,6 +63,8 @@ pub struct Expression {
     pub flags: Flags,
     /// Where in what PCRE2 was given the expression stands.
     written: Range<usize>,
+    /// It is found at its subject's beginning, or the search's, or nowhere.
+    once: bool,
     plan: OnceLock<Plan>,
     /// The expression where it must begin at the search's start.
     here: OnceLock<Option<Regex>>,
@@ -130,6 +132,7 @@ impl Expression {
             regex,
             flags,
             written,
+            once: flags.anchored || begins_once(expression, flags),
             plan: OnceLock::new(),
             here: OnceLock::new(),
         })
@@ -189,37 +192,20 @@ impl Expression {
         }))
     }
 
-    /// Whether it is found at its subject's beginning, or the search's, or nowhere. May err on no.
-    fn begins_once(&self) -> bool {
-        let expression = self.as_str();
-        let rest = match expression.strip_prefix('^') {
-            Some(rest) if !self.flags.multi_line => Some(rest),
-            _ => expression.strip_prefix("\\A"),
-        };
-        let counted = |rest: &str| rest.starts_with(['*', '+', '?', '{']);
-        let once = rest.is_some_and(|rest| !counted(rest) && !rest.contains('|'));
-        once || self.flags.anchored
-    }
-
     fn alone(&self, subject: &[u8], from: usize) -> Searched {
         let found = first(&self.regex, subject, from);
         let left = subject.len() - from;
-        let bytes = if self.begins_once() {
-            left.min(SHORT)
-        } else {
-            left
-        };
+        let bytes = if self.once { left.min(SHORT) } else { left };
         Searched { found, bytes }
     }
 
     /// Searches where automata lead.
     fn led(&self, lead: &Lead, subject: &[u8], from: usize, room: &mut Room) -> Searched {
         let (mut at, mut bytes) = (from, 0);
-        let once = self.begins_once();
-        while at <= subject.len() && (!once || at == from) {
+        while at <= subject.len() && (!self.once || at == from) {
             let mut leaders = lead.leaders.iter();
             let candidate =
-                leaders.find_map(|it| it.first(subject, at, once, room, &mut bytes).ok());
+                leaders.find_map(|it| it.first(subject, at, self.once, room, &mut bytes).ok());
             let start = match candidate {
                 None => return self.untold(subject, at, bytes),
                 Some(None) => break,
@@ -293,10 +279,10 @@ impl Expression {
     fn here(&self) -> Option<&Regex> {
         // What calls the whole would call what it is put in.
         const WHOLE: [&str; 4] = ["(?R)", "(?0)", "\\g<0>", "\\g'0'"];
-        if WHOLE.iter().any(|call| self.as_str().contains(call)) {
-            return None;
-        }
         let make = || {
+            if WHOLE.iter().any(|call| self.as_str().contains(call)) {
+                return None;
+            }
             let flags = Flags {
                 anchored: true,
                 ..self.flags
@@ -305,6 +291,16 @@ impl Expression {
         };
         self.here.get_or_init(make).as_ref()
     }
+}
+
+/// Whether the expression can begin at its subject's beginning only. May err on no.
+fn begins_once(expression: &str, flags: Flags) -> bool {
+    let rest = match expression.strip_prefix('^') {
+        Some(rest) if !flags.multi_line => Some(rest),
+        _ => expression.strip_prefix("\\A"),
+    };
+    let counted = |rest: &str| rest.starts_with(['*', '+', '?', '{']);
+    rest.is_some_and(|rest| !counted(rest) && !rest.contains('|'))
 }
 
 fn first(regex: &Regex, subject: &[u8], at: usize) -> Result<Option<Match>, Exceeded> {

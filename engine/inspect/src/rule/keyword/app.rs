@@ -4,7 +4,7 @@ use super::super::draft::Draft;
 use super::super::lexer::unquote;
 use super::super::signature::AppTest;
 use super::super::Reason;
-use super::{event, text, value, Keyword};
+use super::{dcerpc, event, text, value, Keyword};
 use crate::app::http::HttpEvent;
 use crate::app::{
     dns, ftp, http2, ike, krb5, mqtt, nfs, quic, rfb, smb, smtp, ssh, tls, AppProto, AppSet,
@@ -25,8 +25,7 @@ fn app_layer_protocol(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<
         "failed" => AppSet::EMPTY,
         "http" => AppSet::of(&[AppProto::Http, AppProto::Http2]),
         "http1" => AppSet::of(&[AppProto::Http]),
-        // SMB carries it, and counts as it to Suricata.
-        "dcerpc" => AppSet::of(&[AppProto::Dcerpc, AppProto::Smb]),
+        "dcerpc" => dcerpc::CARRIERS,
         _ => {
             let known = AppProto::from_name(name);
             let unknown = || Reason::unsupported_form(keyword, format!("protocol '{name}'"));

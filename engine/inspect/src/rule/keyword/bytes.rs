@@ -1,6 +1,4 @@
 //! `byte_test`, `byte_jump`, `byte_extract`, `byte_math` and `base64_decode`.
-use crate::app::{AppProto, AppSet};
-
 use super::super::buffer::{
     Asn1, Base64, ByteExtract, ByteField, ByteJump, ByteMath, ByteTest, Comparison, JumpFrom,
     Number, Operator, Test,
@@ -9,7 +7,7 @@ use super::super::draft::Draft;
 use super::super::lexer::{printable, unquote};
 use super::super::number::{number, signed};
 use super::super::Reason;
-use super::{decimal, flag, optional, text, value, Keyword};
+use super::{dcerpc, decimal, flag, optional, text, value, Keyword};
 
 pub(super) const KEYWORDS: &[Keyword] = &[
     value(&["byte_test"], byte_test),
@@ -198,7 +196,7 @@ fn check(keyword: &str, field: &ByteField, given: &Given<'_>) -> Result<(), Reas
 /// Errors: the rule is about another protocol.
 fn need_dce(draft: &mut Draft, keyword: &str, field: &ByteField) -> Result<(), Reason> {
     match field.dce {
-        true => draft.need_apps(AppSet::of(&[AppProto::Dcerpc, AppProto::Smb]), keyword),
+        true => draft.need_apps(dcerpc::CARRIERS, keyword),
         false => Ok(()),
     }
 }

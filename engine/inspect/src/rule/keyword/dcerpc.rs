@@ -15,7 +15,8 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     sticky(&["dcerpc.stub_data", "dce_stub_data"], &STUB_DATA),
 ];
 
-const CARRIERS: AppSet = AppSet::of(&[AppProto::Dcerpc, AppProto::Smb]);
+/// What carries it: SMB counts as it to Suricata.
+pub(super) const CARRIERS: AppSet = AppSet::of(&[AppProto::Dcerpc, AppProto::Smb]);
 
 /// Arguments or results; more of them may come with further fragments.
 static STUB_DATA: Buffer = Buffer {
