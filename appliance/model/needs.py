@@ -31,17 +31,17 @@ class Directions(msgspec.Struct, frozen=True):
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """One guest's. empty_segments: TCP segments without payload are looked at too."""
+    """One guest's. empty: TCP's acknowledgments without payload, of what `tcp` has."""
 
     tcp: Directions = Directions()
     udp: Directions = Directions()
-    empty_segments: bool = False
+    empty: Directions = Directions()
 
 
 _EVERY = Ends(own=(EVERY_PORT,))
 _BOTH = Roles(_EVERY, _EVERY)
 NOTHING = Needs()
-EVERYTHING = Needs(Directions(_BOTH, _BOTH), Directions(_BOTH, _BOTH), empty_segments=True)
+EVERYTHING = Needs(*[Directions(_BOTH, _BOTH)] * 3)
 
 
 def needs_of(text: str) -> Mapping[str, Needs]:

@@ -29,7 +29,7 @@ new policy looks again at all connections. Every answer states anew what is clea
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from appliance.firewall import nft
 from appliance.firewall.denied import BY_FAILURE_POLICY, denied_chain, denied_sets, deny
@@ -93,6 +93,7 @@ FIREWALL_PRIORITY = -160
 """Before -150, where packets are queued: by iptables' mangle table, or by the bridge family's `queues`."""
 AFTER_PRIORITY = -140
 
+Direction = Literal["to_server", "to_client"]
 REASONS = ("steered", "bypass", "encrypted", "inspector-down")
 """Why this table lets bytes pass uninspected. `inspector-down` holds what was queued and came back
 unseen: nobody listened, or the queue was full; the kernel does not say which."""
@@ -107,6 +108,8 @@ FORGET_THE_DROP = nft.set_bits(CONNTRACK_MARK, keep=ALL ^ CONNTRACK_DROP, to=0)
 LEAVE_UNSEEN = (nft.set_bits(CONNTRACK_MARK, keep=ALL, to=CONNTRACK_UNSEEN),)
 TCP_HEADERS = range(5, 16)
 """Their lengths, in words of four bytes."""
+WITH_TIMESTAMPS = 8
+"""That of most segments."""
 
 
 def is_inspected(policy: GuestPolicy) -> bool:
@@ -232,8 +235,9 @@ def steer_chains(workers: int, generation: int, looked_at: Container[str]) -> It
             "queue",
             reply=direction == "reply",
         )
-    yield Chain("queue_data", tuple(_bare_rules()))
-    yield Chain("bare", tuple(_bare_segment_rules()))
+    for way in get_args(Direction):
+        yield from _data_chains(way, looked_at)
+    yield Chain("bare", tuple(_bare_rules()))
     yield Chain(
         "multicast",
         (
@@ -303,7 +307,7 @@ def _look_chains(
         name,
         [*lookups(way, "from", looked_at)],
         [*lookups(way, "to", looked_at)],
-        "queue" if way == "any" else "queue_data",
+        "queue" if way == "any" else f"queue_{way}",
         reply=way == "to_client" if reply is None else reply,
         first=first,
     )
@@ -357,25 +361,28 @@ def _end_chains(
     yield Chain(f"{name}_sender", (*senders, (nft.goto("pass_bypass"),)))
 
 
-def _bare_rules() -> Iterator[Rule]:
+def _data_chains(way: Direction, looked_at: Container[str]) -> Iterator[Chain]:
     """Acknowledgments without payload stay in the kernel where no signature looks at such segments."""
     # ACK alone, ECN's flags aside
-    yield nft.match(nft.masked(TCP_FLAGS, 0x3F), 0x10), nft.jump("bare")
-    yield (nft.goto("queue"),)
+    acknowledges = nft.match(nft.masked(TCP_FLAGS, 0x3F), 0x10)
+    yield Chain(f"queue_{way}", ((acknowledges, nft.jump(f"bare_{way}")), (nft.goto("queue"),)))
+    empty: Way = "empty_to_server" if way == "to_server" else "empty_to_client"
+    looks = [*lookups(empty, "to", looked_at), *lookups(empty, "from", looked_at)]
+    yield Chain(f"bare_{way}", (*((look, nft.RETURN) for look in looks), (nft.goto("bare"),)))
 
 
-def _bare_segment_rules() -> Iterator[Rule]:
-    yield nft.match(FROM_PORT, "@bare_from"), nft.RETURN
-    yield nft.match(TO_PORT, "@bare_to"), nft.RETURN
-    for words in TCP_HEADERS:
+def _bare_rules() -> Iterator[Rule]:
+    """The receiver goes by these lengths, whatever the frame holds behind them."""
+    ipv4, ipv6 = nft.payload("ip", "length"), nft.payload("ip6", "length")
+    # what carries data has not to be asked for each length
+    yield nft.match(ipv4, 20 + 4 * TCP_HEADERS[-1], ">"), nft.RETURN
+    yield nft.match(ipv6, 4 * TCP_HEADERS[-1], ">"), nft.RETURN
+    no_options = nft.match(nft.payload("ip", "hdrlength"), 5)
+    no_extensions = nft.match(nft.payload("ip6", "nexthdr"), "tcp")
+    for words in (WITH_TIMESTAMPS, *(words for words in TCP_HEADERS if words != WITH_TIMESTAMPS)):
         header = nft.match(nft.payload("tcp", "doff"), words)
-        # the receiver goes by these lengths, whatever the frame holds behind them
-        no_options = nft.match(nft.payload("ip", "hdrlength"), 5)
-        length = nft.match(nft.payload("ip", "length"), 20 + 4 * words)
-        yield length, header, no_options, nft.goto("pass_steered")
-        no_extensions = nft.match(nft.payload("ip6", "nexthdr"), "tcp")
-        length = nft.match(nft.payload("ip6", "length"), 4 * words)
-        yield length, header, no_extensions, nft.goto("pass_steered")
+        yield nft.match(ipv4, 20 + 4 * words), header, no_options, nft.goto("pass_steered")
+        yield nft.match(ipv6, 4 * words), header, no_extensions, nft.goto("pass_steered")
 
 
 def _in_conntrack(generation: int) -> int:

@@ -1,7 +1,7 @@
 """Which connections are looked at: sets of a guest's port number, a transport and a port of the connection.
 
-Names are `DIRECTION_END_PORT`: `to_server`, `to_client` or, where the direction is not known or does not
-matter, `any`; `from` or `to` the guest whose signatures look; that guest's `own` port or its `peer`'s.
+Names are `WAY_END_PORT`: `to_server`, `to_client` or, where the direction is not known or does not
+matter, `any`, and `empty_to_server` and `empty_to_client` for acknowledgments without payload; `from` or `to` the guest whose signatures look; that guest's `own` port or its `peer`'s.
 
     to_server_to_own    mark & OUT_PORT . tcp . destination port
     any_from_peer       mark & IN_PORT . udp . destination port
@@ -17,7 +17,7 @@ from appliance.model.links import Links
 from appliance.model.marks import OUT_PORT_SHIFT
 from appliance.model.needs import NOTHING, Directions, Ends, Needs, PortRange
 
-Way = Literal["to_server", "to_client", "any"]
+Way = Literal["to_server", "to_client", "any", "empty_to_server", "empty_to_client"]
 WAYS: tuple[Way, ...] = get_args(Way)
 TYPE = ("mark", "inet_proto", "inet_service")
 
@@ -49,24 +49,23 @@ def look_sets(needs: Mapping[str, Needs], links: Links) -> Iterator[Set]:
                         for ports in ranges
                     ]
                 yield Set(f"{way}_{end}_{whose}", TYPE, tuple(elements), flags=("interval",))
-    bare = [p.number for p in links.ports if needs.get(p.guest, NOTHING).empty_segments]
-    yield Set("bare_from", "mark", tuple(bare))
-    yield Set("bare_to", "mark", tuple(number << OUT_PORT_SHIFT for number in bare))
 
 
 def _ports(needs: Needs, way: Way, end: str, whose: str) -> Iterator[tuple[str, tuple[PortRange, ...]]]:
     """Yield the ranges by transport. Who opened a UDP exchange is not known, so it has no directions."""
-    if way != "any":
-        yield "tcp", _merged(_ends(needs.tcp, way, end), whose)
+    if way == "any":
+        yield "tcp", _merged([*_all_ends(needs.tcp)], whose)
+        yield "udp", _merged([*_all_ends(needs.udp)], whose)
         return
-    yield "tcp", _merged([*_all_ends(needs.tcp)], whose)
-    yield "udp", _merged([*_all_ends(needs.udp)], whose)
+    directions = needs.empty if way.startswith("empty") else needs.tcp
+    to_server = way.endswith("to_server")
+    yield "tcp", _merged([_end(directions, end, to_server=to_server)], whose)
 
 
-def _ends(directions: Directions, way: Way, end: str) -> list[Ends]:
+def _end(directions: Directions, end: str, *, to_server: bool) -> Ends:
     """What is sent to the server comes from the guest that is client, and goes to the one that is server."""
-    roles = directions.to_server if way == "to_server" else directions.to_client
-    return [roles.client if (end == "from") == (way == "to_server") else roles.server]
+    roles = directions.to_server if to_server else directions.to_client
+    return roles.client if (end == "from") == to_server else roles.server
 
 
 def _all_ends(directions: Directions) -> Iterator[Ends]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -110,12 +111,18 @@ def test_a_signatures_drop_names_it_and_how_to_override_it(appliance: Appliance)
     assert f'{{"sid": 1, "mode": "detect", "peer": "{lab.CLIENT.ipv4}"' in said
 
 
+def spooled_alerts(appliance: Appliance) -> Iterator[dict[str, Any]]:
+    for segment in (appliance.state / "spool").glob("inspector-*/*.eve"):
+        for line in segment.read_bytes().splitlines(keepends=True):
+            event = json.loads(line) if line.endswith(b"\n") else {}
+            if event.get("event_type") == "alert":
+                yield event
+
+
 def test_a_flow_id_of_an_event_is_a_flow(appliance: Appliance) -> None:
     appliance.send("/evil")
-    segments = wait_for("an event", lambda: list((appliance.state / "spool").glob("inspector-*/*.eve")))
-    lines = [json.loads(line) for each in segments for line in each.read_text().splitlines()]
-    flow_id = next(line["flow_id"] for line in lines if line["event_type"] == "alert")
-    assert "“evil”" in explained(appliance, str(flow_id))
+    alerts = wait_for("an alert", lambda: list(spooled_alerts(appliance)))
+    assert "“evil”" in explained(appliance, str(alerts[0]["flow_id"]))
 
 
 def test_a_firewall_rules_drop_names_the_rule(appliance: Appliance) -> None:

@@ -174,6 +174,16 @@ fn a_new_policy_reads_responses_from_the_next_one_on() {
 }
 
 #[test]
+fn what_follows_a_match_is_shown_if_it_is_logged_with_it() {
+    let tags = REQUESTS.replace("sid:1", "tag:session,4,packets; sid:1");
+    let mut dialogue = Dialogue::open(policy(&tags, "detect", json!({})));
+    assert_eq!(dialogue.client(GOOD).clear.directions, ANSWERS);
+    dialogue.pass_from_server(OK);
+    assert_eq!(dialogue.client(EVIL).clear.directions, NOTHING);
+    assert_eq!(dialogue.server(OK).clear.directions, NOTHING);
+}
+
+#[test]
 fn who_opened_a_connection_that_was_found_midstream_is_not_guessed() {
     let mut dialogue = Dialogue::new(prevent(RAW));
     dialogue.server(b"banner");

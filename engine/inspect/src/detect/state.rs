@@ -180,7 +180,8 @@ impl FlowState {
         self.rare.get_or_insert_default()
     }
 
-    pub(super) fn is_tagged(&self) -> bool {
+    /// Whether packets of the flow are logged for a match before them.
+    pub fn is_tagged(&self) -> bool {
         self.rare.as_ref().is_some_and(|it| !it.tags.is_empty())
     }
 

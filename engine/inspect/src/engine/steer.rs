@@ -9,7 +9,7 @@
 //! | nothing known | while a signature looks at streams or packets whatever is spoken | likewise |
 //!
 //! What was let through is never gone back to; a new policy, or an awaited response, makes the engine look again
-//! from the next segment on.
+//! from the next segment on, and so does a match that has the packets behind it logged (`tag`).
 use crate::app::{AppProto, Parser};
 use crate::detect::Home;
 use crate::flow::Flow;
@@ -63,7 +63,8 @@ impl Desk {
         // Who opened a connection whose beginning was not seen is a guess.
         let placed = !flow.midstream || flow.data.placed;
         let known = placed && !flow.data.sides.is_empty() && !flow.data.dropped;
-        if self.settings.records.are_of_flows() || !known {
+        let logged = self.settings.records.are_of_flows() || flow.data.detect.is_tagged();
+        if logged || !known {
             return Clear::default();
         }
         let sealed = layer.app.parser().is_some_and(Parser::is_sealed);
@@ -139,7 +140,9 @@ impl View<'_> {
             return false;
         }
         if sealed {
-            return self.needs.empty_segments() && self.raw(direction);
+            return self
+                .needs
+                .headers(self.role, self.own, self.peer, direction);
         }
         self.raw(direction)
             || match &layer.app {

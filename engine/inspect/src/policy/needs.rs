@@ -7,14 +7,12 @@
 //! remembers it is assigned too.
 //!
 //! A guest is an end of each of its connections, the server or the client; ports are its *own* and the *peer*'s.
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
 use crate::app::{AppProto, AppSet};
 use crate::detect::address::{resolve, within, AddressTest, PortTest};
 use crate::rule::buffer::{Inspection, Test};
-use crate::rule::{Scene, Signature, Variables};
+use crate::rule::{may_fit_empty_segment, Operand, Scene, Signature, TagScope, Variables};
 use crate::wire::TUNNEL_UDP_PORTS;
 use crate::Direction;
 
@@ -126,6 +124,10 @@ struct Looks {
     raw: [Ends; 2],
     /// First packets only (addresses), by direction.
     first: [Ends; 2],
+    /// Packets whatever their bytes are, so that these may be encrypted, by direction.
+    headers: [Ends; 2],
+    /// Acknowledgments without payload, by direction.
+    empty: [Ends; 2],
     /// Connections that may speak a protocol that is looked at.
     app: Ends,
     /// Those protocols, by the direction that is looked at.
@@ -136,6 +138,8 @@ impl Looks {
     fn everything() -> Self {
         Self {
             raw: [Ends::every(), Ends::every()],
+            headers: [Ends::every(), Ends::every()],
+            empty: [Ends::every(), Ends::every()],
             ..Self::default()
         }
     }
@@ -144,6 +148,8 @@ impl Looks {
         for direction in Direction::BOTH.map(|it| it as usize) {
             self.raw[direction].add(&other.raw[direction]);
             self.first[direction].add(&other.first[direction]);
+            self.headers[direction].add(&other.headers[direction]);
+            self.empty[direction].add(&other.empty[direction]);
             self.apps[direction] = self.apps[direction].or(other.apps[direction]);
         }
         self.app.add(&other.app);
@@ -151,9 +157,15 @@ impl Looks {
 
     fn settle(&mut self) {
         let Self {
-            raw, first, app, ..
+            raw,
+            first,
+            headers,
+            empty,
+            app,
+            apps: _,
         } = self;
-        raw.iter_mut().chain(first).for_each(Ends::settle);
+        let by_direction = [raw, first, headers, empty];
+        by_direction.into_iter().flatten().for_each(Ends::settle);
         app.settle();
     }
 
@@ -172,13 +184,12 @@ impl Looks {
 pub struct Sought {
     tcp: [Looks; 2],
     udp: [Looks; 2],
-    empty: bool,
 }
 
 impl Sought {
     /// What `signature` looks at, for whichever guest it is assigned to.
     pub fn by(signature: &Signature, variables: &Variables) -> Self {
-        let carries = |transport| signature.protocol.carries(transport);
+        let carries = |transport| may_travel_over(signature, transport);
         let looks = Looking::of(signature, variables);
         let over = |transport| match carries(transport) {
             true => ROLES.map(|role| looks.looks(role)),
@@ -187,7 +198,6 @@ impl Sought {
         Self {
             tcp: over(TCP),
             udp: over(UDP),
-            empty: carries(TCP) && looks_at_empty_segments(signature),
         }
     }
 }
@@ -197,7 +207,6 @@ impl Sought {
 pub struct Needs {
     tcp: [Looks; 2],
     udp: [Looks; 2],
-    empty: bool,
 }
 
 impl Needs {
@@ -206,7 +215,6 @@ impl Needs {
         let own = self.tcp.iter_mut().chain(&mut self.udp);
         let other = sought.tcp.iter().chain(&sought.udp);
         own.zip(other).for_each(|(own, other)| own.add(other));
-        self.empty |= sought.empty;
     }
 
     /// Puts ports in order; to be called once all is added, before anything is asked.
@@ -260,25 +268,29 @@ impl Needs {
         self.tcp[role as usize].app.holds(own, peer)
     }
 
-    /// Whether TCP segments without payload are looked at.
-    pub fn empty_segments(&self) -> bool {
-        self.empty
+    /// Whether packets of a TCP connection are looked at in `direction` though their bytes be encrypted.
+    pub fn headers(&self, role: Role, own: u16, peer: u16, direction: Direction) -> bool {
+        self.tcp[role as usize].headers[direction as usize].holds(own, peer)
     }
 
     /// The same as a value for the kernel's rules: ports by transport, direction and role.
     pub fn export(&self) -> Exported {
-        let of = |looks: &[Looks; 2], direction| {
-            let [server, client] = [0, 1].map(|role: usize| looks[role].at_first(direction));
-            ExportedDirection { server, client }
-        };
-        let both = |looks: &[Looks; 2]| ExportedTransport {
-            to_server: of(looks, Direction::ToServer),
-            to_client: of(looks, Direction::ToClient),
+        let both = |looks: &[Looks; 2], ends: fn(&Looks, Direction) -> Ends| {
+            let [to_server, to_client] = Direction::BOTH.map(|direction| {
+                let [server, client] = [0, 1].map(|role: usize| ends(&looks[role], direction));
+                ExportedDirection { server, client }
+            });
+            ExportedTransport {
+                to_server,
+                to_client,
+            }
         };
         Exported {
-            tcp: both(&self.tcp),
-            udp: both(&self.udp),
-            empty_segments: self.empty,
+            tcp: both(&self.tcp, Looks::at_first),
+            udp: both(&self.udp, Looks::at_first),
+            empty: both(&self.tcp, |looks, direction| {
+                looks.empty[direction as usize].clone()
+            }),
         }
     }
 }
@@ -290,8 +302,8 @@ pub struct Exported {
     pub tcp: ExportedTransport,
     /// UDP's.
     pub udp: ExportedTransport,
-    /// TCP segments without payload are looked at.
-    pub empty_segments: bool,
+    /// TCP's acknowledgments without payload.
+    pub empty: ExportedTransport,
 }
 
 /// One transport's part.
@@ -340,7 +352,19 @@ impl<'a> Looking<'a> {
             return Looks::everything();
         }
         let fits = Direction::BOTH.map(|direction| self.fitting(role, direction));
+        let mut packets = fits.clone();
+        if is_about_both_directions(self.signature) {
+            let [one, other] = &mut packets;
+            one.add(&fits[1]);
+            other.add(&fits[0]);
+        }
         let mut looks = Looks::default();
+        if asks_of_headers(self.signature) {
+            looks.headers.clone_from(&packets);
+        }
+        if may_fit_acknowledgment(self.signature) {
+            looks.empty.clone_from(&packets);
+        }
         if is_about_app(self.signature) {
             looks.app.add(&fits[0]);
             looks.app.add(&fits[1]);
@@ -351,12 +375,8 @@ impl<'a> Looking<'a> {
             }
         } else if self.signature.scene == Scene::AddressesOnly {
             looks.first = fits;
-        } else if is_about_both_directions(self.signature) {
-            for ends in &mut looks.raw {
-                fits.iter().for_each(|it| ends.add(it));
-            }
         } else {
-            looks.raw = fits;
+            looks.raw = packets;
         }
         looks
     }
@@ -447,30 +467,59 @@ fn apps_of(signature: &Signature) -> AppSet {
     }
 }
 
-/// Whether what it looks at does not follow from ports: what is odd about packets, what is logged after a match.
+/// Whether what it looks at does not follow from ports: what is odd about packets, what a host does after a match.
 fn looks_at_everything(signature: &Signature) -> bool {
-    signature.scene == Scene::EventsOnly || !signature.tags.is_empty()
+    let mut tags = signature.tags.iter();
+    signature.scene == Scene::EventsOnly || tags.any(|tag| tag.scope != TagScope::Flow)
 }
 
+/// Whether it asks, or logs after a match, what its connection does in both directions.
 fn is_about_both_directions(signature: &Signature) -> bool {
-    let tests: BTreeSet<_> = signature.packet_tests.iter().map(|it| it.keyword).collect();
-    ABOUT_BOTH_DIRECTIONS.iter().any(|it| tests.contains(it))
+    let mut tests = signature.packet_tests.iter();
+    !signature.tags.is_empty() || tests.any(|it| ABOUT_BOTH_DIRECTIONS.contains(&it.keyword))
 }
 
-/// Whether it can match a TCP segment that carries nothing.
-fn looks_at_empty_segments(signature: &Signature) -> bool {
-    if looks_at_everything(signature) {
-        return true;
-    }
+/// Whether a packet of this IP protocol number can match it.
+fn may_travel_over(signature: &Signature, ip_proto: u8) -> bool {
+    signature.protocol.carries(ip_proto)
+        && signature
+            .packet_tests
+            .iter()
+            .all(|test| match (test.keyword, test.operand) {
+                ("ip_proto", Operand::Range(number)) => number.holds(ip_proto.into()),
+                _ => true,
+            })
+}
+
+/// Whether it can match a packet whatever its bytes are.
+fn asks_of_headers(signature: &Signature) -> bool {
     let asks_for_bytes = |inspection: &Inspection| {
-        let mut contents = inspection.tests.iter().filter_map(|test| match test {
-            Test::Content(content) => Some(content),
-            _ => None,
-        });
-        inspection.is_payload() && contents.any(|content| !content.negated)
+        inspection.is_payload() && inspection.contents().any(|content| !content.negated)
     };
+    // One that asks for a protocol alone has matched when that was told.
+    let asks_for_protocol = is_about_app(signature) && signature.packet_tests.is_empty();
     matches!(signature.scene, Scene::Packet { .. })
+        && !asks_for_protocol
         && !signature.inspections.iter().any(asks_for_bytes)
+}
+
+/// Whether it can match a TCP segment that carries nothing and has no flag but ACK and the two of congestion.
+fn may_fit_acknowledgment(signature: &Signature) -> bool {
+    const ACK: u8 = 0x10;
+    const CONGESTION: [u8; 4] = [0, 0x40, 0x80, 0xc0];
+    let reads_bytes = |test: &Test| {
+        matches!(
+            test,
+            Test::ByteTest(_) | Test::ByteExtract(_) | Test::ByteMath(_)
+        )
+    };
+    let mut inspections = signature.inspections.iter();
+    let needs_bytes = inspections.any(|it| it.is_payload() && it.tests.iter().any(reads_bytes));
+    asks_of_headers(signature)
+        && !needs_bytes
+        && CONGESTION
+            .iter()
+            .any(|flags| may_fit_empty_segment(&signature.packet_tests, ACK | flags))
 }
 
 #[cfg(test)]

@@ -35,7 +35,8 @@ mod variables;
 
 pub use address::AddressRange;
 pub use attachment::Attachments;
-pub(crate) use condition::TxTest;
+pub(crate) use condition::{Operand, TxTest};
+pub(crate) use keyword::may_fit_empty_segment;
 pub use keyword::supported as supported_keywords;
 pub use port::PortRange;
 pub use reading::{Loaded, Reading};

@@ -48,9 +48,9 @@ def test_each_guest_is_looked_at_for_its_own_signatures(reader: NeedsReader) -> 
     needs = reader.read(engine_policy(web=[1], mail=[1, 2], none=[]))
     assert needs["web"].tcp.to_server.server == Ends(own=((9000, 9000),))
     assert needs["web"].tcp.to_client == NOTHING.tcp.to_client
-    assert not needs["web"].empty_segments
+    assert needs["web"].empty == NOTHING.empty
     assert needs["mail"].tcp.to_server.server == Ends(own=((9000, 9001),))
-    assert needs["mail"].empty_segments
+    assert needs["mail"].empty.to_server.server == Ends(own=((9001, 9001),))
     assert needs["none"] == NOTHING
 
 

@@ -19,6 +19,13 @@ fn needs(rules: &str) -> Needs {
     found.remove(0).1
 }
 
+impl Needs {
+    /// In which directions the acknowledgments to and from a guest's port are looked at, the guest being the server.
+    fn empty(&self, port: u16) -> [bool; 2] {
+        Direction::BOTH.map(|way| self.tcp[0].empty[way as usize].holds(port, 40000))
+    }
+}
+
 const REQUEST: &str = r#"alert http $EXTERNAL_NET any -> $HOME_NET any (flow:to_server; http.uri; content:"/evil"; sid:1;)"#;
 const RAW: &str = r#"alert tcp $EXTERNAL_NET any -> $HOME_NET 9000 (flow:established,to_server; content:"evil"; sid:2;)"#;
 
@@ -33,7 +40,8 @@ fn a_raw_signature_on_one_port_looks_at_that_port_of_the_guest_one_way() {
         "it is no server there"
     );
     assert!(!needs.any_protocol(Role::Server, 9000, 40000));
-    assert!(!needs.empty_segments());
+    assert_eq!(needs.empty(9000), [false; 2]);
+    assert!(!needs.headers(Role::Server, 9000, 40000, TO));
 }
 
 #[test]
@@ -105,23 +113,89 @@ fn what_is_counted_both_ways_needs_both() {
 }
 
 #[test]
-fn events_and_tags_need_everything() {
+fn events_and_tags_on_hosts_need_everything() {
     for rules in [
         r#"alert tcp any any -> any any (stream-event:est_packet_out_of_window; sid:1;)"#,
-        r#"alert tcp any any -> $HOME_NET 80 (flow:to_server; content:"a"; tag:session,5,packets; sid:1;)"#,
+        r#"alert tcp any any -> $HOME_NET 80 (flow:to_server; content:"a"; tag:host,5,packets,src; sid:1;)"#,
     ] {
         let needs = needs(rules);
         assert_eq!(needs.at_first(Role::Client, 40000, 1), [true; 2], "{rules}");
-        assert!(needs.empty_segments());
+        assert_eq!(needs.empty(80), [true; 2]);
     }
 }
 
 #[test]
-fn a_header_without_bytes_is_looked_at_in_empty_segments() {
-    assert!(
-        needs("alert tcp any any -> $HOME_NET 80 (flags:A; window:512; sid:1;)").empty_segments()
+fn a_tag_on_its_connection_needs_both_directions_of_what_the_signature_looks_at() {
+    let needs = needs(
+        r#"alert tcp any any -> $HOME_NET 80 (flow:to_server; content:"a"; tag:session,5,packets; sid:1;)"#,
     );
-    assert!(!needs("alert udp any any -> $HOME_NET 53 (dsize:0; sid:1;)").empty_segments());
+    assert_eq!(needs.at_first(Role::Server, 80, 40000), [true; 2]);
+    assert_eq!(needs.at_first(Role::Server, 81, 40000), [false; 2]);
+    assert_eq!(needs.empty(80), [false; 2]);
+}
+
+#[test]
+fn a_number_that_is_not_tcp_s_is_not_looked_for_in_it() {
+    let tunnels = needs("alert ip any any -> $HOME_NET any (ip_proto:41; sid:1;)");
+    assert_eq!(tunnels.at_first(Role::Server, 80, 40000), [false; 2]);
+    let tcp = needs("alert ip any any -> $HOME_NET any (ip_proto:6; ttl:1; sid:1;)");
+    assert_eq!(tcp.at_first(Role::Server, 80, 40000), [true, false]);
+}
+
+#[test]
+fn a_protocol_alone_is_not_asked_for_again_in_acknowledgments() {
+    let needs = needs("alert dns any any -> $HOME_NET any (sid:1;)");
+    assert!(needs.any_protocol(Role::Server, 53, 40000));
+    assert_eq!(needs.empty(53), [false; 2]);
+    assert!(!needs.headers(Role::Server, 53, 40000, TO));
+}
+
+#[test]
+fn what_asks_for_no_bytes_looks_at_acknowledgments_on_its_ports() {
+    for fits in [
+        "flags:A; window:512",
+        "flags:A,CE",
+        "dsize:<4",
+        "ttl:1",
+        "pcre:\"/^$/\"",
+    ] {
+        let rule = format!("alert tcp any any -> $HOME_NET 80 ({fits}; sid:1;)");
+        let needs = needs(&rule);
+        assert_eq!(needs.empty(80), [true, false], "{rule}");
+        assert_eq!(needs.empty(81), [false; 2], "{rule}");
+    }
+    let over_udp = needs("alert udp any any -> $HOME_NET 53 (dsize:0; sid:1;)");
+    assert_eq!(over_udp.empty(53), [false; 2]);
+}
+
+#[test]
+fn what_no_acknowledgment_can_be_is_not_looked_for_in_them() {
+    for none in [
+        "flags:S,12",
+        "flags:SA",
+        "flags:PA",
+        "flags:!A",
+        "flags:F+",
+        "dsize:4",
+        "byte_test:4,>,399,0",
+        "content:\"a\"",
+        "dsize:0; flags:PA",
+    ] {
+        let rule = format!("alert tcp any any -> $HOME_NET 80 ({none}; sid:1;)");
+        assert_eq!(needs(&rule).empty(80), [false; 2], "{rule}");
+    }
+}
+
+#[test]
+fn encrypted_packets_are_looked_at_where_no_content_asks_for_their_bytes() {
+    let lengths = needs("alert tcp any any -> $HOME_NET 443 (flow:to_server; dsize:>1000; sid:1;)");
+    assert!(lengths.headers(Role::Server, 443, 40000, TO));
+    assert!(!lengths.headers(Role::Server, 443, 40000, BACK));
+    assert!(!lengths.headers(Role::Server, 8443, 40000, TO));
+    let of_tls = needs("alert tls any any -> $HOME_NET any (flow:to_server; dsize:>1000; sid:1;)");
+    assert!(of_tls.headers(Role::Server, 8443, 40000, TO));
+    let both = needs("alert tcp any any -> $HOME_NET 443 (stream_size:both,>,5; sid:1;)");
+    assert!(both.headers(Role::Server, 443, 40000, BACK));
 }
 
 #[test]

@@ -38,7 +38,7 @@ mod tls;
 mod transform;
 
 pub use dcerpc::Iface;
-pub use packet::only_of_syn;
+pub use packet::{may_fit_empty_segment, only_of_syn};
 
 use std::collections::HashMap;
 use std::sync::OnceLock;

@@ -322,9 +322,7 @@ fn flags(draft: &mut Draft, keyword: &str, value: &[u8]) -> Result<(), Reason> {
     });
     let ignored = ignored.ok_or_else(bad)?;
     let holds = |packet: &PacketView<'_>, _: Option<&FlowView>, operand: &Operand| {
-        packet
-            .tcp
-            .is_some_and(|tcp| may_be_asked(tcp.flags, operand) && compare_bits(tcp.flags, operand))
+        packet.tcp.is_some_and(|tcp| flags_fit(tcp.flags, operand))
     };
     add(
         draft,
@@ -353,6 +351,21 @@ pub fn only_of_syn(test: &PacketTest) -> Option<PacketTest> {
 /// FIN, SYN and RST, and CWR, ECE and URG: who names one of three, negated or not, is asked about packets with one of
 /// the same three only, as in Suricata.
 const FLAG_GROUPS: [u8; 2] = [0x01 | 0x02 | 0x04, 0x80 | 0x40 | 0x20];
+
+fn flags_fit(flags: u8, operand: &Operand) -> bool {
+    may_be_asked(flags, operand) && compare_bits(flags, operand)
+}
+
+/// Whether a TCP segment with these flags and without payload may fulfil all of `tests`.
+pub fn may_fit_empty_segment(tests: &[PacketTest], flags: u8) -> bool {
+    tests
+        .iter()
+        .all(|test| match (test.keyword, &test.operand) {
+            ("tcp.flags", operand) => flags_fit(flags, operand),
+            ("dsize", Operand::Range(length)) => length.holds(0),
+            _ => true,
+        })
+}
 
 fn may_be_asked(flags: u8, operand: &Operand) -> bool {
     let Operand::Bits(_, named, _) = operand else {
