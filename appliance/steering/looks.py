@@ -1,7 +1,8 @@
 """Which connections are looked at: sets of a guest's port number, a transport and a port of the connection.
 
-Names are `WAY_END_PORT`: `to_server`, `to_client` or, where the direction is not known or does not
-matter, `any`, and `empty_to_server` and `empty_to_client` for acknowledgments without payload; `from` or `to` the guest whose signatures look; that guest's `own` port or its `peer`'s.
+Names are `WAY_END_PORT`: `to_server`, `to_client` or, where the direction is not known or does not matter,
+`any`, and `empty_to_server` and `empty_to_client` for acknowledgments without payload; `from` or `to` the
+guest whose signatures look; that guest's `own` port or its `peer`'s.
 
     to_server_to_own    mark & OUT_PORT . tcp . destination port
     any_from_peer       mark & IN_PORT . udp . destination port
