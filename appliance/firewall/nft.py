@@ -301,6 +301,11 @@ def dispatch(key: Expression, verdicts: str | list[tuple[Any, Statement]]) -> St
     return {"vmap": {"key": key, "data": data}}
 
 
+def chosen(key: Expression, values: list[tuple[Any, Any]]) -> Expression:
+    """What stands beside the key; a key that is not there ends the rule."""
+    return {"map": {"key": key, "data": {"set": [list(each) for each in values]}}}
+
+
 def learn(key: Expression, into: str) -> Statement:
     """Return the statement that puts key into a learned set, or renews it there."""
     return {"set": {"op": "update", "elem": key, "set": f"@{into}"}}

@@ -164,13 +164,16 @@ def steering_table(
 def _zone_rules(inventory: GuestInventory, links: Links, dialect: Dialect) -> Iterator[Rule]:
     """Frames to the bridge's own MAC leave the bridge for the host: they keep the host's zone, else
     the host's replies and its NAT would not find their connections."""
+    if not links.bridges:
+        return
     zones = {segment.bridge: segment.zone for segment in inventory.segments}
-    for bridge in links.bridges:
-        yield (
-            nft.match(dialect.bridge, bridge.name),
-            nft.unequal(nft.payload("ether", "daddr"), bridge.mac),
-            {"mangle": {"key": nft.ct("zone"), "value": zones[bridge.name]}},
-        )
+    own = [nft.concat(bridge.name, bridge.mac) for bridge in links.bridges]
+    yield (
+        nft.match(nft.concat(dialect.bridge, nft.payload("ether", "daddr")), {"set": own}),
+        ACCEPT,
+    )
+    by_bridge = [(bridge.name, zones[bridge.name]) for bridge in links.bridges]
+    yield ({"mangle": {"key": nft.ct("zone"), "value": nft.chosen(dialect.bridge, by_bridge)}},)
 
 
 def _firewall_rules(guarded: Sequence[Chain], dialect: Dialect) -> Iterator[Rule]:

@@ -10,7 +10,7 @@ there, and all jumps too many are taken away.
 from collections.abc import Iterator
 
 from appliance.firewall import nft
-from appliance.firewall.nft import ACCEPT, Chain, Rule
+from appliance.firewall.nft import ACCEPT, Chain
 from appliance.firewall.rules import MARK
 from appliance.model.guest import GuestInventory
 from appliance.model.marks import MAX_WORKERS, QUEUED, WORKER, WORKER_SHIFT
@@ -22,26 +22,34 @@ QUEUES_PRIORITY = -150
 """iptables' mangle table's: between `firewall`, which marks, and `after`, which judges what came back."""
 
 
-def queue_chain(inventory: GuestInventory, first_queue: int, workers: int) -> Chain:
-    """Return the bridge family's chain that queues what is marked, and lets all else go on.
+def queue_chains(inventory: GuestInventory, first_queue: int, workers: int) -> Iterator[Chain]:
+    """Yield the bridge family's chains that queue what is marked, and let all else go on.
 
     A segment whose failure policy passes traffic while the inspector is down says `bypass`. All queues must
     be bound with segmentation offload on: the kernel cannot cut up a bridge's packets for a queue without.
     """
     _check(workers)
-    rules = tuple(_queue_statements(inventory, first_queue, workers))
-    return Chain("queues", rules, nft.Hook("forward", QUEUES_PRIORITY))
-
-
-def _queue_statements(inventory: GuestInventory, first_queue: int, workers: int) -> Iterator[Rule]:
-    yield nft.bits_clear(MARK, QUEUED), ACCEPT
-    for segment in inventory.segments:
-        for worker in range(workers):
-            yield (
-                nft.match(BRIDGE.bridge, segment.bridge),
-                nft.match(nft.masked(MARK, QUEUED | WORKER), QUEUED | worker << WORKER_SHIFT),
-                nft.queue(first_queue + worker, bypass=segment.failure.inspector_down == "open"),
-            )
+    policies = {segment.bridge: segment.failure.inspector_down for segment in inventory.segments}
+    by_bridge = [(bridge, nft.goto(f"queues_{policy}")) for bridge, policy in policies.items()]
+    yield Chain(
+        "queues",
+        (
+            (nft.bits_clear(MARK, QUEUED), ACCEPT),
+            *([(nft.dispatch(BRIDGE.bridge, by_bridge),)] if by_bridge else []),
+        ),
+        nft.Hook("forward", QUEUES_PRIORITY),
+    )
+    for policy in sorted(set(policies.values())):
+        yield Chain(
+            f"queues_{policy}",
+            tuple(
+                (
+                    nft.match(nft.masked(MARK, WORKER), worker << WORKER_SHIFT),
+                    nft.queue(first_queue + worker, bypass=policy == "open"),
+                )
+                for worker in range(workers)
+            ),
+        )
 
 
 def queue_rules(inventory: GuestInventory, first_queue: int, workers: int, jumps: int) -> str:

@@ -32,7 +32,7 @@ from appliance.steering.backend import (
 from appliance.steering.chains import steering_table
 from appliance.steering.dialect import BRIDGE, INET
 from appliance.steering.forwarding import Home
-from appliance.steering.queues import CHAIN, JUMP, queue_chain, queue_removal, queue_rules
+from appliance.steering.queues import CHAIN, JUMP, queue_chains, queue_removal, queue_rules
 from appliance.steering.unled import let_unled_pass, unled_table
 
 IPTABLES = ("iptables", "ip6tables")
@@ -100,7 +100,7 @@ def render(
             v4, v6 = (queue_rules(inventory, queues.first, queues.workers, jumps) for jumps in state.jumps)
         case Backend.NFT_BRIDGE:
             steering = steering_table(policy, inventory, links, queues.workers, needs, generation, BRIDGE)
-            queueing = Table("bridge", (queue_chain(inventory, queues.first, queues.workers),))
+            queueing = Table("bridge", tuple(queue_chains(inventory, queues.first, queues.workers)))
             tables = (joined(guard, steering, queueing),)
             v4, v6 = (queue_removal(jumps) if jumps else "" for jumps in state.jumps)
     learned = tuple(each.name for table in tables for each in table.sets if each.learned)

@@ -6,6 +6,7 @@ changed is then read in the diff.
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,23 @@ def test_nft_bridge_fails_closed_without_bypass() -> None:
     assert '"queue"' in ruleset.nft
     assert '"flags": "bypass"' not in ruleset.nft
     assert '"flags": "bypass"' in CASES["nft-bridge"].nft
+
+
+def test_a_packet_passes_no_more_rules_where_there_are_more_segments() -> None:
+    def rules(segments: int) -> Counter[str]:
+        numbers = range(1, segments + 1)
+        inventory = GuestInventory(
+            tuple(Segment(f"lab{each}", f"br{each}", zone=each) for each in numbers), ()
+        )
+        links = Links(
+            tuple(BridgeLink(f"br{each}", each, f"02:00:00:00:01:{each:02x}", ()) for each in numbers), ()
+        )
+        ruleset = render(PolicyDocument(1), inventory, links, KernelState(), backend=Backend.NFT_BRIDGE)
+        commands = json.loads(ruleset.nft)["nftables"]
+        return Counter(each["add"]["rule"]["chain"] for each in commands if "rule" in each.get("add", {}))
+
+    assert rules(1) == rules(100)
+    assert rules(1)["zones"]
 
 
 def test_a_change_of_the_back_end_takes_the_other_ones_rules_away() -> None:
