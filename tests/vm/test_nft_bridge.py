@@ -22,6 +22,7 @@ def test_the_stock_kernel_is_probed_as_able(machine: Machine) -> None:
     "tests",
     [
         "test_steering_queues.py",
+        "test_steering_looks.py",
         "test_steering_host.py",
         "test_guard_framing.py",
         "test_firewall_rules.py",
