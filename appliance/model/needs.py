@@ -40,8 +40,9 @@ class Needs(msgspec.Struct, frozen=True):
 
 _EVERY = Ends(own=(EVERY_PORT,))
 _BOTH = Roles(_EVERY, _EVERY)
+_ALL = Directions(_BOTH, _BOTH)
 NOTHING = Needs()
-EVERYTHING = Needs(*[Directions(_BOTH, _BOTH)] * 3)
+EVERYTHING = Needs(_ALL, _ALL, empty=_ALL)
 
 
 def needs_of(text: str) -> Mapping[str, Needs]:

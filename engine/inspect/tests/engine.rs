@@ -467,3 +467,38 @@ fn an_alert_names_the_bits_of_its_flow() {
         dialogue.events.0[0]["metadata"]["flowbits"]
     );
 }
+
+/// Found midstream it would be refused.
+fn refusing_what_is_found_midstream() -> Dialogue {
+    let failure = json!({"failure": {"midstream": "closed"}});
+    Dialogue::new(policy(EVIL, "prevent", failure))
+}
+
+#[test]
+fn a_connection_that_said_nothing_for_days_is_still_known() {
+    let mut dialogue = refusing_what_is_found_midstream();
+    dialogue.handshake();
+    assert!(!dialogue.client(HARMLESS).block);
+    dialogue.wait_s(4 * 24 * 3600);
+    assert!(!dialogue.client(HARMLESS).block);
+    assert!(dialogue.client(REQUEST).block);
+    assert_eq!(vec![1], dialogue.alerts());
+}
+
+#[test]
+fn a_connection_that_nobody_has_used_yet_is_known_though_its_handshakes_end_was_not_shown() {
+    let mut dialogue = refusing_what_is_found_midstream();
+    dialogue.raw(true, 1000, 0, 0x02, b"");
+    dialogue.raw(false, 5000, 1001, 0x12, b"");
+    dialogue.wait_s(3000);
+    assert!(!dialogue.raw(true, 1001, 5001, 0x18, HARMLESS).block);
+}
+
+#[test]
+fn an_opening_that_nobody_answered_is_forgotten_after_a_minute() {
+    let mut dialogue = refusing_what_is_found_midstream();
+    dialogue.raw(true, 1000, 0, 0x02, b"");
+    assert_eq!(1, dialogue.engine.flow_count());
+    dialogue.wait_s(61);
+    assert_eq!(0, dialogue.engine.flow_count());
+}

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use inspect::detect::SharedState;
 use inspect::engine::{Arrival, Clear, Engine, FlowMark, GuestCounters, Outcome, Reason, Settings};
-use inspect::flow::FlowLimits;
 use inspect::policy::{Policy, Shield};
 use inspect::rule::Variables;
 use inspect::wire::{decode_ip, Packet};
@@ -191,13 +190,8 @@ impl PacketHandler {
         memory: usize,
         shares: Shares,
     ) -> Self {
-        let settings = Settings {
-            flows: FlowLimits {
-                max_memory_bytes: memory,
-                ..FlowLimits::default()
-            },
-            ..Settings::live(seed())
-        };
+        let mut settings = Settings::live(seed());
+        settings.flows.max_memory_bytes = memory;
         let loaded = policy.current();
         let engine = Engine::new(settings, loaded.policy.clone(), loaded.shared.clone());
         Self {

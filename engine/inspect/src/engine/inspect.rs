@@ -847,12 +847,14 @@ fn settle(flows: &mut Flows, lookup: &Lookup, payload_bytes: usize) {
         return;
     };
     let count = flow.packets.iter().sum::<u64>();
+    let answered = flow.packets.iter().all(|count| *count > 0);
     let Some(tcp) = flow.data.tcp.as_deref_mut() else {
         return;
     };
     let phase = match tcp.session.state() {
         stream::TcpState::Closed => FlowPhase::Closed,
         stream::TcpState::Established | stream::TcpState::Closing => FlowPhase::Established,
+        stream::TcpState::New if answered => FlowPhase::Answered,
         _ => FlowPhase::New,
     };
     let phase = match tcp.session.may_be_over() {

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use crate::app::{self, HashKinds};
 use crate::detect::{Scratch, SharedState};
 use crate::event::Outer;
-use crate::flow::{FlowLimits, FlowTable};
+use crate::flow::{FlowLimits, FlowTable, FlowTimeouts};
 use crate::policy::Policy;
 use crate::stream::{Mode, StreamConfig};
 use crate::wire::{DefragLimits, DefragPolicy, Defragmenter, Packet, Reassembly, Tunnel};
@@ -91,6 +91,10 @@ impl Settings {
     pub fn live(seed: [u64; 2]) -> Self {
         Self {
             inline: true,
+            flows: FlowLimits {
+                timeouts: FlowTimeouts::live(),
+                ..FlowLimits::default()
+            },
             records: Records::LIVE,
             stream: StreamConfig::inline(),
             app: app::Settings::default(),

@@ -713,7 +713,7 @@ impl Desk {
             bypassed: flow.data.detect.is_bypassed(),
             state: match flow.phase {
                 _ if flow.data.detect.is_bypassed() => "bypassed",
-                FlowPhase::New => "new",
+                FlowPhase::New | FlowPhase::Answered => "new",
                 FlowPhase::Established => "established",
                 FlowPhase::Closed => "closed",
             },

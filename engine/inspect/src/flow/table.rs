@@ -27,6 +27,8 @@ pub enum FlowPhase {
     /// Packets in one direction only (TCP: no handshake yet).
     #[default]
     New,
+    /// TCP only: the opening was answered. That this was acknowledged need not be shown (the caller says so).
+    Answered,
     /// Packets in both directions (TCP: the caller says so, see [`FlowTable::set_phase`]).
     Established,
     /// TCP only: finished or reset.
@@ -38,6 +40,8 @@ pub enum FlowPhase {
 pub struct FlowTimeouts {
     /// TCP before its handshake is complete.
     pub tcp_new_s: u32,
+    /// TCP whose opening was answered, before more was seen.
+    pub tcp_answered_s: u32,
     /// TCP after its handshake.
     pub tcp_established_s: u32,
     /// TCP after FINs or a reset.
@@ -60,6 +64,7 @@ impl Default for FlowTimeouts {
     fn default() -> Self {
         Self {
             tcp_new_s: 60,
+            tcp_answered_s: 60,
             tcp_established_s: 600,
             tcp_closed_s: 60,
             udp_new_s: 30,
@@ -68,6 +73,19 @@ impl Default for FlowTimeouts {
             icmp_established_s: 300,
             other_new_s: 30,
             other_established_s: 300,
+        }
+    }
+}
+
+impl FlowTimeouts {
+    /// Between guests: TCP as long as Linux' conntrack keeps it (five days), for whoever says nothing for a while
+    /// (a pool's connection to a database) would otherwise be found midstream. A handshake's last segment stays in
+    /// the kernel, so a connection that nobody has used yet, an hour. Room is made for others where it is needed.
+    pub fn live() -> Self {
+        Self {
+            tcp_answered_s: 3600,
+            tcp_established_s: 5 * 24 * 3600,
+            ..Self::default()
         }
     }
 }
@@ -206,17 +224,19 @@ pub enum EndReason {
 }
 
 /// The timeout classes, in the order in which flows are given up when room is needed: finished ones first,
-/// then those that were never answered, so that a flood of openings does not push out conversations.
-const CLASSES: usize = 9;
+/// then those that were never answered, then those whose opener was never heard again, so that a flood of openings
+/// does not push out conversations.
+const CLASSES: usize = 10;
 const TCP_CLOSED: usize = 0;
 const TCP_NEW: usize = 1;
 const UDP_NEW: usize = 2;
 const ICMP_NEW: usize = 3;
 const OTHER_NEW: usize = 4;
-const TCP_ESTABLISHED: usize = 5;
-const UDP_ESTABLISHED: usize = 6;
-const ICMP_ESTABLISHED: usize = 7;
-const OTHER_ESTABLISHED: usize = 8;
+const TCP_ANSWERED: usize = 5;
+const TCP_ESTABLISHED: usize = 6;
+const UDP_ESTABLISHED: usize = 7;
+const ICMP_ESTABLISHED: usize = 8;
+const OTHER_ESTABLISHED: usize = 9;
 
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -673,6 +693,7 @@ impl FlowTimeouts {
             UDP_NEW => self.udp_new_s,
             ICMP_NEW => self.icmp_new_s,
             OTHER_NEW => self.other_new_s,
+            TCP_ANSWERED => self.tcp_answered_s,
             TCP_ESTABLISHED => self.tcp_established_s,
             UDP_ESTABLISHED => self.udp_established_s,
             ICMP_ESTABLISHED => self.icmp_established_s,
@@ -686,6 +707,7 @@ fn class_of<T>(flow: &Flow<T>) -> u8 {
     let class = match flow.key.protocol {
         proto::TCP if flow.phase == FlowPhase::Closed => TCP_CLOSED,
         proto::TCP if new => TCP_NEW,
+        proto::TCP if flow.phase == FlowPhase::Answered => TCP_ANSWERED,
         proto::TCP => TCP_ESTABLISHED,
         proto::UDP if new => UDP_NEW,
         proto::UDP => UDP_ESTABLISHED,

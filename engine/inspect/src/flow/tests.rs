@@ -112,6 +112,29 @@ fn a_flow_expires_one_tick_after_its_timeout_and_not_before() {
 }
 
 #[test]
+fn at_the_bound_a_flow_that_was_answered_goes_after_unanswered_ones_and_before_a_conversation() {
+    let mut table = table(FlowLimits {
+        max_flows: 3,
+        ..FlowLimits::default()
+    });
+    let mut open = |port: u16, phase| {
+        let client = format!("10.0.0.9:{port}");
+        let lookup = see(&mut table, 1, &tcp_packet(&client, SERVER, flags::SYN), 0);
+        table.set_phase(lookup.id, phase);
+        table.pop_ended().map(|(flow, _)| flow.phase)
+    };
+    assert_eq!(open(1, FlowPhase::Established), None);
+    assert_eq!(open(2, FlowPhase::Answered), None);
+    assert_eq!(open(3, FlowPhase::New), None);
+    assert_eq!(open(4, FlowPhase::Established), Some(FlowPhase::New));
+    assert_eq!(open(5, FlowPhase::Established), Some(FlowPhase::Answered));
+    assert_eq!(
+        open(6, FlowPhase::Established),
+        Some(FlowPhase::Established)
+    );
+}
+
+#[test]
 fn udp_is_established_by_a_packet_each_way() {
     let mut table = table(FlowLimits::default());
     let lookup = see(&mut table, 1, &udp(at(CLIENT), at(SERVER), b"q"), 0);

@@ -144,6 +144,11 @@ impl Dialogue {
 
     pub fn wait_s(&mut self, seconds: u64) {
         self.now_ns += seconds * 1_000_000_000;
+        let arrival = Arrival {
+            now_ns: self.now_ns,
+            ..Arrival::default()
+        };
+        self.engine.tick(&arrival, &mut self.events);
     }
 
     /// Bytes `ahead` of the next expected ones.
