@@ -497,7 +497,9 @@ fn asks_of_headers(signature: &Signature) -> bool {
         inspection.is_payload() && inspection.contents().any(|content| !content.negated)
     };
     // One that asks for a protocol alone has matched when that was told.
-    let asks_for_protocol = is_about_app(signature) && signature.packet_tests.is_empty();
+    let asks_for_protocol = is_about_app(signature)
+        && signature.packet_tests.is_empty()
+        && signature.inspections.is_empty();
     matches!(signature.scene, Scene::Packet { .. })
         && !asks_for_protocol
         && !signature.inspections.iter().any(asks_for_bytes)

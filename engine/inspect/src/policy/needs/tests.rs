@@ -151,6 +151,13 @@ fn a_protocol_alone_is_not_asked_for_again_in_acknowledgments() {
 }
 
 #[test]
+fn a_protocol_and_an_expression_that_nothing_may_fit_are_asked_for_in_acknowledgments_too() {
+    let needs = needs(r#"alert tls any any -> $HOME_NET any (pcre:"/^$/"; sid:1;)"#);
+    assert_eq!(needs.empty(443), [true, false]);
+    assert!(needs.headers(Role::Server, 443, 40000, TO));
+}
+
+#[test]
 fn what_asks_for_no_bytes_looks_at_acknowledgments_on_its_ports() {
     for fits in [
         "flags:A; window:512",
