@@ -19,6 +19,7 @@ from appliance.hypervisor import load_guests
 from appliance.lab.wire import Outcome, exchange
 from appliance.model.policy import PolicyDocument
 from tests.manager_fixture import RunningManager
+from tests.netns.kit import spooled
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 60.0 * float(os.environ.get("SEKISHO_TEST_PATIENCE", "1"))
@@ -153,9 +154,8 @@ class Appliance:
 
     def noted(self, notice: str) -> list[dict[str, Any]]:
         """Return control's own events of this name that are on disk, in order."""
-        segments = sorted((self.state / "spool").glob("control-*/*.eve"))
-        lines = [json.loads(line) for each in segments for line in each.read_text().splitlines()]
-        return [line for line in lines if line["sekisho"]["notice"] == notice]
+        events = spooled(self.state / "spool", "control-*")
+        return [event for event in events if event["sekisho"]["notice"] == notice]
 
     def counters(self, guest: str) -> steering.GuestCounters:
         """Return what the kernel counted for the guest."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 from pyroute2 import IPRoute
@@ -205,3 +206,10 @@ def stands_still(pid: int) -> bool:
         for task in Path(f"/proc/{pid}/task").iterdir()
     ]
     return set(states) == {"T"}
+
+
+def spooled(spool: Path, writer: str = "*") -> list[dict[str, Any]]:
+    """Return the events of these writers that are on disk whole, each lane's in order."""
+    segments = sorted(spool.glob(f"{writer}/*.eve"))
+    lines = (line for each in segments for line in each.read_bytes().splitlines(keepends=True))
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]

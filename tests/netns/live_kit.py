@@ -18,7 +18,7 @@ from appliance.hypervisor import read_links
 from appliance.model.policy import Assignment, GuestPolicy, Mode, PolicyDocument
 from appliance.netns import command_in
 from appliance.rulesets import NeedsReader
-from tests.netns.kit import FIRST_QUEUE, ROOT, Bench
+from tests.netns.kit import FIRST_QUEUE, ROOT, Bench, spooled
 from tests.netns.topology import PATIENCE_S, eventually, kernel_counters_of, read_exactly, socket_in
 
 RULE_SET = "any"
@@ -85,9 +85,7 @@ class Live:
 
     def alerts(self) -> list[int]:
         """Return the signatures that alerted, in order of time."""
-        lines = b"".join(path.read_bytes() for path in (self.directory / "spool").glob("*/*.eve"))
-        events = [json.loads(line) for line in lines.splitlines(keepends=True) if line.endswith(b"\n")]
-        alerts = [event for event in events if event["event_type"] == "alert"]
+        alerts = [event for event in spooled(self.directory / "spool") if event["event_type"] == "alert"]
         return [
             event["alert"]["signature_id"] for event in sorted(alerts, key=lambda it: str(it["timestamp"]))
         ]

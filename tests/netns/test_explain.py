@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -21,7 +20,7 @@ from appliance.lab.wire import Outcome, connect
 from appliance.netns import entered, run_in
 from tests.manager_fixture import RunningManager
 from tests.netns.control_fixture import NAME, RULES, Appliance, appliance_in, failure_policy, wait_for
-from tests.netns.kit import BUFFER_BYTES, QUEUE_LENGTH, SO_SNDBUFFORCE
+from tests.netns.kit import BUFFER_BYTES, QUEUE_LENGTH, SO_SNDBUFFORCE, spooled
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
 
@@ -111,18 +110,14 @@ def test_a_signatures_drop_names_it_and_how_to_override_it(appliance: Appliance)
     assert f'{{"sid": 1, "mode": "detect", "peer": "{lab.CLIENT.ipv4}"' in said
 
 
-def spooled_alerts(appliance: Appliance) -> Iterator[dict[str, Any]]:
-    for segment in (appliance.state / "spool").glob("inspector-*/*.eve"):
-        for line in segment.read_bytes().splitlines(keepends=True):
-            event = json.loads(line) if line.endswith(b"\n") else {}
-            if event.get("event_type") == "alert":
-                yield event
-
-
 def test_a_flow_id_of_an_event_is_a_flow(appliance: Appliance) -> None:
     appliance.send("/evil")
-    alerts = wait_for("an alert", lambda: list(spooled_alerts(appliance)))
-    assert "“evil”" in explained(appliance, str(alerts[0]["flow_id"]))
+
+    def alerts() -> list[str]:
+        events = spooled(appliance.state / "spool", "inspector-*")
+        return [str(event["flow_id"]) for event in events if event["event_type"] == "alert"]
+
+    assert "“evil”" in explained(appliance, wait_for("an alert", alerts)[0])
 
 
 def test_a_firewall_rules_drop_names_the_rule(appliance: Appliance) -> None:

@@ -1,7 +1,6 @@
 """One guest sends more than can be inspected: it is not inspected for a while, and its neighbours are."""
 
 import contextlib
-import json
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 from appliance.lab.wire import Outcome, exchange
 from appliance.netns import command_in
 from bench.inline.segment import Segment, segment_of
+from tests.netns.kit import spooled
 from tests.netns.live_kit import Live, live
 from tests.netns.segment_bench import SegmentBench
 from tests.netns.topology import PATIENCE_S, eventually
@@ -79,8 +79,7 @@ def ask(segment: Segment, path: str) -> Outcome:
 
 def notes(engine: Live) -> list[dict[str, Any]]:
     """Return the overloads that were announced."""
-    lines = b"".join(path.read_bytes() for path in (engine.directory / "spool").glob("*/*.eve"))
-    events = [json.loads(line) for line in lines.splitlines(keepends=True) if line.endswith(b"\n")]
+    events = spooled(engine.directory / "spool")
     return [event["sekisho"] for event in events if event.get("sekisho", {}).get("notice") == "shed"]
 
 
