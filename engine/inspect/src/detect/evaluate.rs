@@ -3,13 +3,14 @@ use smallvec::SmallVec;
 
 use crate::rule::pcre::Life;
 use crate::rule::threshold::Whose;
-use crate::rule::{Action, FlowStateTest, PayloadScene, Protocol, Scene, Signature, TagScope};
+use crate::rule::{Action, FlowStateTest, PayloadScene, Scene, Signature, TagScope};
 use crate::Direction;
 
 use super::chain::{self, Subject, Work};
+use super::headers::{home_ends, Fits, Tests};
 use super::hosts::Ends;
 use super::lane::Lane;
-use super::matcher::{Class, Compiled};
+use super::matcher::Class;
 use super::scratch::{Candidates, Scratch};
 use super::state::{Found, Scanning};
 use super::tag::{self, TagState};
@@ -23,6 +24,7 @@ impl Matcher {
     /// Evaluates signatures on the packet's header and payload.
     pub fn packet(&self, context: &Context<'_>, flow: &mut FlowState, scratch: &mut Scratch) {
         flow.belong_to(self.id);
+        scratch.fits.turn_to(self.id, &self.headers, context);
         scratch.work.learn_in(&context.shared.learned);
         let at = context.packet.direction as usize;
         let class = Class::of(context.packet.ip_proto);
@@ -66,6 +68,7 @@ impl Matcher {
         scratch: &mut Scratch,
     ) {
         flow.belong_to(self.id);
+        scratch.fits.turn_to(self.id, &self.headers, context);
         scratch.candidates.clear(self.signatures.len());
         self.gather_stream(context, flow, stream, scratch);
         let subject = Subject {
@@ -164,10 +167,13 @@ impl Matcher {
         }
         let packet = context.packet;
         let (src_home, dst_home) = home_ends(home, packet.direction);
-        suppressions.iter().any(|(whose, addresses)| {
-            let addresses = &self.addresses[*addresses as usize];
-            let src = || addresses.holds(packet.src, src_home, &self.home);
-            let dst = || addresses.holds(packet.dst, dst_home, &self.home);
+        suppressions.iter().any(|(whose, number)| {
+            let Tests {
+                addresses, home, ..
+            } = &self.headers.tests;
+            let addresses = &addresses[*number as usize];
+            let src = || addresses.holds(packet.src, src_home, home);
+            let dst = || addresses.holds(packet.dst, dst_home, home);
             match whose {
                 Whose::Source => src(),
                 Whose::Destination => dst(),
@@ -241,7 +247,9 @@ impl Matcher {
     ) {
         let at = context.packet.direction as usize;
         let lane = &self.streams[at];
-        let candidates = &mut scratch.candidates;
+        let Scratch {
+            candidates, fits, ..
+        } = scratch;
         let seen = stream.offset + stream.seen_before.min(stream.bytes.len()) as u64;
         let scanned = flow.streams[at].scanned.min(seen);
         let again = scanned.saturating_sub(stream.offset) as usize;
@@ -261,7 +269,7 @@ impl Matcher {
         open.clear();
         candidates.found.retain(|signature| {
             let fits = self.signatures[*signature as usize].scene == Scene::Transaction
-                || self.sides(*signature, context, flow) != 0;
+                || self.sides(*signature, context, flow, fits) != 0;
             if fits {
                 let place = candidates.places[*signature as usize];
                 open.push(Found {
@@ -330,13 +338,14 @@ impl Matcher {
         for index in &candidates {
             let signature = &self.signatures[*index as usize];
             if signature.scene == Scene::Transaction {
-                if self.may_hold_payload(*index, context, flow) {
+                if self.may_hold_payload(*index, context, flow, &mut scratch.fits) {
                     let direction = context.packet.direction;
                     self.hold_payload((*index, direction), subject, flow, &mut scratch.work);
                 }
                 continue;
             }
-            let sides = self.sides(*index, context, flow) & !scratch.hit_sides(*index);
+            let sides =
+                self.sides(*index, context, flow, &mut scratch.fits) & !scratch.hit_sides(*index);
             if sides == 0 {
                 continue;
             }
@@ -376,16 +385,23 @@ impl Matcher {
     }
 
     /// Whether the payload conditions of a signature on a transaction are worth evaluating in this flow.
-    fn may_hold_payload(&self, index: u32, context: &Context<'_>, flow: &FlowState) -> bool {
+    fn may_hold_payload(
+        &self,
+        index: u32,
+        context: &Context<'_>,
+        flow: &FlowState,
+        fits: &mut Fits,
+    ) -> bool {
         let signature = &self.signatures[index as usize];
         let spoken = context.flow.and_then(|flow| flow.app);
-        let fits =
+        let speaks =
             signature.apps.is_empty() || spoken.is_some_and(|app| signature.apps.contains(app));
         // Without a direction its transaction may be looked at where the header fits the other way round.
-        fits && !flow
-            .payload_held
-            .contains(&(index, context.packet.direction))
-            && (signature.flow.direction.is_none() || self.sides(index, context, flow) != 0)
+        speaks
+            && !flow
+                .payload_held
+                .contains(&(index, context.packet.direction))
+            && (signature.flow.direction.is_none() || self.sides(index, context, flow, fits) != 0)
     }
 
     /// Remembers that the payload conditions of a signature on a transaction held.
@@ -453,75 +469,24 @@ impl Matcher {
     }
 
     /// The sides that hold the signature, have not passed the flow, and whose header fits: one bit each.
-    pub(super) fn sides(&self, index: u32, context: &Context<'_>, flow: &FlowState) -> u8 {
-        let compiled = &self.compiled[index as usize];
-        let signature = &self.signatures[index as usize];
-        let mut found = 0;
-        for (at, side) in context.sides.iter().take(MAX_SIDES).enumerate() {
-            let assigned = side.assigned.is_none_or(|set| set.contains(index));
-            if assigned
-                && !flow.passed(at)
-                && self.header_fits(signature, compiled, context, side.home)
-            {
-                found |= 1 << at;
-            }
-        }
-        found
-    }
-
-    fn header_fits(
+    pub(super) fn sides(
         &self,
-        signature: &Signature,
-        compiled: &Compiled,
+        index: u32,
         context: &Context<'_>,
-        home: Home,
-    ) -> bool {
-        let packet = context.packet;
-        let family_fits = match signature.protocol {
-            Protocol::Ip4 => packet.src.is_ipv4(),
-            Protocol::Ip6 => packet.src.is_ipv6(),
-            _ => true,
-        };
-        if !family_fits || !signature.protocol.carries(packet.ip_proto) {
-            return false;
-        }
-        let (src_home, dst_home) = home_ends(home, packet.direction);
-        let src = (packet.src, packet.src_port, src_home);
-        let dst = (packet.dst, packet.dst_port, dst_home);
-        let has_ports = matches!(packet.ip_proto, 6 | 17 | 132);
-        let port_fits = |ports: u32, port: u16| {
-            let ports = &self.ports[ports as usize];
-            match has_ports {
-                true => ports.holds(port),
-                false => ports.is_any(),
-            }
-        };
-        let fits = |from: End, to: End| {
-            port_fits(compiled.src_ports, from.1)
-                && port_fits(compiled.dst_ports, to.1)
-                && self.addresses[compiled.src as usize].holds(from.0, from.2, &self.home)
-                && self.addresses[compiled.dst as usize].holds(to.0, to.2, &self.home)
-        };
-        fits(src, dst) || signature.header.both_ways && fits(dst, src)
+        flow: &FlowState,
+        fits: &mut Fits,
+    ) -> u8 {
+        let header = self.compiled[index as usize].header;
+        let fitting = self.headers.sides(header, context, fits);
+        let sides = context.sides.iter().take(MAX_SIDES).enumerate();
+        sides
+            .filter(|(at, side)| {
+                let assigned = side.assigned.is_none_or(|set| set.contains(index));
+                fitting & 1 << at != 0 && assigned && !flow.passed(*at)
+            })
+            .fold(0, |found, (at, _)| found | 1 << at)
     }
 }
-
-/// Whether a packet's source and destination are home (`None`: their addresses say).
-fn home_ends(home: Home, direction: Direction) -> (Option<bool>, Option<bool>) {
-    let (client, server) = match home {
-        Home::Addresses => (None, None),
-        Home::Client => (Some(true), Some(false)),
-        Home::Server => (Some(false), Some(true)),
-        Home::Both => (Some(true), Some(true)),
-    };
-    match direction {
-        Direction::ToServer => (client, server),
-        Direction::ToClient => (server, client),
-    }
-}
-
-/// One end of a packet: address, port, and whether it is home (`None`: its address says).
-type End = (std::net::IpAddr, u16, Option<bool>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Where {

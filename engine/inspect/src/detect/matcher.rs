@@ -18,6 +18,7 @@ use crate::Direction;
 
 use super::address::{resolve, AddressTest, HomeLists, PortTest};
 use super::address_index::{AddressIndex, AddressIndexBuilder};
+use super::headers::{Header, Headers, HeadersBuilder, Tests};
 use super::lane::{Lane, LaneBuilder};
 use super::prefilter::{Builder, Pattern, Prefilter};
 use super::remembered::Remembered;
@@ -66,10 +67,8 @@ pub(super) struct Slot {
 /// What of a signature is looked up while evaluating.
 #[derive(Debug)]
 pub(super) struct Compiled {
-    pub(super) src: u32,
-    pub(super) dst: u32,
-    pub(super) src_ports: u32,
-    pub(super) dst_ports: u32,
+    /// Its number among the distinct ones.
+    pub(super) header: u32,
     /// Slot of each inspection, by direction; `u32::MAX` for payload.
     pub(super) slots: [Box<[u32]>; 2],
     /// Its buffers are judged together: one fills a variable or captures what another one uses.
@@ -96,9 +95,7 @@ pub struct Matcher {
     pub(super) id: u64,
     pub(super) signatures: Vec<Signature>,
     pub(super) compiled: Vec<Compiled>,
-    pub(super) addresses: Vec<AddressTest>,
-    pub(super) ports: Vec<PortTest>,
-    pub(super) home: HomeLists,
+    pub(super) headers: Headers,
     /// What flowbits, flows' integers and captures are called.
     names: HashMap<u64, String>,
     /// Packets, by class and direction.
@@ -303,6 +300,7 @@ struct Compiler<'s> {
     compiled: Vec<Compiled>,
     addresses: Interned<'s, Group<AddressRange>, AddressTest>,
     ports: Interned<'s, Group<PortRange>, PortTest>,
+    headers: HeadersBuilder,
     packets: [[LaneBuilder<'s>; 2]; 3],
     streams: [LaneBuilder<'s>; 2],
     reads_streams: [bool; 2],
@@ -348,6 +346,7 @@ impl<'s> Compiler<'s> {
             compiled: Vec::with_capacity(signatures),
             addresses: Interned::new(),
             ports: Interned::new(),
+            headers: HeadersBuilder::default(),
             packets: Default::default(),
             streams: Default::default(),
             reads_streams: [false; 2],
@@ -369,6 +368,14 @@ impl<'s> Compiler<'s> {
         let [src, dst] = [&header.src, &header.dst].map(|it| self.addresses.get(it, address));
         let src_ports = self.ports.get(&header.src_ports, port);
         let dst_ports = self.ports.get(&header.dst_ports, port);
+        let number = self.headers.get(Header {
+            protocol: signature.protocol,
+            src,
+            dst,
+            src_ports,
+            dst_ports,
+            both_ways: header.both_ways,
+        });
         let chosen = fast_pattern(signature);
         let placeless = chosen.is_none();
         let chosen = chosen.filter(|_| self.filters);
@@ -413,10 +420,7 @@ impl<'s> Compiler<'s> {
                 bits | u64::from(inspection.tests.iter().any(sees_end)) << at
             });
         self.compiled.push(Compiled {
-            src,
-            dst,
-            src_ports,
-            dst_ports,
+            header: number,
             slots,
             joined: is_joined(signature),
             sees_end,
@@ -567,9 +571,11 @@ impl<'s> Compiler<'s> {
             names: names.cloned().collect(),
             signatures: Vec::new(),
             compiled: self.compiled,
-            addresses: self.addresses.values,
-            ports: self.ports.values,
-            home: HomeLists::new(self.variables),
+            headers: self.headers.build(Tests {
+                addresses: self.addresses.values,
+                ports: self.ports.values,
+                home: HomeLists::new(self.variables),
+            }),
             packets: self.packets.map(|class| class.map(LaneBuilder::build)),
             streams: self.streams.map(LaneBuilder::build),
             reads_streams: self.reads_streams,

@@ -16,6 +16,7 @@ mod chain;
 mod effort;
 mod evaluate;
 mod growing;
+mod headers;
 mod hosts;
 mod lane;
 mod learned;

@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 
 use super::chain::Work;
+use super::headers::Fits;
 use super::Hit;
 
 /// Work space of one worker, reused for every packet; it stops growing once it has seen its largest input.
@@ -13,7 +14,8 @@ pub struct Scratch {
     pub(super) candidates: Candidates,
     /// Signatures on the packet at hand that lack nothing but a state of the flow.
     pub(super) deferred: Vec<u32>,
-    pub(super) buffers: Vec<SlotBuffer>,
+    pub(super) buffers: SlotBuffers,
+    pub(super) fits: Fits,
     pub(super) spare: Vec<u8>,
     pub(super) work: Work,
     /// What expressions captured of the packet at hand, by the hash of the variables' names.
@@ -32,9 +34,18 @@ pub(super) struct Candidates {
     round: u32,
 }
 
-/// A buffer of the transaction at hand.
+/// The buffers of the transaction at hand, by slot.
+#[derive(Debug, Default)]
+pub(super) struct SlotBuffers {
+    all: Vec<SlotBuffer>,
+    round: u32,
+}
+
+/// One of them.
 #[derive(Debug, Default)]
 pub(super) struct SlotBuffer {
+    /// Another one than [`SlotBuffers::round`]: it is of an earlier transaction.
+    round: u32,
     pub(super) state: SlotState,
     pub(super) built: Vec<u8>,
 }
@@ -88,6 +99,27 @@ impl Scratch {
     /// How often PCRE2's limits and the step limit cut evaluation short, ever.
     pub fn limits_hit(&self) -> (u64, u64) {
         (self.work.pcre, self.work.steps)
+    }
+}
+
+impl SlotBuffers {
+    /// Forgets those of the transaction before.
+    pub(super) fn begin(&mut self, slots: usize) {
+        self.round = self.round.wrapping_add(1);
+        if self.all.len() != slots || self.round == 0 {
+            self.all.clear();
+            self.all.resize_with(slots, SlotBuffer::default);
+            self.round = 1;
+        }
+    }
+
+    /// A slot's, which there is.
+    pub(super) fn at(&mut self, slot: u32) -> &mut SlotBuffer {
+        let buffer = &mut self.all[slot as usize];
+        if buffer.round != self.round {
+            (buffer.round, buffer.state) = (self.round, SlotState::Unknown);
+        }
+        buffer
     }
 }
 

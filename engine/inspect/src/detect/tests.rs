@@ -350,6 +350,32 @@ fn a_signature_fires_once_for_each_side_that_holds_it() {
 }
 
 #[test]
+fn what_a_header_said_of_other_ends_does_not_count() {
+    let rule = r#"alert tcp $HOME_NET 40000 -> !203.0.113.9 80 (content:"x"; sid:1;)"#;
+    let mut scene = Scene::new(rule);
+    let fits = |scene: &mut Scene| scene.packet(Direction::ToServer, b"x") == [1];
+    assert!(fits(&mut scene));
+    let asked: [fn(&mut Scene); 6] = [
+        |it| it.flow.client = address("203.0.113.7"),
+        |it| it.flow.server = address("203.0.113.9"),
+        |it| it.flow.client_port = 40_001,
+        |it| it.flow.server_port = 81,
+        |it| it.flow.ip_proto = 17,
+        |it| it.sides[0].home = Home::Server,
+    ];
+    for change in asked {
+        let (flow, sides) = (scene.flow, scene.sides.clone());
+        change(&mut scene);
+        assert!(!fits(&mut scene));
+        (scene.flow, scene.sides) = (flow, sides);
+        assert!(fits(&mut scene));
+    }
+    assert!(scene.packet(Direction::ToClient, b"x").is_empty());
+    scene.matcher = Scene::new(&rule.replace(" 80", " 81")).matcher;
+    assert!(!fits(&mut scene));
+}
+
+#[test]
 fn http_buffers_are_matched_each_in_its_own() {
     let mut scene = Scene::http(
         r#"

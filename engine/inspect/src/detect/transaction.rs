@@ -91,7 +91,8 @@ impl Matcher {
         };
         let mut side = std::mem::take(&mut state.sides[direction as usize]);
         if !side.done && scene.stage > Stage::NotStarted {
-            self.prepare(scratch);
+            scratch.fits.turn_to(self.id, &self.headers, context);
+            scratch.buffers.begin(self.slots.len());
             self.bring_up(&scene, &mut side, scratch);
             let mut pending = std::mem::take(&mut side.pending);
             pending.retain_mut(|waiting| {
@@ -106,16 +107,6 @@ impl Matcher {
             }
         }
         state.sides[direction as usize] = side;
-    }
-
-    fn prepare(&self, scratch: &mut Scratch) {
-        scratch
-            .buffers
-            .resize_with(self.slots.len(), SlotBuffer::default);
-        scratch
-            .buffers
-            .iter_mut()
-            .for_each(|buffer| buffer.state = SlotState::Unknown);
     }
 
     /// Adds the signatures whose pattern is in what is new of the buffers, and at first those without one.
@@ -177,7 +168,7 @@ impl Matcher {
             spare,
             ..
         } = scratch;
-        let buffer = &mut buffers[index as usize];
+        let buffer = buffers.at(index);
         if slot.buffer.grows && !complete && !slot.transforms.is_empty() {
             let length = extracted_length(slot, scene, spare);
             let effort = effort_on(side, index);
@@ -225,7 +216,7 @@ impl Matcher {
             true => 0,
             false => state.fired(compiled.key, scene.direction),
         };
-        let sides = self.sides(waiting.signature, context, flow) & !fired;
+        let sides = self.sides(waiting.signature, context, flow, &mut scratch.fits) & !fired;
         if sides == 0 {
             return Verdict::Fails;
         }
@@ -366,7 +357,7 @@ impl Matcher {
             waiting.progress.note_judged(length);
         }
         let before = work.searched;
-        let buffer = &mut buffers[index as usize];
+        let buffer = buffers.at(index);
         let progress = &mut waiting.progress;
         let mut judge = |instance: u32, bytes: &[u8]| {
             let subject = Subject::whole(bytes).with_order(little);
