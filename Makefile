@@ -55,9 +55,9 @@ deb: deps-image deps ## Build the Debian packages in dist/ (VERSION=… instead 
 image: deb ## Build the appliance's disk image, box, bill of materials and checksums in dist/image/ (as root)
 	@SOURCE_DATE_EPOCH=$$(dpkg-parsechangelog -STimestamp) $(PY) -m image.build dist/image "$$(ls -t dist/sekisho_*.deb | head -1)"
 
-test-vm: build image ## Run the tests in emulated machines: the disk image, nft-bridge on Debian's kernel, libvirt (many minutes)
-	@tools/deps vm && $(PY) -m tests.vm.image
-	@SEKISHO_TEST_VM=1 $(PY) -m pytest -v tests/vm
+test-vm: build $(if $(SHORT),,image) ## Run the tests in emulated machines: the disk image, nft-bridge on Debian's kernel, libvirt (many minutes; SHORT=1: those that take ten)
+	@tools/deps $(if $(SHORT),lab,vm) && $(PY) -m tests.vm.image
+	@SEKISHO_TEST_VM=$(if $(SHORT),short,all) $(PY) -m pytest -v tests/vm
 
 lab-vm: build ## Bring the lab of vagrant/ up with libvirt alone; then vagrant/lab attack, vagrant/lab down
 	@tools/deps lab

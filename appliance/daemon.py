@@ -900,6 +900,17 @@ def _prepare(state: Path, inspector_gid: int) -> None:
         directory.mkdir(exist_ok=True)
         os.chown(directory, 0, inspector_gid)
         directory.chmod(mode)
+    for name in ("live", "rule-sets"):
+        _let_read(state / name, inspector_gid, mode)
+
+
+def _let_read(kept: Path, gid: int, folder_mode: int) -> None:
+    """Give what is kept there to the group: another system's has another number. Raises OSError."""
+    for path in kept.rglob("*"):
+        if path.lstat().st_gid == gid or path.is_symlink():
+            continue
+        os.chown(path, 0, gid, follow_symlinks=False)
+        path.chmod(folder_mode if path.is_dir() else 0o640)
 
 
 @contextlib.contextmanager

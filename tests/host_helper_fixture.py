@@ -55,6 +55,30 @@ def talking(netns: str, address: str, *, connect_s: float, hear_s: float) -> Ite
         process.communicate()
 
 
+ECHO = """\
+import socket, threading
+def answer(connection):
+    with connection:
+        while data := connection.recv(100): connection.sendall(data)
+listener = socket.create_server(('', 7))
+print('up', flush=True)
+while True: threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+"""
+
+
+@contextlib.contextmanager
+def echoing(netns: str) -> Iterator[None]:
+    """Have somebody at port 7 who says again what is said to it."""
+    command = command_in(netns, [sys.executable, "-c", ECHO])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "up\n"
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def hook_of(config: Path) -> str:
     """Return libvirt's hook with this checkout's helper behind it; what it says is beside config."""
     return f"""#!/bin/sh

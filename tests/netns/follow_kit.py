@@ -15,13 +15,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance import steering
+from appliance.control.generations import Generations
+from appliance.model.policy import (
+    Assignment,
+    GuestPolicy,
+    Mode,
+    PolicyDocument,
+    RuleFile,
+    RuleSetContent,
+    RuleSetRef,
+)
 from appliance.netns import command_in
+from appliance.reporting.client import SignedPolicy
+from appliance.reporting.identity import EnrolAnswer, digest_of
+from appliance.rulesets.store import RuleSetStore
 from manager_api import tls
+from manager_api.domain import policy
 from tests.host_helper_fixture import ROOT, HelperFolder, Place, certify_helper
 from tests.manager_fixture import csr_for, free_ports, private_pem
 
@@ -83,6 +98,23 @@ class Rig(HelperFolder):
             argv = [sys.executable, "-m", "appliance.cli", "run", "--config", str(self.config)]
             self.appliance = subprocess.Popen(command_in(HOST, argv), stdout=log, stderr=log, cwd=ROOT)
         wait_for("the appliance runs", lambda: self.status().get("inspector", {}).get("up"))
+
+    def leave_policy(self, rules: str) -> None:
+        """Leave what enrolment and a manager leave that has every guest stop what the rules find."""
+        state = self.folder / "appliance-state"
+        key = ed25519.Ed25519PrivateKey.generate()
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        answer = EnrolAnswer("appliance-1", "", "", public, "https://manager.invalid")
+        (self.identity / "identity.json").write_bytes(msgspec.json.encode(answer))
+        content = msgspec.json.encode(RuleSetContent("lab", (RuleFile("lab.rules", rules),)))
+        digest = digest_of(content)
+        RuleSetStore(state / "rule-sets").put(digest, content)
+        stops = GuestPolicy(assignments=(Assignment("lab", Mode.PREVENT),))
+        document = PolicyDocument(1, (RuleSetRef("lab", 1, digest),), stops)
+        signed = policy.sign(policy.encode(document), key)
+        generations = Generations(state / "live")
+        generations.write(1, SignedPolicy(signed.document, signed.digest, signed.signature), {})
+        generations.make_current(1)
 
     def stop_appliance(self, number: int = signal.SIGTERM) -> None:
         if self.appliance is not None:

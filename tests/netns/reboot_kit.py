@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,9 +138,9 @@ class Host(HelperFolder):
     client: str
     helper: subprocess.Popen[bytes] | None = None
 
-    def configure(self, **source: str) -> None:
+    def configure(self, failure: Mapping[str, str] = CLOSED, **source: str) -> None:
         """Write the helper's configuration; source: where it has its guests from."""
-        segment = {"name": "vms", "bridge": "br0", "failure": CLOSED}
+        segment = {"name": "vms", "bridge": "br0", "failure": dict(failure)}
         document = {
             **source,
             "state_dir": "state",

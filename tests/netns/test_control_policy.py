@@ -62,6 +62,26 @@ def test_modes_do_what_they_say_on_the_wire(appliance: Appliance) -> None:
     assert appliance.send("/fine") is Outcome.ANSWERED
 
 
+def test_what_another_systems_users_own_on_the_data_disk_is_the_inspectors_again(
+    appliance: Appliance,
+) -> None:
+    """Of two images, or after a restore, the same user may have another number."""
+    appliance.assign("prevent")
+    version = appliance.in_step()
+    appliance.end()
+    for name in ("live", "rule-sets", "spool"):
+        for path in (appliance.state / name).rglob("*"):
+            os.chown(path, 54321, 54321, follow_symlinks=False)
+            if not path.is_symlink():
+                path.chmod(0o700 if path.is_dir() else 0o600)
+    before = spooled(appliance, "/evil?another")
+    appliance.start()
+    assert appliance.status()["live_version"] == version, appliance.log()
+    assert appliance.assign("detect") > version  # read without a restart's rights
+    assert appliance.send("/evil?another") is Outcome.ANSWERED
+    wait_for("the alert on disk", lambda: spooled(appliance, "/evil?another") > before)
+
+
 def test_alerts_reach_the_manager_with_guest_and_mode(appliance: Appliance, manager: RunningManager) -> None:
     appliance.assign("prevent")
     appliance.send("/evil?alert")

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from appliance.netns import command_in, run_in
 from manager_api import tls
 from manager_api.settings import Settings
-from tests.host_helper_fixture import ROOT, HelperFolder, Place, certify_helper, talking
+from tests.host_helper_fixture import ROOT, HelperFolder, Place, certify_helper, echoing, talking
 from tests.manager_fixture import csr_for, free_ports, private_pem
 
 PREFIX = f"skt-hh-{os.getpid()}"
@@ -124,18 +124,11 @@ def rig(wires: None, tmp_path: Path) -> Iterator[Rig]:
 @contextlib.contextmanager
 def conversation() -> Iterator[Callable[[], None]]:
     """Give a function that says something over one TCP connection from client to web and hears it again."""
-    server = "import socket\ns = socket.create_server(('', 7))\nprint('up', flush=True)\nc, _ = s.accept()\n"
-    server += "while data := c.recv(100): c.sendall(data)\n"
-    web = subprocess.Popen(
-        command_in(netns_of("web"), [sys.executable, "-c", server]), stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert web.stdout is not None and web.stdout.readline() == "up\n"
-        with talking(netns_of("client"), ADDRESSES["web"], connect_s=5, hear_s=20) as say:
-            yield say
-    finally:
-        web.kill()
-        web.communicate()
+    with (
+        echoing(netns_of("web")),
+        talking(netns_of("client"), ADDRESSES["web"], connect_s=5, hear_s=20) as say,
+    ):
+        yield say
 
 
 @contextlib.contextmanager

@@ -4,8 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +12,7 @@ from appliance import lab
 from appliance.lab.wire import Exchange, Outcome, connect, exchange
 from appliance.netns import entered, run_in
 from tests.manager_fixture import RunningManager
+from tests.netns import upload
 from tests.netns.control_fixture import NAME, Appliance, appliance_in, wait_for
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
@@ -33,9 +32,6 @@ UPLOAD_PORT = 9996
 FRAGMENT_PAYLOAD = 1480
 UDP_SEGMENT = 103
 """include/uapi/linux/udp.h; Python has no name for it."""
-UPLOAD_BYTES = 32 << 20
-UPLOAD_S = 60.0
-"""A collapsed queue (1 to 2 Mbit/s) would need two to four minutes."""
 
 
 @pytest.fixture(scope="module", params=["native", "netfilterqueue"])
@@ -181,28 +177,8 @@ def test_a_second_datagram_of_a_segmentation_offload_hides_nothing(
 
 def test_a_long_upload_does_not_collapse(appliance: Appliance) -> None:
     """Without segmentation offload on the queue a bridge's upload does, while small requests pass."""
-    with entered(appliance.settings.guest_netns(lab.WEB)):
-        listener = socket.socket()
-    with contextlib.closing(listener):
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((lab.WEB.ipv4, UPLOAD_PORT))
-        listener.listen()
-        client = connect(appliance.settings.guest_netns(lab.CLIENT), lab.WEB.ipv4, UPLOAD_PORT, UPLOAD_S)
-        server, _ = listener.accept()
-        with contextlib.closing(client), contextlib.closing(server):
-            server.settimeout(UPLOAD_S)
-            began = time.monotonic()
-            sending = threading.Thread(target=client.sendall, args=(bytes(UPLOAD_BYTES),), daemon=True)
-            sending.start()
-            received = 0
-            while received < UPLOAD_BYTES and time.monotonic() < began + UPLOAD_S:
-                received += len(server.recv(1 << 20))
-            repeated = int.from_bytes(
-                client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[100:], "little"
-            )
-            rate = received * 8 / (time.monotonic() - began) / 1e6
-            print(f"{rate:.0f} Mbit/s, {repeated} segments sent again")
-    assert received == UPLOAD_BYTES
+    client, web = (appliance.settings.guest_netns(guest) for guest in (lab.CLIENT, lab.WEB))
+    assert upload.arrives_in_time(client, web, lab.WEB.ipv4, UPLOAD_PORT)
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -16,14 +16,18 @@ from pathlib import Path
 
 import pytest
 
+from appliance.lab.wire import connect
 from appliance.netns import run_in
 from manager_api import tls
 from manager_api.settings import Settings
-from tests.host_helper_fixture import ROOT
+from tests.host_helper_fixture import ROOT, echoing, talking
+from tests.netns import upload
 from tests.netns.follow_kit import (
+    ADDRESSES,
     APPLIANCE,
     HOST,
     MACS,
+    PATIENCE,
     PLACE,
     PREFIX,
     Rig,
@@ -38,6 +42,10 @@ pytest.importorskip("appliance._engine", reason="the packet engine is not built"
 
 UPLINK, TRUNK = "02:00:00:00:0b:00", "02:00:00:00:0b:01"
 CARDS = (("uplink", "eth0", UPLINK), ("trunk", "eth1", TRUNK))
+EVIL, UPLOAD_PORT = b"evil-7", 9996
+RULES = f"""\
+alert tcp any any -> $HOME_NET any (msg:"evil"; flow:to_server; content:"{EVIL.decode()}"; sid:1;)
+"""
 BRIDGE = ["ip", "link", "set", "br0", "type", "bridge"]
 
 
@@ -69,14 +77,16 @@ def wires() -> Iterator[None]:
 
 
 @pytest.fixture
-def rig(wires: None, authority: tls.Authority, tmp_path: Path) -> Iterator[Rig]:
-    """All ports are in VLAN 1, as a hypervisor leaves them."""
+def rig(
+    wires: None, authority: tls.Authority, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Rig]:
+    """All ports are in VLAN 1, as a hypervisor leaves them. Parameter: more of the helper's segment."""
     run_in(HOST, [*BRIDGE, "vlan_filtering", "1", "fdb_flush"])
     run_in(APPLIANCE, ["ip", "link", "set", "inside", "type", "bridge", "fdb_flush"])
     run_in(APPLIANCE, ["ip", "link", "set", "inside", "up"])
     for tap in (*(f"{name}0" for name in MACS), *(tap for tap, _, _ in CARDS)):
         replug(tap)
-    segment = {"bridge": "br0", "trunk": TRUNK, "vlans": [101, 199]}
+    segment = {"bridge": "br0", "trunk": TRUNK, "vlans": [101, 199], **getattr(request, "param", {})}
     trunk = {"appliance": "sekisho", "segments": [segment]}
     with rig_in(tmp_path, authority, CARDS, {"trunk": trunk}, {"trunk": TRUNK}) as rig:
         yield rig
@@ -86,6 +96,13 @@ def replug(tap: str) -> None:
     """Do what a hypervisor does with a guest's tap when it starts the guest."""
     run_in(HOST, ["ip", "link", "set", tap, "nomaster"])
     run_in(HOST, ["ip", "link", "set", tap, "master", "br0"])
+
+
+def answered(said: bytes) -> bytes:
+    """Return what web answers to somebody who is not protected. Raises ConnectionError."""
+    with connect(netns_of("other"), ADDRESSES["web"], 7, 10.0 * PATIENCE) as connection:
+        connection.sendall(said)
+        return connection.recv(100)
 
 
 def vlans_of(tap: str) -> list[tuple[int, bool]]:
@@ -169,6 +186,37 @@ def test_a_guest_that_starts_anew_is_put_back_before_and_after_it_runs(rig: Rig)
     replug("web0")  # and nobody called
     wait_for("it is led again", lambda: vlans_of("web0") == [(101, True)])
     assert reaches("other", "web")
+
+
+def test_an_attack_is_stopped_on_its_way_through_the_trunk_and_a_long_upload_is_not(rig: Rig) -> None:
+    """Without segmentation offload on the queue the upload would collapse."""
+    rig.leave_policy(RULES)
+    rig.start_appliance()
+    rig.protect("web")
+    with echoing(netns_of("web")):
+        assert answered(b"fine") == b"fine"
+        with pytest.raises(ConnectionError):
+            answered(EVIL)
+    assert upload.arrives_in_time(netns_of("other"), netns_of("web"), ADDRESSES["web"], UPLOAD_PORT)
+
+
+@pytest.mark.parametrize("rig", [{"direct_when_down": True}], indirect=True)
+def test_guests_pass_an_appliance_by_that_is_down_if_told_and_are_taken_back(rig: Rig) -> None:
+    rig.start_appliance()
+    rig.protect("web")
+    with (
+        echoing(netns_of("web")),
+        talking(netns_of("other"), ADDRESSES["web"], connect_s=10, hear_s=60) as say,
+    ):
+        run_in(APPLIANCE, ["ip", "link", "set", "inside", "down"])
+        wait_for("web is in the shared VLAN", lambda: vlans_of("web0") == [(1, True)])
+        say()
+        run_in(APPLIANCE, ["ip", "link", "set", "inside", "up"])
+        wait_for("web is led through again", lambda: vlans_of("web0") == [(101, True)])
+        say()
+    said = (rig.folder / "state/audit.jsonl").read_text().splitlines()
+    actions = [json.loads(line)["action"] for line in said]
+    assert [each for each in actions if each.startswith("direct")] == ["direct-on", "direct-off"]
 
 
 TAGGED = """\

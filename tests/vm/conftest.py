@@ -1,4 +1,8 @@
-"""One machine for all tests of this folder; only asked for, as it takes minutes (`make test-vm`)."""
+"""One machine for all tests of this folder; only asked for, as it takes minutes (`make test-vm`).
+
+What is marked `short` is their short form, which CI runs (`make test-vm SHORT=1`): it needs neither image nor
+packages.
+"""
 
 import os
 import shutil
@@ -13,11 +17,14 @@ PROGRAMS = ("qemu-system-x86_64", "mmdebstrap", "mke2fs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.environ.get("SEKISHO_TEST_VM"):
+    asked = os.environ.get("SEKISHO_TEST_VM")
+    if asked not in (None, "short"):
         return
+    why = "not in the short form: make test-vm" if asked else "takes minutes: make test-vm"
     for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason="takes minutes: make test-vm"))
+        is_wanted = asked == "short" and item.get_closest_marker("short") is not None
+        if Path(__file__).parent in item.path.parents and not is_wanted:
+            item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         yield rig
 
 
+@pytest.mark.short
 def test_a_running_guest_is_moved_with_its_connection_open_and_less_than_a_second_lost(rig: Rig) -> None:
     web = rig.web()
     for command, place in (("protect", PAIRS), ("unprotect", ("br0",)), ("protect", PAIRS)):
@@ -48,6 +49,7 @@ def test_a_running_guest_is_moved_with_its_connection_open_and_less_than_a_secon
     assert rig.guest("web")["vnics"][0]["led_through"]
 
 
+@pytest.mark.short
 def test_a_guest_is_led_through_before_its_first_packet_each_time_it_starts(rig: Rig) -> None:
     assert rig.guest("web")["protected"], "left so by the test before"
     web = rig.web()
@@ -183,6 +185,7 @@ def test_a_vnic_past_every_bridge_is_refused_by_name_and_shown(rig: Rig) -> None
         rig.libvirtd.remove(fast)
 
 
+@pytest.mark.short
 def test_protection_outlives_a_libvirtd_that_goes_and_discovery_comes_back_with_it(rig: Rig) -> None:
     rig.libvirtd.stop()
     wait_for("it is missed", lambda: "does not answer" in rig.sekisho("list").stderr)
@@ -193,6 +196,7 @@ def test_protection_outlives_a_libvirtd_that_goes_and_discovery_comes_back_with_
     assert [what for what, name in rig.events() if not name][-2:] == ["disconnected", "connected"]
 
 
+@pytest.mark.short
 def test_all_guests_are_connected_as_before_when_told(rig: Rig) -> None:
     would = rig.sekisho("unprotect", "--all", "--dry-run")
     assert f"would: web: {WEB_MAC} is connected to br0" in would.stdout

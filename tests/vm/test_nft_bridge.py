@@ -12,6 +12,7 @@ PATIENCE = "5"
 """How much longer than on hardware a test waits for what must happen."""
 
 
+@pytest.mark.short
 def test_the_stock_kernel_is_probed_as_able(machine: Machine) -> None:
     probe = "from appliance import steering; print(steering.choose_backend().backend.value)"
     done = machine.python("-c", probe)
@@ -29,12 +30,12 @@ def test_the_stock_kernel_is_probed_as_able(machine: Machine) -> None:
         "test_guard_framing.py",
         "test_firewall_rules.py",
         "test_rules_of_others.py",
-        "test_inspection.py -k native",
+        pytest.param("test_inspection.py -k native", marks=pytest.mark.short),
         "test_unseen.py",
         "test_flooding.py",
         "test_forwarding.py",
         "test_resets.py",
-        "test_twins.py",
+        pytest.param("test_twins.py", marks=pytest.mark.short),
         "test_host_reboot.py",
     ],
 )

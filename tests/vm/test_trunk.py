@@ -1,8 +1,11 @@
 """Topology trunk on the stock kernel, whose bridges tell VLANs apart."""
 
+import pytest
+
 from tests.vm.machine import Machine
 
 
+@pytest.mark.short
 def test_namespace_tests_of_the_trunk_pass(machine: Machine) -> None:
     done = machine.python(
         "-m", "pytest", "-q", "-rA", "--tb=short", "-p", "no:cacheprovider", "tests/netns/test_trunk.py",
