@@ -3,7 +3,7 @@
 mod dialogue;
 
 use dialogue::{policy, policy_of_generation, Dialogue, CLIENT_PORT_IFINDEX, SERVER_PORT_IFINDEX};
-use inspect::engine::FlowMark;
+use inspect::engine::{FlowMark, Settings};
 use serde_json::json;
 
 const EVIL: &str = r#"alert http any any -> $HOME_NET any (msg:"evil"; flow:established,to_server; http.uri; content:"/evil"; sid:1;)"#;
@@ -501,4 +501,46 @@ fn an_opening_that_nobody_answered_is_forgotten_after_a_minute() {
     assert_eq!(1, dialogue.engine.flow_count());
     dialogue.wait_s(61);
     assert_eq!(0, dialogue.engine.flow_count());
+}
+
+#[test]
+fn half_of_a_connection_that_nobody_ended_is_forgotten_after_ten_minutes() {
+    let mut dialogue = refusing_what_is_found_midstream();
+    dialogue.handshake();
+    let (client, server) = dialogue.sequences();
+    dialogue.raw(true, client, server, 0x11, b"");
+    dialogue.wait_s(590);
+    assert_eq!(1, dialogue.engine.flow_count());
+    dialogue.wait_s(20);
+    assert_eq!(0, dialogue.engine.flow_count());
+}
+
+#[test]
+fn connections_that_moved_much_and_rest_are_still_known_where_memory_is_short() {
+    let failure = json!({"failure": {"midstream": "closed"}});
+    let mut settings = Settings::live([1, 2]);
+    settings.flows.max_memory_bytes = 4 << 20;
+    let mut dialogue = Dialogue::with(settings, policy(WORD, "prevent", failure));
+    let mut resting = Vec::new();
+    for port in 20_000..20_100 {
+        dialogue.switch_to(port, (1000, 5000));
+        dialogue.handshake();
+        for _ in 0..10 {
+            assert!(!dialogue.client(&[b'x'; 30_000]).block);
+        }
+        resting.push((port, dialogue.sequences()));
+        dialogue.wait_s(10);
+    }
+    assert_eq!(100, dialogue.engine.flow_count());
+    for (port, sequences) in resting {
+        dialogue.switch_to(port, sequences);
+        let (client, server) = sequences;
+        let again = dialogue.raw(true, client - 10_000, server, 0x18, &[b'x'; 10_000]);
+        assert!(!again.block, "it is sent again");
+        assert!(
+            dialogue.raw(true, client - 1, server, 0x18, b"yy").block,
+            "it says something else"
+        );
+        assert!(!dialogue.client(b"more").block);
+    }
 }

@@ -32,6 +32,8 @@ pub const CHUNK_BYTES: usize = 2560;
 
 /// How much of each direction Suricata follows (`stream.reassembly.depth`).
 const STREAM_DEPTH_BYTES: u64 = 1 << 20;
+/// Who lacks an acknowledgment has said it again by then, twice: the first wait is a second at most (RFC 6298, 2.1).
+const SENT_AGAIN_WITHIN_NS: u64 = 3_000_000_000;
 
 /// The guest-side facts and the protocol state of one flow.
 #[derive(Debug)]
@@ -475,7 +477,7 @@ impl TcpLayer {
         // Who has not begun by now never will.
         self.beginnings = None;
         self.shown_from = self.streamed;
-        self.session.retire();
+        self.session.retire(false);
         // A handshake that was not finished is not encrypted, which only its parser knows.
         let keeps = self.app.proto().is_some_and(|it| ENCRYPTED.contains(it));
         if let AppState::Parsed(proto, _) = self.app {
@@ -751,6 +753,17 @@ impl TcpLayer {
 }
 
 impl Conversation {
+    /// Makes a conversation that is silent for so long hold as little as may be; returns how many bytes that are, or
+    /// `None` where what was sent last may be sent again.
+    pub fn rest(&mut self, silent_ns: u64) -> Option<usize> {
+        let tcp = self.tcp.as_deref_mut()?;
+        if silent_ns < SENT_AGAIN_WITHIN_NS {
+            return None;
+        }
+        tcp.session.retire(true);
+        Some(tcp.heap_bytes())
+    }
+
     /// A flow that begins with a packet sent in `direction`.
     pub fn new(id: u64, arrival: &Arrival, tcp: Option<Box<TcpLayer>>, udp: bool) -> Self {
         Self {

@@ -106,7 +106,7 @@ impl Desk {
             if !reopens {
                 match self.inspect(flow, &lookup, arrival, packet, sink) {
                     Step::Done(mut outcome) => {
-                        settle(flows, &lookup, packet.payload.len());
+                        settle(flows, &lookup, packet.payload.len(), arrival.now_ns);
                         // The kernel may remember a drop that was forgotten here: this engine may be younger.
                         if lookup.created && opens && outcome.flow == FlowMark::Keep {
                             outcome.flow = FlowMark::Forget;
@@ -842,7 +842,7 @@ pub(super) fn take_sides<'a>(
 }
 
 /// Tells the flow table how far the flow has come and what it holds.
-fn settle(flows: &mut Flows, lookup: &Lookup, payload_bytes: usize) {
+fn settle(flows: &mut Flows, lookup: &Lookup, payload_bytes: usize, now_ns: u64) {
     let Some(flow) = flows.get_mut(lookup.id) else {
         return;
     };
@@ -853,7 +853,8 @@ fn settle(flows: &mut Flows, lookup: &Lookup, payload_bytes: usize) {
     };
     let phase = match tcp.session.state() {
         stream::TcpState::Closed => FlowPhase::Closed,
-        stream::TcpState::Established | stream::TcpState::Closing => FlowPhase::Established,
+        stream::TcpState::Established => FlowPhase::Established,
+        stream::TcpState::Closing => FlowPhase::Closing,
         stream::TcpState::New if answered => FlowPhase::Answered,
         _ => FlowPhase::New,
     };
@@ -868,7 +869,7 @@ fn settle(flows: &mut Flows, lookup: &Lookup, payload_bytes: usize) {
     let bytes = due.then(|| tcp.heap_bytes());
     flows.set_phase(lookup.id, phase);
     if let Some(bytes) = bytes {
-        flows.account(lookup.id, bytes);
+        flows.account(lookup.id, bytes, now_ns, Conversation::rest);
     }
 }
 

@@ -714,7 +714,7 @@ impl Desk {
             state: match flow.phase {
                 _ if flow.data.detect.is_bypassed() => "bypassed",
                 FlowPhase::New | FlowPhase::Answered => "new",
-                FlowPhase::Established => "established",
+                FlowPhase::Established | FlowPhase::Closing => "established",
                 FlowPhase::Closed => "closed",
             },
             reason: match reason {

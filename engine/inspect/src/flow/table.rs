@@ -31,6 +31,8 @@ pub enum FlowPhase {
     Answered,
     /// Packets in both directions (TCP: the caller says so, see [`FlowTable::set_phase`]).
     Established,
+    /// TCP only: one end has said all it had to say.
+    Closing,
     /// TCP only: finished or reset.
     Closed,
 }
@@ -44,6 +46,8 @@ pub struct FlowTimeouts {
     pub tcp_answered_s: u32,
     /// TCP after its handshake.
     pub tcp_established_s: u32,
+    /// TCP after one end's FIN.
+    pub tcp_closing_s: u32,
     /// TCP after FINs or a reset.
     pub tcp_closed_s: u32,
     /// UDP seen in one direction.
@@ -66,6 +70,7 @@ impl Default for FlowTimeouts {
             tcp_new_s: 60,
             tcp_answered_s: 60,
             tcp_established_s: 600,
+            tcp_closing_s: 600,
             tcp_closed_s: 60,
             udp_new_s: 30,
             udp_established_s: 300,
@@ -223,20 +228,26 @@ pub enum EndReason {
     Ended,
 }
 
-/// The timeout classes, in the order in which flows are given up when room is needed: finished ones first,
-/// then those that were never answered, then those whose opener was never heard again, so that a flood of openings
-/// does not push out conversations.
-const CLASSES: usize = 10;
+/// The timeout classes; of conversations, in the order in which they are given up when room is needed.
+const CLASSES: usize = 11;
 const TCP_CLOSED: usize = 0;
 const TCP_NEW: usize = 1;
 const UDP_NEW: usize = 2;
 const ICMP_NEW: usize = 3;
 const OTHER_NEW: usize = 4;
 const TCP_ANSWERED: usize = 5;
-const TCP_ESTABLISHED: usize = 6;
-const UDP_ESTABLISHED: usize = 7;
-const ICMP_ESTABLISHED: usize = 8;
-const OTHER_ESTABLISHED: usize = 9;
+const TCP_CLOSING: usize = 6;
+const TCP_ESTABLISHED: usize = 7;
+const UDP_ESTABLISHED: usize = 8;
+const ICMP_ESTABLISHED: usize = 9;
+const OTHER_ESTABLISHED: usize = 10;
+
+/// Those of which nobody knows yet whether they become conversations.
+const OPENINGS: [usize; 5] = [TCP_NEW, UDP_NEW, ICMP_NEW, OTHER_NEW, TCP_ANSWERED];
+/// An opening has so long to become a conversation, a closing one to end, before it is given up for others...
+const GRACE_NS: u64 = 5 * NS_PER_S;
+/// ...as long as openings are less than one in so many flows.
+const OPENINGS_ONE_IN: usize = 4;
 
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -292,6 +303,18 @@ struct Slot<T> {
 struct List {
     head: u32,
     tail: u32,
+    count: usize,
+    /// The first that was not told to rest: those before it were.
+    restless: u32,
+}
+
+impl List {
+    const EMPTY: Self = Self {
+        head: NIL,
+        tail: NIL,
+        count: 0,
+        restless: NIL,
+    };
 }
 
 /// SipHash with a secret key: peers choose addresses and ports, so an unkeyed hash could be made to collide.
@@ -314,10 +337,7 @@ impl<T> FlowTable<T> {
             hash: Keyed(seed),
             slots: Vec::new(),
             free: Vec::new(),
-            lists: [List {
-                head: NIL,
-                tail: NIL,
-            }; CLASSES],
+            lists: [List::EMPTY; CLASSES],
             recent: Box::new([NIL; RECENT]),
             memory_bytes: 0,
             ended: VecDeque::new(),
@@ -350,7 +370,7 @@ impl<T> FlowTable<T> {
             }
             self.finish(index, EndReason::Timeout);
         }
-        self.make_room();
+        self.make_room(now_ns);
         let flow = begin(key, sender, packet, now_ns);
         let data = make(&flow);
         let index = self.insert(flow.with(data));
@@ -426,22 +446,60 @@ impl<T> FlowTable<T> {
         }
     }
 
-    /// Says how much memory the caller's state of this flow holds now. Past
-    /// [`FlowLimits::max_memory_bytes`] other flows are evicted until there is room.
-    pub fn account(&mut self, id: FlowId, bytes: usize) {
+    /// Says how much memory the caller's state of this flow holds now. Past [`FlowLimits::max_memory_bytes`]
+    /// conversations that are silent are told to rest, the longest silent first, and then flows are evicted, until
+    /// there is room. `rest`: makes the state of a flow that is silent for so many nanoseconds as small as may be, and
+    /// returns what it holds then; `None` if it was not silent for long enough.
+    pub fn account(
+        &mut self,
+        id: FlowId,
+        bytes: usize,
+        now_ns: u64,
+        mut rest: impl FnMut(&mut T, u64) -> Option<usize>,
+    ) {
         if self.get(id).is_none() {
             return;
         }
-        let slot = &mut self.slots[id.index as usize];
-        self.memory_bytes = self.memory_bytes - slot.memory_bytes + bytes;
-        slot.memory_bytes = bytes;
+        self.hold(id.index, bytes);
         while self.memory_bytes > self.limits.max_memory_bytes {
+            if self.rest_one(id.index, now_ns, &mut rest) {
+                continue;
+            }
             // Never the flow that is being worked on, however much it holds: its own limits bound it.
-            let Some(oldest) = self.oldest(Some(id.index)) else {
+            let Some(oldest) = self.oldest(now_ns, Some(id.index)) else {
                 return;
             };
             self.finish(oldest, EndReason::Evicted);
         }
+    }
+
+    fn hold(&mut self, index: u32, bytes: usize) {
+        let slot = &mut self.slots[index as usize];
+        self.memory_bytes = self.memory_bytes - slot.memory_bytes + bytes;
+        slot.memory_bytes = bytes;
+    }
+
+    /// Tells the longest silent TCP conversation that was not told yet to rest, if that is not the one `at_work`.
+    fn rest_one(
+        &mut self,
+        at_work: u32,
+        now_ns: u64,
+        rest: &mut impl FnMut(&mut T, u64) -> Option<usize>,
+    ) -> bool {
+        let index = self.lists[TCP_ESTABLISHED].restless;
+        let Some(slot) = self.slots.get_mut(index as usize) else {
+            return false;
+        };
+        let Some(flow) = slot.flow.as_mut().filter(|_| index != at_work) else {
+            return false;
+        };
+        let silent_ns = now_ns.saturating_sub(flow.last_seen_ns);
+        let Some(bytes) = rest(&mut flow.data, silent_ns) else {
+            return false;
+        };
+        self.lists[TCP_ESTABLISHED].restless = slot.next;
+        self.hold(index, bytes);
+        true
     }
 
     /// Ends a flow (a SYN reopens a finished one, say) and hands it back.
@@ -553,38 +611,57 @@ impl<T> FlowTable<T> {
         })
     }
 
-    fn make_room(&mut self) {
+    fn make_room(&mut self, now_ns: u64) {
         while self.places.len() >= self.limits.max_flows.max(1) {
-            let Some(oldest) = self.oldest(None) else {
+            let Some(oldest) = self.oldest(now_ns, None) else {
                 return;
             };
             self.finish(oldest, EndReason::Evicted);
         }
     }
 
-    /// The flow to give up for another: the oldest of the first class that has any.
-    fn oldest(&self, except: Option<u32>) -> Option<u32> {
-        self.lists.iter().find_map(|list| {
-            let first = Some(list.head).filter(|index| *index != NIL)?;
-            if Some(first) != except {
-                return Some(first);
-            }
-            Some(self.slots[first as usize].next).filter(|index| *index != NIL)
-        })
+    /// The flow to give up for another.
+    ///
+    /// What is over, first. Then openings, so that a flood of them does not push out conversations: of all of them the
+    /// longest silent one, for who can fill the table with one kind must not have every new one of another kind end.
+    /// But one that is so young that it may become a conversation yet stays where openings are few: who can fill the
+    /// table with conversations must not end them either.
+    fn oldest(&self, now_ns: u64, except: Option<u32>) -> Option<u32> {
+        let first = |class: usize| self.first_of(class, except);
+        let longest_silent = |classes: &[usize]| {
+            let firsts = classes.iter().filter_map(|class| first(*class));
+            firsts.min_by_key(|index| self.last_seen_ns(*index))
+        };
+        let may_go = |index: &u32| now_ns.saturating_sub(self.last_seen_ns(*index)) >= GRACE_NS;
+        let openings: usize = OPENINGS.iter().map(|class| self.lists[*class].count).sum();
+        let many = openings * OPENINGS_ONE_IN >= self.places.len();
+        let opening = longest_silent(&OPENINGS);
+        let mut conversations = TCP_ESTABLISHED..CLASSES;
+        first(TCP_CLOSED)
+            .or(opening.filter(|index| many || may_go(index)))
+            .or(first(TCP_CLOSING).filter(may_go))
+            .or_else(|| conversations.find_map(first))
+            .or(first(TCP_CLOSING))
+            .or(opening)
+    }
+
+    /// The longest silent flow of a class but `except`.
+    fn first_of(&self, class: usize, except: Option<u32>) -> Option<u32> {
+        let first = Some(self.lists[class].head).filter(|index| *index != NIL)?;
+        if Some(first) != except {
+            return Some(first);
+        }
+        Some(self.slots[first as usize].next).filter(|index| *index != NIL)
+    }
+
+    fn last_seen_ns(&self, index: u32) -> u64 {
+        let flow = self.slots[index as usize].flow.as_ref();
+        flow.map_or(0, |flow| flow.last_seen_ns)
     }
 
     fn least_recent(&self) -> Option<u32> {
-        let heads = self
-            .lists
-            .iter()
-            .map(|list| list.head)
-            .filter(|index| *index != NIL);
-        heads.min_by_key(|index| {
-            self.slots[*index as usize]
-                .flow
-                .as_ref()
-                .map(|flow| flow.last_seen_ns)
-        })
+        let firsts = (0..CLASSES).filter_map(|class| self.first_of(class, None));
+        firsts.min_by_key(|index| self.last_seen_ns(*index))
     }
 
     fn insert(&mut self, flow: Flow<T>) -> u32 {
@@ -653,8 +730,13 @@ impl<T> FlowTable<T> {
     fn unlink(&mut self, index: u32) {
         let slot = &self.slots[index as usize];
         let (previous, next, class) = (slot.previous, slot.next, usize::from(slot.class));
+        let list = &mut self.lists[class];
+        list.count -= 1;
+        if list.restless == index {
+            list.restless = next;
+        }
         match previous {
-            NIL => self.lists[class].head = next,
+            NIL => list.head = next,
             _ => self.slots[previous as usize].next = next,
         }
         match next {
@@ -666,6 +748,10 @@ impl<T> FlowTable<T> {
     fn append(&mut self, index: u32) {
         let class = usize::from(self.slots[index as usize].class);
         let list = &mut self.lists[class];
+        list.count += 1;
+        if list.restless == NIL {
+            list.restless = index;
+        }
         let last = std::mem::replace(&mut list.tail, index);
         match last {
             NIL => list.head = index,
@@ -694,6 +780,7 @@ impl FlowTimeouts {
             ICMP_NEW => self.icmp_new_s,
             OTHER_NEW => self.other_new_s,
             TCP_ANSWERED => self.tcp_answered_s,
+            TCP_CLOSING => self.tcp_closing_s,
             TCP_ESTABLISHED => self.tcp_established_s,
             UDP_ESTABLISHED => self.udp_established_s,
             ICMP_ESTABLISHED => self.icmp_established_s,
@@ -708,6 +795,7 @@ fn class_of<T>(flow: &Flow<T>) -> u8 {
         proto::TCP if flow.phase == FlowPhase::Closed => TCP_CLOSED,
         proto::TCP if new => TCP_NEW,
         proto::TCP if flow.phase == FlowPhase::Answered => TCP_ANSWERED,
+        proto::TCP if flow.phase == FlowPhase::Closing => TCP_CLOSING,
         proto::TCP => TCP_ESTABLISHED,
         proto::UDP if new => UDP_NEW,
         proto::UDP => UDP_ESTABLISHED,

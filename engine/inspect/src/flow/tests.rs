@@ -28,6 +28,24 @@ fn table(limits: FlowLimits) -> FlowTable<u32> {
     FlowTable::new(limits, [1, 2])
 }
 
+/// Says of every state that it may not rest.
+fn awake(_: &mut u32, _: u64) -> Option<usize> {
+    None
+}
+
+/// Sees a SYN from a port, has its flow be as far as that, and returns who went for it.
+fn open(
+    table: &mut FlowTable<u32>,
+    port: u16,
+    phase: FlowPhase,
+    now_ns: u64,
+) -> (FlowId, Option<FlowPhase>) {
+    let client = format!("10.0.0.9:{port}");
+    let lookup = see(table, 1, &tcp_packet(&client, SERVER, flags::SYN), now_ns);
+    table.set_phase(lookup.id, phase);
+    (lookup.id, table.pop_ended().map(|(flow, _)| flow.phase))
+}
+
 fn see(table: &mut FlowTable<u32>, zone: u64, bytes: &[u8], now_ns: u64) -> Lookup {
     table
         .find_or_create(zone, &decode_ip(bytes).checked().unwrap(), now_ns, |_| 7)
@@ -117,12 +135,7 @@ fn at_the_bound_a_flow_that_was_answered_goes_after_unanswered_ones_and_before_a
         max_flows: 3,
         ..FlowLimits::default()
     });
-    let mut open = |port: u16, phase| {
-        let client = format!("10.0.0.9:{port}");
-        let lookup = see(&mut table, 1, &tcp_packet(&client, SERVER, flags::SYN), 0);
-        table.set_phase(lookup.id, phase);
-        table.pop_ended().map(|(flow, _)| flow.phase)
-    };
+    let mut open = |port, phase| open(&mut table, port, phase, 0).1;
     assert_eq!(open(1, FlowPhase::Established), None);
     assert_eq!(open(2, FlowPhase::Answered), None);
     assert_eq!(open(3, FlowPhase::New), None);
@@ -132,6 +145,100 @@ fn at_the_bound_a_flow_that_was_answered_goes_after_unanswered_ones_and_before_a
         open(6, FlowPhase::Established),
         Some(FlowPhase::Established)
     );
+}
+
+/// Whoever fills the table with one kind of flows must not thereby have every new connection refused.
+#[test]
+fn a_table_full_of_any_kind_leaves_new_connections_the_time_to_become_conversations() {
+    for kind in [
+        FlowPhase::New,
+        FlowPhase::Answered,
+        FlowPhase::Established,
+        FlowPhase::Closing,
+    ] {
+        for becomes in [FlowPhase::New, FlowPhase::Answered] {
+            let mut table = table(FlowLimits {
+                max_flows: 400,
+                timeouts: FlowTimeouts::live(),
+                ..FlowLimits::default()
+            });
+            for port in 0..400 {
+                open(&mut table, port, kind, 0);
+            }
+            let now = 30 * S;
+            let (ours, gone) = open(&mut table, 1_000, becomes, now);
+            assert_eq!(gone, Some(kind));
+            for port in 0..90 {
+                let later = now + u64::from(port) * S / 20;
+                let gone = open(&mut table, 2_000 + port, FlowPhase::New, later).1;
+                assert_eq!(gone, Some(kind), "{becomes:?}, {port} after it");
+            }
+            assert!(table.get(ours).is_some());
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_openings_ends_no_conversation_however_fast_it_is() {
+    for spoken in [FlowPhase::Established, FlowPhase::Closing] {
+        let mut table = table(FlowLimits {
+            max_flows: 400,
+            ..FlowLimits::default()
+        });
+        let talking = (0..300).map(|port| open(&mut table, port, spoken, 0).0);
+        let talking: Vec<_> = talking.collect();
+        for port in 1_000..30_000 {
+            open(&mut table, port, FlowPhase::New, 30 * S);
+        }
+        assert!(talking.iter().all(|id| table.get(*id).is_some()));
+    }
+}
+
+#[test]
+fn live_a_connection_of_which_one_end_has_finished_is_known_ten_minutes_and_another_five_days() {
+    let limits = FlowLimits {
+        timeouts: FlowTimeouts::live(),
+        ..FlowLimits::default()
+    };
+    for (phase, timeout_s) in [(FlowPhase::Closing, 600), (FlowPhase::Established, 432_000)] {
+        let mut table = table(limits);
+        open(&mut table, 1, phase, 0);
+        assert_eq!(table.expire(timeout_s * S, 10), 0);
+        assert_eq!(table.expire(timeout_s * S + 1, 10), 1);
+    }
+}
+
+#[test]
+fn past_the_memory_bound_silent_conversations_rest_once_before_any_goes() {
+    let mut table = table(FlowLimits {
+        max_memory_bytes: 1_000,
+        ..FlowLimits::default()
+    });
+    let ids: Vec<_> = (0..10)
+        .map(|port| open(&mut table, port, FlowPhase::Established, port.into()).0)
+        .collect();
+    let mut rested = Vec::new();
+    let mut account = |table: &mut FlowTable<u32>, at: usize, bytes| {
+        table.account(ids[at], bytes, 100, |_, silent_ns| {
+            rested.push(silent_ns);
+            Some(10)
+        });
+    };
+    for at in 0..10 {
+        account(&mut table, at, 100);
+    }
+    account(&mut table, 9, 250);
+    assert_eq!((table.len(), table.memory_bytes()), (10, 970));
+    // The first speaks again, and is the last that may rest.
+    see(
+        &mut table,
+        1,
+        &tcp_packet("10.0.0.9:0", SERVER, flags::ACK),
+        50,
+    );
+    account(&mut table, 9, 1_000);
+    assert_eq!((table.len(), table.memory_bytes()), (1, 1_000));
+    assert_eq!(rested, [100, 99, 98, 97, 96, 95, 94, 93, 92]);
 }
 
 #[test]
@@ -198,13 +305,13 @@ fn past_the_memory_bound_others_go_but_never_the_flow_at_work() {
         &tcp_packet("10.0.0.1:2", SERVER, flags::SYN),
         1,
     );
-    table.account(a.id, 60);
-    table.account(b.id, 40);
+    table.account(a.id, 60, 0, awake);
+    table.account(b.id, 40, 0, awake);
     assert_eq!((table.len(), table.memory_bytes()), (2, 100));
-    table.account(b.id, 41);
+    table.account(b.id, 41, 0, awake);
     assert_eq!((table.len(), table.memory_bytes()), (1, 41));
     assert!(table.get(a.id).is_none());
-    table.account(b.id, 500);
+    table.account(b.id, 500, 0, awake);
     assert_eq!((table.len(), table.memory_bytes()), (1, 500));
     assert!(table.end(b.id).is_some());
     assert_eq!(table.memory_bytes(), 0);

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::app::{AppProto, AppSet};
 use crate::detect::address::{resolve, within, AddressTest, PortTest};
 use crate::rule::buffer::{Inspection, Test};
+use crate::rule::threshold::ThresholdKind;
 use crate::rule::{may_fit_empty_segment, Operand, Scene, Signature, TagScope, Variables};
 use crate::wire::TUNNEL_UDP_PORTS;
 use crate::Direction;
@@ -207,11 +208,14 @@ impl Sought {
 pub struct Needs {
     tcp: [Looks; 2],
     udp: [Looks; 2],
+    /// Whether there is a signature, be it about neither.
+    any: bool,
 }
 
 impl Needs {
     /// Adds what a signature assigned to the guest looks at.
     pub fn add(&mut self, sought: &Sought) {
+        self.any = true;
         let own = self.tcp.iter_mut().chain(&mut self.udp);
         let other = sought.tcp.iter().chain(&sought.udp);
         own.zip(other).for_each(|(own, other)| own.add(other));
@@ -219,7 +223,7 @@ impl Needs {
 
     /// Puts ports in order; to be called once all is added, before anything is asked.
     pub fn settle(&mut self) {
-        if *self != Self::default() {
+        if self.any {
             // Whatever is looked at may travel in a tunnel.
             let tunnels = TUNNEL_UDP_PORTS.map(|port| (port, port));
             for ends in self.udp.iter_mut().flat_map(|looks| &mut looks.raw) {
@@ -374,7 +378,7 @@ impl<'a> Looking<'a> {
                 }
             }
         } else if self.signature.scene == Scene::AddressesOnly {
-            looks.first = fits;
+            looks.first = packets;
         } else {
             looks.raw = packets;
         }
@@ -496,10 +500,18 @@ fn asks_of_headers(signature: &Signature) -> bool {
     let asks_for_bytes = |inspection: &Inspection| {
         inspection.is_payload() && inspection.contents().any(|content| !content.negated)
     };
-    // One that asks for a protocol alone has matched when that was told.
+    // One that asks for a protocol alone has matched when that was told; what is remembered or counted, changes.
     let asks_for_protocol = is_about_app(signature)
         && signature.packet_tests.is_empty()
-        && signature.inspections.is_empty();
+        && signature.inspections.is_empty()
+        && signature.flowbit_tests.is_empty()
+        && signature.flowints.is_empty()
+        && signature.variable_tests.is_empty()
+        && signature.host_tests.is_empty()
+        && signature
+            .thresholds
+            .iter()
+            .all(|it| it.kind == ThresholdKind::Limit);
     matches!(signature.scene, Scene::Packet { .. })
         && !asks_for_protocol
         && !signature.inspections.iter().any(asks_for_bytes)

@@ -16,7 +16,7 @@ const INITIAL_WINDOW: u64 = 65_535;
 const MAX_WINDOW: u32 = 1 << 30;
 /// Freed space at the front of `bytes` under this is not worth a move.
 const COMPACT_MIN_BYTES: usize = 4096;
-/// So much of what was acknowledged is kept of a connection that closed.
+/// So much of what was acknowledged is kept of a connection that closed, or rests.
 const SENT_AGAIN_BYTES: u64 = 16 << 10;
 
 /// One direction of a connection.
@@ -354,9 +354,15 @@ impl Half {
     }
 
     /// Keeps of what was read and acknowledged only the end, which may be sent again when its acknowledgment was lost.
-    pub fn retire(&mut self) {
-        let floor = self.acked.min(self.read).saturating_sub(SENT_AGAIN_BYTES);
-        let freed = floor.saturating_sub(self.start) as usize;
+    /// settled: all was acknowledged, though that need not have been shown.
+    pub fn retire(&mut self, settled: bool) {
+        let done = match settled {
+            true => self.read,
+            false => self.acked.min(self.read),
+        };
+        let freed = done
+            .saturating_sub(SENT_AGAIN_BYTES)
+            .saturating_sub(self.start) as usize;
         if freed > 0 {
             self.bytes.drain(..freed.min(self.bytes.len()));
             self.start += freed as u64;

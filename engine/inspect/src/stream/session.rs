@@ -313,10 +313,11 @@ impl TcpSession {
         state >= State::Established && state != State::Closed
     }
 
-    /// Lets go of what nobody will need of a connection that closed.
-    pub fn retire(&mut self) {
+    /// Lets go of what nobody will need of a connection that closed, or says nothing. settled: nothing will be sent
+    /// again for want of an acknowledgment.
+    pub fn retire(&mut self, settled: bool) {
         for half in &mut self.halves {
-            half.retire();
+            half.retire(settled);
         }
     }
 

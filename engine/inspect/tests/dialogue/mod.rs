@@ -78,11 +78,11 @@ pub struct Dialogue {
 
 impl Dialogue {
     pub fn new(policy: Arc<Policy>) -> Self {
-        let engine = Engine::new(
-            Settings::live([1, 2]),
-            policy,
-            Arc::new(SharedState::default()),
-        );
+        Self::with(Settings::live([1, 2]), policy)
+    }
+
+    pub fn with(settings: Settings, policy: Arc<Policy>) -> Self {
+        let engine = Engine::new(settings, policy, Arc::new(SharedState::default()));
         Self {
             engine,
             events: Events::default(),
@@ -154,6 +154,12 @@ impl Dialogue {
     /// Bytes `ahead` of the next expected ones.
     pub fn client_ahead(&mut self, ahead: u32, bytes: &[u8]) -> Outcome {
         self.raw(true, self.client_seq + ahead, self.server_seq, 0x18, bytes)
+    }
+
+    /// Goes on with the connection from another port, which has come as far as that.
+    pub fn switch_to(&mut self, port: u16, sequences: (u32, u32)) {
+        self.client_port = port;
+        (self.client_seq, self.server_seq) = sequences;
     }
 
     pub fn sequences(&self) -> (u32, u32) {

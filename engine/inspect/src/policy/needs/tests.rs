@@ -135,6 +135,12 @@ fn a_tag_on_its_connection_needs_both_directions_of_what_the_signature_looks_at(
 }
 
 #[test]
+fn a_tag_where_addresses_alone_are_asked_for_needs_both_directions_too() {
+    let needs = needs("alert tcp any any -> $HOME_NET 6100 (tag:session,20,packets; sid:1;)");
+    assert_eq!(needs.at_first(Role::Server, 6100, 40000), [true; 2]);
+}
+
+#[test]
 fn a_number_that_is_not_tcp_s_is_not_looked_for_in_it() {
     let tunnels = needs("alert ip any any -> $HOME_NET any (ip_proto:41; sid:1;)");
     assert_eq!(tunnels.at_first(Role::Server, 80, 40000), [false; 2]);
@@ -148,6 +154,27 @@ fn a_protocol_alone_is_not_asked_for_again_in_acknowledgments() {
     assert!(needs.any_protocol(Role::Server, 53, 40000));
     assert_eq!(needs.empty(53), [false; 2]);
     assert!(!needs.headers(Role::Server, 53, 40000, TO));
+}
+
+#[test]
+fn a_protocol_and_what_may_change_is_asked_for_again_when_nothing_can_be_read_any_more() {
+    for changes in [
+        "xbits:isset,bad,track ip_src",
+        "flowbits:isset,bad",
+        "flowint:count,>,2",
+        "detection_filter:track by_src,count 12,seconds 60",
+        "threshold:type threshold,track by_src,count 12,seconds 60",
+    ] {
+        let rule = format!("drop tls any any -> $HOME_NET any (flow:to_server; {changes}; sid:1;)");
+        let needs = needs(&rule);
+        assert!(needs.headers(Role::Server, 443, 40000, TO), "{rule}");
+        assert_eq!(needs.empty(443), [true, false], "{rule}");
+    }
+    let limited = "threshold:type limit,track by_src,count 1,seconds 60";
+    let limited = needs(&format!(
+        "alert tls any any -> $HOME_NET any ({limited}; sid:1;)"
+    ));
+    assert!(!limited.headers(Role::Server, 443, 40000, TO));
 }
 
 #[test]
@@ -225,10 +252,15 @@ fn a_protocol_that_must_not_be_is_looked_at_where_none_is_known() {
 fn tunnels_carry_whatever_is_looked_at() {
     let exported = |rules| serde_json::to_value(needs(rules).export()).unwrap();
     let own = |value: &serde_json::Value| value["udp"]["to_server"]["server"]["own"].clone();
-    assert_eq!(
-        own(&exported(RAW)),
-        serde_json::json!([[3544, 3544], [4789, 4789], [6081, 6081]])
-    );
+    for rules in [
+        RAW,
+        r#"drop icmp any any -> $HOME_NET any (content:"evil"; sid:9;)"#,
+    ] {
+        assert_eq!(
+            own(&exported(rules)),
+            serde_json::json!([[3544, 3544], [4789, 4789], [6081, 6081]])
+        );
+    }
     assert_eq!(
         Needs::default().export().udp.to_server.server,
         Ends::default()
