@@ -159,29 +159,28 @@ def _update_intervals(each: Set, found: Sequence[Any], where: dict[str, str]) ->
     """Change only the elements that differ.
 
     While the kernel commits a transaction it already takes elements that were deleted for gone, and does not
-    find those added to such a set yet (nft_set_pipapo, before Linux 6.18): a frame in that moment would be
-    in no set, and its sender a spoofer. So an element that stays is not touched, but where one must go that
-    holds no range: `nft` 1.0.6 asks the kernel for another one then, and the whole batch is refused.
+    find those added to such a set yet (nft_set_pipapo, before Linux 6.18): a packet in that moment would be
+    in no set, so its sender a spoofer, and what is to be inspected not looked at.
     """
     before, wanted = (
         {json.dumps(element, sort_keys=True): element for element in elements}
         for elements in (found, each.elements)
     )
-    gone = [before[key] for key in before if key not in wanted]
-    if not all(map(_holds_range, gone)):
-        yield {"flush": {"set": {**where, "name": each.name}}}
-        gone, before = [], {}
     for what, elements in (
-        ("delete", gone),
+        ("delete", [_as_range(before[key]) for key in before if key not in wanted]),
         ("add", [wanted[key] for key in wanted if key not in before]),
     ):
         if elements:
             yield {what: {"element": {**where, "name": each.name, "elem": elements}}}
 
 
-def _holds_range(element: Any) -> bool:
-    parts = element["concat"] if isinstance(element, dict) and "concat" in element else [element]
-    return any(isinstance(part, dict) and ("range" in part or "prefix" in part) for part in parts)
+def _as_range(element: Any) -> Any:
+    """Return the element as the kernel holds it: `nft` 1.0.6 does not find it otherwise to delete it."""
+    if not (isinstance(element, dict) and "concat" in element):
+        return element
+    *parts, last = element["concat"]
+    is_range = isinstance(last, dict) and ("range" in last or "prefix" in last)
+    return {"concat": [*parts, last if is_range else {"range": [last, last]}]}
 
 
 def _remove_unwanted(table: Table, state: TableState, where: dict[str, str]) -> Iterator[Command]:
