@@ -251,6 +251,9 @@ const OPENINGS_ONE_IN: usize = 4;
 
 const NS_PER_S: u64 = 1_000_000_000;
 
+/// So many conversations are told to rest for one packet, which others wait behind.
+const REST_BUDGET: usize = 64;
+
 /// How many places of flows are remembered.
 const RECENT: usize = 256;
 
@@ -461,8 +464,10 @@ impl<T> FlowTable<T> {
             return;
         }
         self.hold(id.index, bytes);
+        let mut rests = 0;
         while self.memory_bytes > self.limits.max_memory_bytes {
-            if self.rest_one(id.index, now_ns, &mut rest) {
+            if rests < REST_BUDGET && self.rest_one(id.index, now_ns, &mut rest) {
+                rests += 1;
                 continue;
             }
             // Never the flow that is being worked on, however much it holds: its own limits bound it.
