@@ -21,6 +21,7 @@ import os
 import pwd
 import signal
 import socket
+import stat
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from importlib import import_module
@@ -847,6 +848,7 @@ def run(config: Config, *, keep_rules: bool) -> None:
     run_as = _user(config.inspector.user)
     _prepare(config.state, run_as[1])
     with _only_one(config.state):
+        _let_read(config.state, run_as[1])
         store = RuleSetStore(config.state / "rule-sets")
         queues = Queues(config.inspector.first_queue, config.inspector.queues)
         network = Network(config.netns, queues)
@@ -900,17 +902,16 @@ def _prepare(state: Path, inspector_gid: int) -> None:
         directory.mkdir(exist_ok=True)
         os.chown(directory, 0, inspector_gid)
         directory.chmod(mode)
-    for name in ("live", "rule-sets"):
-        _let_read(state / name, inspector_gid, mode)
 
 
-def _let_read(kept: Path, gid: int, folder_mode: int) -> None:
-    """Give what is kept there to the group: another system's has another number. Raises OSError."""
-    for path in kept.rglob("*"):
-        if path.lstat().st_gid == gid or path.is_symlink():
-            continue
-        os.chown(path, 0, gid, follow_symlinks=False)
-        path.chmod(folder_mode if path.is_dir() else 0o640)
+def _let_read(state: Path, gid: int) -> None:
+    """Give the group what is kept for it: another system's has another number. Raises OSError."""
+    for kept in (state / "live", state / "rule-sets"):
+        for path in kept.rglob("*"):
+            if path.lstat().st_gid == gid or path.is_symlink():
+                continue
+            os.chown(path, 0, gid, follow_symlinks=False)
+            path.chmod(stat.S_IMODE(kept.stat().st_mode) if path.is_dir() else 0o640)
 
 
 @contextlib.contextmanager
