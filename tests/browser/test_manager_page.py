@@ -87,9 +87,8 @@ def log_in(page: Any, manager: RunningManager) -> None:
     page.fill("[name=password]", manager.password)
     page.press("[name=password]", "Enter")
     page.wait_for_selector(".tiles")
-    page.wait_for_load_state(
-        "load"
-    )  # its script, too, which a manager that is stopped now would not give any more
+    # its script, too: a manager that is stopped now would not give it
+    page.wait_for_load_state("load")
 
 
 def test_nothing_is_shown_before_the_login_and_after_the_logout(
