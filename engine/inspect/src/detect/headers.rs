@@ -9,6 +9,7 @@ use crate::rule::Protocol;
 use crate::Direction;
 
 use super::address::{AddressTest, HomeLists, PortTest};
+use super::scratch::Stamps;
 use super::{Context, Home, PacketView, MAX_SIDES};
 
 /// A distinct header; the numbers are those of [`Tests`].
@@ -62,16 +63,14 @@ pub(super) struct Headers {
 impl Headers {
     /// The sides for which a header fits the packet: one bit each.
     pub(super) fn sides(&self, header: u32, context: &Context<'_>, known: &mut Fits) -> u8 {
-        let Some(fit) = known.fits.get_mut(header as usize) else {
+        let is_new = known.asked.is_first(header);
+        let Some(sides) = known.sides.get_mut(header as usize) else {
             return self.ask(header, context);
         };
-        if fit.round != known.round {
-            *fit = Fit {
-                round: known.round,
-                sides: self.ask(header, context),
-            };
+        if is_new {
+            *sides = self.ask(header, context);
         }
-        fit.sides
+        *sides
     }
 
     fn ask(&self, header: u32, context: &Context<'_>) -> u8 {
@@ -137,15 +136,9 @@ pub(super) fn home_ends(home: Home, direction: Direction) -> (Option<bool>, Opti
 #[derive(Debug, Default)]
 pub(super) struct Fits {
     of: Option<Asked>,
-    fits: Vec<Fit>,
-    round: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Fit {
-    /// Another one than [`Fits::round`]: it was not asked yet.
-    round: u32,
-    sides: u8,
+    /// By header, of those that were asked about.
+    sides: Vec<u8>,
+    asked: Stamps,
 }
 
 /// All that what a header says depends on.
@@ -173,11 +166,7 @@ impl Fits {
             return;
         }
         self.of = asked;
-        self.round = self.round.wrapping_add(1);
-        if self.fits.len() != headers.headers.len() || self.round == 0 {
-            self.fits.clear();
-            self.fits.resize(headers.headers.len(), Fit::default());
-            self.round = 1;
-        }
+        self.asked.begin(headers.headers.len());
+        self.sides.resize(headers.headers.len(), 0);
     }
 }

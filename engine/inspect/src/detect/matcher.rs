@@ -595,10 +595,7 @@ fn asks_for_ends_alone(signature: &Signature) -> bool {
     signature.flow.is_direction_alone()
         && signature.app_tests.is_empty()
         && signature.packet_tests.is_empty()
-        && signature.flowbit_tests.is_empty()
-        && signature.flowints.is_empty()
-        && signature.variable_tests.is_empty()
-        && signature.host_tests.is_empty()
+        && !signature.asks_for_memory()
         && signature.inspections.is_empty()
 }
 

@@ -28,9 +28,15 @@ pub struct Scratch {
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     pub(super) found: Vec<u32>,
-    marks: Vec<u32>,
+    noted: Stamps,
     /// The furthest place at which a signature's pattern was found, of those added with one.
     pub(super) places: Vec<u64>,
+}
+
+/// Which numbers came up in a round; to begin another costs nothing.
+#[derive(Debug, Default)]
+pub(super) struct Stamps {
+    stamps: Vec<u32>,
     round: u32,
 }
 
@@ -38,14 +44,12 @@ pub(super) struct Candidates {
 #[derive(Debug, Default)]
 pub(super) struct SlotBuffers {
     all: Vec<SlotBuffer>,
-    round: u32,
+    asked: Stamps,
 }
 
 /// One of them.
 #[derive(Debug, Default)]
 pub(super) struct SlotBuffer {
-    /// Another one than [`SlotBuffers::round`]: it is of an earlier transaction.
-    round: u32,
     pub(super) state: SlotState,
     pub(super) built: Vec<u8>,
 }
@@ -102,22 +106,41 @@ impl Scratch {
     }
 }
 
+impl Stamps {
+    /// Begins a round of numbers below `count`.
+    pub(super) fn begin(&mut self, count: usize) {
+        self.round = self.round.wrapping_add(1);
+        if self.stamps.len() != count || self.round == 0 {
+            self.stamps.clear();
+            self.stamps.resize(count, 0);
+            self.round = 1;
+        }
+    }
+
+    /// Whether this number, of those of the round, comes up for the first time in it.
+    pub(super) fn is_first(&mut self, number: u32) -> bool {
+        match self.stamps.get_mut(number as usize) {
+            Some(stamp) if *stamp != self.round => {
+                *stamp = self.round;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 impl SlotBuffers {
     /// Forgets those of the transaction before.
     pub(super) fn begin(&mut self, slots: usize) {
-        self.round = self.round.wrapping_add(1);
-        if self.all.len() != slots || self.round == 0 {
-            self.all.clear();
-            self.all.resize_with(slots, SlotBuffer::default);
-            self.round = 1;
-        }
+        self.asked.begin(slots);
+        self.all.resize_with(slots, SlotBuffer::default);
     }
 
     /// A slot's, which there is.
     pub(super) fn at(&mut self, slot: u32) -> &mut SlotBuffer {
         let buffer = &mut self.all[slot as usize];
-        if buffer.round != self.round {
-            (buffer.round, buffer.state) = (self.round, SlotState::Unknown);
+        if self.asked.is_first(slot) {
+            buffer.state = SlotState::Unknown;
         }
         buffer
     }
@@ -127,13 +150,8 @@ impl Candidates {
     /// Starts a new, empty set over `signatures` signatures.
     pub(super) fn clear(&mut self, signatures: usize) {
         self.found.clear();
-        self.round = self.round.wrapping_add(1);
-        if self.marks.len() != signatures || self.round == 0 {
-            self.marks.clear();
-            self.marks.resize(signatures, 0);
-            self.places.resize(signatures, 0);
-            self.round = 1;
-        }
+        self.noted.begin(signatures);
+        self.places.resize(signatures, 0);
     }
 
     /// Adds one, unless it is there.
@@ -157,12 +175,6 @@ impl Candidates {
 
     /// Notes one without adding it; whether it was not noted before.
     pub(super) fn mark(&mut self, signature: u32) -> bool {
-        match self.marks.get_mut(signature as usize) {
-            Some(mark) if *mark != self.round => {
-                *mark = self.round;
-                true
-            }
-            _ => false,
-        }
+        self.noted.is_first(signature)
     }
 }

@@ -547,7 +547,7 @@ impl<T> FlowTable<T> {
 
     /// Ends every flow, oldest first; they come out of [`FlowTable::pop_ended`].
     pub fn end_all(&mut self) {
-        while let Some(index) = self.least_recent() {
+        while let Some(index) = self.longest_silent(0..CLASSES, None) {
             self.finish(index, EndReason::Ended);
         }
     }
@@ -633,14 +633,10 @@ impl<T> FlowTable<T> {
     /// table with conversations must not end them either.
     fn oldest(&self, now_ns: u64, except: Option<u32>) -> Option<u32> {
         let first = |class: usize| self.first_of(class, except);
-        let longest_silent = |classes: &[usize]| {
-            let firsts = classes.iter().filter_map(|class| first(*class));
-            firsts.min_by_key(|index| self.last_seen_ns(*index))
-        };
         let may_go = |index: &u32| now_ns.saturating_sub(self.last_seen_ns(*index)) >= GRACE_NS;
         let openings: usize = OPENINGS.iter().map(|class| self.lists[*class].count).sum();
         let many = openings * OPENINGS_ONE_IN >= self.places.len();
-        let opening = longest_silent(&OPENINGS);
+        let opening = self.longest_silent(OPENINGS.into_iter(), except);
         let mut conversations = TCP_ESTABLISHED..CLASSES;
         first(TCP_CLOSED)
             .or(opening.filter(|index| many || may_go(index)))
@@ -664,8 +660,13 @@ impl<T> FlowTable<T> {
         flow.map_or(0, |flow| flow.last_seen_ns)
     }
 
-    fn least_recent(&self) -> Option<u32> {
-        let firsts = (0..CLASSES).filter_map(|class| self.first_of(class, None));
+    /// The longest silent flow of some classes but `except`.
+    fn longest_silent(
+        &self,
+        classes: impl Iterator<Item = usize>,
+        except: Option<u32>,
+    ) -> Option<u32> {
+        let firsts = classes.filter_map(|class| self.first_of(class, except));
         firsts.min_by_key(|index| self.last_seen_ns(*index))
     }
 

@@ -504,10 +504,7 @@ fn asks_of_headers(signature: &Signature) -> bool {
     let asks_for_protocol = is_about_app(signature)
         && signature.packet_tests.is_empty()
         && signature.inspections.is_empty()
-        && signature.flowbit_tests.is_empty()
-        && signature.flowints.is_empty()
-        && signature.variable_tests.is_empty()
-        && signature.host_tests.is_empty()
+        && !signature.asks_for_memory()
         && signature
             .thresholds
             .iter()

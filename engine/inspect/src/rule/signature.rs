@@ -480,6 +480,14 @@ impl Signature {
         self.noalert
     }
 
+    /// Whether it asks for what earlier packets left behind, of its flow, its packet's expressions or its hosts.
+    pub(crate) fn asks_for_memory(&self) -> bool {
+        !self.flowbit_tests.is_empty()
+            || !self.flowints.is_empty()
+            || !self.variable_tests.is_empty()
+            || !self.host_tests.is_empty()
+    }
+
     /// The only direction its packets can travel in, if there is one.
     pub fn direction(&self) -> Option<Direction> {
         self.flow.direction
