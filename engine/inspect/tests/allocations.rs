@@ -69,7 +69,7 @@ fn a_packet_in_order_costs_no_allocation() {
         let packet = decode_ethernet(bytes).checked().unwrap();
         assert!(transport_checksum_ok(&packet).is_some());
         let lookup = flows
-            .find_or_create(1, &packet, 0, |_| TcpSession::new(config))
+            .find_or_create(1, &packet, 0, |_| (0, TcpSession::new(config)))
             .unwrap();
         let session = &mut flows.get_mut(lookup.id).unwrap().data;
         let outcome =

@@ -86,7 +86,7 @@ impl Way<'_> {
     fn follow(&mut self, packet: &Packet<'_>, now_ns: u64) {
         let config = self.config;
         let fresh = packet.tcp().map(|_| TcpSession::new(config));
-        let Some(lookup) = self.flows.find_or_create(0, packet, now_ns, |_| fresh) else {
+        let Some(lookup) = self.flows.find_or_create(0, packet, now_ns, |_| (0, fresh)) else {
             return;
         };
         self.counts.add("flows", u64::from(lookup.created));

@@ -515,6 +515,28 @@ fn half_of_a_connection_that_nobody_ended_is_forgotten_after_ten_minutes() {
     assert_eq!(0, dialogue.engine.flow_count());
 }
 
+/// A table full of one guest's openings: each connection from outside is the server's.
+#[test]
+fn a_guest_that_fills_the_table_ends_no_opening_of_others() {
+    let failure = json!({"failure": {"midstream": "closed"}});
+    let mut settings = Settings::live([1, 2]);
+    settings.flows.max_flows = 100;
+    let mut dialogue = Dialogue::with(settings, policy(WORD, "prevent", failure));
+    for port in 20_000..20_010 {
+        dialogue.switch_to(port, (1000, 5000));
+        dialogue.raw(true, 1000, 0, 0x02, b"");
+        dialogue.raw(false, 5000, 1001, 0x12, b"");
+    }
+    dialogue.wait_s(30);
+    for port in 1..30_000 {
+        dialogue.knock(port);
+    }
+    for port in 20_000..20_010 {
+        dialogue.switch_to(port, (1001, 5001));
+        assert!(!dialogue.client(b"still known").block);
+    }
+}
+
 #[test]
 fn connections_that_moved_much_and_rest_are_still_known_where_memory_is_short() {
     let failure = json!({"failure": {"midstream": "closed"}});

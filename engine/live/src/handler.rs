@@ -13,7 +13,7 @@ use inspect::Direction;
 use nfqueue::{Decision, Handler, QueuedPacket};
 use serde::Serialize;
 
-use crate::overload::{Payer, Shares};
+use crate::overload::Shares;
 use crate::shed::Shed;
 use crate::{EventSink, PolicyReader, ResetSender, Severity, WorkerContext};
 
@@ -219,14 +219,6 @@ impl PacketHandler {
         self.began.elapsed().as_nanos() as u64
     }
 
-    /// Who pays for a packet's inspection: the guest that sent it, or the one it is for where no guest did.
-    fn payer(&self, arrival: &Arrival) -> Payer {
-        match self.engine.policy().port(arrival.in_port) {
-            Some(_) => arrival.in_port,
-            None => arrival.out_port,
-        }
-    }
-
     fn guest_at(&self, port: u32) -> String {
         let policy = self.engine.policy();
         let shield = policy
@@ -259,7 +251,8 @@ impl Handler for PacketHandler {
             after_unseen: packet.mark & mark::AFTER_UNSEEN != 0,
             ..self.arrival(wall_ns)
         };
-        let payer = self.payer(&arrival);
+        let policy = self.engine.policy();
+        let payer = policy.payer(arrival.in_port, arrival.out_port);
         if self.shares.sheds(payer, packet.waited, arrival.now_ns) {
             let outcome = self.engine.shed(&arrival, &decoded);
             self.shed.note(payer, packet.original_len, outcome.block);

@@ -11,6 +11,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use inspect::policy::Payer;
+
 /// How long, in nanoseconds, all packets must have waited for too long.
 const STANDING_NS: u64 = 30_000_000;
 /// And how many: a worker that was itself held up sees time pass and no packets.
@@ -21,9 +23,6 @@ const HALF_LIFE_NS: u64 = 100_000_000;
 const FORGOTTEN_NS: u64 = 1_000;
 /// A wait beyond it is a clock that was set, and no wait.
 const ABSURD: Duration = Duration::from_secs(30);
-
-/// Whom a packet is charged to: the interface index of a port.
-pub(crate) type Payer = u32;
 
 /// What one payer asks for.
 #[derive(Debug, Default)]

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use inspect::policy::Payer;
 use serde_json::json;
 
 use crate::notice;
-use crate::overload::Payer;
 
 /// An overload that goes on is announced this often.
 const ANNOUNCED_EVERY_NS: u64 = 2_000_000_000;

@@ -71,10 +71,12 @@ impl Desk {
                 let new = || Box::new(TcpLayer::new(self.stream.clone()));
                 let tcp = (flow.key.protocol == proto::TCP).then(|| fresh.unwrap_or_else(new));
                 let udp = flow.key.protocol == proto::UDP;
-                Conversation {
+                let conversation = Conversation {
                     unseen: self.unseen,
                     ..Conversation::new(self.next_flow_id(), arrival, tcp, udp)
-                }
+                };
+                let payer = self.policy.payer(arrival.in_port, arrival.out_port);
+                (payer, conversation)
             });
             let Some(mut lookup) = made else {
                 return self.lone_packet(arrival, packet, sink);

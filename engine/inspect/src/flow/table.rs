@@ -1,15 +1,17 @@
 //! The flow table.
 //!
 //! Flows live in a slab and are found through a table of their keys' hashes, which are keyed; the keys themselves stand
-//! in the slab only. Each timeout class (TCP new, TCP established, UDP new, …) is a list in order of last use, threaded
-//! through the slab: all flows of a class have the same timeout, so the oldest is always the next to expire, and use,
-//! expiry and eviction are each O(1).
+//! in the slab only. Each payer's flows of a timeout class (TCP new, TCP established, UDP new, …) are a list in order of
+//! last use, threaded through the slab: all flows of a class have the same timeout, so the oldest is always the next to
+//! expire. Use is O(1), expiry and eviction O(payers) at most.
 
 use std::collections::VecDeque;
 
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
+use super::class::{class_of, FlowPhase, FlowTimeouts, Kind, CLASSES, TCP_ESTABLISHED};
+use super::share::{Share, Shares, NIL};
 use super::{Endpoint, FlowKey};
 use crate::wire::{flags, proto, Packet};
 use crate::Direction;
@@ -19,80 +21,6 @@ use crate::Direction;
 pub struct FlowId {
     index: u32,
     generation: u32,
-}
-
-/// How far a flow has come; decides its timeout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FlowPhase {
-    /// Packets in one direction only (TCP: no handshake yet).
-    #[default]
-    New,
-    /// TCP only: the opening was answered. That this was acknowledged need not be shown (the caller says so).
-    Answered,
-    /// Packets in both directions (TCP: the caller says so, see [`FlowTable::set_phase`]).
-    Established,
-    /// TCP only: one end has said all it had to say.
-    Closing,
-    /// TCP only: finished or reset.
-    Closed,
-}
-
-/// Idle timeouts in seconds; the defaults are Suricata's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowTimeouts {
-    /// TCP before its handshake is complete.
-    pub tcp_new_s: u32,
-    /// TCP whose opening was answered, before more was seen.
-    pub tcp_answered_s: u32,
-    /// TCP after its handshake.
-    pub tcp_established_s: u32,
-    /// TCP after one end's FIN.
-    pub tcp_closing_s: u32,
-    /// TCP after FINs or a reset.
-    pub tcp_closed_s: u32,
-    /// UDP seen in one direction.
-    pub udp_new_s: u32,
-    /// UDP seen in both directions.
-    pub udp_established_s: u32,
-    /// ICMP seen in one direction.
-    pub icmp_new_s: u32,
-    /// ICMP seen in both directions.
-    pub icmp_established_s: u32,
-    /// Other protocols, one direction.
-    pub other_new_s: u32,
-    /// Other protocols, both directions.
-    pub other_established_s: u32,
-}
-
-impl Default for FlowTimeouts {
-    fn default() -> Self {
-        Self {
-            tcp_new_s: 60,
-            tcp_answered_s: 60,
-            tcp_established_s: 600,
-            tcp_closing_s: 600,
-            tcp_closed_s: 60,
-            udp_new_s: 30,
-            udp_established_s: 300,
-            icmp_new_s: 30,
-            icmp_established_s: 300,
-            other_new_s: 30,
-            other_established_s: 300,
-        }
-    }
-}
-
-impl FlowTimeouts {
-    /// Between guests: TCP as long as Linux' conntrack keeps it (five days), for whoever says nothing for a while
-    /// (a pool's connection to a database) would otherwise be found midstream. A handshake's last segment stays in
-    /// the kernel, so a connection that nobody has used yet, an hour. Room is made for others where it is needed.
-    pub fn live() -> Self {
-        Self {
-            tcp_answered_s: 3600,
-            tcp_established_s: 5 * 24 * 3600,
-            ..Self::default()
-        }
-    }
 }
 
 /// Bounds of a [`FlowTable`].
@@ -228,25 +156,9 @@ pub enum EndReason {
     Ended,
 }
 
-/// The timeout classes; of conversations, in the order in which they are given up when room is needed.
-const CLASSES: usize = 11;
-const TCP_CLOSED: usize = 0;
-const TCP_NEW: usize = 1;
-const UDP_NEW: usize = 2;
-const ICMP_NEW: usize = 3;
-const OTHER_NEW: usize = 4;
-const TCP_ANSWERED: usize = 5;
-const TCP_CLOSING: usize = 6;
-const TCP_ESTABLISHED: usize = 7;
-const UDP_ESTABLISHED: usize = 8;
-const ICMP_ESTABLISHED: usize = 9;
-const OTHER_ESTABLISHED: usize = 10;
-
-/// Those of which nobody knows yet whether they become conversations.
-const OPENINGS: [usize; 5] = [TCP_NEW, UDP_NEW, ICMP_NEW, OTHER_NEW, TCP_ANSWERED];
 /// An opening has so long to become a conversation, a closing one to end, before it is given up for others...
 const GRACE_NS: u64 = 5 * NS_PER_S;
-/// ...as long as openings are less than one in so many flows.
+/// ...as long as its payer's openings are less than one in so many flows that are everyone's share.
 const OPENINGS_ONE_IN: usize = 4;
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -257,10 +169,7 @@ const REST_BUDGET: usize = 64;
 /// How many places of flows are remembered.
 const RECENT: usize = 256;
 
-/// Marks the end of a list.
-const NIL: u32 = u32::MAX;
-
-/// Flows by key, in O(1) for each operation; lookups allocate nothing.
+/// Flows by key; lookups allocate nothing.
 #[derive(Debug)]
 pub struct FlowTable<T> {
     limits: FlowLimits,
@@ -268,13 +177,22 @@ pub struct FlowTable<T> {
     hash: Keyed,
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
-    lists: [List; CLASSES],
+    shares: Shares,
     /// Where flows were found last, by their ports: most packets' flows are, which are then found without a hash.
     recent: Box<[u32; RECENT]>,
     memory_bytes: usize,
     ended: VecDeque<(Flow<T>, EndReason)>,
     /// No flow can have been idle for its timeout before this.
     quiet_until_ns: u64,
+    /// Whose idle flows end first next time.
+    turn: usize,
+}
+
+/// What there is too little of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Short {
+    Flows,
+    Memory,
 }
 
 /// Where the flow is whose key hashes to `hash`.
@@ -297,27 +215,9 @@ struct Slot<T> {
     previous: u32,
     next: u32,
     class: u8,
+    payer: u16,
     memory_bytes: usize,
     flow: Option<Flow<T>>,
-}
-
-/// Flows of one class; the head was used longest ago.
-#[derive(Clone, Copy, Debug)]
-struct List {
-    head: u32,
-    tail: u32,
-    count: usize,
-    /// The first that was not told to rest: those before it were.
-    restless: u32,
-}
-
-impl List {
-    const EMPTY: Self = Self {
-        head: NIL,
-        tail: NIL,
-        count: 0,
-        restless: NIL,
-    };
 }
 
 /// SipHash with a secret key: peers choose addresses and ports, so an unkeyed hash could be made to collide.
@@ -340,25 +240,26 @@ impl<T> FlowTable<T> {
             hash: Keyed(seed),
             slots: Vec::new(),
             free: Vec::new(),
-            lists: [List::EMPTY; CLASSES],
+            shares: Shares::default(),
             recent: Box::new([NIL; RECENT]),
             memory_bytes: 0,
             ended: VecDeque::new(),
             quiet_until_ns: 0,
+            turn: 0,
         }
     }
 
-    /// The flow of `packet`, counting it; `make` supplies the state of a flow that begins with it (it sees the
-    /// flow without data). `None` when the packet is not IP or a fragment.
+    /// The flow of `packet`, counting it; `make` supplies who pays for a flow that begins with it, and its state (it sees
+    /// the flow without data). `None` when the packet is not IP or a fragment.
     ///
-    /// A flow that is past its timeout is ended and another begun. At a bound the oldest idle flow ends first;
+    /// A flow that is past its timeout is ended and another begun. At a bound one of who has most ends first;
     /// see [`FlowTable::pop_ended`]. An ICMP error belongs to the flow it quotes, where that is known.
     pub fn find_or_create(
         &mut self,
         zone: u64,
         packet: &Packet<'_>,
         now_ns: u64,
-        make: impl FnOnce(&Flow<()>) -> T,
+        make: impl FnOnce(&Flow<()>) -> (u32, T),
     ) -> Option<Lookup> {
         if let Some(related) = self.find_quoted(zone, packet) {
             return Some(related);
@@ -375,8 +276,8 @@ impl<T> FlowTable<T> {
         }
         self.make_room(now_ns);
         let flow = begin(key, sender, packet, now_ns);
-        let data = make(&flow);
-        let index = self.insert(flow.with(data));
+        let (payer, data) = make(&flow);
+        let index = self.insert(flow.with(data), payer);
         self.recent[near] = index;
         let lookup = self.count(index, sender, packet, now_ns)?;
         Some(Lookup {
@@ -471,7 +372,7 @@ impl<T> FlowTable<T> {
                 continue;
             }
             // Never the flow that is being worked on, however much it holds: its own limits bound it.
-            let Some(oldest) = self.oldest(now_ns, Some(id.index)) else {
+            let Some(oldest) = self.oldest(now_ns, Short::Memory, Some(id.index)) else {
                 return;
             };
             self.finish(oldest, EndReason::Evicted);
@@ -480,29 +381,38 @@ impl<T> FlowTable<T> {
 
     fn hold(&mut self, index: u32, bytes: usize) {
         let slot = &mut self.slots[index as usize];
-        self.memory_bytes = self.memory_bytes - slot.memory_bytes + bytes;
-        slot.memory_bytes = bytes;
+        let before = std::mem::replace(&mut slot.memory_bytes, bytes);
+        let held = &mut self.shares.share_mut(slot.payer).memory_bytes;
+        *held = *held - before + bytes;
+        self.memory_bytes = self.memory_bytes - before + bytes;
     }
 
-    /// Tells the longest silent TCP conversation that was not told yet to rest, if that is not the one `at_work`.
+    /// Tells the longest silent TCP conversation that was not told yet to rest, of who has most memory with such, if
+    /// that is not the one `at_work`.
     fn rest_one(
         &mut self,
         at_work: u32,
         now_ns: u64,
         rest: &mut impl FnMut(&mut T, u64) -> Option<usize>,
     ) -> bool {
-        let index = self.lists[TCP_ESTABLISHED].restless;
-        let Some(slot) = self.slots.get_mut(index as usize) else {
+        let restless = |number| self.shares.list(number, TCP_ESTABLISHED).restless;
+        let silent_ns = |index| now_ns.saturating_sub(self.last_seen_ns(index));
+        let may_rest = |number| {
+            let index = restless(number);
+            index != NIL && index != at_work && silent_ns(index) > 0
+        };
+        let held = |number, share: &Share| share.memory_bytes * usize::from(may_rest(number));
+        let Some(payer) = self.shares.most(held) else {
             return false;
         };
-        let Some(flow) = slot.flow.as_mut().filter(|_| index != at_work) else {
+        let index = restless(payer);
+        let silent_ns = silent_ns(index);
+        let slot = &mut self.slots[index as usize];
+        let flow = slot.flow.as_mut();
+        let Some(bytes) = flow.and_then(|flow| rest(&mut flow.data, silent_ns)) else {
             return false;
         };
-        let silent_ns = now_ns.saturating_sub(flow.last_seen_ns);
-        let Some(bytes) = rest(&mut flow.data, silent_ns) else {
-            return false;
-        };
-        self.lists[TCP_ESTABLISHED].restless = slot.next;
+        self.shares.list_mut(payer, TCP_ESTABLISHED).restless = slot.next;
         self.hold(index, bytes);
         true
     }
@@ -519,25 +429,41 @@ impl<T> FlowTable<T> {
         if now_ns < self.quiet_until_ns {
             return 0;
         }
+        let payers = self.shares.len();
+        let (mut expired, mut quiet_until_ns) = (0, u64::MAX);
+        for nth in 0..payers {
+            let payer = ((self.turn + nth) % payers) as u16;
+            if now_ns >= self.shares.share(payer).quiet_until_ns {
+                expired += self.expire_of(payer, now_ns, budget - expired);
+                if expired == budget {
+                    self.turn = payer.into();
+                    return expired;
+                }
+                self.shares.share_mut(payer).quiet_until_ns = self.next_timeout_ns(payer, now_ns);
+            }
+            quiet_until_ns = quiet_until_ns.min(self.shares.share(payer).quiet_until_ns);
+        }
+        self.quiet_until_ns = if payers == 0 { 0 } else { quiet_until_ns };
+        expired
+    }
+
+    fn expire_of(&mut self, payer: u16, now_ns: u64, budget: usize) -> usize {
         let mut expired = 0;
         for class in 0..CLASSES {
-            while expired < budget && self.is_idle(self.lists[class].head, now_ns) {
-                self.finish(self.lists[class].head, EndReason::Timeout);
+            while expired < budget && self.is_idle(self.shares.list(payer, class).head, now_ns) {
+                self.finish(self.shares.list(payer, class).head, EndReason::Timeout);
                 expired += 1;
             }
-        }
-        if expired < budget {
-            self.quiet_until_ns = self.next_timeout_ns(now_ns);
         }
         expired
     }
 
-    /// When a flow may be idle for its timeout next, if time does not run backwards: the first of each class, or
-    /// one that is used from now on.
-    fn next_timeout_ns(&self, now_ns: u64) -> u64 {
+    /// When a flow of the payer may be idle for its timeout next, if time does not run backwards: the first of each
+    /// class, or one that is used from now on.
+    fn next_timeout_ns(&self, payer: u16, now_ns: u64) -> u64 {
         let timeout_ns = |class| u64::from(self.limits.timeouts.of_class(class)) * NS_PER_S;
         let ends = (0..CLASSES).map(|class| {
-            let first = self.slots.get(self.lists[class].head as usize);
+            let first = self.slots.get(self.shares.list(payer, class).head as usize);
             let first = first.and_then(|slot| slot.flow.as_ref());
             let since_ns = first.map_or(now_ns, |flow| flow.last_seen_ns.min(now_ns));
             since_ns.saturating_add(timeout_ns(class))
@@ -545,10 +471,12 @@ impl<T> FlowTable<T> {
         ends.min().unwrap_or(0)
     }
 
-    /// Ends every flow, oldest first; they come out of [`FlowTable::pop_ended`].
+    /// Ends every flow, each payer's oldest first; they come out of [`FlowTable::pop_ended`].
     pub fn end_all(&mut self) {
-        while let Some(index) = self.longest_silent(0..CLASSES, None) {
-            self.finish(index, EndReason::Ended);
+        for payer in 0..self.shares.len() as u16 {
+            while let Some(index) = self.longest_silent(payer, 0..=CLASSES - 1, None) {
+                self.finish(index, EndReason::Ended);
+            }
         }
     }
 
@@ -618,7 +546,7 @@ impl<T> FlowTable<T> {
 
     fn make_room(&mut self, now_ns: u64) {
         while self.places.len() >= self.limits.max_flows.max(1) {
-            let Some(oldest) = self.oldest(now_ns, None) else {
+            let Some(oldest) = self.oldest(now_ns, Short::Flows, None) else {
                 return;
             };
             self.finish(oldest, EndReason::Evicted);
@@ -627,28 +555,51 @@ impl<T> FlowTable<T> {
 
     /// The flow to give up for another.
     ///
-    /// What is over, first. Then openings, so that a flood of them does not push out conversations: of all of them the
-    /// longest silent one, for who can fill the table with one kind must not have every new one of another kind end.
-    /// But one that is so young that it may become a conversation yet stays where openings are few: who can fill the
-    /// table with conversations must not end them either.
-    fn oldest(&self, now_ns: u64, except: Option<u32>) -> Option<u32> {
-        let first = |class: usize| self.first_of(class, except);
+    /// What is over, first, whosever it is. Then, of a flood of openings, the longest silent one: it must neither push
+    /// out conversations, nor have every new one of another kind end. Then one of who has most of what there is too
+    /// little of; there an opening that is so young that it may become a conversation yet stays, for who can fill the
+    /// table with conversations must not end those either.
+    fn oldest(&self, now_ns: u64, short: Short, except: Option<u32>) -> Option<u32> {
+        let spared = except.map(|index| &self.slots[index as usize]);
+        let share_of_each = self.len() / self.shares.holding().max(1);
+        let floods = |share: &Share| share.of(Kind::Opening) * OPENINGS_ONE_IN >= share_of_each;
+        let most_of = |kind: Kind| {
+            let spared = spared.filter(|slot| Kind::of(slot.class.into()) == kind);
+            self.shares.most(|number, share| {
+                share.of(kind) - usize::from(spared.is_some_and(|slot| slot.payer == number))
+            })
+        };
+        let first = |payer, kind: Kind| self.longest_silent(payer, kind.classes(), except);
+        if let Some(payer) = most_of(Kind::Over) {
+            return first(payer, Kind::Over);
+        }
+        let openings = most_of(Kind::Opening);
+        if let Some(payer) = openings.filter(|payer| floods(self.shares.share(*payer))) {
+            return first(payer, Kind::Opening);
+        }
+        let payer = self.shares.most(|number, share| {
+            let others = share.all() - usize::from(spared.is_some_and(|slot| slot.payer == number));
+            let held = match short {
+                Short::Flows => share.all(),
+                Short::Memory => share.memory_bytes + 1,
+            };
+            held * usize::from(others > 0)
+        })?;
         let may_go = |index: &u32| now_ns.saturating_sub(self.last_seen_ns(*index)) >= GRACE_NS;
-        let openings: usize = OPENINGS.iter().map(|class| self.lists[*class].count).sum();
-        let many = openings * OPENINGS_ONE_IN >= self.places.len();
-        let opening = self.longest_silent(OPENINGS.into_iter(), except);
-        let mut conversations = TCP_ESTABLISHED..CLASSES;
-        first(TCP_CLOSED)
-            .or(opening.filter(|index| many || may_go(index)))
-            .or(first(TCP_CLOSING).filter(may_go))
-            .or_else(|| conversations.find_map(first))
-            .or(first(TCP_CLOSING))
+        let opening = first(payer, Kind::Opening);
+        let closing = first(payer, Kind::Closing);
+        let mut conversations = Kind::Conversation.classes();
+        opening
+            .filter(may_go)
+            .or(closing.filter(may_go))
+            .or_else(|| conversations.find_map(|class| self.first_of(payer, class, except)))
+            .or(closing)
             .or(opening)
     }
 
-    /// The longest silent flow of a class but `except`.
-    fn first_of(&self, class: usize, except: Option<u32>) -> Option<u32> {
-        let first = Some(self.lists[class].head).filter(|index| *index != NIL)?;
+    /// The payer's longest silent flow of a class but `except`.
+    fn first_of(&self, payer: u16, class: usize, except: Option<u32>) -> Option<u32> {
+        let first = Some(self.shares.list(payer, class).head).filter(|index| *index != NIL)?;
         if Some(first) != except {
             return Some(first);
         }
@@ -660,18 +611,20 @@ impl<T> FlowTable<T> {
         flow.map_or(0, |flow| flow.last_seen_ns)
     }
 
-    /// The longest silent flow of some classes but `except`.
+    /// The payer's longest silent flow of some classes but `except`.
     fn longest_silent(
         &self,
-        classes: impl Iterator<Item = usize>,
+        payer: u16,
+        classes: std::ops::RangeInclusive<usize>,
         except: Option<u32>,
     ) -> Option<u32> {
-        let firsts = classes.filter_map(|class| self.first_of(class, except));
+        let firsts = classes.filter_map(|class| self.first_of(payer, class, except));
         firsts.min_by_key(|index| self.last_seen_ns(*index))
     }
 
-    fn insert(&mut self, flow: Flow<T>) -> u32 {
+    fn insert(&mut self, flow: Flow<T>, payer: u32) -> u32 {
         let (hash, class) = (self.hash.of(&flow.key), class_of(&flow));
+        let payer = self.shares.number(payer);
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -680,6 +633,7 @@ impl<T> FlowTable<T> {
                     previous: NIL,
                     next: NIL,
                     class,
+                    payer,
                     memory_bytes: 0,
                     flow: None,
                 });
@@ -688,6 +642,8 @@ impl<T> FlowTable<T> {
         };
         self.slots[index as usize].flow = Some(flow);
         self.slots[index as usize].class = class;
+        self.slots[index as usize].payer = payer;
+        self.shares.gain(payer, class.into());
         self.append(index);
         let place = Place { hash, index };
         self.places
@@ -703,10 +659,11 @@ impl<T> FlowTable<T> {
 
     fn remove(&mut self, index: u32) -> Option<Flow<T>> {
         self.unlink(index);
+        self.hold(index, 0);
         let slot = &mut self.slots[index as usize];
         let flow = slot.flow.take()?;
         slot.generation = slot.generation.wrapping_add(1);
-        self.memory_bytes -= std::mem::take(&mut slot.memory_bytes);
+        self.shares.lose(slot.payer, slot.class.into());
         let hash = self.hash.of(&flow.key);
         let place = self
             .places
@@ -721,23 +678,24 @@ impl<T> FlowTable<T> {
     /// Moves a flow to the end of the list of the class that it is in now.
     fn touch(&mut self, index: u32) {
         let slot = &self.slots[index as usize];
-        let stays = slot.flow.as_ref().map(class_of) == Some(slot.class);
-        if stays && self.lists[usize::from(slot.class)].tail == index {
+        let (payer, before) = (slot.payer, slot.class);
+        let class = slot.flow.as_ref().map_or(before, class_of);
+        if class == before && self.shares.list(payer, class.into()).tail == index {
             return;
         }
         self.unlink(index);
-        let slot = &mut self.slots[index as usize];
-        if let Some(flow) = &slot.flow {
-            slot.class = class_of(flow);
+        if class != before {
+            self.slots[index as usize].class = class;
+            self.shares.lose(payer, before.into());
+            self.shares.gain(payer, class.into());
         }
         self.append(index);
     }
 
     fn unlink(&mut self, index: u32) {
         let slot = &self.slots[index as usize];
-        let (previous, next, class) = (slot.previous, slot.next, usize::from(slot.class));
-        let list = &mut self.lists[class];
-        list.count -= 1;
+        let (previous, next) = (slot.previous, slot.next);
+        let list = self.shares.list_mut(slot.payer, slot.class.into());
         if list.restless == index {
             list.restless = next;
         }
@@ -746,15 +704,14 @@ impl<T> FlowTable<T> {
             _ => self.slots[previous as usize].next = next,
         }
         match next {
-            NIL => self.lists[class].tail = previous,
+            NIL => list.tail = previous,
             _ => self.slots[next as usize].previous = previous,
         }
     }
 
     fn append(&mut self, index: u32) {
-        let class = usize::from(self.slots[index as usize].class);
-        let list = &mut self.lists[class];
-        list.count += 1;
+        let slot = &self.slots[index as usize];
+        let list = self.shares.list_mut(slot.payer, slot.class.into());
         if list.restless == NIL {
             list.restless = index;
         }
@@ -775,42 +732,6 @@ impl<T> Slot<T> {
             generation: self.generation,
         }
     }
-}
-
-impl FlowTimeouts {
-    fn of_class(&self, class: usize) -> u32 {
-        match class {
-            TCP_CLOSED => self.tcp_closed_s,
-            TCP_NEW => self.tcp_new_s,
-            UDP_NEW => self.udp_new_s,
-            ICMP_NEW => self.icmp_new_s,
-            OTHER_NEW => self.other_new_s,
-            TCP_ANSWERED => self.tcp_answered_s,
-            TCP_CLOSING => self.tcp_closing_s,
-            TCP_ESTABLISHED => self.tcp_established_s,
-            UDP_ESTABLISHED => self.udp_established_s,
-            ICMP_ESTABLISHED => self.icmp_established_s,
-            _ => self.other_established_s,
-        }
-    }
-}
-
-fn class_of<T>(flow: &Flow<T>) -> u8 {
-    let new = flow.phase == FlowPhase::New;
-    let class = match flow.key.protocol {
-        proto::TCP if flow.phase == FlowPhase::Closed => TCP_CLOSED,
-        proto::TCP if new => TCP_NEW,
-        proto::TCP if flow.phase == FlowPhase::Answered => TCP_ANSWERED,
-        proto::TCP if flow.phase == FlowPhase::Closing => TCP_CLOSING,
-        proto::TCP => TCP_ESTABLISHED,
-        proto::UDP if new => UDP_NEW,
-        proto::UDP => UDP_ESTABLISHED,
-        proto::ICMP | proto::ICMPV6 if new => ICMP_NEW,
-        proto::ICMP | proto::ICMPV6 => ICMP_ESTABLISHED,
-        _ if new => OTHER_NEW,
-        _ => OTHER_ESTABLISHED,
-    };
-    class as u8
 }
 
 /// A flow that `packet` opens. A SYN/ACK answers a SYN that was not seen, so its receiver is the client.

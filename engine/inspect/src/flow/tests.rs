@@ -47,9 +47,29 @@ fn open(
 }
 
 fn see(table: &mut FlowTable<u32>, zone: u64, bytes: &[u8], now_ns: u64) -> Lookup {
-    table
-        .find_or_create(zone, &decode_ip(bytes).checked().unwrap(), now_ns, |_| 7)
-        .unwrap()
+    see_of(table, 0, zone, bytes, now_ns)
+}
+
+/// The same; whoever has that name pays for a flow that begins.
+fn see_of(table: &mut FlowTable<u32>, payer: u32, zone: u64, bytes: &[u8], now_ns: u64) -> Lookup {
+    let packet = decode_ip(bytes).checked().unwrap();
+    let made = table.find_or_create(zone, &packet, now_ns, |_| (payer, 7));
+    made.unwrap()
+}
+
+/// Sees a payer's SYN from a port of an address that is its own, and has its flow be as far as that.
+fn open_of(
+    table: &mut FlowTable<u32>,
+    payer: u8,
+    port: u16,
+    phase: FlowPhase,
+    now_ns: u64,
+) -> FlowId {
+    let client = format!("10.0.1.{payer}:{port}");
+    let bytes = tcp_packet(&client, SERVER, flags::SYN);
+    let lookup = see_of(table, payer.into(), 1, &bytes, now_ns);
+    table.set_phase(lookup.id, phase);
+    lookup.id
 }
 
 const CLIENT: &str = "10.0.0.1:40000";
@@ -192,6 +212,114 @@ fn a_flood_of_openings_ends_no_conversation_however_fast_it_is() {
         }
         assert!(talking.iter().all(|id| table.get(*id).is_some()));
     }
+}
+
+#[test]
+fn who_fills_the_table_with_any_kind_of_flows_ends_no_flow_of_others() {
+    let silent = [
+        FlowPhase::Established,
+        FlowPhase::Answered,
+        FlowPhase::Closing,
+    ];
+    for kind in [
+        FlowPhase::New,
+        FlowPhase::Answered,
+        FlowPhase::Established,
+        FlowPhase::Closing,
+    ] {
+        let mut table = table(FlowLimits {
+            max_flows: 400,
+            timeouts: FlowTimeouts::live(),
+            ..FlowLimits::default()
+        });
+        let others = silent.iter().zip(1..);
+        let others = others.flat_map(|(phase, port)| (10..40).map(move |it| (it, port, *phase)));
+        let others: Vec<_> = others
+            .map(|(payer, port, phase)| open_of(&mut table, payer, port, phase, 0))
+            .collect();
+        for port in 0..5_000 {
+            open_of(
+                &mut table,
+                3,
+                port,
+                kind,
+                60 * S + u64::from(port) * S / 100,
+            );
+        }
+        assert_eq!(table.len(), 400);
+        assert!(others.iter().all(|id| table.get(*id).is_some()), "{kind:?}");
+    }
+}
+
+#[test]
+fn openings_of_one_end_no_conversation_of_another_that_has_more() {
+    let mut table = table(FlowLimits {
+        max_flows: 400,
+        ..FlowLimits::default()
+    });
+    let ids = (0..300).map(|port| open_of(&mut table, 1, port, FlowPhase::Established, 0));
+    let talking: Vec<_> = ids.collect();
+    for port in 0..5_000 {
+        open_of(&mut table, 2, port, FlowPhase::New, 60 * S);
+    }
+    assert!(talking.iter().all(|id| table.get(*id).is_some()));
+}
+
+#[test]
+fn past_the_memory_bound_flows_of_who_holds_most_go_and_rest() {
+    let mut table = table(FlowLimits {
+        max_memory_bytes: 1_000,
+        ..FlowLimits::default()
+    });
+    let modest = open_of(&mut table, 1, 1, FlowPhase::Established, 0);
+    table.account(modest, 100, 0, awake);
+    let mut ids = (0..20).map(|port| open_of(&mut table, 2, port, FlowPhase::Established, S));
+    let ids: Vec<_> = ids.by_ref().collect();
+    for id in &ids[..10] {
+        table.account(*id, 100, 2 * S, |_, _| Some(60));
+    }
+    assert_eq!((table.len(), table.memory_bytes()), (21, 1_100 - 3 * 40));
+    for id in &ids {
+        table.account(*id, 100, 2 * S, awake);
+    }
+    assert!(table.memory_bytes() <= 1_000);
+    assert!(table.get(modest).is_some());
+}
+
+#[test]
+fn a_number_that_nobody_needs_any_more_is_the_next_payers() {
+    let mut table = table(FlowLimits::default());
+    for name in 0..200_000 {
+        let lookup = see_of(
+            &mut table,
+            name,
+            1,
+            &tcp_packet(CLIENT, SERVER, flags::SYN),
+            0,
+        );
+        table.end(lookup.id);
+    }
+    let first = see_of(&mut table, 7, 1, &tcp_packet(CLIENT, SERVER, flags::SYN), 0);
+    let other = tcp_packet("10.0.0.3:1", SERVER, flags::SYN);
+    let second = see_of(&mut table, 8, 1, &other, 0);
+    assert_eq!(table.expire(61 * S, 10), 2);
+    assert!(table.get(first.id).is_none() && table.get(second.id).is_none());
+}
+
+#[test]
+fn idle_flows_of_all_payers_expire_however_few_at_a_time() {
+    let mut table = table(FlowLimits::default());
+    for payer in 0..30 {
+        for port in 0..30 {
+            open_of(&mut table, payer, port, FlowPhase::New, 0);
+        }
+    }
+    let mut rounds = 0;
+    while table.expire(61 * S, 7) > 0 {
+        rounds += 1;
+    }
+    assert!(table.is_empty());
+    assert_eq!(rounds, 900usize.div_ceil(7));
 }
 
 #[test]
@@ -399,11 +527,13 @@ fn all_flows_end_oldest_first() {
 proptest! {
     /// Whatever happens, the table agrees with a plain map from key to packet count, within its bounds.
     #[test]
-    fn agrees_with_a_plain_map(steps in prop::collection::vec((0u16..20, any::<bool>(), 0u8..4), 0..200)) {
+    fn agrees_with_a_plain_map(
+        steps in prop::collection::vec((0u16..20, any::<bool>(), 0u8..4, 0u32..3), 0..200)
+    ) {
         let mut table = table(FlowLimits { max_flows: 1000, ..FlowLimits::default() });
         let mut naive = std::collections::HashMap::<u16, u64>::new();
         let mut ids = std::collections::HashMap::new();
-        for (port, reply, action) in steps {
+        for (port, reply, action, payer) in steps {
             let client = format!("10.0.0.1:{}", port + 1);
             match (action, ids.get(&port)) {
                 (0, Some(id)) => {
@@ -412,7 +542,7 @@ proptest! {
                 (1, Some(id)) => table.set_phase(*id, FlowPhase::Closed),
                 _ => {
                     let (from, to) = if reply { (SERVER, &*client) } else { (&*client, SERVER) };
-                    let lookup = see(&mut table, 1, &tcp_packet(from, to, flags::ACK), 0);
+                    let lookup = see_of(&mut table, payer, 1, &tcp_packet(from, to, flags::ACK), 0);
                     prop_assert_eq!(lookup.created, !naive.contains_key(&port));
                     *naive.entry(port).or_default() += 1;
                     ids.insert(port, lookup.id);

@@ -202,11 +202,22 @@ impl Policy {
         ports
     }
 
+    /// Who pays for what a packet takes: the guest that sent it, or the one it is for where no guest did.
+    pub fn payer(&self, in_port: u32, out_port: u32) -> Payer {
+        match self.port(in_port) {
+            Some(_) => in_port,
+            None => out_port,
+        }
+    }
+
     /// The port with that interface index, if a guest ends there.
     pub fn port(&self, ifindex: u32) -> Option<&Port> {
         self.ports.get(&ifindex)
     }
 }
+
+/// Whom something is charged to: the interface index of a port.
+pub type Payer = u32;
 
 /// Reads the document's rule sets.
 fn read(

@@ -9,6 +9,7 @@ use inspect::wire::decode_ip;
 
 pub const CLIENT_PORT_IFINDEX: u32 = 11;
 pub const SERVER_PORT_IFINDEX: u32 = 12;
+pub const NEIGHBOUR_PORT_IFINDEX: u32 = 13;
 pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
@@ -23,8 +24,8 @@ impl EventSink for Events {
     }
 }
 
-/// A policy: guest `web` behind the server's port, with `rules` in `mode`; `more` is merged into the guest, but its
-/// `failure`, which is the segment's.
+/// A policy: guest `web` behind the server's port, with `rules` in `mode`, and a neighbour that has none; `more` is
+/// merged into the guest, but its `failure`, which is the segment's.
 pub fn policy(rules: &str, mode: &str, more: serde_json::Value) -> Arc<Policy> {
     policy_of_generation(1, rules, mode, more)
 }
@@ -51,8 +52,11 @@ pub fn policy_of_generation(
     let document = serde_json::json!({
         "format": 1, "version": 7, "generation": generation,
         "rule_sets": [{"name": "t", "files": ["t.rules", "t/threshold.config"]}],
-        "ports": [{"tap": "web0", "ifindex": SERVER_PORT_IFINDEX, "guest": "web"}],
-        "guests": [guest],
+        "ports": [
+            {"tap": "web0", "ifindex": SERVER_PORT_IFINDEX, "guest": "web"},
+            {"tap": "other0", "ifindex": NEIGHBOUR_PORT_IFINDEX, "guest": "neighbour"},
+        ],
+        "guests": [guest, {"name": "neighbour", "segment": "lab", "zone": 1, "assignments": []}],
         "segments": [segment],
     });
     let document = Document::parse(document.to_string().as_bytes()).expect("a document");
@@ -175,6 +179,20 @@ impl Dialogue {
         alerts
             .map(|event| event["alert"]["signature_id"].as_u64().expect("a sid"))
             .collect()
+    }
+
+    /// A neighbour opens a connection to the server from that port, and is not answered.
+    pub fn knock(&mut self, port: u16) {
+        let (neighbour, server) = (Ipv4Addr::new(10, 9, 0, 3), Ipv4Addr::new(10, 9, 0, 1));
+        let bytes = segment((neighbour, server), (port, 80), 1, 0, 0x02, b"");
+        let arrival = Arrival {
+            now_ns: self.now_ns,
+            in_port: NEIGHBOUR_PORT_IFINDEX,
+            out_port: SERVER_PORT_IFINDEX,
+            ..Arrival::default()
+        };
+        self.engine
+            .packet(&arrival, decode_ip(&bytes), &mut self.events);
     }
 
     pub fn raw(
