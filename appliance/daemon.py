@@ -5,6 +5,7 @@
     follow    long poll → verify → apply (appliance.control.applying) → report at once
     supervise the inspector died → start it again → load the live policy; again and again → the one before it
     guard     the same for the watchdog, which kills an inspector that hangs (appliance.watchdog)
+    room      the kernel's table of connections is nearly full → those who fill it make room
     stand     somebody else took our rules away → they are put back
     lead      a segment's bridge was made → its packets are led to us at once
     watch     guests come and go, guests.yaml or what the host helper says changes → the same policy anew
@@ -43,6 +44,7 @@ from appliance.control.network import Network, notices
 from appliance.control.policies import RuleSetShelf
 from appliance.control.probation import Probation
 from appliance.control.protocol import InspectorSettings
+from appliance.control.room import Room
 from appliance.control.status import status_body
 from appliance.control.status_file import write_status
 from appliance.control.watchdog_process import WatchdogProcess, heart_sockets
@@ -123,6 +125,7 @@ class Control(msgspec.Struct):
     _reported: dict[str, Any] = msgspec.field(default_factory=dict)
     _switch: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     _changed: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    _room: Room = msgspec.field(default_factory=Room)
     _guests_told: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _network_changed: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _follower_trouble: str | None = UNREACHED
@@ -143,6 +146,7 @@ class Control(msgspec.Struct):
             self._beat,
             self._guard,
             self._supervise,
+            self._make_room,
             self._stand,
             self._lead,
             self._tell_bridges,
@@ -650,6 +654,10 @@ class Control(msgspec.Struct):
                 except SystemFault as fault:
                     log.warning("%s", fault)
 
+    async def _make_room(self) -> None:
+        """Let nobody find the kernel's table of connections full."""
+        await self._room.keep(self.config.netns, self.journal, lambda: self.inventory)
+
     # Reports.
 
     async def _count(self) -> None:
@@ -752,6 +760,7 @@ class Control(msgspec.Struct):
                 "why": self.applier.network.choice.why,
                 "repairs": self.repairs,
             },
+            connections=self._room.status(),
             spool={
                 **self.reader.status(),
                 "delivered": delivery.delivered if delivery else 0,

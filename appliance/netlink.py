@@ -10,7 +10,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Self
 
 from appliance.model.faults import SystemFault
@@ -28,6 +29,8 @@ BUFFER_BYTES = 1 << 17
 HEADER = struct.Struct("=IHHII")
 ATTRIBUTE = struct.Struct("=HH")
 CODE = struct.Struct("=i")
+ORDERS = 100
+"""In one message: some 16 KiB."""
 TYPE_BITS = 0x3FFF
 """Of an attribute's type; the others say that it is nested, or in network order."""
 
@@ -79,15 +82,21 @@ def attribute(kind: int, value: bytes) -> bytes:
     return head + value + bytes(-len(value) % 4)
 
 
-def attributes(data: memoryview) -> dict[int, memoryview]:
-    """Return a message's or attribute's attributes by type; of two of one type the later."""
+def attributes(data: memoryview, last: int | None = None) -> dict[int, memoryview]:
+    """Return a message's or attribute's attributes by type; of two of one type the later.
+
+    last: the type behind which nothing is of interest.
+    """
     found = {}
     at, end = 0, len(data)
     while at + ATTRIBUTE.size <= end:
         length, kind = ATTRIBUTE.unpack_from(data, at)
         if length < ATTRIBUTE.size:
             break
-        found[kind & TYPE_BITS] = data[at + ATTRIBUTE.size : at + length]
+        kind &= TYPE_BITS
+        found[kind] = data[at + ATTRIBUTE.size : at + length]
+        if kind == last:
+            break
         at += length + 3 & ~3
     return found
 
@@ -111,6 +120,31 @@ def ask(netns: str | None, protocol: int, kind: int, body: bytes, *, flags: int 
             return []
         raise SystemFault(f"netlink: {error}") from error
     raise SystemFault(f"netlink: what was asked for changed {TRIES} times while the kernel told it")
+
+
+def listed(netns: str | None, protocol: int, kind: int, body: bytes) -> Iterator[memoryview]:
+    """Yield the bodies of a list as the kernel tells it: one that is too long to be held.
+
+    What comes or goes meanwhile may be missing. Raises SystemFault.
+    """
+    try:
+        with _opened(netns, protocol) as asked:
+            asked.settimeout(ANSWER_S)
+            asked.send(HEADER.pack(HEADER.size + len(body), kind, REQUEST | DUMP, 1, 0) + body)
+            yield from _answers(asked, is_list=True)
+    except (OSError, Interrupted) as error:
+        raise SystemFault(f"netlink: {error}") from error
+
+
+def order(netns: str | None, protocol: int, kind: int, bodies: Iterable[bytes]) -> None:
+    """Give one order after another and ask of none what became of it. Raises SystemFault."""
+    try:
+        with _opened(netns, protocol) as told:
+            messages = (HEADER.pack(HEADER.size + len(each), kind, REQUEST, 1, 0) + each for each in bodies)
+            while some := b"".join(islice(messages, ORDERS)):
+                told.send(some)
+    except OSError as error:
+        raise SystemFault(f"netlink: {error}") from error
 
 
 def _answers(asked: socket.socket, *, is_list: bool) -> Iterator[memoryview]:

@@ -127,6 +127,8 @@ def _parts(found: Mapping[str, Any]) -> list[str]:
     if steering := found.get("steering"):
         repairs = red(f"; rules put back {steering['repairs']} times") if steering["repairs"] else ""
         lines.append(f"steering   {steering['backend']}: {steering['why']}{repairs}")
+    if connections := found.get("connections"):
+        lines.append(f"kernel     {_connections(connections)}")
     spool = found["spool"]
     lost = red(f", {spool['lost']} events lost") if spool["lost"] else ""
     lines.append(
@@ -142,6 +144,12 @@ def _parts(found: Mapping[str, Any]) -> list[str]:
         rows = [(r["guest"], r["direction"], r["rule"], str(r["packets"])) for r in refused]
         lines += ["", table(("guest", "denied", "by rule", "packets"), rows)]
     return lines
+
+
+def _connections(found: Mapping[str, int]) -> str:
+    troubles = {"given_up": "were forgotten to make room", "refused": "packets came while it was full"}
+    said = "".join(red(f", {found[what]:,} {trouble}") for what, trouble in troubles.items() if found[what])
+    return f"knows {found['known']:,} of at most {found['at_most']:,} connections{said}"
 
 
 def _up(part: Mapping[str, Any], running: bool) -> str:

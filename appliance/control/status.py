@@ -20,6 +20,7 @@ def status_body(
     inspector: Mapping[str, Any],
     watchdog: Mapping[str, Any],
     steering: Mapping[str, Any],
+    connections: Mapping[str, int],
     spool: Mapping[str, int],
     manager: str,
     missing: Sequence[str],
@@ -29,6 +30,7 @@ def status_body(
     """Return the body of `PUT /appliance/status`.
 
     steering: the back end, why it is this one, and how often our rules had to be put back.
+    connections: how many the kernel knows, of at most how many, and what had to give way.
     manager: how it stands with it, in words. missing: what of the guests the kernel has not, a sentence
     each. helper: how it stands with the host helper, if there is one to be followed. started: since when this
     run protects, and what was before; None until it does.
@@ -65,6 +67,7 @@ def status_body(
         "firewall": [_rule(each) for each in counters.rules if each.matched.packets],
         "watchdog": dict(watchdog),
         "steering": dict(steering),
+        "connections": dict(connections),
         "spool": dict(spool),
         "manager": manager,
         "missing": list(missing),

@@ -61,9 +61,19 @@ def _parts(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield _gauge("bypassed", "1 while the operator's bypass is on.", ("guest",), bypass)
     repairs = {(): status["steering"]["repairs"]}
     yield _counter("rules_repairs", "Times others changed our rules and they were put back.", (), repairs)
+    yield from _connections(status["connections"])
     yield _gauge("spool_bytes", "Events on disk.", (), {(): spool["bytes"]})
     yield _gauge("spool_waiting_bytes", "Events not delivered yet.", (), {(): spool["waiting_bytes"]})
     yield _counter("spool_lost_events", "Events evicted undelivered.", (), {(): spool["lost"]})
+
+
+def _connections(table: Mapping[str, int]) -> Iterator[Metric]:
+    yield _gauge("connections", "Connections that the kernel knows.", (), {(): table["known"]})
+    yield _gauge("connections_max", "How many it can know.", (), {(): table["at_most"]})
+    given_up = "Connections forgotten to make room for others."
+    yield _counter("connections_given_up", given_up, (), {(): table["given_up"]})
+    refused = "Packets dropped because the kernel could know no more connections."
+    yield _counter("connections_refused_packets", refused, (), {(): table["refused"]})
 
 
 def _guests(guests: list[dict[str, Any]]) -> Iterator[Metric]:

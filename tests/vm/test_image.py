@@ -121,6 +121,13 @@ def test_the_console_says_that_it_protects_and_whom_it_follows(running: Running)
     assert "eth0 10.0.2.15/24" in running.machine.console
 
 
+def test_the_kernel_knows_a_connection_for_each_8_kib_of_memory(running: Running) -> None:
+    known, at_most = "net/netfilter/nf_conntrack_max", 262_144
+    said = running.machine.said(f"cat /proc/sys/{known}; grep MemTotal /proc/meminfo").split()
+    assert int(said[0]) == pytest.approx(min(int(said[2]) / 8, at_most), rel=0.1)
+    assert f"of at most {int(said[0]):,} connections" in running.machine.said("sekisho status")
+
+
 def test_nothing_listens_but_ssh(running: Running) -> None:
     listening = running.machine.said("ss -Hlnut | awk '{print $1, $5}' | sort -u").splitlines()
     # What a DHCP client hears its answers with is no server.

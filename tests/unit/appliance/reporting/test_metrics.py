@@ -47,6 +47,7 @@ def status(**inspector: Any) -> dict[str, Any]:
         inspector={"up": True, "pid": 1, "restarts": 2, "stats": {}, "failure_policy": False, **inspector},
         watchdog={"up": True, "pid": 2, "restarts": 0},
         steering={"backend": "nft-bridge", "why": "", "repairs": 1},
+        connections={"known": 70, "at_most": 100, "refused": 5, "given_up": 6},
         spool={"bytes": 10, "waiting_bytes": 4, "lost": 1},
         manager="connected",
         missing=(),
@@ -79,6 +80,10 @@ def test_every_count_is_there_under_its_labels() -> None:
         ("process_restarts_total", ("inspector",), 2),
         ("bypassed", ("web",), 1),
         ("spool_waiting_bytes", (), 4),
+        ("connections", (), 70),
+        ("connections_max", (), 100),
+        ("connections_given_up_total", (), 6),
+        ("connections_refused_packets_total", (), 5),
         # two rules of one name are one series: Prometheus would refuse everything for two
         ("firewall_packets_total", ("deny", "in", "web", "closed"), 3),
     ):
