@@ -1,9 +1,9 @@
 """nftables as values: tables of chains, sets and counters, and the transaction that makes them live.
 
 A transaction keeps what must outlive a policy change (counters, timed elements, what was learned):
-it adds what is missing, empties every chain and every static set, fills them again and removes what
-is no longer wanted, all in one batch that the kernel takes whole or not at all. The form is that of
-`nft -j -f -`; source: libnftables-json(5).
+it adds what is missing, empties every chain and every static set without ranges, fills them again and
+removes what is no longer wanted, all in one batch that the kernel takes whole or not at all. The form is
+that of `nft -j -f -`; source: libnftables-json(5).
 """
 
 import json
@@ -59,8 +59,9 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class TableState(msgspec.Struct, frozen=True):
-    """The names that a table of ours holds in the kernel. intervals: elements of the sets that hold such.
+    """The names that a table of ours holds in the kernel.
 
+    intervals: elements of the sets that may hold ranges.
     remembered: elements of the sets that say what of the kernel's is to be undone with the table.
     """
 
@@ -98,13 +99,29 @@ def transaction(tables: tuple[Table, ...], state: KernelState) -> str:
     commands = [command for table in tables for command in _replace(table, state.tables.get(table.family))]
     wanted = {table.family for table in tables}
     commands += [_delete_table(family) for family in state.tables if family not in wanted]
-    return json.dumps({"nftables": [{"metainfo": {"json_schema_version": 1}}, *commands]})
+    return batch(commands)
 
 
 def removal(state: KernelState) -> str:
     """Return the batch that removes the tables that are loaded."""
-    commands = [_delete_table(family) for family in state.tables]
+    return batch([_delete_table(family) for family in state.tables])
+
+
+def batch(commands: Sequence[Command]) -> str:
+    """Return the commands as `nft -j -f -` reads them."""
     return json.dumps({"nftables": [{"metainfo": {"json_schema_version": 1}}, *commands]})
+
+
+def place(family: str, **more: Any) -> dict[str, Any]:
+    """Return where something of our table is."""
+    return {"family": family, "table": TABLE, **more}
+
+
+def make_set(each: Set, family: str) -> Iterator[Command]:
+    """Yield what makes a set and fills it."""
+    yield {"add": {"map" if each.maps_to else "set": place(family, **_definition(each))}}
+    if each.elements:
+        yield {"add": {"element": place(family, name=each.name, elem=list(each.elements))}}
 
 
 def emptied(family: Family, chain: str) -> str:
@@ -129,20 +146,20 @@ def _delete_table(family: str) -> Command:
 
 def _replace(table: Table, state: TableState | None) -> Iterator[Command]:
     state = state or TableState()
-    where = {"family": table.family, "table": TABLE}
+    where = place(table.family)
     yield {"add": {"table": {"family": table.family, "name": TABLE}}}
     for name in table.counters:
         yield {"add": {"counter": {**where, "name": name}}}
     yield {"flush": {"table": {"family": table.family, "name": TABLE}}}
     for each in table.sets:
+        if each.name in state.intervals:
+            continue  # it holds what it should: appliance.firewall.ahead
         if each.learned and each.name in state.sets:
             # rules that learn made the kernel flag it `dynamic`, which JSON cannot say: adding it again fails
             continue
         kind = "map" if each.maps_to else "set"
         yield {"add": {kind: {**where, **_definition(each)}}}
-        if each.name in state.intervals:
-            yield from _update_intervals(each, state.intervals[each.name], where)
-        elif not each.learned:
+        if not each.learned:
             yield {"flush": {kind: {**where, "name": each.name}}}
     yield from _remove_unwanted(table, state, where)
     for chain in table.chains:
@@ -153,34 +170,6 @@ def _replace(table: Table, state: TableState | None) -> Iterator[Command]:
     for chain in table.chains:
         for rule in chain.rules:
             yield {"add": {"rule": {**where, "chain": chain.name, "expr": list(rule)}}}
-
-
-def _update_intervals(each: Set, found: Sequence[Any], where: dict[str, str]) -> Iterator[Command]:
-    """Change only the elements that differ.
-
-    While the kernel commits a transaction it already takes elements that were deleted for gone, and does not
-    find those added to such a set yet (nft_set_pipapo, before Linux 6.18): a packet in that moment would be
-    in no set, so its sender a spoofer, and what is to be inspected not looked at.
-    """
-    before, wanted = (
-        {json.dumps(element, sort_keys=True): element for element in elements}
-        for elements in (found, each.elements)
-    )
-    for what, elements in (
-        ("delete", [_as_range(before[key]) for key in before if key not in wanted]),
-        ("add", [wanted[key] for key in wanted if key not in before]),
-    ):
-        if elements:
-            yield {what: {"element": {**where, "name": each.name, "elem": elements}}}
-
-
-def _as_range(element: Any) -> Any:
-    """Return the element as the kernel holds it: `nft` 1.0.6 does not find it otherwise to delete it."""
-    if not (isinstance(element, dict) and "concat" in element):
-        return element
-    *parts, last = element["concat"]
-    is_range = isinstance(last, dict) and ("range" in last or "prefix" in last)
-    return {"concat": [*parts, last if is_range else {"range": [last, last]}]}
 
 
 def _remove_unwanted(table: Table, state: TableState, where: dict[str, str]) -> Iterator[Command]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.firewall.ahead import ahead
 from appliance.firewall.guard import bridge_table
 from appliance.firewall.kernel import FAMILIES, read_tables, run_batch
 from appliance.firewall.nft import TABLE, KernelState, Set, Table, TableState, joined, removal, transaction
@@ -51,6 +52,8 @@ class Queues(msgspec.Struct, frozen=True):
 class Ruleset(msgspec.Struct, frozen=True):
     """nft: a batch for `nft -j -f -`. iptables, ip6tables: input for their -restore --noflush, if any.
 
+    fill: a batch that goes ahead of it, if any; undo: what takes that back.
+
     learned: the sets whose elements are the kernel's or the operator's. turned_on: which of SWITCHED_SYSCTLS
     were off before us. homes: where guests are. spared: which of their taps got frames for unknown addresses
     before us, and shall not.
@@ -60,6 +63,8 @@ class Ruleset(msgspec.Struct, frozen=True):
     iptables: str
     ip6tables: str
     bridges: tuple[str, ...]
+    fill: str = ""
+    undo: str = ""
     backend: Backend = Backend.BR_NETFILTER
     learned: tuple[str, ...] = ()
     turned_on: frozenset[int] = frozenset()
@@ -104,7 +109,20 @@ def render(
             tables = (joined(guard, steering, queueing),)
             v4, v6 = (queue_removal(jumps) if jumps else "" for jumps in state.jumps)
     learned = tuple(each.name for table in tables for each in table.sets if each.learned)
-    return Ruleset(transaction(tables, state), v4, v6, bridges, backend, learned, turned_on, homes, spared)
+    first = ahead(tables, state)
+    return Ruleset(
+        transaction(first.tables, first.state),
+        v4,
+        v6,
+        bridges,
+        first.fill,
+        first.undo,
+        backend,
+        learned,
+        turned_on,
+        homes,
+        spared,
+    )
 
 
 def _turns_on(backend: Backend) -> frozenset[int]:
@@ -155,25 +173,37 @@ def load(ruleset: Ruleset, netns: str | None = None) -> int | None:
 
     None if somebody else changed nftables at the same moment: then it cannot be told whose what stands is.
 
-    A policy change is the one nft batch: a packet sees the old policy or the new one. With br-netfilter the
-    queue rules go first, as without marks they match nothing, and the bridges are switched on last, so that
-    no packet reaches chains that are not there (what is not led to them yet is for the failure policy); with
-    nft-bridge both are taken away after it, in case they were there. Raises SystemFault; the live policy
-    stays then.
+    A policy change is the one nft batch: a packet sees the old policy or the new one; what goes ahead of it
+    no rule asks yet. With br-netfilter the queue rules go first, as without marks they match nothing, and
+    the bridges are switched on last, so that no packet reaches chains that are not there (what is not led to
+    them yet is for the failure policy); with nft-bridge both are taken away after it, in case they were
+    there. Raises SystemFault; the live policy stays then.
     """
     note_beginnings(netns, on=True)
     match ruleset.backend:
         case Backend.BR_NETFILTER:
             load_br_netfilter(netns)
             _restore(ruleset, netns)
-            generation = run_batch(netns, ruleset.nft)
+            generation = _replace_tables(ruleset, netns)
             look_through_tags(netns, on=True)
             switch_bridges(ruleset.bridges, netns, on=True)
         case Backend.NFT_BRIDGE:
-            generation = run_batch(netns, ruleset.nft)
+            generation = _replace_tables(ruleset, netns)
             switch_bridges(ruleset.bridges, netns, on=False)
             _restore(ruleset, netns)
     return generation
+
+
+def _replace_tables(ruleset: Ruleset, netns: str | None) -> int | None:
+    if not ruleset.fill:
+        return run_batch(netns, ruleset.nft)
+    run_batch(netns, ruleset.fill)
+    try:
+        return run_batch(netns, ruleset.nft)
+    except SystemFault:
+        with contextlib.suppress(SystemFault):
+            run_batch(netns, ruleset.undo)
+        raise
 
 
 def _restore(ruleset: Ruleset, netns: str | None) -> None:

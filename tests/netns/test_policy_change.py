@@ -3,11 +3,15 @@
 import json
 import subprocess
 import sys
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+
+import msgspec
+import pytest
 
 from appliance import lab, steering
 from appliance.hypervisor import read_links
+from appliance.model.faults import SystemFault
 from appliance.model.needs import Directions, Ends, Needs, Roles
 from appliance.model.policy import AddressPair, Guard, PolicyDocument
 from appliance.netns import command_in
@@ -28,38 +32,46 @@ while True:
 """
 
 
-def changes_of_elements(
-    bench: Bench,
-    document: PolicyDocument,
-    needs: Mapping[str, Needs] = NEEDS,
-    kinds: Container[str] = ("flush", "delete", "add"),
-) -> list[str]:
-    """Return the names of the sets with intervals that the next load of the policy touches in these ways."""
+def next_load(
+    bench: Bench, document: PolicyDocument, needs: Mapping[str, Needs] = NEEDS
+) -> tuple[steering.Ruleset, frozenset[str]]:
+    """Return what loading the policy would do, and the names of the sets with intervals that there are."""
     links = read_links(bench.inventory, bench.netns)
     backend = steering.choose_backend(bench.netns, BACKEND).backend
     state = steering.read_state(bench.netns)
     ruleset = steering.render(
         document, bench.inventory, links, state, steering.Queues(), needs, backend=backend
     )
-    intervals = {name for table in state.tables.values() for name in table.intervals}
-    bodies = [
-        (body.get("set") or {}).get("name") if kind == "flush" else (body.get("element") or {}).get("name")
-        for command in json.loads(ruleset.nft)["nftables"]
-        for kind, body in command.items()
-        if kind in kinds
-    ]
+    intervals = frozenset(name for table in state.tables.values() for name in table.intervals)
     assert intervals, "nothing to look at"
-    return sorted(intervals & {name for name in bodies if name})
+    return ruleset, intervals
 
 
-def test_sets_with_intervals_that_hold_what_they_should_are_not_touched(bench: Bench) -> None:
+def touched(batch: str) -> set[str]:
+    """Return the names of the sets that a batch fills or empties."""
+    commands = json.loads(batch)["nftables"] if batch else []
+    bodies = [
+        body.get("set") if kind == "flush" else body.get("element")
+        for command in commands
+        for kind, body in command.items()
+        if kind in ("flush", "delete", "add")
+    ]
+    return {body["name"] for body in bodies if body}
+
+
+def test_sets_with_intervals_that_hold_what_they_should_stay(bench: Bench) -> None:
     document = policy(guard=GUARD)
     bench.apply(document, needs=NEEDS)
-    assert changes_of_elements(bench, document) == []
+    ruleset, intervals = next_load(bench, document)
+    assert ruleset.fill == ""
+    assert not touched(ruleset.nft) & intervals
     narrower = policy(guard=replace(GUARD, allowed=GUARD.allowed[:1]))
-    assert changes_of_elements(bench, narrower) == ["ipv6_pairs"]
+    ruleset, _ = next_load(bench, narrower)
+    assert touched(ruleset.fill) == {"ipv6_pairs_1"}
     bench.apply(narrower, needs=NEEDS)
-    assert changes_of_elements(bench, narrower) == []
+    ruleset, after = next_load(bench, narrower)
+    assert ruleset.fill == ""
+    assert after == intervals - {"ipv6_pairs"} | {"ipv6_pairs_1"}
 
 
 def test_no_frame_of_an_honest_guest_is_taken_for_spoofed_meanwhile(bench: Bench) -> None:
@@ -78,12 +90,49 @@ def test_no_frame_of_an_honest_guest_is_taken_for_spoofed_meanwhile(bench: Bench
     assert {kind: seen.packets for kind, seen in counters.violations.items() if seen.packets} == {}
 
 
-def test_what_holds_no_range_can_be_taken_away_again_and_nothing_else_is_touched(bench: Bench) -> None:
-    """A set that is emptied and filled again finds nothing for a moment, before Linux 6.18."""
+def test_no_set_with_intervals_that_is_asked_changes_and_none_is_left_behind(bench: Bench) -> None:
     bench.apply(policy(guard=GUARD), needs=NEEDS)
-    for ports in (((80, 80), (8000, 8100)), ((8000, 8100),), ((81, 81),), ()):
-        roles = Roles(server=Ends(own=ports))
-        needs = {"web": Needs(tcp=Directions(roles, roles), udp=Directions(roles, Roles()))}
-        assert changes_of_elements(bench, policy(guard=GUARD), needs, ("flush",)) == []
+    _, before = next_load(bench, policy(guard=GUARD))
+    for ports in (((80, 80), (8000, 8100)), ((8000, 8100),), ((81, 81),), (), ((1, 65535),)):
+        needs = looking_at(ports)
+        ruleset, intervals = next_load(bench, policy(guard=GUARD), needs)
+        assert not touched(ruleset.nft) & intervals
+        assert touched(ruleset.fill).isdisjoint(intervals)
         bench.apply(policy(guard=GUARD), needs=needs)
-        assert changes_of_elements(bench, policy(guard=GUARD), needs) == []
+        ruleset, after = next_load(bench, policy(guard=GUARD), needs)
+        assert ruleset.fill == ""
+        assert len(after) == len(before)
+
+
+def test_what_was_filled_ahead_is_taken_back_when_the_change_is_refused(bench: Bench) -> None:
+    bench.apply(policy(guard=GUARD), needs=NEEDS)
+    ruleset, before = next_load(bench, policy(guard=GUARD), looking_at(((81, 81),)))
+    assert ruleset.fill
+    with pytest.raises(SystemFault):
+        steering.load(
+            msgspec.structs.replace(ruleset, nft='{"nftables": [{"add": {"rule": {}}}]}'), bench.netns
+        )
+    assert next_load(bench, policy(guard=GUARD))[1] == before
+
+
+def looking_at(ports: tuple[tuple[int, int], ...]) -> dict[str, Needs]:
+    roles = Roles(server=Ends(own=ports, peer=ports))
+    return {"web": Needs(tcp=Directions(roles, roles), udp=Directions(roles, Roles()))}
+
+
+def test_what_is_looked_at_before_and_after_a_change_is_looked_at_meanwhile(bench: Bench) -> None:
+    """The flood goes to a port that all of them look at; nobody listens to the queues."""
+    every = [((1, 65535),), ((9, 9),), ((5, 9), (80, 80)), ((9, 20),)]
+    bench.apply(policy(), needs=looking_at(every[0]))
+    flood = subprocess.Popen(command_in(bench.guest(lab.WEB), [sys.executable, "-c", FLOOD]))
+    try:
+        for generation in range(CHANGES):
+            needs = looking_at(every[generation % len(every)])
+            bench.apply(policy(), needs=needs, generation=generation)
+        assert flood.poll() is None
+    finally:
+        flood.kill()
+        flood.wait()
+    uninspected = bench.counters().uninspected
+    assert uninspected["inspector-down"].packets > 1000
+    assert uninspected["steered"].packets == 0
