@@ -1,4 +1,4 @@
-"""That nobody finds the kernel's table of connections full: looked after, and said."""
+"""That nobody finds full what the kernel has for all, connections and fragments: looked after, and said."""
 
 import asyncio
 import time
@@ -11,6 +11,7 @@ import msgspec
 from appliance.model.guest import GuestInventory
 from appliance.reporting.journal import Journal
 from appliance.steering.crowding import CROWDED, Fill, make_room, read_fill
+from appliance.steering.fragments import Fragments, read_fragments
 
 LOOK_S = 1.0
 LOOK_OFTEN_S, BUSY = 0.1, 0.5
@@ -26,6 +27,7 @@ class Room(msgspec.Struct):
     _unsaid: Counter[str] = msgspec.field(default_factory=Counter)
     _unsaid_refused: int = 0
     _said_at: float | None = None
+    _said_fragments_at: float | None = None
 
     async def keep(
         self, netns: str | None, journal: Journal, inventory: Callable[[], GuestInventory]
@@ -41,11 +43,12 @@ class Room(msgspec.Struct):
                 self.given_up += given_up.total()
                 self._unsaid += given_up
             self._say(journal)
+            self._say_fragments(journal, await asyncio.to_thread(read_fragments, netns))
 
     def _say(self, journal: Journal) -> None:
         """Note what happened: at once, and then once in a while."""
         now = time.monotonic()
-        if self._said_at is not None and now - self._said_at < SAY_EVERY_S:
+        if not _is_due(self._said_at, now):
             return
         of = f"the kernel's table of connections ({self.fill.at_most} at most)"
         if self._unsaid_refused:
@@ -58,9 +61,23 @@ class Room(msgspec.Struct):
             self._said_at, self._unsaid_refused = now, 0
             self._unsaid.clear()
 
+    def _say_fragments(self, journal: Journal, fragments: Fragments) -> None:
+        now = time.monotonic()
+        if fragments.are_refused and _is_due(self._said_fragments_at, now):
+            message = (
+                f"fragments whose rest does not come take all that the kernel has for them "
+                f"({fragments.at_most} bytes): fragmented datagrams of all guests are dropped"
+            )
+            journal.note("fragments-full", message, 1, bytes=fragments.bytes)
+            self._said_fragments_at = now
+
     def status(self) -> Mapping[str, Any]:
         """Return how full it is, for the status."""
         return {**msgspec.structs.asdict(self.fill), "given_up": self.given_up}
+
+
+def _is_due(said_at: float | None, now: float) -> bool:
+    return said_at is None or now - said_at >= SAY_EVERY_S
 
 
 def _make(netns: str | None, inventory: GuestInventory) -> Counter[str]:

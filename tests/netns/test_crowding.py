@@ -1,4 +1,4 @@
-"""One guest fills the kernel's table of connections: it makes room, and the others connect as before."""
+"""One guest fills what the kernel has for all: of connections it makes room, of fragments it is told."""
 
 import asyncio
 import contextlib
@@ -55,6 +55,17 @@ while True:
         if not full:
             print("full", flush=True)
         full = True
+"""
+
+UNFINISHED = """
+import socket, struct, sys
+receiver = sys.argv[1]
+with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as out:
+    for number in range(3_000):
+        ends = (bytes(4), socket.inet_aton(receiver))
+        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 1420, number, 0x2000, 64, 17, 0, *ends)
+        out.sendto(header + bytes(1400), (receiver, 0))
+print("sent", flush=True)
 """
 
 
@@ -147,3 +158,14 @@ def test_packets_that_found_the_table_full_are_counted(segment: Segment) -> None
     assert before.refused == 0
     assert full.refused > 0
     assert full.known >= full.at_most == BOUND
+
+
+def test_memory_full_of_fragments_whose_rest_does_not_come_is_told(segment: Segment, tmp_path: Path) -> None:
+    journal = Journal(tmp_path, 1 << 20)
+
+    def told() -> list[str]:
+        return [event["sekisho"]["notice"] for event in spooled(tmp_path, "control-*")]
+
+    sent = program(segment.servers[1], UNFINISHED, segment.server.address, says="sent")
+    with kept(segment, journal), sent:
+        eventually(lambda: told() == ["fragments-full"])

@@ -122,10 +122,20 @@ def test_the_console_says_that_it_protects_and_whom_it_follows(running: Running)
 
 
 def test_the_kernel_knows_a_connection_for_each_8_kib_of_memory(running: Running) -> None:
-    known, at_most = "net/netfilter/nf_conntrack_max", 262_144
-    said = running.machine.said(f"cat /proc/sys/{known}; grep MemTotal /proc/meminfo").split()
-    assert int(said[0]) == pytest.approx(min(int(said[2]) / 8, at_most), rel=0.1)
+    known = "/proc/sys/net/netfilter/nf_conntrack_max"
+    said = running.machine.said(f"cat {known}; grep MemTotal /proc/meminfo").split()
+    assert int(said[0]) == pytest.approx(min(int(said[2]) / 8, 262_144), rel=0.1)
     assert f"of at most {int(said[0]):,} connections" in running.machine.said("sekisho status")
+
+
+def test_fragments_whose_rest_never_comes_are_held_briefly_and_in_a_sixteenth_of_memory(
+    running: Running,
+) -> None:
+    names = ("ipv4/ipfrag", "netfilter/nf_conntrack_frag6")
+    paths = [f"/proc/sys/net/{name}_high_thresh" for name in names]
+    paths += ["/proc/sys/net/ipv4/ipfrag_time", "/proc/sys/net/netfilter/nf_conntrack_frag6_timeout"]
+    said = running.machine.said(f"cat {' '.join(paths)}; grep MemTotal /proc/meminfo").split()
+    assert said[:4] == [str(int(said[5]) * 64)] * 2 + ["2", "2"]
 
 
 def test_nothing_listens_but_ssh(running: Running) -> None:
