@@ -2,6 +2,12 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+/// What it is kept by.
+pub trait Key: Eq + Hash {
+    /// The number of the guest that it is kept for.
+    fn guest(&self) -> u32;
+}
+
 /// What such a table keeps.
 pub trait Entry {
     /// When it began to count.
@@ -10,14 +16,18 @@ pub trait Entry {
     fn until_ns(&self) -> u64;
 }
 
-/// Entries by key: past the bound the ones that ran out go first, then the older half.
+/// One in so many entries is made room for at a time: to look through all of them costs.
+const ROOM_ONE_IN: usize = 8;
+
+/// Entries by key: past the bound the ones that ran out go first, then the oldest of the guests that have most, so that
+/// one's crowd of peers does not have others' counts forgotten.
 #[derive(Debug)]
 pub struct Bounded<K, V> {
     entries: HashMap<K, V>,
     most: usize,
 }
 
-impl<K: Eq + Hash, V: Entry> Bounded<K, V> {
+impl<K: Key, V: Entry> Bounded<K, V> {
     /// An empty table of at most `most` entries.
     pub fn new(most: usize) -> Self {
         Self {
@@ -61,20 +71,112 @@ impl<K: Eq + Hash, V: Entry> Bounded<K, V> {
     }
 
     fn make_room(&mut self, now_ns: u64) {
-        let before = self.entries.len();
         self.entries.retain(|_, entry| entry.until_ns() > now_ns);
-        if self.entries.len() < before {
+        let kept = self.most - (self.most / ROOM_ONE_IN).max(1);
+        if self.entries.len() <= kept {
             return;
         }
-        let mut ages: Vec<_> = self.entries.values().map(Entry::since_ns).collect();
-        let middle = ages.len() / 2;
-        let (_, median, _) = ages.select_nth_unstable(middle);
-        let median = *median;
-        let mut room = before / 2 + 1;
-        self.entries.retain(|_, entry| {
-            let goes = room > 0 && entry.since_ns() <= median;
-            room -= usize::from(goes);
+        let mut held: HashMap<u32, Vec<u64>> = HashMap::new();
+        for (key, entry) in &self.entries {
+            held.entry(key.guest()).or_default().push(entry.since_ns());
+        }
+        let level = water_level(held.values().map(Vec::len), kept);
+        held.retain(|_, ages| ages.len() > level);
+        // Of each: until when what goes began, and how many go.
+        let mut going: HashMap<u32, (u64, usize)> = HashMap::new();
+        for (guest, mut ages) in held {
+            let goes = ages.len() - level;
+            let (_, last, _) = ages.select_nth_unstable(goes - 1);
+            going.insert(guest, (*last, goes));
+        }
+        self.entries.retain(|key, entry| {
+            let Some((last, left)) = going.get_mut(&key.guest()) else {
+                return true;
+            };
+            let goes = *left > 0 && entry.since_ns() <= *last;
+            *left -= usize::from(goes);
             !goes
         });
+    }
+}
+
+/// The most that anyone may keep so that all together keep no more than `kept`.
+fn water_level(held: impl Iterator<Item = usize>, kept: usize) -> usize {
+    let mut held: Vec<_> = held.collect();
+    held.sort_unstable();
+    let (mut left, mut who) = (kept, held.len());
+    for each in held {
+        let level = left / who;
+        if each > level {
+            return level;
+        }
+        left -= each;
+        who -= 1;
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct At(u64, u64);
+
+    impl Entry for At {
+        fn since_ns(&self) -> u64 {
+            self.0
+        }
+
+        fn until_ns(&self) -> u64 {
+            self.1
+        }
+    }
+
+    impl Key for (u32, u64) {
+        fn guest(&self) -> u32 {
+            self.0
+        }
+    }
+
+    fn fill(table: &mut Bounded<(u32, u64), At>, guest: u32, numbers: std::ops::Range<u64>) {
+        for number in numbers {
+            table.entry((guest, number), At(number, u64::MAX), number);
+            assert!(table.len() <= table.most);
+        }
+    }
+
+    #[test]
+    fn who_brings_a_crowd_forgets_its_own_oldest_and_nobody_elses() {
+        let mut table = Bounded::new(100);
+        fill(&mut table, 1, 0..10);
+        fill(&mut table, 2, 10..20);
+        fill(&mut table, 3, 20..5_000);
+        for number in 0..10 {
+            assert!(table.get(&(1, number)).is_some() && table.get(&(2, 10 + number)).is_some());
+        }
+        let youngest = (4_935..5_000).all(|number| table.get(&(3, number)).is_some());
+        assert!(youngest, "the youngest of its own stay");
+    }
+
+    #[test]
+    fn what_ran_out_goes_before_anything_that_counts() {
+        let mut table = Bounded::new(16);
+        for number in 0..8 {
+            table.entry((1, number), At(number, 50), number);
+        }
+        for number in 8..16 {
+            table.entry((1, number), At(number, 500), number);
+        }
+        table.entry((2, 0), At(100, 500), 100);
+        assert_eq!(table.len(), 9);
+        assert!((8..16).all(|number| table.get(&(1, number)).is_some()));
+    }
+
+    #[test]
+    fn a_table_of_one_holds_the_last() {
+        let mut table = Bounded::new(1);
+        fill(&mut table, 1, 0..50);
+        assert!(table.get(&(1, 49)).is_some());
     }
 }

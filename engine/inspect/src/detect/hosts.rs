@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::rule::{HostChange, HostStep, HostTest, Owner, Tag};
 
-use super::bounded::{Bounded, Entry};
+use super::bounded::{self, Bounded, Entry};
 use super::tag::{self, TagState, Tags};
 
 /// Bits kept in all.
@@ -18,6 +18,20 @@ const NS_PER_S: u64 = 1_000_000_000;
 
 /// Whose bit: guest, and one address or two in order.
 type Key = (u32, IpAddr, Option<IpAddr>, u64);
+/// Guest, and address.
+type Host = (u32, IpAddr);
+
+impl bounded::Key for Host {
+    fn guest(&self) -> u32 {
+        self.0
+    }
+}
+
+impl bounded::Key for Key {
+    fn guest(&self) -> u32 {
+        self.0
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Bit {
@@ -59,7 +73,7 @@ impl Entry for Tagged {
 #[derive(Debug)]
 pub struct Hosts {
     bits: Mutex<Bounded<Key, Bit>>,
-    tagged: Mutex<Bounded<(u32, IpAddr), Tagged>>,
+    tagged: Mutex<Bounded<Host, Tagged>>,
     /// A host was tagged, ever: until then no packet asks for the lock.
     any_tagged: AtomicBool,
 }

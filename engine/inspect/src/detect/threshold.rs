@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::rule::threshold::{Threshold, ThresholdKind, Track};
 use crate::rule::Action;
 
-use super::bounded::{Bounded, Entry};
+use super::bounded::{self, Bounded, Entry};
 
 /// Counters kept by default.
 const DEFAULT_MAX_ENTRIES: usize = 65_536;
@@ -30,6 +30,12 @@ struct Key {
     counter: (u64, u32),
     first: Option<IpAddr>,
     second: Option<IpAddr>,
+}
+
+impl bounded::Key for Key {
+    fn guest(&self) -> u32 {
+        self.counter.1
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +70,8 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
-    /// At most `max_entries` counters; past that the ones that ran out go first, then the oldest.
+    /// At most `max_entries` counters; past that the ones that ran out go first, then the oldest of the guests that have
+    /// most.
     pub fn new(max_entries: usize) -> Self {
         Self {
             entries: Mutex::new(Bounded::new(max_entries)),
