@@ -82,21 +82,15 @@ def attribute(kind: int, value: bytes) -> bytes:
     return head + value + bytes(-len(value) % 4)
 
 
-def attributes(data: memoryview, last: int | None = None) -> dict[int, memoryview]:
-    """Return a message's or attribute's attributes by type; of two of one type the later.
-
-    last: the type behind which nothing is of interest.
-    """
+def attributes(data: memoryview) -> dict[int, memoryview]:
+    """Return a message's or attribute's attributes by type; of two of one type the later."""
     found = {}
     at, end = 0, len(data)
     while at + ATTRIBUTE.size <= end:
         length, kind = ATTRIBUTE.unpack_from(data, at)
         if length < ATTRIBUTE.size:
             break
-        kind &= TYPE_BITS
-        found[kind] = data[at + ATTRIBUTE.size : at + length]
-        if kind == last:
-            break
+        found[kind & TYPE_BITS] = data[at + ATTRIBUTE.size : at + length]
         at += length + 3 & ~3
     return found
 
@@ -122,8 +116,8 @@ def ask(netns: str | None, protocol: int, kind: int, body: bytes, *, flags: int 
     raise SystemFault(f"netlink: what was asked for changed {TRIES} times while the kernel told it")
 
 
-def listed(netns: str | None, protocol: int, kind: int, body: bytes) -> Iterator[memoryview]:
-    """Yield the bodies of a list as the kernel tells it: one that is too long to be held.
+def listed(netns: str | None, protocol: int, kind: int, body: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the bodies of a long list as the kernel tells it: what it said, and where in that each lies.
 
     What comes or goes meanwhile may be missing. Raises SystemFault.
     """
@@ -131,8 +125,14 @@ def listed(netns: str | None, protocol: int, kind: int, body: bytes) -> Iterator
         with _opened(netns, protocol) as asked:
             asked.settimeout(ANSWER_S)
             asked.send(HEADER.pack(HEADER.size + len(body), kind, REQUEST | DUMP, 1, 0) + body)
-            yield from _answers(asked, is_list=True)
-    except (OSError, Interrupted) as error:
+            while True:
+                data = asked.recv(BUFFER_BYTES)
+                for begin, end, kind, _ in _messages(data):
+                    if kind in (ERROR, DONE):
+                        _check(data[begin:end])
+                        return
+                    yield data, begin, end
+    except OSError as error:
         raise SystemFault(f"netlink: {error}") from error
 
 
@@ -151,21 +151,31 @@ def _answers(asked: socket.socket, *, is_list: bool) -> Iterator[memoryview]:
     """Yield bodies up to the list's end. Raises Interrupted, OSError."""
     while True:
         data = memoryview(asked.recv(BUFFER_BYTES))
-        at = 0
-        while at + HEADER.size <= len(data):
-            length, kind, flags, _, _ = HEADER.unpack_from(data, at)
-            body = data[at + HEADER.size : at + length]
-            at += max(length + 3 & ~3, HEADER.size)
+        for begin, end, kind, flags in _messages(data):
             if flags & INTERRUPTED:
                 raise Interrupted
             if kind in (ERROR, DONE):
-                code = -CODE.unpack_from(body)[0] if len(body) >= CODE.size else 0
-                if code > 0:
-                    raise OSError(code, os.strerror(code))
+                _check(data[begin:end])
                 return
-            yield body
+            yield data[begin:end]
             if not is_list:
                 return
+
+
+def _messages(data: bytes | memoryview) -> Iterator[tuple[int, int, int, int]]:
+    """Yield where each message's body begins and ends, its type and flags."""
+    at = 0
+    while at + HEADER.size <= len(data):
+        length, kind, flags, _, _ = HEADER.unpack_from(data, at)
+        yield at + HEADER.size, min(at + length, len(data)), kind, flags
+        at += max(length + 3 & ~3, HEADER.size)
+
+
+def _check(said: bytes | memoryview) -> None:
+    """Raise OSError if this end of an answer says that something was wrong."""
+    code = -CODE.unpack_from(said)[0] if len(said) >= CODE.size else 0
+    if code > 0:
+        raise OSError(code, os.strerror(code))
 
 
 def _opened(netns: str | None, protocol: int) -> socket.socket:

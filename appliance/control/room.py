@@ -3,29 +3,36 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from appliance.model.guest import GuestInventory
+from appliance.model.guest import Guest, GuestInventory
 from appliance.reporting.journal import Journal
-from appliance.steering.crowding import CROWDED, Fill, make_room, read_fill
+from appliance.steering.crowding import CROWDED, HOSTS, ROOMY, Address, Fill, Made, make_room, read_fill
 from appliance.steering.fragments import Fragments, read_fragments
 
 LOOK_S = 1.0
 LOOK_OFTEN_S, BUSY = 0.1, 0.5
 """From this share on: a flood of connections may fill what is left within a second."""
+REST = 10
+"""After a look through the whole table that did not help, so many times as long as it took."""
 SAY_EVERY_S = 60.0
+NAMED = 10
+"""Who made room, most first; the others are a number."""
 
 
 class Room(msgspec.Struct):
-    """How full the table is, and how many connections so far were forgotten to make room."""
+    """How full the table is; connections that were forgotten to make room, and packets refused, so far."""
 
     fill: Fill = msgspec.field(default_factory=Fill)
     given_up: int = 0
+    refused: int = 0
+    _rest_until: float = 0.0
     _unsaid: Counter[str] = msgspec.field(default_factory=Counter)
     _unsaid_refused: int = 0
+    _unsaid_others: int = 0
     _said_at: float | None = None
     _said_fragments_at: float | None = None
 
@@ -36,30 +43,48 @@ class Room(msgspec.Struct):
         self.fill = await asyncio.to_thread(read_fill, netns)
         while True:
             await asyncio.sleep(LOOK_OFTEN_S if self.fill.share > BUSY else LOOK_S)
-            before, self.fill = self.fill, await asyncio.to_thread(read_fill, netns)
-            self._unsaid_refused += max(0, self.fill.refused - before.refused)
-            if self.fill.share >= CROWDED:
-                given_up = await asyncio.to_thread(_make, netns, inventory())
-                self.given_up += given_up.total()
-                self._unsaid += given_up
+            self._count(await asyncio.to_thread(read_fill, netns))
+            if self.fill.share >= CROWDED and time.monotonic() >= self._rest_until:
+                await self._make(netns, inventory())
             self._say(journal)
             self._say_fragments(journal, await asyncio.to_thread(read_fragments, netns))
+
+    def _count(self, fill: Fill) -> None:
+        refused = max(0, fill.refused - self.fill.refused)
+        self.refused += refused
+        self._unsaid_refused += refused
+        self.fill = fill
+
+    async def _make(self, netns: str | None, inventory: GuestInventory) -> None:
+        began, excess = time.monotonic(), self.fill.known - self.fill.at_most * ROOMY
+        made = await asyncio.to_thread(_make, netns, inventory)
+        ended = time.monotonic()
+        self._count(await asyncio.to_thread(read_fill, netns))
+        self.given_up += made.given_up.total()
+        self._unsaid += made.given_up
+        if made.given_up.total() < excess / 2:
+            self._rest_until = ended + max(LOOK_S, REST * (ended - began))
+            self._unsaid_others = made.others
 
     def _say(self, journal: Journal) -> None:
         """Note what happened: at once, and then once in a while."""
         now = time.monotonic()
-        if not _is_due(self._said_at, now):
+        if not _is_due(self._said_at, now) or not (
+            self._unsaid_refused or self._unsaid or self._unsaid_others
+        ):
             return
         of = f"the kernel's table of connections ({self.fill.at_most} at most)"
         if self._unsaid_refused:
             message = f"{of} was full: {self._unsaid_refused} packets of new connections were dropped"
             journal.note("connections-full", message, 1, packets=self._unsaid_refused)
-        for holder, count in self._unsaid.most_common():
-            message = f"{of} was nearly full: {count} connections of {holder}, who has most, were forgotten"
+        for holder, count in self._unsaid.most_common(NAMED):
+            message = f"{of} was nearly full: {count} connections of {holder} were forgotten"
             journal.note("connections-crowded", message, 1, holder=holder, connections=count)
-        if self._unsaid_refused or self._unsaid:
-            self._said_at, self._unsaid_refused = now, 0
-            self._unsaid.clear()
+        if self._unsaid_others > self.fill.at_most * CROWDED / 2:
+            message = f"{of} is nearly full: {self._unsaid_others} of it are no guest's, and stay"
+            journal.note("connections-crowded", message, 1, holder=None, connections=self._unsaid_others)
+        self._said_at, self._unsaid_refused, self._unsaid_others = now, 0, 0
+        self._unsaid.clear()
 
     def _say_fragments(self, journal: Journal, fragments: Fragments) -> None:
         now = time.monotonic()
@@ -73,20 +98,26 @@ class Room(msgspec.Struct):
 
     def status(self) -> Mapping[str, Any]:
         """Return how full it is, for the status."""
-        return {**msgspec.structs.asdict(self.fill), "given_up": self.given_up}
+        return {**msgspec.structs.asdict(self.fill), "refused": self.refused, "given_up": self.given_up}
 
 
 def _is_due(said_at: float | None, now: float) -> bool:
     return said_at is None or now - said_at >= SAY_EVERY_S
 
 
-def _make(netns: str | None, inventory: GuestInventory) -> Counter[str]:
-    """Make room, and return who forgot how many connections for it. Raises SystemFault."""
+def _make(netns: str | None, inventory: GuestInventory) -> Made:
+    """Make room. Raises SystemFault."""
     zones = {segment.name: segment.zone for segment in inventory.segments}
-    guests = {
-        (zones[guest.segment], address): guest.name
-        for guest in inventory.guests
-        for vnic in guest.vnics
-        for address in vnic.addresses
-    }
-    return make_room(netns, frozenset(zones.values()), guests)
+    return make_room(netns, frozenset(zones.values()), pinned(inventory.guests, zones))
+
+
+def pinned(guests: Iterable[Guest], zones: Mapping[str, int]) -> dict[Address, str]:
+    """Return whose each pinned address is: on its segment, and in the host's zone if nobody else has it."""
+    found: dict[Address, str] = {}
+    everywhere: dict[str, set[str]] = {}
+    for guest in guests:
+        for address in (each for vnic in guest.vnics for each in vnic.addresses):
+            found[zones[guest.segment], address] = guest.name
+            everywhere.setdefault(address, set()).add(guest.name)
+    unique = {address: names for address, names in everywhere.items() if len(names) == 1}
+    return found | {(HOSTS, address): names.pop() for address, names in unique.items()}

@@ -1,15 +1,19 @@
 """Room in the kernel's table of connections, which all guests share.
 
 While it is full (`nf_conntrack_max`) Linux drops every packet that would begin a connection, whosever it is;
-by itself it gives up only what was never answered. So before it is full, those who hold most of it make room:
-their connections that would end soonest are forgotten, what is over and then what has been silent longest. If
-one goes on, it is known again from its next packet on, as midstream.
+by itself it gives up only what was never answered. So before what was answered fills it, those who hold most
+of it make room: their connections that would end soonest are forgotten, what is over and then what has been
+silent longest. If one goes on, it is known again from its next packet on, as midstream.
+
+Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h, net/netfilter/nf_conntrack_core.c (early_drop).
 """
 
 import heapq
 import ipaddress
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+import struct
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -20,24 +24,31 @@ from appliance.netns import entered
 
 KNOWN, AT_MOST = (Path("/proc/sys/net/netfilter") / f"nf_conntrack_{name}" for name in ("count", "max"))
 STATISTICS = Path("/proc/thread-self/net/stat/nf_conntrack")
-CROWDED, ROOMY = 0.9, 0.8
-"""Of what the table holds: from where on there is to be room, and how far it is made."""
+CROWDED, ROOMY = 0.75, 0.5
+"""Of what the table holds: from where on there is to be room, and how far it is made. To look through all of
+it takes a second or more, in which a flood goes on."""
 
 CTNETLINK = 1 << 8
 GET, DELETE = (CTNETLINK | number for number in (1, 2))
-CTA_TUPLE_ORIG, CTA_TIMEOUT, CTA_ID, CTA_ZONE = 1, 7, 12, 18
-CTA_TUPLE_IP = 1
+CTA_TUPLE_ORIG, CTA_STATUS, CTA_TIMEOUT, CTA_ID, CTA_ZONE = 1, 3, 7, 12, 18
 CTA_IP = {4: (1, 2), 16: (3, 4)}
 """Where source and destination are, by how long an address is."""
+ASSURED = 1 << 2
+"""Of the status: packets went both ways, so Linux does not give the entry up by itself."""
 NESTED = 0x8000
 ANY_FAMILY = bytes(4)
+HOSTS = 0
+"""The zone of what leaves a bridge for its host."""
+NUMBER = struct.Struct(">I")
 
 Address = tuple[int, str]
 """A conntrack zone (a segment) and an address there."""
+Pair = tuple[int, bytes]
+"""A zone, and both addresses as the kernel tells them."""
 
 
 class Fill(msgspec.Struct, frozen=True):
-    """How full the table is. refused: packets dropped so far because it was full."""
+    """How full the table is. refused: packets dropped because it was, as far as the kernel counts them."""
 
     known: int = 0
     at_most: int = 0
@@ -47,6 +58,13 @@ class Fill(msgspec.Struct, frozen=True):
     def share(self) -> float:
         """0 … 1; 0 too where there is no bound."""
         return self.known / self.at_most if self.at_most else 0.0
+
+
+class Made(msgspec.Struct, frozen=True):
+    """given_up: connections that were forgotten, by whose they were. others: those that are no guest's."""
+
+    given_up: Counter[str] = msgspec.field(default_factory=Counter)
+    others: int = 0
 
 
 def read_fill(netns: str | None) -> Fill:
@@ -61,76 +79,188 @@ def read_fill(netns: str | None) -> Fill:
 
 def _refused() -> int:
     """Return the kernel's `drop` over all processors, without what was not inserted for another reason."""
-    names, *processors = (line.split() for line in STATISTICS.read_text().splitlines())
-    drop, failed = names.index("drop"), names.index("insert_failed")
+    try:
+        names, *processors = (line.split() for line in STATISTICS.read_text().splitlines())
+        drop, failed = names.index("drop"), names.index("insert_failed")
+    except (FileNotFoundError, ValueError):  # a kernel without them (CONFIG_NF_CONNTRACK_PROCFS)
+        return 0
     return sum(max(0, int(each[drop], 16) - int(each[failed], 16)) for each in processors)
 
 
-def make_room(netns: str | None, zones: Collection[int], guests: Mapping[Address, str]) -> Counter[str]:
-    """Have those who hold most forget connections until ROOMY is reached; return how many, by who.
+def make_room(netns: str | None, zones: Collection[int], guests: Mapping[Address, str]) -> Made:
+    """Have those who hold most forget connections until ROOMY is reached.
 
-    guests: who has which address for sure. A connection counts for the guest that began it, else for the one
-    that it is to; else for the address that more of them have. Of other zones than these nothing is taken.
-    Raises SystemFault.
+    zones: the segments'. guests: who has which address for sure. Raises SystemFault.
     """
     fill = read_fill(netns)
-    pairs = Counter(pair for pair, _ in _entries(netns, zones))
-    holders = _holders(pairs, guests)
-    held: Counter[str] = Counter()
-    for pair, count in pairs.items():
-        held[holders[pair]] += count
-    others = max(0, fill.known - held.total())
-    level = water_level([*held.values(), others], int(fill.at_most * ROOMY))
-    surplus = {holder: count - level for holder, count in held.items() if count > level}
-    soonest: dict[str, list[tuple[int, bytes]]] = {holder: [] for holder in surplus}
-    for pair, entry in _entries(netns, zones):
-        # What began meanwhile is nobody's yet.
-        if (mine := soonest.get(holders.get(pair, ""))) is not None:
-            mine.append(_order(entry))
-    given_up = {holder: heapq.nsmallest(surplus[holder], mine) for holder, mine in soonest.items()}
-    netlink.order(netns, netlink.NETFILTER, DELETE, (body for each in given_up.values() for _, body in each))
-    return Counter({holder: len(each) for holder, each in given_up.items() if each})
+    if fill.share < CROWDED:
+        return Made()
+    answered = Answered.read(netns, {*zones, HOSTS})
+    held = Holdings(answered.counts(), guests)
+    others = answered.elsewhere + held.hosts
+    level = water_level([*held.by_holder.values(), others], int(fill.at_most * ROOMY))
+    given_up: Counter[str] = Counter()
+    for holder, count in held.by_holder.items():
+        if count > level:
+            going = answered.soonest(held.pairs_to_take(holder, level), count - level)
+            netlink.order(netns, netlink.NETFILTER, DELETE, map(answered.order, going))
+            given_up[held.name(holder)] += len(going)
+    return Made(+given_up, others)
 
 
-def water_level(held: Collection[int], room: int) -> int:
+def water_level(held: Iterable[int], room: int) -> int:
     """Return the most that anyone may hold so that all together hold no more than room."""
-    level, left = 0, room
-    for position, each in enumerate(sorted(held)):
-        level = left // (len(held) - position)
+    amounts, level, left = sorted(held), 0, room
+    for position, each in enumerate(amounts):
+        level = left // (len(amounts) - position)
         if each > level:
             return level
         left -= each
-    return max(held, default=0)
+    return max(amounts, default=0)
 
 
-Pair = tuple[int, bytes]
-"""A zone, and both addresses as the kernel tells them."""
+class Answered(msgspec.Struct):
+    """The connections of some zones that were answered, one row an entry in each of the arrays.
+
+    elsewhere: how many there are in other zones.
+    """
+
+    elsewhere: int = 0
+    _numbers: dict[Pair, int] = msgspec.field(default_factory=dict)
+    _pair: "array[int]" = msgspec.field(default_factory=lambda: array("I"))
+    _timeout_s: "array[int]" = msgspec.field(default_factory=lambda: array("I"))
+    _buffer: "array[int]" = msgspec.field(default_factory=lambda: array("I"))
+    _begin: "array[int]" = msgspec.field(default_factory=lambda: array("I"))
+    _buffers: list[bytes] = msgspec.field(default_factory=list)
+
+    @classmethod
+    def read(cls, netns: str | None, zones: Collection[int]) -> "Answered":
+        """Have the kernel list them. Raises SystemFault."""
+        answered = cls()
+        for data, begin, end in netlink.listed(netns, netlink.NETFILTER, GET, ANY_FAMILY):
+            answered._take(data, begin, end, zones)
+        return answered
+
+    def _take(self, data: bytes, begin: int, end: int, zones: Collection[int]) -> None:
+        """Note an entry. Of each of a hundred thousand: so by offsets, which the attributes' lengths give."""
+        at = begin + len(ANY_FAMILY)
+        addresses, zone, status, timeout_s = b"", 0, 0, 0
+        while at + netlink.ATTRIBUTE.size <= end:
+            length, kind = netlink.ATTRIBUTE.unpack_from(data, at)
+            kind &= netlink.TYPE_BITS
+            if length < netlink.ATTRIBUTE.size or at + length > end:
+                break
+            if kind == CTA_TUPLE_ORIG:  # the addresses stand first in it
+                size, _ = netlink.ATTRIBUTE.unpack_from(data, at + 4) if length >= 8 else (0, 0)
+                addresses = data[at + 8 : at + 4 + min(size, length - 4)]
+            elif kind == CTA_ZONE:
+                zone = int.from_bytes(data[at + 4 : at + length], "big")
+            elif kind == CTA_STATUS:
+                status = int.from_bytes(data[at + 4 : at + length], "big")
+            elif kind == CTA_TIMEOUT:
+                timeout_s = int.from_bytes(data[at + 4 : at + 8], "big")
+                break
+            at += length + 3 & ~3
+        if not status & ASSURED:
+            return
+        if zone not in zones:
+            self.elsewhere += 1
+            return
+        if not self._buffers or self._buffers[-1] is not data:
+            self._buffers.append(data)
+        self._pair.append(self._numbers.setdefault((zone, addresses), len(self._numbers)))
+        self._timeout_s.append(timeout_s)
+        self._buffer.append(len(self._buffers) - 1)
+        self._begin.append(begin)
+
+    def counts(self) -> Counter[Pair]:
+        """Return how many there are of each pair of ends."""
+        by_number = Counter(self._pair)
+        return Counter({pair: by_number[number] for pair, number in self._numbers.items()})
+
+    def soonest(self, pairs: Collection[Pair], at_most: int) -> list[int]:
+        """Return which rows of these pairs would end soonest."""
+        wanted = {self._numbers[pair] for pair in pairs}
+        rows = (row for row, number in enumerate(self._pair) if number in wanted)
+        return heapq.nsmallest(at_most, rows, key=self._timeout_s.__getitem__)
+
+    def order(self, row: int) -> bytes:
+        """Return what is said to the kernel to have it forget this connection, and no other of these ends."""
+        data = memoryview(self._buffers[self._buffer[row]])
+        begin = self._begin[row]
+        size = netlink.HEADER.unpack_from(data, begin - netlink.HEADER.size)[0] - netlink.HEADER.size
+        said = netlink.attributes(data[begin + len(ANY_FAMILY) : begin + size])
+        body = bytes(data[begin : begin + len(ANY_FAMILY)])
+        for kind in (CTA_TUPLE_ORIG, CTA_ID, CTA_ZONE):
+            if kind in said:
+                nested = NESTED if kind == CTA_TUPLE_ORIG else 0
+                body += netlink.attribute(kind | nested, bytes(said[kind]))
+        return body
 
 
-def _entries(netns: str | None, zones: Collection[int]) -> Iterator[tuple[Pair, memoryview]]:
-    """Yield who speaks with whom, and the entry, of each connection in these zones."""
-    for entry in netlink.listed(netns, netlink.NETFILTER, GET, ANY_FAMILY):
-        said = netlink.attributes(entry[len(ANY_FAMILY) :], last=CTA_ZONE)
-        zone = int.from_bytes(said.get(CTA_ZONE, b""), "big")
-        if zone in zones and CTA_TUPLE_ORIG in said:
-            addresses = netlink.attributes(said[CTA_TUPLE_ORIG], last=CTA_TUPLE_IP).get(CTA_TUPLE_IP, b"")
-            yield (zone, bytes(addresses)), entry
+class Holdings:
+    """Whose connections they are: a guest's that began them; else a guest's that they are to, if many did.
 
+    All else of a segment is its strangers', together: one may forge any number of addresses, and must not
+    thereby be many. In the host's own zone what a guest began is the guest's, and all else the host's.
+    """
 
-def _holders(pairs: Counter[Pair], guests: Mapping[Address, str]) -> dict[Pair, str]:
-    """Return for whom the connections of each pair count: a guest, or an address in words."""
-    ends = {pair: _ends(pair) for pair in pairs}
-    of_address: Counter[Address] = Counter()
-    for pair, count in pairs.items():
-        for end in set(ends[pair]):
-            of_address[end] += count
+    def __init__(self, pairs: Counter[Pair], guests: Mapping[Address, str]) -> None:
+        self._guests = guests
+        ends = {pair: _ends(pair) for pair in pairs}
+        inbound: Counter[Address] = Counter()
+        self._of_address: Counter[Address] = Counter()
+        for pair, count in pairs.items():
+            inbound.update(dict.fromkeys(ends[pair][1:], count))
+            self._of_address.update(dict.fromkeys(ends[pair], count))
+        self.hosts = 0
+        self.by_holder: Counter[str | int] = Counter()
+        self._pairs: dict[str | int, Counter[Pair]] = defaultdict(Counter)
+        for pair, count in pairs.items():
+            few = bool(ends[pair]) and count * 4 > inbound[ends[pair][1]]
+            holder = self._holder(pair[0], ends[pair], few)
+            if holder is None:
+                self.hosts += count
+                continue
+            self.by_holder[holder] += count
+            self._pairs[holder][pair] = count
 
-    def holder(pair: Pair) -> str:
-        known = [guests[end] for end in ends[pair] if end in guests]
-        address = max(ends[pair], key=lambda end: of_address[end], default=(0, "?"))
-        return f"guest {known[0]}" if known else address[1]
+    def _holder(self, zone: int, ends: tuple[Address, ...], few: bool) -> str | int | None:
+        """Return a guest's name, the zone of strangers, or None. few: the source began a good part itself."""
+        sender, *receivers = (self._guests.get(end) for end in ends) if ends else (None,)
+        if sender is not None:
+            return sender
+        if zone == HOSTS:
+            return None
+        receiver = next(iter(receivers), None)
+        return zone if few or receiver is None else receiver
 
-    return {pair: holder(pair) for pair in pairs}
+    def pairs_to_take(self, holder: str | int, level: int) -> Collection[Pair]:
+        """Return of which pairs some may go so that level is left: of strangers, of those who have most."""
+        pairs = self._pairs[holder]
+        if isinstance(holder, str):
+            return pairs
+        held = self._held_by_address(holder)
+        most = water_level(held.values(), level)
+        return [pair for pair in pairs if held[self._address(pair)] > most]
+
+    def name(self, holder: str | int) -> str:
+        """Return who that is, in words."""
+        if isinstance(holder, str):
+            return f"guest {holder}"
+        (((_, address), _),) = self._held_by_address(holder).most_common(1)
+        return f"addresses that are no guest's, most of {address}"
+
+    def _held_by_address(self, zone: int) -> Counter[Address]:
+        held: Counter[Address] = Counter()
+        for pair, count in self._pairs[zone].items():
+            held[self._address(pair)] += count
+        return held
+
+    def _address(self, pair: Pair) -> Address:
+        """Return the stranger of a pair; of two the one that more connections have."""
+        strangers = [end for end in _ends(pair) if end not in self._guests]
+        return max(strangers, key=self._of_address.__getitem__, default=(pair[0], "?"))
 
 
 def _ends(pair: Pair) -> tuple[Address, ...]:
@@ -140,14 +270,3 @@ def _ends(pair: Pair) -> tuple[Address, ...]:
         if all(len(said.get(kind, b"")) == length for kind in kinds):
             return tuple((zone, str(ipaddress.ip_address(bytes(said[kind])))) for kind in kinds)
     return ()
-
-
-def _order(entry: memoryview) -> tuple[int, bytes]:
-    """Return in how many seconds the kernel forgets it anyway, and what is said to have it forget it now."""
-    said = netlink.attributes(entry[len(ANY_FAMILY) :])
-    body = bytes(entry[: len(ANY_FAMILY)])
-    for kind in (CTA_TUPLE_ORIG, CTA_ID, CTA_ZONE):
-        if kind in said:
-            nested = NESTED if kind == CTA_TUPLE_ORIG else 0
-            body += netlink.attribute(kind | nested, bytes(said[kind]))
-    return int.from_bytes(said.get(CTA_TIMEOUT, b""), "big"), body

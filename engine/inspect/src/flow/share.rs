@@ -52,7 +52,6 @@ pub(super) struct Shares {
     lists: Vec<[List; CLASSES]>,
     names: Vec<u32>,
     numbers: HashMap<u32, u16>,
-    holding: usize,
 }
 
 impl Shares {
@@ -86,11 +85,6 @@ impl Shares {
         self.shares.len()
     }
 
-    /// How many hold anything.
-    pub fn holding(&self) -> usize {
-        self.holding
-    }
-
     pub fn share(&self, number: u16) -> &Share {
         &self.shares[usize::from(number)]
     }
@@ -110,7 +104,6 @@ impl Shares {
     /// Counts a flow of this class.
     pub fn gain(&mut self, number: u16, class: usize) {
         let share = &mut self.shares[usize::from(number)];
-        self.holding += usize::from(share.all() == 0);
         share.flows[Kind::of(class) as usize] += 1;
     }
 
@@ -118,7 +111,6 @@ impl Shares {
     pub fn lose(&mut self, number: u16, class: usize) {
         let share = &mut self.shares[usize::from(number)];
         share.flows[Kind::of(class) as usize] -= 1;
-        self.holding -= usize::from(share.all() == 0);
     }
 
     /// Who has most, of those who have anything.

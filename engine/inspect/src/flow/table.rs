@@ -158,7 +158,7 @@ pub enum EndReason {
 
 /// An opening has so long to become a conversation, a closing one to end, before it is given up for others...
 const GRACE_NS: u64 = 5 * NS_PER_S;
-/// ...as long as its payer's openings are less than one in so many flows that are everyone's share.
+/// ...as long as nobody's openings are one in so many of what anybody has.
 const OPENINGS_ONE_IN: usize = 4;
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -553,48 +553,74 @@ impl<T> FlowTable<T> {
         }
     }
 
-    /// The flow to give up for another.
-    ///
-    /// What is over, first, whosever it is. Then, of a flood of openings, the longest silent one: it must neither push
-    /// out conversations, nor have every new one of another kind end. Then one of who has most of what there is too
-    /// little of; there an opening that is so young that it may become a conversation yet stays, for who can fill the
-    /// table with conversations must not end those either.
+    /// The flow to give up for another: what is over, first, whosever it is; then one of who has most of what there is
+    /// too little of.
     fn oldest(&self, now_ns: u64, short: Short, except: Option<u32>) -> Option<u32> {
-        let spared = except.map(|index| &self.slots[index as usize]);
-        let share_of_each = self.len() / self.shares.holding().max(1);
-        let floods = |share: &Share| share.of(Kind::Opening) * OPENINGS_ONE_IN >= share_of_each;
-        let most_of = |kind: Kind| {
-            let spared = spared.filter(|slot| Kind::of(slot.class.into()) == kind);
-            self.shares.most(|number, share| {
-                share.of(kind) - usize::from(spared.is_some_and(|slot| slot.payer == number))
-            })
-        };
-        let first = |payer, kind: Kind| self.longest_silent(payer, kind.classes(), except);
-        if let Some(payer) = most_of(Kind::Over) {
-            return first(payer, Kind::Over);
+        let over = self.most_of(Kind::Over, except);
+        if let Some(payer) = over {
+            return self.longest_silent(payer, Kind::Over.classes(), except);
         }
-        let openings = most_of(Kind::Opening);
-        if let Some(payer) = openings.filter(|payer| floods(self.shares.share(*payer))) {
-            return first(payer, Kind::Opening);
+        match short {
+            Short::Flows => self.oldest_for_a_flow(now_ns, except),
+            Short::Memory => self.oldest_for_memory(now_ns, except),
         }
-        let payer = self.shares.most(|number, share| {
-            let others = share.all() - usize::from(spared.is_some_and(|slot| slot.payer == number));
-            let held = match short {
-                Short::Flows => share.all(),
-                Short::Memory => share.memory_bytes + 1,
-            };
-            held * usize::from(others > 0)
-        })?;
+    }
+
+    /// Openings must neither push out conversations nor have every new one of another kind end: where they are many,
+    /// compared with what anybody has, the longest silent one of who has most of them goes. Else it is who has most
+    /// flows, and there an opening that is so young that it may become a conversation yet stays, for who can fill the
+    /// table with conversations must not end those either.
+    fn oldest_for_a_flow(&self, now_ns: u64, except: Option<u32>) -> Option<u32> {
+        let spared = except.map(|index| self.slots[index as usize].payer);
+        let most = self
+            .shares
+            .most(|number, share| share.all() - usize::from(spared == Some(number)))?;
+        let opening = |payer| self.longest_silent(payer, Kind::Opening.classes(), except);
+        if let Some(payer) = self.most_of(Kind::Opening, except) {
+            let openings = self.shares.share(payer).of(Kind::Opening);
+            if openings * OPENINGS_ONE_IN >= self.shares.share(most).all() {
+                return opening(payer);
+            }
+        }
+        let closing = self.longest_silent(most, Kind::Closing.classes(), except);
         let may_go = |index: &u32| now_ns.saturating_sub(self.last_seen_ns(*index)) >= GRACE_NS;
-        let opening = first(payer, Kind::Opening);
-        let closing = first(payer, Kind::Closing);
-        let mut conversations = Kind::Conversation.classes();
-        opening
+        opening(most)
             .filter(may_go)
             .or(closing.filter(may_go))
-            .or_else(|| conversations.find_map(|class| self.first_of(payer, class, except)))
+            .or_else(|| self.conversation(most, except))
             .or(closing)
-            .or(opening)
+            .or_else(|| opening(most))
+    }
+
+    /// Openings hold no memory: they go last.
+    fn oldest_for_memory(&self, now_ns: u64, except: Option<u32>) -> Option<u32> {
+        let spared = except.map(|index| self.slots[index as usize].payer);
+        let most = self.shares.most(|number, share| {
+            let others = share.all() - usize::from(spared == Some(number));
+            (share.memory_bytes + 1) * usize::from(others > 0)
+        })?;
+        let closing = self.longest_silent(most, Kind::Closing.classes(), except);
+        let may_go = |index: &u32| now_ns.saturating_sub(self.last_seen_ns(*index)) >= GRACE_NS;
+        closing
+            .filter(may_go)
+            .or_else(|| self.conversation(most, except))
+            .or(closing)
+            .or_else(|| self.longest_silent(most, Kind::Opening.classes(), except))
+    }
+
+    /// Who has most flows of a kind, but for `except`.
+    fn most_of(&self, kind: Kind, except: Option<u32>) -> Option<u16> {
+        let spared = except.map(|index| &self.slots[index as usize]);
+        let spared = spared.filter(|slot| Kind::of(slot.class.into()) == kind);
+        let spared = spared.map(|slot| slot.payer);
+        self.shares
+            .most(|number, share| share.of(kind) - usize::from(spared == Some(number)))
+    }
+
+    /// The payer's conversation to give up: by class, of each the longest silent one.
+    fn conversation(&self, payer: u16, except: Option<u32>) -> Option<u32> {
+        let mut classes = Kind::Conversation.classes();
+        classes.find_map(|class| self.first_of(payer, class, except))
     }
 
     /// The payer's longest silent flow of a class but `except`.

@@ -251,6 +251,29 @@ fn who_fills_the_table_with_any_kind_of_flows_ends_no_flow_of_others() {
     }
 }
 
+/// Openings of a pool, say: a tenth of a table that many share, and more than an equal share of it.
+#[test]
+fn a_pool_of_openings_stays_where_another_fills_the_table_or_the_memory() {
+    let mut table = table(FlowLimits {
+        max_flows: 400,
+        max_memory_bytes: 1_000,
+        timeouts: FlowTimeouts::live(),
+    });
+    for payer in 10..30 {
+        open_of(&mut table, payer, 1, FlowPhase::Established, 0);
+    }
+    let pool: Vec<_> = (0..40)
+        .map(|port| open_of(&mut table, 1, port, FlowPhase::Answered, 0))
+        .collect();
+    for port in 0..2_000 {
+        let now = 60 * S + u64::from(port);
+        let id = open_of(&mut table, 2, port, FlowPhase::Established, now);
+        table.account(id, 10, now, awake);
+    }
+    assert!(table.memory_bytes() <= 1_000);
+    assert!(pool.iter().all(|id| table.get(*id).is_some()));
+}
+
 #[test]
 fn openings_of_one_end_no_conversation_of_another_that_has_more() {
     let mut table = table(FlowLimits {
