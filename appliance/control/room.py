@@ -34,6 +34,8 @@ class Room(msgspec.Struct):
     _unsaid_refused: int = 0
     _unsaid_others: int = 0
     _said_at: float | None = None
+    _fragments: Fragments = msgspec.field(default_factory=Fragments)
+    _unsaid_fragments: int = 0
     _said_fragments_at: float | None = None
 
     async def keep(
@@ -41,6 +43,7 @@ class Room(msgspec.Struct):
     ) -> None:
         """Make room whenever there is little, and note it. Raises SystemFault."""
         self.fill = await asyncio.to_thread(read_fill, netns)
+        self._fragments = await asyncio.to_thread(read_fragments, netns)
         while True:
             await asyncio.sleep(LOOK_OFTEN_S if self.fill.share > BUSY else LOOK_S)
             self._count(await asyncio.to_thread(read_fill, netns))
@@ -87,14 +90,16 @@ class Room(msgspec.Struct):
         self._unsaid.clear()
 
     def _say_fragments(self, journal: Journal, fragments: Fragments) -> None:
+        before, self._fragments = self._fragments, fragments
+        self._unsaid_fragments += fragments.found_no_room_since(before)
         now = time.monotonic()
-        if fragments.are_refused and _is_due(self._said_fragments_at, now):
+        if self._unsaid_fragments and _is_due(self._said_fragments_at, now):
             message = (
                 f"fragments whose rest does not come take all that the kernel has for them "
-                f"({fragments.at_most} bytes): fragmented datagrams of all guests are dropped"
+                f"({fragments.bytes} bytes): {self._unsaid_fragments} others were dropped, whosever they are"
             )
-            journal.note("fragments-full", message, 1, bytes=fragments.bytes)
-            self._said_fragments_at = now
+            journal.note("fragments-full", message, 1, fragments=self._unsaid_fragments)
+            self._said_fragments_at, self._unsaid_fragments = now, 0
 
     def status(self) -> Mapping[str, Any]:
         """Return how full it is, for the status."""

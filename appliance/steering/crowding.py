@@ -10,27 +10,24 @@ Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h, net/netfilter/nf_con
 
 import heapq
 import ipaddress
-import struct
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
 from appliance import netlink
-from appliance.model.faults import SystemFault
-from appliance.netns import entered
 
-KNOWN, AT_MOST = (Path("/proc/sys/net/netfilter") / f"nf_conntrack_{name}" for name in ("count", "max"))
-STATISTICS = Path("/proc/thread-self/net/stat/nf_conntrack")
 CROWDED, ROOMY = 0.75, 0.5
 """Of what the table holds: from where on there is to be room, and how far it is made. To look through all of
 it takes a second or more, in which a flood goes on."""
 
 CTNETLINK = 1 << 8
-GET, DELETE = (CTNETLINK | number for number in (1, 2))
+GET, DELETE, GET_STATS_CPU, GET_STATS = (CTNETLINK | number for number in (1, 2, 4, 5))
 CTA_TUPLE_ORIG, CTA_STATUS, CTA_TIMEOUT, CTA_ID, CTA_ZONE = 1, 3, 7, 12, 18
+STATS_ENTRIES, STATS_MAX_ENTRIES = 1, 2
+STATS_INSERT_FAILED, STATS_DROP = 9, 10
+"""A processor's: drop is also said of what was not inserted for another reason than room."""
 CTA_IP = {4: (1, 2), 16: (3, 4)}
 """Where source and destination are, by how long an address is."""
 ASSURED = 1 << 2
@@ -39,7 +36,6 @@ NESTED = 0x8000
 ANY_FAMILY = bytes(4)
 HOSTS = 0
 """The zone of what leaves a bridge for its host."""
-NUMBER = struct.Struct(">I")
 
 Address = tuple[int, str]
 """A conntrack zone (a segment) and an address there."""
@@ -69,22 +65,18 @@ class Made(msgspec.Struct, frozen=True):
 
 def read_fill(netns: str | None) -> Fill:
     """Return how full the namespace's table is. Raises SystemFault."""
-    try:
-        with entered(netns):
-            known, at_most = (int(path.read_text()) for path in (KNOWN, AT_MOST))
-            return Fill(known, at_most, _refused())
-    except (OSError, ValueError) as error:
-        raise SystemFault(f"conntrack: cannot read how full its table is: {error}") from error
+    known, at_most, refused = 0, 0, 0
+    for said in _statistics(netns, GET_STATS, 0):
+        known, at_most = said.get(STATS_ENTRIES, 0), said.get(STATS_MAX_ENTRIES, 0)
+    for said in _statistics(netns, GET_STATS_CPU, netlink.DUMP):
+        refused += max(0, said.get(STATS_DROP, 0) - said.get(STATS_INSERT_FAILED, 0))
+    return Fill(known, at_most, refused)
 
 
-def _refused() -> int:
-    """Return the kernel's `drop` over all processors, without what was not inserted for another reason."""
-    try:
-        names, *processors = (line.split() for line in STATISTICS.read_text().splitlines())
-        drop, failed = names.index("drop"), names.index("insert_failed")
-    except (FileNotFoundError, ValueError):  # a kernel without them (CONFIG_NF_CONNTRACK_PROCFS)
-        return 0
-    return sum(max(0, int(each[drop], 16) - int(each[failed], 16)) for each in processors)
+def _statistics(netns: str | None, kind: int, flags: int) -> Iterator[dict[int, int]]:
+    for said in netlink.ask(netns, netlink.NETFILTER, kind, ANY_FAMILY, flags=flags):
+        found = netlink.attributes(said[len(ANY_FAMILY) :])
+        yield {number: int.from_bytes(value, "big") for number, value in found.items()}
 
 
 def make_room(netns: str | None, zones: Collection[int], guests: Mapping[Address, str]) -> Made:
