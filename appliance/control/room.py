@@ -20,7 +20,7 @@ REST = 10
 """After a look through the whole table that did not help, so many times as long as it took."""
 SAY_EVERY_S = 60.0
 NAMED = 10
-"""Who made room, most first; the others are a number."""
+"""At most so many of those who made room are told of, most first: each is an event."""
 
 
 class Room(msgspec.Struct):

@@ -199,32 +199,33 @@ class Holdings:
 
     def __init__(self, pairs: Counter[Pair], guests: Mapping[Address, str]) -> None:
         self._guests = guests
-        ends = {pair: _ends(pair) for pair in pairs}
+        self._ends = {pair: _ends(pair) for pair in pairs}
         inbound: Counter[Address] = Counter()
         self._of_address: Counter[Address] = Counter()
         for pair, count in pairs.items():
-            inbound.update(dict.fromkeys(ends[pair][1:], count))
-            self._of_address.update(dict.fromkeys(ends[pair], count))
+            inbound.update(dict.fromkeys(self._ends[pair][1:], count))
+            self._of_address.update(dict.fromkeys(self._ends[pair], count))
         self.hosts = 0
         self.by_holder: Counter[str | int] = Counter()
         self._pairs: dict[str | int, Counter[Pair]] = defaultdict(Counter)
         for pair, count in pairs.items():
-            few = bool(ends[pair]) and count * 4 > inbound[ends[pair][1]]
-            holder = self._holder(pair[0], ends[pair], few)
+            few = any(count * 4 > inbound[receiver] for receiver in self._ends[pair][1:])
+            holder = self._holder(pair, few=few)
             if holder is None:
                 self.hosts += count
                 continue
             self.by_holder[holder] += count
             self._pairs[holder][pair] = count
 
-    def _holder(self, zone: int, ends: tuple[Address, ...], few: bool) -> str | int | None:
+    def _holder(self, pair: Pair, *, few: bool) -> str | int | None:
         """Return a guest's name, the zone of strangers, or None. few: the source began a good part itself."""
-        sender, *receivers = (self._guests.get(end) for end in ends) if ends else (None,)
+        zone, _ = pair
+        known = [self._guests.get(end) for end in self._ends[pair]]
+        sender, receiver = known or (None, None)
         if sender is not None:
             return sender
         if zone == HOSTS:
             return None
-        receiver = next(iter(receivers), None)
         return zone if few or receiver is None else receiver
 
     def pairs_to_take(self, holder: str | int, level: int) -> Collection[Pair]:
@@ -251,7 +252,7 @@ class Holdings:
 
     def _address(self, pair: Pair) -> Address:
         """Return the stranger of a pair; of two the one that more connections have."""
-        strangers = [end for end in _ends(pair) if end not in self._guests]
+        strangers = [end for end in self._ends[pair] if end not in self._guests]
         return max(strangers, key=self._of_address.__getitem__, default=(pair[0], "?"))
 
 

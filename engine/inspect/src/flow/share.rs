@@ -68,7 +68,7 @@ impl Shares {
                 number
             }
             // More than there can be guests.
-            None if self.shares.len() > usize::from(u16::MAX) => return 0,
+            None if self.shares.len() >= usize::from(u16::MAX) => return 0,
             None => {
                 self.shares.push(Share::default());
                 self.lists.push([List::EMPTY; CLASSES]);

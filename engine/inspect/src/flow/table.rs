@@ -555,57 +555,44 @@ impl<T> FlowTable<T> {
 
     /// The flow to give up for another: what is over, first, whosever it is; then one of who has most of what there is
     /// too little of.
+    ///
+    /// For want of flows openings go first: of a flood, or who has most. But one that is so young that it may become a
+    /// conversation yet stays, for who can fill the table with conversations must not end those either. For want of
+    /// memory they go last, for they hold none.
     fn oldest(&self, now_ns: u64, short: Short, except: Option<u32>) -> Option<u32> {
-        let over = self.most_of(Kind::Over, except);
-        if let Some(payer) = over {
+        if let Some(payer) = self.most_of(Kind::Over, except) {
             return self.longest_silent(payer, Kind::Over.classes(), except);
         }
-        match short {
-            Short::Flows => self.oldest_for_a_flow(now_ns, except),
-            Short::Memory => self.oldest_for_memory(now_ns, except),
-        }
-    }
-
-    /// Openings must neither push out conversations nor have every new one of another kind end: where they are many,
-    /// compared with what anybody has, the longest silent one of who has most of them goes. Else it is who has most
-    /// flows, and there an opening that is so young that it may become a conversation yet stays, for who can fill the
-    /// table with conversations must not end those either.
-    fn oldest_for_a_flow(&self, now_ns: u64, except: Option<u32>) -> Option<u32> {
-        let spared = except.map(|index| self.slots[index as usize].payer);
-        let most = self
-            .shares
-            .most(|number, share| share.all() - usize::from(spared == Some(number)))?;
-        let opening = |payer| self.longest_silent(payer, Kind::Opening.classes(), except);
-        if let Some(payer) = self.most_of(Kind::Opening, except) {
-            let openings = self.shares.share(payer).of(Kind::Opening);
-            if openings * OPENINGS_ONE_IN >= self.shares.share(most).all() {
-                return opening(payer);
-            }
-        }
-        let closing = self.longest_silent(most, Kind::Closing.classes(), except);
-        let may_go = |index: &u32| now_ns.saturating_sub(self.last_seen_ns(*index)) >= GRACE_NS;
-        opening(most)
-            .filter(may_go)
-            .or(closing.filter(may_go))
-            .or_else(|| self.conversation(most, except))
-            .or(closing)
-            .or_else(|| opening(most))
-    }
-
-    /// Openings hold no memory: they go last.
-    fn oldest_for_memory(&self, now_ns: u64, except: Option<u32>) -> Option<u32> {
         let spared = except.map(|index| self.slots[index as usize].payer);
         let most = self.shares.most(|number, share| {
             let others = share.all() - usize::from(spared == Some(number));
-            (share.memory_bytes + 1) * usize::from(others > 0)
+            match short {
+                Short::Flows => others,
+                Short::Memory => (share.memory_bytes + 1) * usize::from(others > 0),
+            }
         })?;
+        let opening = self.longest_silent(most, Kind::Opening.classes(), except);
         let closing = self.longest_silent(most, Kind::Closing.classes(), except);
         let may_go = |index: &u32| now_ns.saturating_sub(self.last_seen_ns(*index)) >= GRACE_NS;
-        closing
-            .filter(may_go)
+        let first = match short {
+            Short::Flows => self.flood(most, except).or(opening.filter(may_go)),
+            Short::Memory => None,
+        };
+        first
+            .or(closing.filter(may_go))
             .or_else(|| self.conversation(most, except))
             .or(closing)
-            .or_else(|| self.longest_silent(most, Kind::Opening.classes(), except))
+            .or(opening)
+    }
+
+    /// The longest silent opening of who has most of them, where those are many beside what anybody (`most`) has:
+    /// openings must neither push out conversations nor have every new one of another kind end.
+    fn flood(&self, most: u16, except: Option<u32>) -> Option<u32> {
+        let payer = self.most_of(Kind::Opening, except)?;
+        let openings = self.shares.share(payer).of(Kind::Opening);
+        let is_flood = openings * OPENINGS_ONE_IN >= self.shares.share(most).all();
+        let opening = self.longest_silent(payer, Kind::Opening.classes(), except);
+        opening.filter(|_| is_flood)
     }
 
     /// Who has most flows of a kind, but for `except`.
