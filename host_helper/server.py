@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,12 +130,24 @@ class Server:
         if not permitted:
             await _say(writer, {"ok": False, "error": f"{who} may not ask for `{request.do}`"})
         elif request.do == "events":
-            async for event in self._helper.events(request.after):
-                await _say(writer, {"ok": True, "report": event})
+            await self._events(request.after, reader, writer)
         elif request.do == "guests" and request.follow:
             await self._follow(reader, writer)
         else:
             await _answer(writer, lambda: self._do(request, who))
+
+    async def _events(self, after: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Say what happens until the client goes; it may go long before anything does."""
+
+        async def say() -> None:
+            async for event in self._helper.events(after):
+                await _say(writer, {"ok": True, "report": event})
+
+        async def hear() -> None:
+            while await reader.readline():
+                pass
+
+        await _until_one_ends(say(), hear())
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Say the list again and again, and hear what of it is protected, until the client goes."""
@@ -154,15 +166,7 @@ class Server:
                 if said.do == "taken-up":
                     await self._helper.followers.took_up(follower, said.edition, said.lacking)
 
-        tasks = [asyncio.create_task(say()), asyncio.create_task(hear())]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()
+        await _until_one_ends(say(), hear())
 
     async def _do(self, request: Request, who: str) -> dict[str, Any]:
         helper, flags = self._helper, {"dry_run": request.dry_run, "persistent": request.persistent}
@@ -182,6 +186,19 @@ class Server:
                 home = await helper.arriving(guest_in(request.xml, running=False))
                 return {"xml": at_home(request.xml, home) if home else None}
         raise PolicyError("not a request")
+
+
+async def _until_one_ends(*work: Coroutine[Any, Any, None]) -> None:
+    """Do all at once until the first is done, or fails."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 async def _answer(writer: asyncio.StreamWriter, work: Callable[[], Awaitable[dict[str, Any]]]) -> None:

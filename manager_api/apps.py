@@ -16,13 +16,14 @@ from manager_api.routes import (
     events,
     guests,
     health,
+    hosts,
     page,
     rule_sets,
 )
 
 VERSION = "1"
 _DESCRIPTION = """\
-Rule sets, policy, appliances and events of Sekisho.
+Rule sets, policy, appliances, KVM hosts and events of Sekisho.
 
 Authenticate with `Authorization: Bearer KEY`; `sekisho-manager key create NAME` makes the first key.
 Errors are problem documents (RFC 9457): `title` names the thing, `detail` says why and what to do.
@@ -37,7 +38,7 @@ def people_app(manager: Manager) -> FastAPI:
     """Return the application for people, programs of operators, and appliances that enrol."""
     app = _application(manager, "Sekisho manager", _DESCRIPTION)
     api = APIRouter(prefix="/api/v1")
-    for router in (enrol.router, rule_sets.router, appliances.router, guests.lists):
+    for router in (enrol.router, rule_sets.router, appliances.router, hosts.router, guests.lists):
         api.include_router(router)
     api.include_router(guests.router, prefix="/appliances/{appliance}/guests/{guest}")
     api.include_router(guests.router, prefix="/guests/{guest}")

@@ -71,3 +71,4 @@ def policy_topic(appliance_id: str) -> str:
 
 
 EVENTS_TOPIC = "events"
+HOSTS_TOPIC = "hosts"

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from appliance.rulesets import CheckReport, check_files
 from manager_api import tls
 from manager_api.bulletin import Bulletin, policy_topic
+from manager_api.hosts.links import Links
 from manager_api.settings import Settings
 from manager_api.store import audit, migrate, policies
 from manager_api.store.database import Database, serialise
@@ -57,6 +58,7 @@ class Manager:
     database: Database
     authority: tls.Authority
     policy_key: Ed25519PrivateKey
+    hosts: Links
     check: Check = check_files
     bulletin: Bulletin = field(default_factory=Bulletin)
     logins_by_name: Throttle = field(default_factory=lambda: Throttle(8, 300))
@@ -87,7 +89,9 @@ def open_manager(settings: Settings, check: Check = check_files) -> Manager:
     database = open_database(settings)
     authority = tls.open_authority(settings)
     tls.ensure_server_certificate(settings, authority)
-    return Manager(settings, database, authority, tls.open_policy_key(settings), check)
+    tls.ensure_client_certificate(settings, authority)
+    hosts = Links(lambda: tls.helper_context(settings))
+    return Manager(settings, database, authority, tls.open_policy_key(settings), hosts, check)
 
 
 def open_database(settings: Settings) -> Database:

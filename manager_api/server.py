@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from appliance.ready import alive_every_s, tell_alive, tell_ready
 from manager_api import apps, tls
 from manager_api.manager import Manager, now
+from manager_api.operations import hosts
 from manager_api.operations.guests import expire_overrides
 from manager_api.store import accounts, events, policies
 
@@ -94,6 +95,7 @@ async def serve(manager: Manager, ready: Callable[[], None] = lambda: None) -> N
     background = [
         asyncio.create_task(_repeat(EXPIRY_EVERY_S, lambda: expire_overrides(manager))),
         asyncio.create_task(_repeat(PRUNE_EVERY_S, lambda: prune(manager))),
+        asyncio.create_task(hosts.follow(manager)),
         asyncio.create_task(_beat()),
     ]
     while not all(server.started for server in servers) and not any(task.done() for task in serving):

@@ -60,6 +60,16 @@ class Settings:
         return self.data_dir / "server.pem"
 
     @property
+    def client_key(self) -> Path:
+        """The private key that hosts' helpers are dialled with, PEM."""
+        return self.data_dir / "client.key"
+
+    @property
+    def client_certificate(self) -> Path:
+        """The certificate that hosts' helpers are dialled with, PEM."""
+        return self.data_dir / "client.pem"
+
+    @property
     def policy_key(self) -> Path:
         """The Ed25519 private key that policy documents are signed with, PEM."""
         return self.data_dir / "policy.key"

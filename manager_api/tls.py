@@ -8,9 +8,10 @@ trusted in a request for a certificate.
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -34,6 +35,8 @@ APPLIANCE_LIFETIME = timedelta(days=3 * 365)
 RENEW_BEFORE = timedelta(days=60)
 CLOCK_SKEW = timedelta(hours=1)
 MAX_CSR_BYTES = 16 * 1024
+MANAGER_NAME = "sekisho-manager"
+"""In its certificates; no appliance has it, whose names are ids that the manager made."""
 
 
 class BadRequestForCertificate(ValueError):
@@ -87,10 +90,19 @@ class Authority:
     def sign_server(self, key: ec.EllipticCurvePrivateKey, names: Iterable[str]) -> x509.Certificate:
         """Return a server certificate for key, valid for the names and addresses."""
         return (
-            self._builder("sekisho-manager", SERVER_LIFETIME)
+            self._builder(MANAGER_NAME, SERVER_LIFETIME)
             .public_key(key.public_key())
             .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in names]), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=True)
+            .sign(self.key, hashes.SHA256())
+        )
+
+    def sign_client(self, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+        """Return the manager's own client certificate for key, which hosts' helpers know it by."""
+        return (
+            self._builder(MANAGER_NAME, SERVER_LIFETIME)
+            .public_key(key.public_key())
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=True)
             .sign(self.key, hashes.SHA256())
         )
 
@@ -137,16 +149,42 @@ def ensure_server_certificate(settings: Settings, authority: Authority) -> x509.
     Raises OSError, ValueError.
     """
     wanted = server_names(settings)
-    if settings.server_key.exists() and settings.server_certificate.exists():
-        certificate = x509.load_pem_x509_certificate(settings.server_certificate.read_bytes())
+    return _ensure(
+        settings.server_key,
+        settings.server_certificate,
+        authority,
+        lambda key: authority.sign_server(key, wanted),
+        lambda certificate: set(wanted) <= set(certificate_names(certificate)),
+    )
+
+
+def ensure_client_certificate(settings: Settings, authority: Authority) -> x509.Certificate:
+    """Return the manager's client certificate; made anew when missing or near its end.
+
+    Raises OSError, ValueError.
+    """
+    return _ensure(
+        settings.client_key, settings.client_certificate, authority, authority.sign_client, lambda _: True
+    )
+
+
+def _ensure(
+    key_path: Path,
+    certificate_path: Path,
+    authority: Authority,
+    sign: Callable[[ec.EllipticCurvePrivateKey], x509.Certificate],
+    suits: Callable[[x509.Certificate], bool],
+) -> x509.Certificate:
+    if key_path.exists() and certificate_path.exists():
+        certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
         fresh = certificate.not_valid_after_utc - datetime.now(UTC) > RENEW_BEFORE
         ours = certificate.issuer == authority.certificate.subject and _signed_by(certificate, authority)
-        if fresh and ours and set(wanted) <= set(certificate_names(certificate)):
+        if fresh and ours and suits(certificate):
             return certificate
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = authority.sign_server(key, wanted)
-    write_private(settings.server_certificate, certificate.public_bytes(Encoding.PEM))
-    write_private(settings.server_key, _private_pem(key))
+    certificate = sign(key)
+    write_private(certificate_path, certificate.public_bytes(Encoding.PEM))
+    write_private(key_path, _private_pem(key))
     return certificate
 
 
@@ -181,6 +219,15 @@ def appliance_context(settings: Settings) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_verify_locations(settings.ca_certificate)
     context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def helper_context(settings: Settings) -> ssl.SSLContext:
+    """Return the TLS settings to dial a helper with: only our authority is believed. Raises OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(settings.ca_certificate)
+    context.load_cert_chain(settings.client_certificate, settings.client_key)
     return context
 
 

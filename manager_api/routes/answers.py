@@ -50,6 +50,7 @@ _PROBLEMS: dict[int, dict[str, Any]] = {
         409: "in conflict with what there is",
         412: "changed in the meantime (If-Match)",
         413: "the body is too long",
+        502: "the host's helper did not answer",
         422: "not acceptable; the problem says what, why and what to do",
     }.items()
 }

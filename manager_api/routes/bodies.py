@@ -11,6 +11,7 @@ from appliance.model.policy import Mode
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 FILE_NAME = r"^([A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*$"
+ADDRESS = r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9.])?$|^::[A-Za-z0-9:.]*$"
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=NAME)]
@@ -34,6 +35,10 @@ ApplianceName = Annotated[
     Path(
         min_length=1, max_length=64, pattern=NAME, description="The appliance's name or id.", examples=["lab"]
     ),
+]
+HostName = Annotated[
+    str,
+    Path(min_length=1, max_length=64, pattern=NAME, description="The KVM host's name.", examples=["kvm7"]),
 ]
 ApplianceQuery = Annotated[
     str | None,
@@ -74,6 +79,25 @@ class EnrolBody(Body):
             ]
         },
     )
+
+
+class HostBody(Body):
+    """Where a KVM host's helper listens; the address is one of those in its certificate."""
+
+    address: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=ADDRESS)]
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8445
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"address": "kvm7.example", "port": 8445}]}
+    )
+
+
+class ProtectionBody(Body):
+    """How a guest is to be protected, or no longer."""
+
+    dry_run: bool = Field(
+        default=False, description="Only say what would change, and what it would cut into."
+    )
+    persistent: bool = Field(default=False, description="In the guest's stored definition, too.")
 
 
 class RenewBody(Body):

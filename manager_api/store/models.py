@@ -79,6 +79,17 @@ class Appliance(Base):
     status: Mapped[str] = mapped_column(Text, default="{}")
 
 
+class Host(Base):
+    """A KVM host whose helper the manager asks: where that listens."""
+
+    __tablename__ = "host"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    address: Mapped[str] = mapped_column(String(255))
+    port: Mapped[int] = mapped_column(Integer)
+    added_at: Mapped[datetime]
+    added_by: Mapped[str] = mapped_column(String(160))
+
+
 class Certificate(Base):
     """A client certificate that we signed; fingerprint is the SHA-256 of its DER."""
 

@@ -15,6 +15,7 @@ from manager_api.domain.coverage import ALARMING, REASONS, uninspected_fraction,
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
+_MAY = {"change": Role.OPERATOR, "administer": Role.ADMIN}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -27,9 +28,9 @@ def render(
 
 def fragment(template: str, visitor: Visitor | None, **values: Any) -> str:
     """Return the template as text."""
-    may_change = visitor is not None and visitor.principal.role.includes(Role.OPERATOR)
-    now = datetime.now(UTC)
-    return _TEMPLATES.get_template(template).render(visitor=visitor, may_change=may_change, now=now, **values)
+    role = visitor.principal.role if visitor is not None else None
+    may = {f"may_{verb}": role is not None and role.includes(needed) for verb, needed in _MAY.items()}
+    return _TEMPLATES.get_template(template).render(visitor=visitor, now=datetime.now(UTC), **may, **values)
 
 
 def human_bytes(count: int) -> str:

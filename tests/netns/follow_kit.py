@@ -31,7 +31,7 @@ from appliance.model.policy import (
     RuleSetContent,
     RuleSetRef,
 )
-from appliance.netns import command_in
+from appliance.netns import command_in, run_in
 from appliance.reporting.client import SignedPolicy
 from appliance.reporting.identity import EnrolAnswer, digest_of
 from appliance.rulesets.store import RuleSetStore
@@ -46,6 +46,9 @@ ADDRESSES = {"web": "10.87.0.1", "db": "10.87.0.2", "other": "10.87.0.3"}
 PLACE = Place(PREFIX, {name: (mac, ADDRESSES[name]) for name, mac in MACS.items()})
 HOST, APPLIANCE = PLACE.host, PLACE.appliance
 netns_of, wire, reaches = PLACE.netns_of, PLACE.wire, PLACE.reaches
+CARDS = tuple((tap, f"eth{n}", f"02:00:00:00:0b:0{n}") for n, tap in enumerate(("uplink", "port1", "port2")))
+"""The appliance's in topology pair: tap, name and MAC."""
+PAIRS = ("pair1", "pair2")
 SERVED_AT = "127.0.0.1"
 PATIENCE = float(os.environ.get("SEKISHO_TEST_PATIENCE", "1"))
 PATIENCE_S = 60.0 * PATIENCE
@@ -155,16 +158,43 @@ class Rig(HelperFolder):
 
 
 @contextlib.contextmanager
+def pair_standing() -> Iterator[None]:
+    """Have a host and an appliance wired for topology pair."""
+    with PLACE.standing():
+        for bridge in PAIRS:
+            PLACE.bridge(HOST, bridge)
+        for (tap, card, mac), bridge in zip(CARDS, ("br0", *PAIRS), strict=True):
+            wire(tap, bridge, APPLIANCE, card, mac)
+            run_in(APPLIANCE, ["ip", "link", "set", card, "master", "inside", "up"])
+        yield
+
+
+@contextlib.contextmanager
+def pair_rig(
+    folder: Path, authority: tls.Authority, clients: Mapping[str, list[str]] | None = None
+) -> Iterator[Rig]:
+    """Give what `rig_in` gives, in topology pair, with all guests on br0."""
+    for name in MACS:
+        run_in(HOST, ["ip", "link", "set", f"{name}0", "master", "br0"])
+    PLACE.forget_places()
+    pair = {"appliance": "sekisho", "segments": [{"bridge": "br0", "pairs": list(PAIRS)}]}
+    with rig_in(folder, authority, CARDS, {"pair": pair}, {}, clients) as rig:
+        yield rig
+
+
+@contextlib.contextmanager
 def rig_in(
     folder: Path,
     authority: tls.Authority,
     cards: tuple[tuple[str, str, str], ...],
     topology: Mapping[str, Any],
     segment: Mapping[str, Any],
+    clients: Mapping[str, list[str]] | None = None,
 ) -> Iterator[Rig]:
     """Give a helper that runs, with guests web and db, and an appliance that does not run yet.
 
-    topology: of host.yaml. segment: of the appliance's guests.yaml, beside name and bridge.
+    topology: of host.yaml. segment: of the appliance's guests.yaml, beside name and bridge. clients: who else
+    may ask the helper.
     """
     (port,) = free_ports(1)
     rig = Rig(folder, authority, port, cards)
@@ -172,7 +202,11 @@ def rig_in(
         "guests": "host-guests.yaml",
         "state_dir": "state",
         "socket": "helper.sock",
-        "listen": {"address": SERVED_AT, "port": port, "clients": {"appliance-1": ["guests"]}},
+        "listen": {
+            "address": SERVED_AT,
+            "port": port,
+            "clients": {"appliance-1": ["guests"], **(clients or {})},
+        },
         **topology,
     }
     (folder / "host.yaml").write_text(yaml.safe_dump(host))

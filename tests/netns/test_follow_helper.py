@@ -27,23 +27,19 @@ from tests.netns.follow_kit import (
     ADDRESSES,
     APPLIANCE,
     HOST,
-    MACS,
     PATIENCE_S,
-    PLACE,
     SERVED_AT,
     Rig,
     certify_appliance,
     netns_of,
-    rig_in,
+    pair_rig,
+    pair_standing,
     wait_for,
     wire,
 )
 from tests.vm.capture import Capture
 
 pytest.importorskip("appliance._engine", reason="the packet engine is not built", exc_type=ImportError)
-
-CARDS = tuple((tap, f"eth{n}", f"02:00:00:00:0b:0{n}") for n, tap in enumerate(("uplink", "port1", "port2")))
-PAIRS = ("pair1", "pair2")
 
 
 @pytest.fixture(scope="module")
@@ -53,23 +49,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tls.Authority:
 
 @pytest.fixture(scope="module")
 def wires() -> Iterator[None]:
-    with PLACE.standing():
-        for bridge in PAIRS:
-            PLACE.bridge(HOST, bridge)
-        for (tap, card, mac), bridge in zip(CARDS, ("br0", *PAIRS), strict=True):
-            wire(tap, bridge, APPLIANCE, card, mac)
-            run_in(APPLIANCE, ["ip", "link", "set", card, "master", "inside", "up"])
+    with pair_standing():
         yield
 
 
 @pytest.fixture
 def rig(wires: None, authority: tls.Authority, tmp_path: Path) -> Iterator[Rig]:
-    """All guests are on br0."""
-    for name in MACS:
-        run_in(HOST, ["ip", "link", "set", f"{name}0", "master", "br0"])
-    PLACE.forget_places()
-    pair = {"appliance": "sekisho", "segments": [{"bridge": "br0", "pairs": list(PAIRS)}]}
-    with rig_in(tmp_path, authority, CARDS, {"pair": pair}, {}) as rig:
+    with pair_rig(tmp_path, authority) as rig:
         yield rig
 
 

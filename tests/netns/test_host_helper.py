@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.netns import command_in, run_in
+from host_helper.server import MAX_CONNECTIONS
 from manager_api import tls
 from manager_api.settings import Settings
 from tests.host_helper_fixture import ROOT, HelperFolder, Place, certify_helper, echoing, talking
@@ -363,3 +365,12 @@ def test_the_unix_socket_is_roots_alone(rig: Rig) -> None:
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert "may not ask" in done.stdout
+
+
+def test_who_asked_for_events_and_went_holds_no_place(rig: Rig) -> None:
+    rig.start()
+    for _ in range(MAX_CONNECTIONS + 5):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.connect(str(rig.folder / "helper.sock"))
+            listener.sendall(b'{"do": "events", "after": 1000000}\n')
+    wait_for("others are heard", lambda: rig.sekisho("list").returncode == 0)

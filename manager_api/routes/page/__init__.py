@@ -3,7 +3,7 @@
 from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from manager_api.routes.page import changes, live, login, views
+from manager_api.routes.page import changes, hosts, live, login, views
 from manager_api.routes.page.session import install_errors
 from manager_api.web import STATIC
 
@@ -11,7 +11,7 @@ from manager_api.web import STATIC
 def install(app: FastAPI) -> None:
     """Add the page to the application."""
     pages = APIRouter(include_in_schema=False)
-    for router in (login.router, views.router, live.router, changes.router):
+    for router in (login.router, views.router, hosts.router, live.router, changes.router):
         pages.include_router(router)
     app.include_router(pages)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -30,7 +30,9 @@ _open_streams = 0
 def overview(manager: Managed, person: Person) -> HTMLResponse:
     """The overview's changing part."""
     with manager.database.reading() as session:
-        return HTMLResponse(web.fragment("parts/overview.html", person, seen=overview_of(session, now())))
+        return HTMLResponse(
+            web.fragment("parts/overview.html", person, seen=overview_of(manager, session, now()))
+        )
 
 
 @router.get("/events")

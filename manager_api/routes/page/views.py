@@ -13,13 +13,14 @@ from manager_api.auth import Managed
 from manager_api.domain.coverage import Shield
 from manager_api.manager import Manager, appliance_status, now
 from manager_api.operations import guests as guest_operations
+from manager_api.operations import hosts as host_operations
 from manager_api.operations.overview import GuestState, guest_states, inspector_is_up, is_reporting
 from manager_api.problems import not_found
 from manager_api.routes.bodies import ApplianceName, GuestName
 from manager_api.routes.etag import etag_of
 from manager_api.routes.page.filters import Filters, query_of, wanted_of
 from manager_api.routes.page.session import Person
-from manager_api.store import accounts, appliances, audit, events, policies, rule_sets
+from manager_api.store import accounts, appliances, audit, events, hosts, policies, rule_sets
 
 router = APIRouter()
 SHOWN = 50
@@ -28,7 +29,7 @@ Cursor = Annotated[int | None, Query(ge=1, lt=2**62)]
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All that the first page says at a glance."""
+    """All that the first page says at a glance. exposed: running guests that nobody protects, by host."""
 
     guests: list[GuestState]
     appliances: list[Any]
@@ -37,9 +38,10 @@ class Overview:
     stopped: dict[tuple[str, str], int]
     stopped_total: int
     alarms: list[str]
+    exposed: dict[str, list[str]]
 
 
-def overview_of(session: Session, at: datetime) -> Overview:
+def overview_of(manager: Manager, session: Session, at: datetime) -> Overview:
     """Return how everything stands."""
     of = appliances.active(session)
     of.sort(key=lambda appliance: appliance.name)
@@ -60,15 +62,21 @@ def overview_of(session: Session, at: datetime) -> Overview:
         if reporting[appliance.id] and not inspector_is_up(status):
             alarms.append(f"{appliance.name}: the inspector is down; its segments' failure policy holds")
         alarms += [f"{appliance.name}: {sentence}" for sentence in status.get("missing") or ()]
+    exposed = {}
+    for row in hosts.everything(session):
+        state = manager.hosts.state(row.name)
+        alarms += host_operations.alarms(row.name, state)
+        if found := host_operations.exposed_on(state):
+            exposed[row.name] = [guest.name for guest in found]
     counts = {shield.value: sum(s.shield is shield for s in states) for shield in Shield}
-    return Overview(states, of, reporting, counts, stopped, sum(stopped.values()), alarms)
+    return Overview(states, of, reporting, counts, stopped, sum(stopped.values()), alarms, exposed)
 
 
 @router.get("/")
 def overview(request: Request, manager: Managed, person: Person) -> Response:
     """What is shielded, what is bypassed, what was stopped."""
     with manager.database.reading() as session:
-        seen = overview_of(session, now())
+        seen = overview_of(manager, session, now())
         newest = events.find(session, events.Filter(event_type="alert"), limit=SHOWN)
         return web.render(
             "overview.html", request, person, seen=seen, events=newest, newest=events.newest_id(session),

@@ -1,0 +1,62 @@
+"""All hosts' links: one a host that is registered, no more and no fewer."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Mapping
+
+from manager_api.hosts.answers import Changed, Request
+from manager_api.hosts.link import HostAddress, HostState, Link, Unreached
+
+log = logging.getLogger("sekisho.manager")
+
+LOOK_AGAIN_S = 5.0
+"""Another manager on the same database may have registered a host."""
+
+
+class Links:
+    """Follows the hosts. `state` may be called from any thread; the rest belongs to the server's loop."""
+
+    def __init__(self, tls: Callable[[], ssl.SSLContext]) -> None:
+        self._tls = tls
+        self._links: dict[str, Link] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def state(self, name: str) -> HostState:
+        """Return what is known of the host."""
+        link = self._links.get(name)
+        return HostState() if link is None else link.state
+
+    async def ask(self, name: str, request: Request) -> Changed:
+        """Return what the host's helper did. Raises Refused, Unreached, Nonsense."""
+        link = self._links.get(name)
+        if link is None:
+            raise Unreached("this manager does not follow it yet; try again in a few seconds")
+        return await link.ask(request)
+
+    async def run(self, wanted: Callable[[], Mapping[str, HostAddress]], changed: asyncio.Event) -> None:
+        """Follow the wanted hosts, asked about (in a thread) at each change, until cancelled."""
+        try:
+            while True:
+                changed.clear()
+                try:
+                    self._follow(await asyncio.to_thread(wanted))
+                except Exception:
+                    log.exception("which hosts there are cannot be told; it is tried again")
+                try:
+                    async with asyncio.timeout(LOOK_AGAIN_S):
+                        await changed.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            self._follow({})
+
+    def _follow(self, wanted: Mapping[str, HostAddress]) -> None:
+        for name, link in list(self._links.items()):
+            if wanted.get(name) != link.at or self._tasks[name].done():
+                self._tasks.pop(name).cancel()
+                del self._links[name]
+        for name, at in wanted.items():
+            if name not in self._links:
+                self._links[name] = Link(at, self._tls)
+                self._tasks[name] = asyncio.create_task(self._links[name].run())
