@@ -1,5 +1,6 @@
 """The appliance's image, as an operator starts it: power, a seed disk, two data NICs; then traffic."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -126,6 +127,12 @@ def test_the_kernel_knows_a_connection_for_each_8_kib_of_memory(running: Running
     said = running.machine.said(f"cat {known}; grep MemTotal /proc/meminfo").split()
     assert int(said[0]) == pytest.approx(min(int(said[2]) / 8, 262_144), rel=0.1)
     assert f"of at most {int(said[0]):,} connections" in running.machine.said("sekisho status")
+
+
+def test_connections_are_shown_with_their_age(running: Running) -> None:
+    assert running.ask("/eve.md") is Outcome.ANSWERED
+    shown = running.machine.said("sekisho flows").splitlines()[1:]
+    assert shown and all(re.match(r"\S+ +\d+ (s|min|h|d)\b", line) for line in shown), shown
 
 
 def test_fragments_whose_rest_never_comes_are_held_briefly_and_in_a_sixteenth_of_memory(

@@ -2,14 +2,10 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// What it is kept by.
-pub trait Key: Eq + Hash {
+/// What such a table keeps by a `K`.
+pub trait Entry<K> {
     /// The number of the guest that it is kept for.
-    fn guest(&self) -> u32;
-}
-
-/// What such a table keeps.
-pub trait Entry {
+    fn guest(&self, key: &K) -> u32;
     /// When it began to count.
     fn since_ns(&self) -> u64;
     /// Until when it says anything.
@@ -27,7 +23,7 @@ pub struct Bounded<K, V> {
     most: usize,
 }
 
-impl<K: Key, V: Entry> Bounded<K, V> {
+impl<K: Eq + Hash, V: Entry<K>> Bounded<K, V> {
     /// An empty table of at most `most` entries.
     pub fn new(most: usize) -> Self {
         Self {
@@ -78,7 +74,9 @@ impl<K: Key, V: Entry> Bounded<K, V> {
         }
         let mut held: HashMap<u32, Vec<u64>> = HashMap::new();
         for (key, entry) in &self.entries {
-            held.entry(key.guest()).or_default().push(entry.since_ns());
+            held.entry(entry.guest(key))
+                .or_default()
+                .push(entry.since_ns());
         }
         let level = water_level(held.values().map(Vec::len), kept);
         held.retain(|_, ages| ages.len() > level);
@@ -90,7 +88,7 @@ impl<K: Key, V: Entry> Bounded<K, V> {
             going.insert(guest, (*last, goes));
         }
         self.entries.retain(|key, entry| {
-            let Some((last, left)) = going.get_mut(&key.guest()) else {
+            let Some((last, left)) = going.get_mut(&entry.guest(key)) else {
                 return true;
             };
             let goes = *left > 0 && entry.since_ns() <= *last;
@@ -123,19 +121,17 @@ mod tests {
     #[derive(Debug)]
     struct At(u64, u64);
 
-    impl Entry for At {
+    impl Entry<(u32, u64)> for At {
+        fn guest(&self, key: &(u32, u64)) -> u32 {
+            key.0
+        }
+
         fn since_ns(&self) -> u64 {
             self.0
         }
 
         fn until_ns(&self) -> u64 {
             self.1
-        }
-    }
-
-    impl Key for (u32, u64) {
-        fn guest(&self) -> u32 {
-            self.0
         }
     }
 

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::rule::{HostChange, HostStep, HostTest, Owner, Tag};
 
-use super::bounded::{self, Bounded, Entry};
+use super::bounded::{Bounded, Entry};
 use super::tag::{self, TagState, Tags};
 
 /// Bits kept in all.
@@ -21,25 +21,17 @@ type Key = (u32, IpAddr, Option<IpAddr>, u64);
 /// Guest, and address.
 type Host = (u32, IpAddr);
 
-impl bounded::Key for Host {
-    fn guest(&self) -> u32 {
-        self.0
-    }
-}
-
-impl bounded::Key for Key {
-    fn guest(&self) -> u32 {
-        self.0
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Bit {
     since_ns: u64,
     until_ns: u64,
 }
 
-impl Entry for Bit {
+impl Entry<Key> for Bit {
+    fn guest(&self, key: &Key) -> u32 {
+        key.0
+    }
+
     fn since_ns(&self) -> u64 {
         self.since_ns
     }
@@ -56,7 +48,11 @@ struct Tagged {
     since_ns: u64,
 }
 
-impl Entry for Tagged {
+impl Entry<Host> for Tagged {
+    fn guest(&self, key: &Host) -> u32 {
+        key.0
+    }
+
     fn since_ns(&self) -> u64 {
         self.since_ns
     }

@@ -11,7 +11,7 @@
 pub(crate) mod address;
 mod address_index;
 mod asn1;
-mod bounded;
+pub(crate) mod bounded;
 mod chain;
 mod effort;
 mod evaluate;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::rule::threshold::{Threshold, ThresholdKind, Track};
 use crate::rule::Action;
 
-use super::bounded::{self, Bounded, Entry};
+use super::bounded::{Bounded, Entry};
 
 /// Counters kept by default.
 const DEFAULT_MAX_ENTRIES: usize = 65_536;
@@ -32,12 +32,6 @@ struct Key {
     second: Option<IpAddr>,
 }
 
-impl bounded::Key for Key {
-    fn guest(&self) -> u32 {
-        self.counter.1
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Counter {
     since_ns: u64,
@@ -47,7 +41,11 @@ struct Counter {
     changed_ns: Option<u64>,
 }
 
-impl Entry for Counter {
+impl Entry<Key> for Counter {
+    fn guest(&self, key: &Key) -> u32 {
+        key.counter.1
+    }
+
     fn since_ns(&self) -> u64 {
         self.since_ns
     }

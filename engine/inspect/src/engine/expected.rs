@@ -1,14 +1,16 @@
 //! Connections that peers agreed on elsewhere, so that they are read as what they are.
-use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::app::{AppProto, Expected};
+use crate::detect::bounded::{Bounded, Entry};
 use crate::flow::Flow;
+use crate::policy::Payer;
 use crate::Direction;
 
 use super::conversation::Conversation;
 
-/// Agreements remembered; past it the oldest is forgotten and its connection told by its first bytes.
+/// Agreements remembered; past it those of whoever has most are forgotten, oldest first, and their connections told by
+/// their first bytes.
 const REMEMBERED: usize = 1024;
 /// An agreement that nobody used for so long is forgotten.
 const LIFETIME_NS: u64 = 60_000_000_000;
@@ -29,17 +31,50 @@ pub(super) struct Announced {
 /// Zone, listener, and who connects to it.
 type Key = (u64, IpAddr, u16, IpAddr);
 
+#[derive(Debug)]
+struct Agreement {
+    announced: Announced,
+    since_ns: u64,
+    payer: Payer,
+}
+
+impl Entry<Key> for Agreement {
+    fn guest(&self, _: &Key) -> u32 {
+        self.payer
+    }
+
+    fn since_ns(&self) -> u64 {
+        self.since_ns
+    }
+
+    fn until_ns(&self) -> u64 {
+        self.since_ns.saturating_add(LIFETIME_NS)
+    }
+}
+
 /// Agreements that were not used yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Agreements {
-    open: HashMap<Key, (u64, Announced)>,
-    /// Oldest first, with when each ends; some may be used or renewed.
-    order: VecDeque<(u64, Key)>,
+    open: Bounded<Key, Agreement>,
+}
+
+impl Default for Agreements {
+    fn default() -> Self {
+        Self {
+            open: Bounded::new(REMEMBERED),
+        }
+    }
 }
 
 impl Agreements {
-    /// Remembers what the peers of `flow` agreed on.
-    pub fn add(&mut self, flow: &Flow<Conversation>, expected: Expected, now_ns: u64) {
+    /// Remembers what the peers of `flow` agreed on; `payer` said so.
+    pub fn add(
+        &mut self,
+        flow: &Flow<Conversation>,
+        expected: Expected,
+        payer: Payer,
+        now_ns: u64,
+    ) {
         let (client, server) = (flow.client.address, flow.server().address);
         let (own, other) = match expected.listener {
             Direction::ToServer => (server, client),
@@ -55,35 +90,21 @@ impl Agreements {
         if let Some(address) = expected.address.filter(|address| *address != own) {
             announced.third_host = true;
             let key = (flow.key.zone, address, expected.port, other);
-            self.insert(key, announced.clone(), now_ns);
+            self.insert(key, announced.clone(), payer, now_ns);
             announced.third_host = false;
         }
         let key = (flow.key.zone, own, expected.port, other);
-        self.insert(key, announced, now_ns);
+        self.insert(key, announced, payer, now_ns);
     }
 
-    fn insert(&mut self, key: Key, announced: Announced, now_ns: u64) {
-        let until_ns = now_ns.saturating_add(LIFETIME_NS);
-        self.open.insert(key, (until_ns, announced));
-        self.order.push_back((until_ns, key));
-        self.forget(now_ns);
-    }
-
-    /// Forgets what is too old, or too many.
-    fn forget(&mut self, now_ns: u64) {
-        while let Some((until_ns, key)) = self.order.front() {
-            if *until_ns >= now_ns && self.order.len() <= REMEMBERED {
-                return;
-            }
-            if self
-                .open
-                .get(key)
-                .is_some_and(|(until, _)| until == until_ns)
-            {
-                self.open.remove(key);
-            }
-            self.order.pop_front();
-        }
+    fn insert(&mut self, key: Key, announced: Announced, payer: Payer, now_ns: u64) {
+        self.open.remove(&key);
+        let agreement = Agreement {
+            announced,
+            since_ns: now_ns,
+            payer,
+        };
+        self.open.entry(key, agreement, now_ns);
     }
 
     /// What the connection was announced to be.
@@ -91,7 +112,6 @@ impl Agreements {
         if self.open.is_empty() {
             return None;
         }
-        self.forget(now_ns);
         let server = flow.server();
         let key = (
             flow.key.zone,
@@ -99,6 +119,54 @@ impl Agreements {
             server.port,
             flow.client.address,
         );
-        self.open.remove(&key).map(|(_, announced)| announced)
+        self.taken(&key, now_ns)
+    }
+
+    fn taken(&mut self, key: &Key, now_ns: u64) -> Option<Announced> {
+        let agreement = self.open.remove(key)?;
+        (agreement.until_ns() >= now_ns).then_some(agreement.announced)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(guest: u8, port: u16) -> Key {
+        let address = IpAddr::from([10, 0, 0, guest]);
+        (1, address, port, IpAddr::from([10, 0, 0, 99]))
+    }
+
+    fn announce(agreements: &mut Agreements, guest: u8, port: u16, now_ns: u64) {
+        let announced = Announced {
+            app: AppProto::FtpData,
+            note: Vec::new(),
+            parent: 7,
+            third_host: false,
+        };
+        agreements.insert(key(guest, port), announced, guest.into(), now_ns);
+    }
+
+    #[test]
+    fn who_announces_a_crowd_forgets_its_own_and_nobody_elses() {
+        let mut agreements = Agreements::default();
+        (0..10).for_each(|port| announce(&mut agreements, 1, port, 0));
+        (0..20_000).for_each(|port| announce(&mut agreements, 2, port, 1 + u64::from(port)));
+        for port in 0..10 {
+            assert!(agreements.taken(&key(1, port), 30_000).is_some());
+        }
+        assert!(agreements.taken(&key(2, 19_999), 30_000).is_some());
+        assert!(agreements.taken(&key(2, 0), 30_000).is_none());
+    }
+
+    #[test]
+    fn an_agreement_is_used_once_within_a_minute_of_when_it_was_said_last() {
+        let mut agreements = Agreements::default();
+        announce(&mut agreements, 1, 20, 0);
+        announce(&mut agreements, 1, 20, LIFETIME_NS);
+        assert!(agreements.taken(&key(1, 20), 2 * LIFETIME_NS).is_some());
+        assert!(agreements.taken(&key(1, 20), 2 * LIFETIME_NS).is_none());
+        announce(&mut agreements, 1, 20, 0);
+        assert!(agreements.taken(&key(1, 20), LIFETIME_NS + 1).is_none());
     }
 }

@@ -540,7 +540,11 @@ impl Desk {
         }
 
         for agreement in expected {
-            self.agreements.add(flow, agreement, scene.arrival.now_ns);
+            let payer = self
+                .policy
+                .payer(scene.arrival.in_port, scene.arrival.out_port);
+            self.agreements
+                .add(flow, agreement, payer, scene.arrival.now_ns);
         }
         self.count_uninspected(&flow.data, Reason::PastDepth, skipped);
         let mut judgement = Judgement::default();
