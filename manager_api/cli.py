@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TextIO
 
 import click
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -243,20 +242,23 @@ def fingerprint(data_dir: Path) -> None:
 
 @main.command("host-certificate")
 @data_dir
-@click.argument("request", type=click.File())
 @click.argument("names", nargs=-1, required=True)
-def host_certificate(data_dir: Path, request: TextIO, names: tuple[str, ...]) -> None:
-    """Sign the REQUEST of a host helper (- reads it) and print its certificate, valid for NAMES.
+def host_certificate(data_dir: Path, names: tuple[str, ...]) -> None:
+    """Sign a host helper's request, read from standard input; print its certificate, valid for NAMES.
 
-    `sekisho-host request NAMES` makes the request, on the host; `sekisho-host accept` takes the answer.
+    \b
+    host#    sekisho-host request kvm7.example 192.0.2.7 > kvm7.csr
+    manager# sekisho-manager host-certificate kvm7.example 192.0.2.7 < kvm7.csr > kvm7.pem
+    host#    sekisho-host accept --ca ca.pem kvm7.pem
     """
+    # From standard input, for the package's command runs as the manager's user, who reads no file of root's.
     with _clear_errors():
         settings = Settings(data_dir)
         if not settings.ca_key.exists():
             raise click.ClickException(
                 f"{data_dir} holds no certificate authority; start `sekisho-manager serve` once"
             )
-        signed = open_authority(settings).sign_host(request.read(MAX_CSR_BYTES + 1), names)
+        signed = open_authority(settings).sign_host(sys.stdin.read(MAX_CSR_BYTES + 1), names)
         click.echo(signed.public_bytes(Encoding.PEM).decode(), nl=False)
 
 

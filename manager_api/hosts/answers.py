@@ -1,4 +1,7 @@
-"""What a host helper says, hostile until it was read here. Keys that are not named here are passed over."""
+"""What a host helper says, hostile until it was read here. Keys that are not named here are passed over.
+
+Its texts are shown to people, so what is no printable character becomes a question mark.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,7 +18,7 @@ MAX_ADDRESSES = 64
 Sentence = Annotated[str, Meta(max_length=4096)]
 Sentences = Annotated[tuple[Sentence, ...], Meta(max_length=1024)]
 Name = Annotated[str, Meta(max_length=1024)]
-Uuid = Annotated[str, Meta(max_length=64)]
+Uuid = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 T = TypeVar("T")
 
 
@@ -38,7 +41,19 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     after: int | None = None
 
 
-class HostVnic(msgspec.Struct, frozen=True, kw_only=True):
+class _Said(msgspec.Struct, frozen=True, kw_only=True):
+    """Something with texts in it."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            match getattr(self, name):
+                case str() as text if not text.isprintable():
+                    msgspec.structs.force_setattr(self, name, printable(text))
+                case (str(), *_) as texts:
+                    msgspec.structs.force_setattr(self, name, tuple(map(printable, texts)))
+
+
+class HostVnic(_Said, frozen=True, kw_only=True):
     """A guest's vNIC. bridge: the one that it is on without us. obstacle: why it cannot be led anywhere."""
 
     mac: Annotated[str, Meta(max_length=64)]
@@ -50,7 +65,7 @@ class HostVnic(msgspec.Struct, frozen=True, kw_only=True):
     addresses: Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=MAX_ADDRESSES)] = ()
 
 
-class HostGuest(msgspec.Struct, frozen=True, kw_only=True):
+class HostGuest(_Said, frozen=True, kw_only=True):
     """A guest. known_as: what policies call it. trouble: why it is to be protected and is not."""
 
     uuid: Uuid
@@ -74,25 +89,25 @@ class HostGuest(msgspec.Struct, frozen=True, kw_only=True):
         return self.running and not self.protected and not self.appliance
 
 
-class Listing(msgspec.Struct, frozen=True, kw_only=True):
+class Listing(_Said, frozen=True, kw_only=True):
     """A host's guests. trouble: why the helper knows no newer ones."""
 
-    host_uuid: Uuid = ""
+    host_uuid: Annotated[str, Meta(max_length=64)] = ""
     guests: Annotated[tuple[HostGuest, ...], Meta(max_length=MAX_GUESTS)] = ()
     trouble: Sentence | None = None
 
 
-class Happened(msgspec.Struct, frozen=True, kw_only=True):
+class Happened(_Said, frozen=True, kw_only=True):
     """What became of a guest, or (uuid empty) of the hypervisor's connection."""
 
     number: Annotated[int, Meta(ge=0, lt=2**53)]
-    time: datetime
+    time: Annotated[datetime, Meta(tz=True)]
     what: Annotated[str, Meta(max_length=64)]
-    uuid: Uuid = ""
+    uuid: Uuid | Literal[""] = ""
     name: Name = ""
 
 
-class Changed(msgspec.Struct, frozen=True, kw_only=True):
+class Changed(_Said, frozen=True, kw_only=True):
     """What was done, or would be, in sentences. refused: what of it cannot be."""
 
     done: Sentences = ()

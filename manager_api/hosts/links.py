@@ -3,15 +3,23 @@
 import asyncio
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from manager_api.hosts.answers import Changed, Request
-from manager_api.hosts.link import HostAddress, HostState, Link, Unreached
+from manager_api.hosts.dialling import Unreached
+from manager_api.hosts.link import HostAddress, HostState, Link
 
 log = logging.getLogger("sekisho.manager")
 
 LOOK_AGAIN_S = 5.0
 """Another manager on the same database may have registered a host."""
+AT_ONCE = 8
+"""Of each kind, that a host is asked for. Nothing waits behind them, to be done when nobody wants it now."""
+
+
+class Busy(Exception):
+    """So much is asked of the host already that this was not."""
 
 
 class Links:
@@ -21,6 +29,7 @@ class Links:
         self._tls = tls
         self._links: dict[str, Link] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._asking: Counter[tuple[str, str]] = Counter()
 
     def state(self, name: str) -> HostState:
         """Return what is known of the host."""
@@ -28,11 +37,18 @@ class Links:
         return HostState() if link is None else link.state
 
     async def ask(self, name: str, request: Request) -> Changed:
-        """Return what the host's helper did. Raises Refused, Unreached, Nonsense."""
+        """Return what the host's helper did. Raises Busy, Refused, Unreached, Nonsense."""
         link = self._links.get(name)
         if link is None:
             raise Unreached("this manager does not follow it yet; try again in a few seconds")
-        return await link.ask(request)
+        kind = (name, request.do)
+        if self._asking[kind] >= AT_ONCE:
+            raise Busy(f"{AT_ONCE} others wait for its answer")
+        self._asking[kind] += 1
+        try:
+            return await link.ask(request)
+        finally:
+            self._asking[kind] -= 1
 
     async def run(self, wanted: Callable[[], Mapping[str, HostAddress]], changed: asyncio.Event) -> None:
         """Follow the wanted hosts, asked about (in a thread) at each change, until cancelled."""
@@ -58,5 +74,5 @@ class Links:
                 del self._links[name]
         for name, at in wanted.items():
             if name not in self._links:
-                self._links[name] = Link(at, self._tls)
+                self._links[name] = Link(name, at, self._tls)
                 self._tasks[name] = asyncio.create_task(self._links[name].run())

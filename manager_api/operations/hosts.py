@@ -8,7 +8,9 @@ from sqlalchemy.orm import Session
 
 from manager_api.bulletin import HOSTS_TOPIC
 from manager_api.hosts.answers import Changed, HostGuest, Nonsense, Refused, Request, exposed
-from manager_api.hosts.link import HostAddress, HostState, Unreached
+from manager_api.hosts.dialling import Unreached
+from manager_api.hosts.link import HostAddress, HostState
+from manager_api.hosts.links import Busy
 from manager_api.manager import Manager
 from manager_api.problems import Problem, not_found
 from manager_api.store import hosts
@@ -34,10 +36,18 @@ def find(session: Session, name: str) -> Host:
     return found
 
 
-def register(manager: Manager, actor: str, name: str, at: HostAddress) -> tuple[Host, bool]:
+def register(
+    manager: Manager, actor: str, name: str, at: HostAddress, *, only_new: bool = False
+) -> tuple[Host, bool]:
     """Follow a host from now on, or the one of that name at another address. Raises Problem 409."""
     with manager.changing(actor) as change:
-        if hosts.find(change.session, name) is None and hosts.is_full(change.session):
+        known = hosts.find(change.session, name)
+        if known is not None and only_new:
+            raise Problem(
+                409, "The name is taken",
+                f"Host {name} is registered at {known.address} port {known.port}. Forget that one first.",
+            )  # fmt: skip
+        if known is None and hosts.is_full(change.session):
             raise Problem(
                 409, "Too many hosts", f"{hosts.MAX_HOSTS} are registered; remove those that are gone first."
             )
@@ -67,29 +77,52 @@ async def protection(
 ) -> Changed:
     """Have the host's helper protect a guest (by name or UUID), or no longer; return what it did.
 
-    It is written down before it is asked for. Raises Problem 404, 409 (it refuses), 502 (it is not heard).
+    It is written down before it is asked for, and once more if it was not done. Raises Problem 404, 409 (the
+    helper refuses), 502 (it is not heard), 503 (it is asked for too much).
     """
+    request = Request(do=what, guest=guest, dry_run=dry_run, persistent=persistent)
 
-    def note(action: str, **detail: object) -> None:
+    def begin() -> None:
         with manager.changing(actor) as change:
             find(change.session, host)
             if not dry_run:
-                change.note(action, f"{host}/{guest}", **detail)
+                change.note(f"host.{what}", f"{host}/{guest}", persistent=persistent)
 
-    await asyncio.to_thread(note, f"host.{what}", persistent=persistent)
-    request = Request(do=what, guest=guest, dry_run=dry_run, persistent=persistent)
+    def fail(reason: str) -> None:
+        if not dry_run:
+            with manager.changing(actor) as change:
+                change.note(f"host.{what}-failed", f"{host}/{guest}", reason=reason)
+
+    await asyncio.to_thread(begin)
     try:
-        return await manager.hosts.ask(host, request)
-    except Refused as error:
-        problem = Problem(409, f"The helper of {host} refuses", str(error))
-    except (Unreached, Nonsense) as error:
-        problem = Problem(
-            502, f"The helper of {host} did not answer",
-            f"{error}. Whether guest {guest!r} was changed, GET /api/v1/hosts/{host} says once it is heard; "
-            "on the host: `systemctl status sekisho-host`, `sekisho-host guest list`.",
-        )  # fmt: skip
-    await asyncio.to_thread(note, f"host.{what}-failed", reason=problem.detail)
-    raise problem
+        changed = await manager.hosts.ask(host, request)
+    except (Busy, Refused, Unreached, Nonsense) as error:
+        await asyncio.to_thread(fail, str(error))
+        raise _problem(host, guest, error, dry_run=dry_run) from None
+    except BaseException as error:  # we end, or the client is not waited for any more
+        fail(f"what became of it is not known: {type(error).__name__}")
+        raise
+    if not changed.done and not dry_run:
+        why = "; ".join(changed.refused) or "its helper did not say that anything was done"
+        await asyncio.to_thread(fail, why)
+        raise Problem(409, f"The helper of {host} refuses", why)
+    return changed
+
+
+def _problem(host: str, guest: str, error: Exception, *, dry_run: bool) -> Problem:
+    match error:
+        case Refused():
+            return Problem(409, f"The helper of {host} refuses", str(error))
+        case Busy():
+            return Problem(
+                503, f"The helper of {host} is busy", f"{error}; nothing was changed. Try again in a minute.",
+                headers={"Retry-After": "60"},
+            )  # fmt: skip
+    unsure = "" if dry_run else f" Whether guest {guest} was changed is seen in its list once it is heard."
+    return Problem(
+        502, f"The helper of {host} did not answer",
+        f"{error}.{unsure} On the host: `systemctl status sekisho-host`, `sekisho-host guest list`.",
+    )  # fmt: skip
 
 
 def alarms(name: str, state: HostState) -> Iterator[str]:

@@ -51,6 +51,7 @@ _PROBLEMS: dict[int, dict[str, Any]] = {
         412: "changed in the meantime (If-Match)",
         413: "the body is too long",
         502: "the host's helper did not answer",
+        503: "the host's helper is asked for too much already",
         422: "not acceptable; the problem says what, why and what to do",
     }.items()
 }

@@ -1,20 +1,34 @@
 """KVM hosts: the guests that their helpers name, protected or not, and changing that."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from manager_api.auth import Admin, Managed, Operator, Viewer
-from manager_api.hosts.link import HostAddress
+from manager_api.hosts.link import HostAddress, HostState
 from manager_api.manager import Manager
 from manager_api.operations import hosts as operation
+from manager_api.problems import Problem
 from manager_api.routes.answers import problems
 from manager_api.routes.bodies import GuestName, HostBody, HostName, Limit, ProtectionBody
 from manager_api.routes.host_answers import HappenedAnswer, HostAnswer, HostListAnswer, ProtectionAnswer
 from manager_api.store import hosts
 
 router = APIRouter(prefix="/hosts", tags=["hosts"], responses=problems(401, 403))
-_CHANGES = problems(404, 409, 422, 502)
+_CHANGES = problems(404, 409, 422, 502, 503)
+
+
+def _no_query(request: Request) -> None:
+    """Refuse what stands in the address: `?dry_run=true` there, passed over, would be the change itself."""
+    if request.query_params:
+        raise Problem(
+            422,
+            "The address carries settings",
+            'They belong into the body: {"dry_run": true, "persistent": false}.',
+        )
+
+
+_CHANGE: dict[str, Any] = {"responses": _CHANGES, "dependencies": [Depends(_no_query)]}
 
 
 @router.get("", summary="All KVM hosts")
@@ -46,7 +60,7 @@ def put(host: HostName, body: HostBody, manager: Managed, who: Admin, response: 
     """
     row, is_new = operation.register(manager, who.actor, host, HostAddress(body.address, body.port))
     response.status_code = 201 if is_new else 200
-    return HostListAnswer.of(row, manager.hosts.state(host))
+    return HostListAnswer.of(row, HostState())
 
 
 @router.delete("/{host}", status_code=204, summary="Forget a KVM host", responses=problems(404))
@@ -64,19 +78,29 @@ def events(host: HostName, manager: Managed, _who: Viewer, limit: Limit = 100) -
     return [HappenedAnswer.of(event) for event in told[: -limit - 1 : -1]]
 
 
-@router.post("/{host}/guests/{guest}/protect", summary="Protect a guest", responses=_CHANGES)
+@router.post(
+    "/{host}/guests/{guest}/protect",
+    summary="Protect a guest",
+    responses=_CHANGES,
+    dependencies=[Depends(_no_query)],
+)
 async def protect(
     host: HostName, guest: GuestName, manager: Managed, who: Operator, body: ProtectionBody | None = None
 ) -> ProtectionAnswer:
     """Have a guest's traffic (its name or UUID) led through the host's appliance, now and whenever it runs.
 
-    Its connections go on. The answer comes when its frames were seen to come out of the appliance; if they do
-    not, it is connected as it was, and the answer is 409.
+    Its connections go on. If its frames go into the appliance and do not come out, it is connected as it was,
+    and the answer is 409. Of a guest that says nothing meanwhile `done` says that this was not seen.
     """
     return await _change(manager, who.actor, host, guest, "protect", body)
 
 
-@router.post("/{host}/guests/{guest}/unprotect", summary="Protect a guest no longer", responses=_CHANGES)
+@router.post(
+    "/{host}/guests/{guest}/unprotect",
+    summary="Protect a guest no longer",
+    responses=_CHANGES,
+    dependencies=[Depends(_no_query)],
+)
 async def unprotect(
     host: HostName, guest: GuestName, manager: Managed, who: Operator, body: ProtectionBody | None = None
 ) -> ProtectionAnswer:

@@ -6,8 +6,10 @@ listens, and so does what of this test speaks to it.
 
 import json
 import re
+import signal
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 
 from appliance.netns import entered
 from manager_api import tls
+from manager_api.hosts.links import AT_ONCE
 from manager_api.settings import Settings
 from tests.manager_fixture import RunningManager, running_manager
 from tests.netns.follow_kit import HOST, MACS, SERVED_AT, Rig, pair_rig, pair_standing, reaches, wait_for
@@ -116,6 +119,7 @@ def test_what_the_helper_refuses_is_said_with_its_reason(managed: tuple[RunningM
     assert answer.status_code == 409 and "no guest 'nobody' on this host; known: " in answer.json()["detail"]
     answer = ask(manager, "sekisho", "protect")
     assert answer.status_code == 409 and "is the appliance" in answer.json()["detail"]
+    assert manager.operator.post("/hosts/kvm1/guests/web/protect?dry_run=true").status_code == 422
     failed = [e for e in manager.operator.get("/audit").json()["entries"] if e["action"].endswith("-failed")]
     assert len(failed) == 2 and "is the appliance" in failed[0]["detail"]["reason"]
 
@@ -199,3 +203,26 @@ def test_a_host_that_is_forgotten_is_followed_no_longer_and_its_guests_stay_prot
     assert ask(manager, "web", "unprotect").status_code == 404
     time.sleep(1)
     assert rig.guest("web")["protected"]
+
+
+def test_of_a_crowd_of_requests_none_waits_to_be_done_later(managed: tuple[RunningManager, Rig]) -> None:
+    manager, rig = managed
+    assert rig.helper is not None
+    rig.helper.send_signal(signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(2 * AT_ONCE) as crowd:
+            asked = [crowd.submit(ask_briefly, manager, "web", "protect") for _ in range(2 * AT_ONCE)]
+            answered = [each.result() for each in asked]
+        assert answered.count(503) == AT_ONCE and answered.count(None) == AT_ONCE
+        assert ask_briefly(manager, "web", "unprotect") is None, "it is asked, not refused"
+    finally:
+        rig.helper.send_signal(signal.SIGCONT)
+
+
+def ask_briefly(manager: RunningManager, name: str, what: str) -> int | None:
+    """Return the status of the answer; None if there is none soon."""
+    try:
+        client = manager.client_with_key(manager.key)
+        return client.post(f"/hosts/kvm1/guests/{name}/{what}", timeout=3).status_code
+    except httpx.ReadTimeout:
+        return None

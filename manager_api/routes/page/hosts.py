@@ -24,6 +24,8 @@ from manager_api.store import appliances, hosts
 from manager_api.store.models import Host
 
 router = APIRouter()
+MAX_SHOWN = 200
+"""Guests of a host."""
 Uuid = Annotated[str, Path(min_length=1, max_length=64, pattern=PRINTABLE)]
 
 
@@ -35,6 +37,17 @@ class Shown:
     state: HostState
     policies: Mapping[str, GuestState]
 
+    @property
+    def guests(self) -> list[HostGuest]:
+        """Those that somebody has to look at first; no more than a page holds."""
+        listed = self.state.listing.guests if self.state.listing else ()
+        return sorted(listed, key=lambda g: (g.trouble is None, not g.is_exposed, g.name))[:MAX_SHOWN]
+
+    @property
+    def not_shown(self) -> int:
+        """How many more there are."""
+        return max(len(self.state.listing.guests) - MAX_SHOWN, 0) if self.state.listing else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -42,6 +55,7 @@ class Said:
 
     verb: str
     guest: str
+    host: str
     dry_run: bool
     action: str
     changed: Changed
@@ -49,7 +63,8 @@ class Said:
     @property
     def title(self) -> str:
         """The heading over it."""
-        return f"{self.verb} {self.guest}?" if self.dry_run else f"{self.verb} {self.guest}: done"
+        what = f"{self.verb} {self.guest} on {self.host}"
+        return f"{what}?" if self.dry_run else f"{what}: done"
 
 
 @router.get("/hosts")
@@ -74,7 +89,7 @@ def register(
 ) -> Response:
     """Follow a host's helper from now on."""
     require(sender.principal, Role.ADMIN)
-    operation.register(manager, sender.principal.actor, name, HostAddress(address, port))
+    operation.register(manager, sender.principal.actor, name, HostAddress(address, port), only_new=True)
     return RedirectResponse("/hosts", 303)
 
 
@@ -83,6 +98,12 @@ def delete(manager: Managed, sender: Sender, host: HostName) -> Response:
     """Follow it no longer."""
     require(sender.principal, Role.ADMIN)
     operation.remove(manager, sender.principal.actor, host)
+    return RedirectResponse("/hosts", 303)
+
+
+@router.get("/hosts/{_host}/{_uuid}/{_what}")
+def again(_person: Person) -> Response:
+    """Lead whoever opens the address of an answer anew to the list."""
     return RedirectResponse("/hosts", 303)
 
 
@@ -102,7 +123,7 @@ async def protection(
     )
     name = _name_of(manager.hosts.state(host), uuid)
     action = f"/hosts/{host}/{quote(uuid, safe='')}/{what}"
-    said = Said(what.capitalize(), name, dry_run, action, changed)
+    said = Said(what.capitalize(), name, host, dry_run, action, changed)
     return await run_in_threadpool(_page, request, manager, sender, said)
 
 

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from manager_api.hosts.answers import MAX_GUESTS, Changed, HostGuest, Listing, Nonsense, Refused, read
 
 VNIC = {"mac": "02:00:00:00:00:01", "led_through": True}
-GUEST = {"uuid": "u", "name": "shop", "known_as": "shop", "running": True, "protected": True, "vnics": [VNIC]}
+UUID = "00000001-1111-4222-8333-123456789abc"
+GUEST = {
+    "uuid": UUID,
+    "name": "shop",
+    "known_as": "shop",
+    "running": True,
+    "protected": True,
+    "vnics": [VNIC],
+}
 
 
 def line(**members: Any) -> bytes:
@@ -40,6 +48,9 @@ def test_a_refusal_is_said_without_what_a_terminal_would_obey() -> None:
         b'{"ok": true}',
         b'{"ok": true, "report": 7}',
         line(report={"guests": [{**GUEST, "name": 7}]}),
+        line(report={"guests": [{**GUEST, "uuid": "x/../../kvm2/bank"}]}),
+        line(report={"guests": [{**GUEST, "uuid": ".."}]}),
+        line(report={"guests": [{**GUEST, "uuid": ""}]}),
         line(report={"guests": [GUEST] * (MAX_GUESTS + 1)}),
         line(report={"guests": [{**GUEST, "vnics": [VNIC] * 65}]}),
         line(report={"guests": [{**GUEST, "trouble": "x" * 5000}]}),
@@ -54,6 +65,13 @@ def test_what_is_no_list_is_nonsense(said: bytes) -> None:
 def test_any_bytes_are_read_or_refused(said: bytes) -> None:
     with pytest.raises((Nonsense, Refused)):
         read(said, Listing)
+
+
+def test_texts_reach_people_without_what_a_terminal_or_a_browser_would_obey() -> None:
+    found = guest(name="shop\x1b[31m", known_as="\u202epohs", trouble="a\nb")
+    assert (found.name, found.known_as, found.trouble) == ("shop?[31m", "?pohs", "a?b")
+    changed = read(line(report={"done": ["fine", "\x00"], "refused": ["\u0085"]}), Changed)
+    assert (changed.done, changed.refused) == (("fine", "?"), ("?",))
 
 
 def test_a_guest_is_led_when_all_of_it_that_can_be_is() -> None:

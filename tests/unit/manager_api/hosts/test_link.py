@@ -3,6 +3,8 @@
 import asyncio
 import json
 import ssl
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ from host_helper.identity import keep, signing_request
 from host_helper.server import tls_context
 from manager_api import tls
 from manager_api.hosts import link
-from manager_api.hosts.answers import Nonsense, Request
-from manager_api.hosts.link import HostAddress, Link, Unreached
+from manager_api.hosts.answers import MAX_LINE_BYTES, Nonsense, Request
+from manager_api.hosts.dialling import Unreached
+from manager_api.hosts.link import HostAddress, Link
 from manager_api.settings import Settings
-from tests.manager_fixture import csr_for, private_pem
+from tests.manager_fixture import ROOT, csr_for, private_pem
 
-GUEST = {"uuid": "u", "name": "shop", "known_as": "shop", "running": True, "protected": False}
+UUID = "00000001-1111-4222-8333-123456789abc"
+GUEST = {"uuid": UUID, "name": "shop", "known_as": "shop", "running": True, "protected": False}
 LIST = json.dumps({"ok": True, "report": {"guests": [GUEST]}}).encode() + b"\n"
 Says = Callable[[dict[str, Any], asyncio.StreamWriter], Awaitable[None]]
 
@@ -60,7 +64,7 @@ def with_helper(
             asyncio.timeout(30),
         ):
             port = server.sockets[0].getsockname()[1]
-            following = Link(HostAddress("127.0.0.1", port), lambda: tls.helper_context(settings))
+            following = Link("kvm1", HostAddress("127.0.0.1", port), lambda: tls.helper_context(settings))
             task = asyncio.create_task(following.run())
             try:
                 await test(following)
@@ -82,7 +86,7 @@ async def until(holds: Callable[[], object]) -> None:
         (b"what?\n", "no answer"),
         (b'{"ok": true, "report": {"guests": "all"}}\n', "no answer"),
         (b'{"ok": false, "error": "certificate x may not ask"}\n', "may not ask"),
-        (b"x" * (link.MAX_LINE_BYTES + 10), "more than"),
+        (b"x" * (MAX_LINE_BYTES + 10), "more than"),
         (b"", "closed the connection"),
     ],
 )
@@ -184,8 +188,76 @@ def test_the_managers_server_certificate_opens_no_helper(
         writer.write(LIST)
 
     async def test(following: Link) -> None:
-        stolen = Link(following.at, lambda: context)
+        stolen = Link("kvm1", following.at, lambda: context)
         with pytest.raises(Unreached):
             await stolen.ask(Request(do="protect", guest="shop"))
 
     with_helper(identity, settings, says, test)
+
+
+def test_a_flood_of_events_costs_little_and_leaves_the_last_ones(settings: Settings, identity: Path) -> None:
+    async def says(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        if request["do"] == "guests":
+            writer.write(LIST)
+            await writer.drain()
+            await asyncio.sleep(30)
+        for number in range(10_000):
+            report = {"number": number, "time": "2026-11-30T00:00:00Z", "what": "started"}
+            writer.write(json.dumps({"ok": True, "report": report}).encode() + b"\n")
+            await writer.drain()
+
+    async def test(following: Link) -> None:
+        await until(lambda: following.state.events)
+        before = len(following.state.events)
+        await asyncio.sleep(2)
+        assert len(following.state.events) - before <= 2 / link.EVENTS_REST_S * link.EVENTS_AT_ONCE + 100
+
+    with_helper(identity, settings, says, test)
+
+
+def test_an_event_that_cannot_be_read_hides_none_behind_it(settings: Settings, identity: Path) -> None:
+    async def says(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        if request["do"] == "events":
+            for date in ("yesterday", "2026-11-30T00:00:00", "2026-11-30T00:00:00Z"):
+                report = {"number": 1, "time": date, "what": "started"}
+                writer.write(json.dumps({"ok": True, "report": report}).encode() + b"\n")
+        await writer.drain()
+        await asyncio.sleep(30)
+
+    async def test(following: Link) -> None:
+        await until(lambda: len(following.state.events) == 1)
+
+    with_helper(identity, settings, says, test)
+
+
+def test_a_helper_that_hears_no_goodbye_holds_no_connection(settings: Settings, identity: Path) -> None:
+    async def says(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        writer.write(LIST + b"what?\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await writer.drain()
+        await asyncio.sleep(30)
+
+    async def test(following: Link) -> None:
+        fds = Path("/proc/self/fd")
+        await until(lambda: "no answer" in (following.state.trouble or ""))
+        await asyncio.sleep(3)  # dialled again at 0.2, 0.6, 1.4 and 3 s
+        following_ports = [each for each in asyncio.all_tasks() if "_hear_events" in repr(each)]
+        assert len(following_ports) <= 1 and len(list(fds.iterdir())) < 60
+
+    with_helper(identity, settings, says, test)
+
+
+def test_the_manager_ends_at_once_while_a_name_server_is_silent(tmp_path: Path) -> None:
+    """Names are asked for in threads that nobody waits for; here by a program whose resolver sleeps."""
+    code = (
+        "import asyncio, socket, time\n"
+        "from manager_api.hosts import dialling\n"
+        "socket.getaddrinfo = lambda *a, **k: time.sleep(30)\n"
+        "async def main():\n"
+        "    asyncio.create_task(dialling._addresses_of('kvm1.invalid', 9))\n"
+        "    await asyncio.sleep(0.2)\n"
+        "    print(await asyncio.to_thread(lambda: 'others go on'))\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=15, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "others go on\n"), done.stderr
