@@ -131,19 +131,29 @@ class Helper:
             if name is not None and not chosen:
                 raise PolicyError(f"guest {name!r} is not protected")
             done: list[str] = []
+            faults: list[str] = []
             for guest in chosen:
-                home = self._state.protected[guest.uuid].home
-                sentences = [
-                    f"{guest.name}: {mac} is connected to {bridge}"
-                    for mac, bridge in home.items()
-                    if guest.vnic(mac) is not None
-                ]
+                sentences = self._connected_as(guest)
                 if not dry_run:
                     self._audit("unprotect", who, guest, persistent=persistent)
-                    await asyncio.to_thread(self._unprotect, guest, persistent)
-                done += sentences or [f"{guest.name}: is not led through any more"]
+                    try:
+                        await asyncio.to_thread(self._unprotect, guest, persistent)
+                    except (PolicyError, SystemFault) as error:  # the others are none the worse for it
+                        faults.append(str(error))
+                        continue
+                done += sentences
             self._wake.set()
+        if faults:
+            raise SystemFault("; ".join([*faults, f"unprotected: {len(chosen) - len(faults)}"]))
         return {"would" if dry_run else "done": done}
+
+    def _connected_as(self, guest: HostGuest) -> list[str]:
+        home = self._state.protected[guest.uuid].home
+        return [
+            f"{guest.name}: {mac} is connected to {bridge}"
+            for mac, bridge in home.items()
+            if guest.vnic(mac) is not None
+        ] or [f"{guest.name}: is not led through any more"]
 
     async def starting(self, guest: HostGuest) -> None:
         """Have a protected guest's policy in place before it runs.

@@ -23,7 +23,7 @@ from host_helper.topology import AppliancePort
 from host_helper.waiting import within
 
 TABLE = ("bridge", "sekisho")
-APPLIED_S = 8.0
+APPLIED_S = 15.0
 STARTED_S = 16.0
 """The same when a guest starts, as many may at once; the hook waits a little longer for our answer."""
 VERIFY_S = 3.0
@@ -117,10 +117,13 @@ class Host:
 
     def release(self, guest: HostGuest, vnic: HostVnic, home: str, *, persistent: bool) -> None:
         """Take the guest out of the file and see the rules let it go, where there is an appliance."""
-        self.write(frozenset(self._state.protected) - {guest.uuid})
+        protected = frozenset(self._state.protected)
+        self.write(protected - {guest.uuid})
         if not within(APPLIED_S, lambda: not self.is_led(guest, vnic)):
+            self.write(protected)  # or it would be let go later, and still be called protected
             raise SystemFault(
-                f"guest {guest.name!r}: the appliance still has rules for {vnic.tap}; is it running?"
+                f"guest {guest.name!r}: the appliance still has rules for {vnic.tap}, so it stays protected; "
+                "is `sekisho run` alive? Without it `sekisho withdraw` takes all of its rules away"
             )
 
     def keep_off(self, guest: HostGuest, vnic: HostVnic) -> None:

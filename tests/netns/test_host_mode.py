@@ -1,5 +1,6 @@
 """Topology host: the helper writes the guests.yaml of a real appliance on the bridge that guests share."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -88,6 +89,21 @@ def test_a_guest_is_protected_where_it_is_and_its_traffic_counted(rig: Rig) -> N
 def test_a_guest_is_not_called_protected_while_no_appliance_runs(rig: Rig) -> None:
     done = rig.sekisho("protect", "web")
     assert done.returncode == 1 and "did not take up web0" in done.stderr
+    assert rig.written() == []
+
+
+def test_a_guest_that_the_rules_do_not_let_go_stays_protected_and_written_down(rig: Rig) -> None:
+    rig.appliance.start()
+    assert rig.sekisho("protect", "web").returncode == 0
+    assert rig.appliance.process is not None
+    rig.appliance.process.send_signal(signal.SIGSTOP)
+    try:
+        done = rig.sekisho("unprotect", "--all")
+    finally:
+        rig.appliance.process.send_signal(signal.SIGCONT)
+    assert done.returncode == 1 and "stays protected" in done.stderr and "unprotected: 0" in done.stderr
+    assert rig.written() == ["web"] and rig.guest("web")["protected"]
+    assert rig.sekisho("unprotect", "--all").returncode == 0
     assert rig.written() == []
 
 
