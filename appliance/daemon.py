@@ -129,6 +129,7 @@ class Control(msgspec.Struct):
     _guests_told: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _network_changed: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _follower_trouble: str | None = UNREACHED
+    _away: str | None = None
 
     async def run(self, *, keep_rules: bool) -> None:
         """Protect until SIGTERM or SIGINT. Raises SystemFault when the first rules cannot be loaded."""
@@ -312,11 +313,12 @@ class Control(msgspec.Struct):
             try:
                 signed = await client.policy(after=known)
                 pause_s = RETRY_FIRST_S
+                self._manager_is(None)
                 if signed is None:
                     continue
                 document = signed.verified(identity)
             except SystemFault as fault:
-                log.warning("%s", fault)
+                self._manager_is(str(fault))
                 pause_s = await self._pause(pause_s)
                 continue
             except PolicyError as error:
@@ -794,6 +796,14 @@ class Control(msgspec.Struct):
                 group.create_task(self._follow(self.client, self.identity))
                 group.create_task(self.delivery.run())
 
+    def _manager_is(self, away: str | None) -> None:
+        """Log, once, that the manager is away and why, and that it is back."""
+        if away is not None and away != self._away:
+            log.warning("%s; tried again until it answers", away)
+        elif away is None and self._away is not None:
+            log.info("the manager answers again")
+        self._away = away
+
     async def _pause(self, pause_s: float) -> float:
         """Wait before the manager is dialled again; return how long to wait the next time.
 
@@ -820,7 +830,7 @@ class Control(msgspec.Struct):
                 await refuse_guarded(config.url, self.inventory)
                 identity = await enrol(config, self.config.state / "identity")
             except SystemFault as fault:
-                log.warning("%s", fault)
+                self._manager_is(str(fault))
                 pause_s = await self._pause(pause_s)
             except PolicyError as error:
                 # Only an operator can help, by a new token or the right fingerprint; it is read again.

@@ -408,3 +408,21 @@ def protects(appliance: Appliance) -> bool:
 
 def spooled(appliance: Appliance) -> bytes:
     return b"".join(path.read_bytes() for path in (appliance.state / "spool").glob("inspector-*/*.eve"))
+
+
+def test_a_manager_that_is_away_is_logged_once_and_that_it_is_back(
+    appliance: Appliance, manager: RunningManager
+) -> None:
+    log = appliance.directory / "appliance.log"
+    begins = log.stat().st_size
+    manager.stop()
+    try:
+        time.sleep(4)
+    finally:
+        manager.restart()
+
+    def said() -> str:
+        return log.read_bytes()[begins:].decode()
+
+    wait_for("it is back", lambda: "the manager answers again" in said())
+    assert said().count("tried again until it answers") <= 2, said()  # cut off, and refused
