@@ -3,7 +3,6 @@
 Its texts are shown to people, so what is no printable character becomes a question mark.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
@@ -135,8 +134,3 @@ def read(line: bytes, kind: type[T]) -> T:
 def printable(text: str) -> str:
     """Return the text without what a terminal would take for a command."""
     return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def exposed(guests: Sequence[HostGuest]) -> list[HostGuest]:
-    """Return the running guests that nobody asked to protect."""
-    return [guest for guest in guests if guest.is_exposed]

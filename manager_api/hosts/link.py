@@ -114,7 +114,8 @@ class Link:
         async with aclosing(self._answers(Request(do="guests", follow=True), SILENCE_S)) as answers:
             async for line in answers:
                 began = time.monotonic()
-                self._take(read(line, Listing))
+                # A long one takes seconds, which are not the loop's.
+                self._take(await asyncio.to_thread(read, line, Listing))
                 await asyncio.sleep(max(REST_S, REST_FACTOR * (time.monotonic() - began)))
         return CLOSED
 

@@ -31,10 +31,10 @@ class Links:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._asking: Counter[tuple[str, str]] = Counter()
 
-    def state(self, name: str) -> HostState:
-        """Return what is known of the host."""
+    def state(self, name: str, at: HostAddress | None = None) -> HostState:
+        """Return what is known of the host; with an address, only what was heard from there."""
         link = self._links.get(name)
-        return HostState() if link is None else link.state
+        return HostState() if link is None or at not in (None, link.at) else link.state
 
     async def ask(self, name: str, request: Request) -> Changed:
         """Return what the host's helper did. Raises Busy, Refused, Unreached, Nonsense."""

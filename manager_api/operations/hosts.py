@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from manager_api.bulletin import HOSTS_TOPIC
-from manager_api.hosts.answers import Changed, HostGuest, Nonsense, Refused, Request, exposed
+from manager_api.hosts.answers import Changed, HostGuest, Nonsense, Refused, Request
 from manager_api.hosts.dialling import Unreached
 from manager_api.hosts.link import HostAddress, HostState
 from manager_api.hosts.links import Busy
@@ -137,4 +137,4 @@ def alarms(name: str, state: HostState) -> Iterator[str]:
 
 def exposed_on(state: HostState) -> list[HostGuest]:
     """Return the running guests that nobody asked to protect."""
-    return exposed(state.listing.guests) if state.listing else []
+    return [guest for guest in state.listing.guests if guest.is_exposed] if state.listing else []

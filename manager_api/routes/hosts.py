@@ -5,7 +5,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Depends, Request, Response
 
 from manager_api.auth import Admin, Managed, Operator, Viewer
-from manager_api.hosts.link import HostAddress, HostState
+from manager_api.hosts.link import HostAddress
 from manager_api.manager import Manager
 from manager_api.operations import hosts as operation
 from manager_api.problems import Problem
@@ -58,9 +58,10 @@ def put(host: HostName, body: HostBody, manager: Managed, who: Admin, response: 
     It needs a certificate of this manager's (`sekisho-manager host-certificate`), valid for the address, and
     has to list `sekisho-manager` under `listen.clients`.
     """
-    row, is_new = operation.register(manager, who.actor, host, HostAddress(body.address, body.port))
+    at = HostAddress(body.address, body.port)
+    row, is_new = operation.register(manager, who.actor, host, at)
     response.status_code = 201 if is_new else 200
-    return HostListAnswer.of(row, HostState())
+    return HostListAnswer.of(row, manager.hosts.state(host, at))
 
 
 @router.delete("/{host}", status_code=204, summary="Forget a KVM host", responses=problems(404))
