@@ -16,7 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,16 +50,28 @@ class System:
     disk: Path
 
 
-def system() -> System:
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a system is made of. files: text by path, executable where it begins with `#!`."""
+
+    packages: str
+    disk: str
+    files: Mapping[str, str]
+
+
+TESTS = Recipe(PACKAGES, DISK, {"sekisho-init": INIT, "project/.here": ""})
+
+
+def system(recipe: Recipe = TESTS) -> System:
     """Return the system, made first if it is not there: two minutes."""
-    recipe = "\n".join((SUITE, KERNEL, PACKAGES, DISK, INIT))
-    folder = _cache() / hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    parts = (SUITE, KERNEL, recipe.packages, recipe.disk, *(f"{p}={t}" for p, t in recipe.files.items()))
+    folder = _cache() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     made = System(folder / "vmlinuz", folder / "system.img")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder.parent / "lock"):
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-                _make(Path(name))
+                _make(recipe, Path(name))
                 Path(name, "made").rename(folder)
     return made
 
@@ -80,10 +92,10 @@ def project_disk(path: Path) -> None:
         _run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", str(staging), str(path), "600M"])
 
 
-def _make(work: Path) -> None:
+def _make(recipe: Recipe, work: Path) -> None:
     """Leave kernel and disk in work/made."""
     root, made = work / "root", work / "made"
-    _run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root)])
+    _run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={recipe.packages}", SUITE, str(root)])
     package = _kernel_package()
     _run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package], cwd=work)
     (archive,) = work.glob("*.deb")
@@ -91,13 +103,15 @@ def _make(work: Path) -> None:
     (modules,) = (work / "kernel/lib/modules").iterdir()
     shutil.copytree(modules, root / "usr/lib/modules" / modules.name, symlinks=True)
     _run(["depmod", "-b", str(root), modules.name])
-    (root / "sekisho-init").write_text(INIT)
-    (root / "sekisho-init").chmod(0o755)
-    (root / "project").mkdir()
+    for name, text in recipe.files.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755 if text.startswith("#!") else 0o644)
     made.mkdir()
     (kernel,) = (work / "kernel/boot").glob("vmlinuz-*")
     shutil.copy(kernel, made / "vmlinuz")
-    _run(["mke2fs", "-q", "-t", "ext4", "-d", str(root), str(made / "system.img"), DISK])
+    _run(["mke2fs", "-q", "-t", "ext4", "-d", str(root), str(made / "system.img"), recipe.disk])
     made.chmod(0o755)
 
 

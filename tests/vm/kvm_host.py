@@ -1,0 +1,155 @@
+"""A KVM host as operators have it: Debian with systemd, libvirt and QEMU, in an emulated machine of its own.
+
+It has an uplink to nobody and a bridge br0 that its guests share. Guests in it are emulated by something that
+is emulated: one takes minutes to come up.
+"""
+
+import base64
+import contextlib
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.manager_fixture import free_ports
+from tests.vm import image
+
+WAIT_S = 1800.0
+READY_S = 300.0
+MEMORY_MIB = 3072
+NETWORK = """\
+auto lo
+iface lo inet loopback
+auto enp0s2
+iface enp0s2 inet static
+  address 10.0.2.15/24
+  gateway 10.0.2.2
+auto br0
+iface br0 inet static
+  address 10.66.0.1/24
+  pre-up ip link add br0 type bridge forward_delay 0
+"""
+PACKAGES = (
+    "adduser,ca-certificates,curl,dbus,ifupdown,iproute2,jq,kmod,libnetfilter-queue1,libpcre2-8-0,"
+    "libvirt-clients,libvirt-daemon-system,nftables,openssh-server,procps,python3,python3-libvirt,"
+    "qemu-system-x86,systemd-sysv,udev"
+)
+KVM_HOST = image.Recipe(
+    PACKAGES,
+    "3G",
+    {
+        "etc/hostname": "kvm7\n",
+        "etc/hosts": "127.0.0.1 localhost kvm7\n",
+        "etc/fstab": "/dev/nvme0n1 / ext4 rw 0 1\n",
+        "etc/network/interfaces": NETWORK,
+        # guests of tests heed no power button
+        "etc/default/libvirt-guests": "ON_SHUTDOWN=shutdown\nSHUTDOWN_TIMEOUT=1\n",
+    },
+)
+
+
+def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
+    """Return the first true value of the condition. Fails naming `what` past its time."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(1)
+    raise AssertionError(f"not within {timeout_s:.0f} s: {what}")
+
+
+@dataclass(slots=True)
+class KvmHost:
+    """The machine; its disk stays in the folder while it is off."""
+
+    folder: Path
+    ssh_port: int = field(default_factory=lambda: free_ports(1)[0])
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def key(self) -> Path:
+        """The key that root logs in with; the machine learns it as a credential of systemd's."""
+        key = self.folder / "key"
+        if not key.exists():
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+        return key
+
+    def _credential(self) -> str:
+        public = base64.b64encode(self.key.with_suffix(".pub").read_bytes()).decode()
+        lines = f"d /root/.ssh 0700 root root\nf~ /root/.ssh/authorized_keys 0600 root root - {public}\n"
+        said = base64.b64encode(lines.encode()).decode()
+        return f"type=11,value=io.systemd.credential.binary:tmpfiles.extra={said}"
+
+    @contextlib.contextmanager
+    def power(self) -> Iterator[None]:
+        """Run it until the block ends, which is like a power failure."""
+        self._switch_on()
+        try:
+            yield
+        finally:
+            self._switch_off()
+
+    def lose_power(self) -> None:
+        """Switch it off at once, and on again."""
+        self._switch_off()
+        self._switch_on()
+
+    def _switch_off(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _switch_on(self) -> None:
+        system = image.system(KVM_HOST)
+        disk = self.folder / "disk.qcow2"
+        if not disk.exists():
+            base = ["-b", str(system.disk), "-F", "raw"]
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(disk)], check=True)
+        self._process = subprocess.Popen(
+            [
+                "setpriv", "--pdeathsig", "KILL",
+                "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
+                "-m", str(MEMORY_MIB), "-nographic", "-nodefaults", "-no-reboot",
+                "-kernel", str(system.kernel),
+                "-append", "root=/dev/nvme0n1 rw console=ttyS0 mitigations=off",
+                "-device", "nvme,id=disks,serial=disks",
+                "-drive", f"if=none,id=system,format=qcow2,file={disk}",
+                "-device", "nvme-ns,drive=system,bus=disks,nsid=1",
+                "-netdev", f"user,id=uplink,hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22",
+                "-device", "virtio-net-pci,netdev=uplink,addr=2,romfile=",
+                "-serial", f"file:{self.folder / 'console.log'}", "-smbios", self._credential(),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=(self.folder / "qemu.log").open("wb"),
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        wait_for("it can be logged in to", lambda: self.ssh("true").returncode == 0, READY_S)
+
+    def ssh(self, command: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+        """Run a command in it as root."""
+        return subprocess.run(
+            [
+                "ssh", "-q", "-i", str(self.key), "-p", str(self.ssh_port), "-o", "StrictHostKeyChecking=no",
+                "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20",
+                "root@127.0.0.1", command,
+            ],
+            input=stdin, capture_output=True, timeout=WAIT_S,
+        )  # fmt: skip
+
+    def said(self, command: str) -> str:
+        """Return what a command in it printed. Fails when it did."""
+        done = self.ssh(command)
+        assert done.returncode == 0, (
+            f"{command}: {done.stdout.decode()[-6000:]}{done.stderr.decode()[-2000:]}"
+        )
+        return done.stdout.decode()
+
+    def write(self, path: str, content: bytes | str) -> None:
+        """Put a file into it."""
+        content = content.encode() if isinstance(content, str) else content
+        done = self.ssh(f"cat > {shlex.quote(path)}", content)
+        assert done.returncode == 0, done.stderr
