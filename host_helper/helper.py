@@ -138,7 +138,7 @@ class Helper:
                     self._audit("unprotect", who, guest, persistent=persistent)
                     try:
                         await asyncio.to_thread(self._unprotect, guest, persistent)
-                    except (PolicyError, SystemFault) as error:  # the others are none the worse for it
+                    except (PolicyError, SystemFault, OSError) as error:  # the others are none the worse
                         faults.append(str(error))
                         continue
                 done += sentences
