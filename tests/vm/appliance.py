@@ -8,17 +8,17 @@ Real packets from one namespace to the other have no way but through the machine
 
 import contextlib
 import re
-import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.manager_fixture import RunningManager, free_ports
+from tests.manager_fixture import RunningManager
+from tests.vm.over_ssh import OverSsh
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = ROOT / "dist/image/sekisho.qcow2"
@@ -99,26 +99,16 @@ def wires(prefix: str) -> Iterator[Wires]:
 
 
 @dataclass(slots=True)
-class ApplianceMachine:
+class ApplianceMachine(OverSsh):
     """The machine; `power` runs it for a while, its disks stay in the folder."""
 
-    folder: Path
     wires: Wires | None = None
-    ssh_port: int = field(default_factory=lambda: free_ports(1)[0])
 
     @property
     def console(self) -> str:
         """All that the serial console showed since power on, without what moves the cursor."""
         shown = (self.folder / "console.log").read_text(errors="replace")
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "")
-
-    @property
-    def key(self) -> Path:
-        """The key that root may log in with."""
-        key = self.folder / "key"
-        if not key.exists():
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-        return key
 
     def write_seed(self, sekisho: Mapping[str, Any]) -> None:
         """Write the seed disk, as tools for cloud-init do: an ISO labelled cidata."""
@@ -192,28 +182,6 @@ class ApplianceMachine:
                 subprocess.run(
                     ["ip", "-n", netns, "link", "delete", tap], stderr=subprocess.DEVNULL, check=False
                 )
-
-    def ssh(self, command: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
-        """Run a shell command in the machine as root."""
-        return subprocess.run(
-            [
-                "ssh", "-q", "-i", str(self.key), "-p", str(self.ssh_port), "-o", "StrictHostKeyChecking=no",
-                "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20",
-                "root@127.0.0.1", command,
-            ],
-            input=stdin, capture_output=True, timeout=WAIT_S,
-        )  # fmt: skip
-
-    def said(self, command: str) -> str:
-        """Return what a command in the machine printed. Fails when it did."""
-        done = self.ssh(command)
-        assert done.returncode == 0, f"{command}: {done.stdout.decode()}{done.stderr.decode()}"
-        return done.stdout.decode()
-
-    def copy(self, source: Path, target: str) -> None:
-        """Put a file into the machine."""
-        done = self.ssh(f"cat > {shlex.quote(target)}", source.read_bytes())
-        assert done.returncode == 0, done.stderr
 
     def _management(self) -> list[str]:
         forward = f"hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22"

@@ -6,16 +6,14 @@ is emulated: one takes minutes to come up.
 
 import base64
 import contextlib
-import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from tests.manager_fixture import free_ports
 from tests.vm import image
+from tests.vm.over_ssh import OverSsh
 
 WAIT_S = 1800.0
 READY_S = 300.0
@@ -62,22 +60,13 @@ def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = WAIT_S)
 
 
 @dataclass(slots=True)
-class KvmHost:
+class KvmHost(OverSsh):
     """The machine; its disk stays in the folder while it is off."""
 
-    folder: Path
-    ssh_port: int = field(default_factory=lambda: free_ports(1)[0])
     _process: "subprocess.Popen[bytes] | None" = None
 
-    @property
-    def key(self) -> Path:
-        """The key that root logs in with; the machine learns it as a credential of systemd's."""
-        key = self.folder / "key"
-        if not key.exists():
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-        return key
-
     def _credential(self) -> str:
+        """Return the key as a credential of systemd's, for QEMU to hand over."""
         public = base64.b64encode(self.key.with_suffix(".pub").read_bytes()).decode()
         lines = f"d /root/.ssh 0700 root root\nf~ /root/.ssh/authorized_keys 0600 root root - {public}\n"
         said = base64.b64encode(lines.encode()).decode()
@@ -128,28 +117,3 @@ class KvmHost:
             stderr=subprocess.STDOUT,
         )  # fmt: skip
         wait_for("it can be logged in to", lambda: self.ssh("true").returncode == 0, READY_S)
-
-    def ssh(self, command: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
-        """Run a command in it as root."""
-        return subprocess.run(
-            [
-                "ssh", "-q", "-i", str(self.key), "-p", str(self.ssh_port), "-o", "StrictHostKeyChecking=no",
-                "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20",
-                "root@127.0.0.1", command,
-            ],
-            input=stdin, capture_output=True, timeout=WAIT_S,
-        )  # fmt: skip
-
-    def said(self, command: str) -> str:
-        """Return what a command in it printed. Fails when it did."""
-        done = self.ssh(command)
-        assert done.returncode == 0, (
-            f"{command}: {done.stdout.decode()[-6000:]}{done.stderr.decode()[-2000:]}"
-        )
-        return done.stdout.decode()
-
-    def write(self, path: str, content: bytes | str) -> None:
-        """Put a file into it."""
-        content = content.encode() if isinstance(content, str) else content
-        done = self.ssh(f"cat > {shlex.quote(path)}", content)
-        assert done.returncode == 0, done.stderr

@@ -35,7 +35,7 @@ def packages(running: Running, tmp_path_factory: pytest.TempPathFactory) -> dict
     control.write_text(re.sub(r"(?m)^Version: (.*)$", r"Version: \1+later", control.read_text()))
     _run("dpkg-deb", "--root-owner-group", "-Znone", "-b", str(folder / "tree"), str(newer))
     for name, path in (("built", built), ("newer", newer)):
-        running.machine.copy(path, f"/data/{name}.deb")
+        running.machine.write(f"/data/{name}.deb", path.read_bytes())
     return {"built": "/data/built.deb", "newer": "/data/newer.deb"}
 
 
