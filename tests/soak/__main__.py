@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -29,6 +30,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3600.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options = parser.parse_args()
+    # Ended by somebody, it takes its namespaces and programs along; in the background Ctrl-C was ignored.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda ended_by, _: sys.exit(128 + ended_by))
     print(f"soak: {options.seconds:.0f} s, seed {options.seed}", flush=True)
     randomness = random.Random(options.seed)
     with contextlib.ExitStack() as stack:
