@@ -32,13 +32,13 @@ HOST = "10.0.2.2"
 NAME = "vm"
 
 
-def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
+def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = WAIT_S, every_s: float = 0.2) -> Any:
     """Return the first true value of the condition. Fails naming `what` past its time."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(0.2)
+        time.sleep(every_s)
     raise AssertionError(f"not within {timeout_s:.0f} s: {what}")
 
 

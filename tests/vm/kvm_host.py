@@ -6,13 +6,12 @@ is emulated: one takes minutes to come up.
 
 import base64
 import contextlib
+import functools
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from tests.vm import image
+from tests.vm import appliance, image
 from tests.vm.over_ssh import OverSsh
 
 WAIT_S = 1800.0
@@ -49,14 +48,8 @@ KVM_HOST = image.Recipe(
 )
 
 
-def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
-    """Return the first true value of the condition. Fails naming `what` past its time."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(1)
-    raise AssertionError(f"not within {timeout_s:.0f} s: {what}")
+wait_for = functools.partial(appliance.wait_for, timeout_s=WAIT_S, every_s=1.0)
+"""Each look is a login, which the guests' processors pay for."""
 
 
 @dataclass(slots=True)
@@ -116,4 +109,4 @@ class KvmHost(OverSsh):
             stdout=(self.folder / "qemu.log").open("wb"),
             stderr=subprocess.STDOUT,
         )  # fmt: skip
-        wait_for("it can be logged in to", lambda: self.ssh("true").returncode == 0, READY_S)
+        wait_for("it can be logged in to", lambda: self.ssh("true").returncode == 0, timeout_s=READY_S)

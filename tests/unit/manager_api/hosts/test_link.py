@@ -241,8 +241,8 @@ def test_a_helper_that_hears_no_goodbye_holds_no_connection(settings: Settings, 
         fds = Path("/proc/self/fd")
         await until(lambda: "no answer" in (following.state.trouble or ""))
         await asyncio.sleep(3)  # dialled again at 0.2, 0.6, 1.4 and 3 s
-        following_ports = [each for each in asyncio.all_tasks() if "_hear_events" in repr(each)]
-        assert len(following_ports) <= 1 and len(list(fds.iterdir())) < 60
+        listeners = [each for each in asyncio.all_tasks() if "_hear_events" in repr(each)]
+        assert len(listeners) <= 1 and len(list(fds.iterdir())) < 60
 
     with_helper(identity, settings, says, test)
 

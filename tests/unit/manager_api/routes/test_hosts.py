@@ -1,7 +1,10 @@
 """Registering hosts; what their helpers do is tests/netns/test_manager_hosts.py's."""
 
+import time
+
 import pytest
 
+from manager_api.hosts.link import UNREACHED
 from tests.manager_fixture import RunningManager
 
 
@@ -38,10 +41,11 @@ def test_a_host_that_is_not_there_is_not_asked(manager: RunningManager) -> None:
 
 def test_a_helper_that_does_not_listen_is_told_in_words(manager: RunningManager) -> None:
     manager.operator.put("/hosts/kvm2", json={"address": "127.0.0.1", "port": 9}).raise_for_status()
-    for _ in range(100):
-        trouble = manager.operator.get("/hosts/kvm2").json()["trouble"]
-        if trouble != "not reached yet":
-            break
+    deadline = time.monotonic() + 10
+    while (trouble := manager.operator.get("/hosts/kvm2").json()["trouble"]) == UNREACHED:
+        assert time.monotonic() < deadline, trouble
+        time.sleep(0.05)
+    assert "nobody listens there" in trouble
     answer = manager.operator.post("/hosts/kvm2/guests/shop/protect")
     assert answer.status_code == 502 and "did not answer" in answer.json()["title"]
 
