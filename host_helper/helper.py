@@ -31,6 +31,7 @@ from host_helper.watch import Watched, key_of
 log = logging.getLogger("sekisho.host")
 
 EVENTS_KEPT = 1000
+LED_LATER = "it is off; it will be led through when it starts"
 COUNTING_S = 3.0
 LOOK_EVERY_S = 1.0
 RECONCILE_EVERY_S = 10.0
@@ -103,10 +104,8 @@ class Helper:
                 why = "; ".join(refused) or "it has no vNICs"
                 raise PolicyError(f"guest {name!r} cannot be protected: {why}")
             if dry_run:
-                return {
-                    "would": [await self._would(guest, vnic) for vnic in able if guest.running],
-                    "refused": refused,
-                }
+                would = [await self._would(guest, vnic) for vnic in able if guest.running]
+                return {"would": would or [LED_LATER], "refused": refused}
             self._audit("protect", who, guest, persistent=persistent)
             try:
                 await self._introduce(guest, able)
@@ -384,7 +383,7 @@ class Helper:
         self._state.protected[guest.uuid] = Protected(persistent=persistent, home=home)
         self._state.save()
         self._troubles.pop(guest.uuid, None)
-        return done or ["it is off; it will be led through when it starts"]
+        return done or [LED_LATER]
 
     def _unprotect(self, guest: HostGuest, persistent: bool) -> None:
         protected = self._state.protected[guest.uuid]

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from appliance.netns import entered
+from appliance.netns import entered, run_in
 from manager_api import tls
 from manager_api.hosts.links import AT_ONCE
 from manager_api.settings import Settings
@@ -177,6 +177,29 @@ def test_the_page_asks_before_it_protects(managed: tuple[RunningManager, Rig]) -
         assert "would:" in asked and not any(each["protected"] for each in host(manager)["guests"])
         assert "led through the appliance" in browser.post(action[1], data=form).text
         assert any(each["protected"] for each in host(manager)["guests"])
+
+
+def test_the_page_protects_a_guest_that_is_off(managed: tuple[RunningManager, Rig]) -> None:
+    manager, _ = managed
+    with without_tap("db0"), logged_in(manager) as browser:
+        wait_for("it is off", lambda: not guest(manager, "db")["running"])
+        action = f"/hosts/kvm1/{guest(manager, 'db')['uuid']}/protect"
+        csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', browser.get("/hosts").text)
+        assert csrf
+        asked = browser.post(action, data={"csrf": csrf[1], "dry_run": "true"}).text
+        assert "would: it is off" in asked and "Protect db on kvm1</button>" in asked
+        assert "it is off" in browser.post(action, data={"csrf": csrf[1]}).text
+        wait_for("it is protected", lambda: guest(manager, "db")["protected"])
+
+
+@contextmanager
+def without_tap(name: str) -> Iterator[None]:
+    """Have the host without a guest's tap, as when the guest is off."""
+    run_in(HOST, ["ip", "link", "set", name, "down", "name", "gone"])
+    try:
+        yield
+    finally:
+        run_in(HOST, ["ip", "link", "set", "gone", "name", name, "up"])
 
 
 def test_the_page_leads_to_the_shield_of_a_guest_of_that_name_and_mac(
