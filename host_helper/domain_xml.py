@@ -1,4 +1,4 @@
-"""Libvirt's domain XML: the guest it describes, and an interface moved to another bridge.
+"""Libvirt's domain XML: the guest it describes, and an interface moved to another bridge or VLAN.
 
 A running domain that is protected carries a mark in its metadata, which goes with it to another host:
 
@@ -31,15 +31,28 @@ def guest_in(text: str, *, running: bool, migrating: bool = False) -> HostGuest:
 
 def moved_interface(text: str, mac: str, bridge: str) -> str:
     """Return the XML of the domain's interface with this MAC, on another bridge. Raises SystemFault."""
-    for each in _parsed(text).findall("./devices/interface"):
-        if _mac(each) != mac:
-            continue
-        each.set("type", "bridge")
-        for source in each.findall("source"):
-            each.remove(source)
-        each.insert(0, ElementTree.Element("source", {"bridge": bridge}))
-        return ElementTree.tostring(each, encoding="unicode")
-    raise SystemFault(f"libvirt: the domain has no interface {mac} any more")
+    interface = _interface(text, mac)
+    interface.set("type", "bridge")
+    for source in interface.findall("source"):
+        interface.remove(source)
+    interface.insert(0, ElementTree.Element("source", {"bridge": bridge}))
+    return ElementTree.tostring(interface, encoding="unicode")
+
+
+def tagged_interface(text: str, mac: str, vlan: int | None) -> str | None:
+    """Return the XML of the domain's interface with this MAC, in this VLAN; None where it is in it.
+
+    Raises SystemFault.
+    """
+    interface = _interface(text, mac)
+    there = interface.findall("vlan")
+    if _vlan(interface) == vlan and (vlan is not None or not there):
+        return None
+    for each in there:
+        interface.remove(each)
+    if vlan is not None:
+        ElementTree.SubElement(ElementTree.SubElement(interface, "vlan"), "tag", {"id": str(vlan)})
+    return ElementTree.tostring(interface, encoding="unicode")
 
 
 def mark(home: Mapping[str, str]) -> str:
@@ -78,6 +91,13 @@ def _parsed(text: str) -> ElementTree.Element:
         raise SystemFault(f"libvirt: a domain's XML cannot be read: {error}") from None
 
 
+def _interface(text: str, mac: str) -> ElementTree.Element:
+    for each in _parsed(text).findall("./devices/interface"):
+        if _mac(each) == mac:
+            return each
+    raise SystemFault(f"libvirt: the domain has no interface {mac} any more")
+
+
 def _vnic(interface: ElementTree.Element) -> HostVnic | None:
     mac = _mac(interface)
     if mac is None or not MAC.fullmatch(mac):
@@ -90,7 +110,16 @@ def _vnic(interface: ElementTree.Element) -> HostVnic | None:
         bridge=source.get("bridge") if source is not None else None,
         # what is no plain name must not get into a ruleset
         tap=tap if tap is not None and INTERFACE_NAME.fullmatch(tap) else None,
+        vlan=_vlan(interface),
     )
+
+
+def _vlan(interface: ElementTree.Element) -> int | None:
+    """Return the VLAN that it is in without tags, where it is one."""
+    tags = interface.findall("./vlan/tag")
+    is_trunk = any(each.get("trunk") == "yes" for each in interface.findall("vlan"))
+    number = tags[0].get("id", "") if len(tags) == 1 and not is_trunk else ""
+    return int(number) if len(number) <= 4 and number.isascii() and number.isdigit() else None
 
 
 def _mac(interface: ElementTree.Element) -> str | None:

@@ -256,6 +256,7 @@ class Helper:
         faults: dict[str, list[str]] = {}
         for guest, vnic, home in self._protected_vnics(guests):
             if home in self._direct:
+                self._keep_off(guest, vnic)
                 self._admission.admit([vnic])
                 continue
             fault = self._settle(guest, vnic)
@@ -313,11 +314,14 @@ class Helper:
                 self._admission.admit(vnic for vnic in guest.vnics if vnic.obstacle)
                 continue
             for vnic in guest.vnics if not self._is_appliance(guest) else ():
-                try:
-                    self._topology.keep_off(guest, vnic)
-                except SystemFault as error:
-                    log.error("guest %s: %s", guest.name, error)
+                self._keep_off(guest, vnic)
             self._admission.admit(guest.vnics)
+
+    def _keep_off(self, guest: HostGuest, vnic: HostVnic) -> None:
+        try:
+            self._topology.keep_off(guest, vnic)
+        except SystemFault as error:
+            log.error("guest %s: %s", guest.name, error)
 
     def _let_start(self, guest: HostGuest) -> None:
         """Keep an unprotected guest off the ways of others; it starts whatever becomes of that."""
@@ -331,7 +335,8 @@ class Helper:
     def _start_protected(self, guest: HostGuest) -> None:
         protected = self._state.protected[guest.uuid]
         self._take_along(guest, protected)
-        if self._direct & set(protected.home.values()):
+        if self._direct & set(protected.home.values()):  # it may be stored as one that is led
+            self._topology.passing_by(guest)
             self._admission.admit(guest.vnics)
             return
         self._topology.starting(guest)
@@ -513,6 +518,6 @@ def _topology(config: Config, source: GuestSource, state: State) -> Topology:
     if config.pair is not None:
         return Pair(config.pair, source, state)
     if config.trunk is not None:
-        return Trunk(config.trunk, state)
+        return Trunk(config.trunk, source, state)
     assert config.host is not None
     return Host(config.host, state)

@@ -1,8 +1,7 @@
 """Guests from libvirt, over its local socket.
 
-A thread runs libvirt's event loop; when libvirtd restarts or goes, the connection is made anew with ever
-longer pauses. Until then discovery stands still; what leads guests' traffic through is in the kernel and does
-not.
+A thread runs libvirt's event loop; when libvirtd restarts or goes, the connection is made anew. Until then
+discovery stands still; what leads guests' traffic through is in the kernel and does not.
 """
 
 import contextlib
@@ -10,22 +9,24 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import libvirt
 
 from appliance.model.faults import SystemFault
-from host_helper.domain_xml import MARK, guest_in, mark, moved_interface
+from host_helper.domain_xml import MARK, guest_in, mark, moved_interface, tagged_interface
 from host_helper.model import Happened, HostGuest, Lifecycle
 from host_helper.source import Heard
 
 log = logging.getLogger("sekisho.host")
 
 RETRY_FIRST_S = 0.2
-RETRY_MAX_S = 15.0
+RETRY_MAX_S = 2.0
 KEEPALIVE_S = 5
 KEEPALIVE_MISSED = 3
+KNOWS_VLANS = 11_000_000
+"""The version since which libvirt has `<vlan>` for Linux bridges. Source: its news, v11.0.0."""
 
 _EVENTS = {
     libvirt.VIR_DOMAIN_EVENT_DEFINED: Happened.DEFINED,
@@ -99,18 +100,34 @@ class LibvirtSource:
     def move(self, guest: HostGuest, mac: str, bridge: str, *, persistent: bool) -> None:
         """Connect the interface to another bridge with update-device. Raises SystemFault."""
         with _refusals():
-            domain = self._open().lookupByUUIDString(guest.uuid)
-            running = bool(domain.isActive())
-            if running:
-                live = moved_interface(domain.XMLDesc(), mac, bridge)
-                domain.updateDeviceFlags(live, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-            if not (persistent and domain.isPersistent()):
-                return
+            self._update(guest, mac, lambda text: moved_interface(text, mac, bridge), persistent)
+
+    def put_into(self, guest: HostGuest, mac: str, vlan: int | None, *, persistent: bool) -> bool:
+        """Put the interface into another VLAN with update-device, if this libvirt can. Raises SystemFault."""
+        with _refusals():
+            if self._open().getLibVersion() < KNOWS_VLANS:
+                return False
+            return self._update(guest, mac, lambda text: tagged_interface(text, mac, vlan), persistent)
+
+    def _update(
+        self, guest: HostGuest, mac: str, changed: Callable[[str], str | None], persistent: bool
+    ) -> bool:
+        """Change the interface, and the stored one if persistent; return whether the running one was.
+
+        changed: takes the domain's XML, returns the interface's; None where it is so already.
+        """
+        domain = self._open().lookupByUUIDString(guest.uuid)
+        running = bool(domain.isActive())
+        live = changed(domain.XMLDesc()) if running else None
+        if live is not None:
+            domain.updateDeviceFlags(live, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        if persistent and domain.isPersistent():
             text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
             # of a running guest, one that was plugged in live is not stored
-            if not running or guest_in(text, running=False).vnic(mac) is not None:
-                stored = moved_interface(text, mac, bridge)
+            is_stored = not running or guest_in(text, running=False).vnic(mac) is not None
+            if is_stored and (stored := changed(text)) is not None:
                 domain.updateDeviceFlags(stored, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        return live is not None
 
     def _open(self) -> libvirt.virConnect:
         if self._connection is None:
@@ -118,18 +135,20 @@ class LibvirtSource:
         return self._connection
 
     def _keep_connected(self, tried: threading.Event) -> None:
-        pause_s = RETRY_FIRST_S
+        pause_s, told = RETRY_FIRST_S, ""
         while not self._ending.is_set():
             try:
                 self._connect()
             except (libvirt.libvirtError, SystemFault) as error:
-                log.warning("%s; trying again in %.1f s", error, pause_s)
+                if str(error) != told:
+                    told = str(error)
+                    log.warning("%s; trying again until it answers", told)
                 tried.set()
                 self._ending.wait(pause_s)
                 pause_s = min(pause_s * 2, RETRY_MAX_S)
                 continue
             tried.set()
-            pause_s = RETRY_FIRST_S
+            pause_s, told = RETRY_FIRST_S, ""
             self._lost.wait()
             self._disconnect()
 

@@ -10,13 +10,15 @@ class HostVnic:
     """A guest's vNIC.
 
     kind: libvirt's interface type (`bridge`, `network`, `direct`, …). bridge: what the hypervisor says it is
-    connected to; None where there is no bridge. tap: None while the guest is off.
+    connected to; None where there is no bridge. tap: None while the guest is off. vlan: the one that the
+    hypervisor puts it into, without tags; None where it does not care.
     """
 
     mac: str
     kind: str
     bridge: str | None
     tap: str | None
+    vlan: int | None = None
 
     @property
     def obstacle(self) -> str | None:

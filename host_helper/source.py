@@ -32,3 +32,10 @@ class GuestSource(Protocol):
 
         persistent: it comes back there when the guest is started again.
         """
+
+    def put_into(self, guest: HostGuest, mac: str, vlan: int | None, *, persistent: bool) -> bool:
+        """Have the hypervisor put a vNIC into this VLAN of its bridge, or (None) into none of its choice.
+
+        persistent: also when the guest is started again. Returns whether it touched the vNIC: not where it is
+        so already, or where the hypervisor leaves VLANs to others.
+        """

@@ -89,10 +89,10 @@ class Topology(Protocol):
         """Connect the vNIC past the appliance."""
 
     def keep_off(self, guest: HostGuest, vnic: HostVnic) -> None:
-        """Have an unprotected guest's vNIC on no way that is for protected ones."""
+        """Have the vNIC of a guest that is not led (now) on no way that is for those that are."""
 
     def passing_by(self, guest: HostGuest) -> None:
-        """The same while an unprotected guest starts, when the hypervisor cannot be asked."""
+        """The same while the guest starts, when the hypervisor cannot be asked."""
 
     def announce(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Tell the bridges where the guest is, now that it runs here and not on another host."""

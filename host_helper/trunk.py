@@ -2,9 +2,11 @@
 
 Nothing moves from bridge to bridge. A protected guest's port is put into a VLAN of its own, in which only the
 appliance's trunk is beside it; the appliance joins the VLANs, and its other vNIC in the VLAN that the guests
-used to share, in its own bridge. The hypervisor believes its guests where they always were.
+used to share, in its own bridge. The hypervisor believes its guests on the bridge where they always were; one
+that keeps VLANs itself (libvirt 11) is told of theirs, so that it makes their taps in them from the first.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from appliance.model.faults import PolicyError, SystemFault
@@ -14,6 +16,7 @@ from host_helper.config import TrunkConfig, TrunkSegment
 from host_helper.model import HostGuest, HostVnic
 from host_helper.proof import known_ipv4, lets_through, verified
 from host_helper.slots import Choice, Slots
+from host_helper.source import GuestSource
 from host_helper.state import State
 from host_helper.topology import AppliancePort, segment_on
 from host_helper.vlans import PortVlans
@@ -22,8 +25,9 @@ from host_helper.vlans import PortVlans
 class Trunk:
     """The trunks of all segments."""
 
-    def __init__(self, config: TrunkConfig, state: State) -> None:
+    def __init__(self, config: TrunkConfig, source: GuestSource, state: State) -> None:
         self._config = config
+        self._source = source
         self._state = state
         self._vm = ApplianceVm(config.appliance, state)
         self._slots = Slots(state)
@@ -97,7 +101,7 @@ class Trunk:
     def lead(self, guest: HostGuest, vnic: HostVnic, *, persistent: bool) -> str:
         """Put the tap into its VLAN once the appliance joins that, and see frames come out of the appliance.
 
-        persistent makes no difference: a tap's VLAN is nothing that the hypervisor knows.
+        A hypervisor that refuses to note the VLAN is told again at each look; the tap is in it all the same.
         """
         segment, vlan = self._able(guest, vnic), self._claim(guest, vnic)
         if not self._lets_through(segment, vlan):
@@ -111,11 +115,16 @@ class Trunk:
         try:
             self._put(tap, vlan)
             self._announce(guest, vnic, segment, vlan)
-            return verified(guest, vnic, segment.bridge)
+            said = verified(guest, vnic, segment.bridge)
         except SystemFault:
             self._put(tap, was)
             self._announce_home(guest, vnic, segment)
             raise
+        try:
+            self._have_noted(guest, vnic, vlan, vlan, persistent=persistent)
+        except SystemFault as fault:
+            return f"{said}; its VLAN is not in the hypervisor's definition: {fault}"
+        return said
 
     def reserve(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Claim its VLAN. Raises SystemFault, PolicyError."""
@@ -129,20 +138,29 @@ class Trunk:
         if not self._now(vnic.tap).is_only(vlan):
             self._put(str(vnic.tap), vlan)
             self._announce(guest, vnic, segment, vlan)
+        if vnic.vlan != vlan and not guest.migrating:
+            with contextlib.suppress(SystemFault):  # at the next look, then; the tap is where it shall be
+                self._have_noted(guest, vnic, vlan, vlan, persistent=False)
 
     def release(self, guest: HostGuest, vnic: HostVnic, home: str, *, persistent: bool) -> None:
         """Put the tap back into the VLAN that the guests share."""
-        if vnic.tap not in links.masters():
-            return
         segment = self._segment(guest, vnic)
-        self._put(str(vnic.tap), segment.vlan)
-        self._announce_home(guest, vnic, segment)
+        if vnic.tap in links.masters():
+            self._put(str(vnic.tap), segment.vlan)
+            self._announce_home(guest, vnic, segment)
+        self._have_noted(guest, vnic, _noted_at_home(segment), segment.vlan, persistent=persistent)
 
     def keep_off(self, guest: HostGuest, vnic: HostVnic) -> None:
-        """A new tap is in the VLAN that the guests share."""
+        """Move it from a VLAN that is for protected guests: one that it was saved or came with."""
+        if (segment := self._strayed(vnic)) is not None:
+            self._put(str(vnic.tap), segment.vlan)
+            self._have_noted(guest, vnic, _noted_at_home(segment), segment.vlan, persistent=False)
 
     def passing_by(self, guest: HostGuest) -> None:
-        """Its taps are in the VLAN that the guests share."""
+        """Move the taps before the guest runs; libvirt is told when it does."""
+        for vnic in guest.vnics:
+            if (segment := self._strayed(vnic)) is not None:
+                self._put(str(vnic.tap), segment.vlan)
 
     def announce(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Tell the bridges, the appliance's among them."""
@@ -181,6 +199,23 @@ class Trunk:
     def _put(self, tap: str, vlan: int) -> None:
         vlans.put_into(tap, vlan)
         self._vlans[tap] = PortVlans(vlan, frozenset({vlan}))
+
+    def _have_noted(
+        self, guest: HostGuest, vnic: HostVnic, noted: int | None, vlan: int, *, persistent: bool
+    ) -> None:
+        """Have the hypervisor note the VLAN, where it does; the tap is in it before and after."""
+        if vnic.kind != "bridge":  # of a network's ports others decide
+            return
+        if self._source.put_into(guest, vnic.mac, noted, persistent=persistent) and vnic.tap:
+            self._put(vnic.tap, vlan)
+
+    def _strayed(self, vnic: HostVnic) -> TrunkSegment | None:
+        """Return the segment whose VLANs for protected guests the hypervisor put this vNIC into."""
+        for segment in self._config.segments:
+            first, last = segment.vlans
+            if vnic.tap and vnic.bridge == segment.bridge and first <= (vnic.vlan or 0) <= last:
+                return segment
+        return None
 
     # Which VLAN.
 
@@ -266,6 +301,11 @@ class Trunk:
         links.ask_who_has(segment.bridge, links.SOMEBODY, vnic.mac)
         for address in known_ipv4(guest, vnic):
             links.ask_who_has(str(vnic.tap), address)
+
+
+def _noted_at_home(segment: TrunkSegment) -> int | None:
+    """Return the VLAN that the hypervisor must note for who shares the bridge: none that new ports are in."""
+    return None if segment.vlan == vlans.default_of(segment.bridge) else segment.vlan
 
 
 def _slots(segment: TrunkSegment) -> list[str]:

@@ -36,6 +36,13 @@ def is_filtering(bridge: str) -> bool:
         return bool(link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_BR_VLAN_FILTERING"))
 
 
+def default_of(bridge: str) -> int:
+    """Return the VLAN that the bridge puts new ports into; 0 where it is none."""
+    with netlink() as handle:
+        (link,) = handle.get_links(index_of(handle, bridge))
+        return int(link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_BR_VLAN_DEFAULT_PVID") or 0)
+
+
 def all_vlans() -> dict[str, PortVlans]:
     """Return every bridge port's VLANs, with one look."""
     with netlink() as handle:

@@ -45,7 +45,10 @@ def preflight(bridges: Sequence[str], netns: str | None, wanted: Backend | None 
     before = _modules()
     choice, present = judge_backend(netns, wanted)
     changes = [f"module {name}: loaded by asking for it" for name in sorted(_modules() - before)]
-    changes += _sysctl_change(TIMESTAMP_SYSCTL, netns)
+    changes += [
+        f"{change} (not by the package's unit, which may not)"
+        for change in _sysctl_change(TIMESTAMP_SYSCTL, netns)
+    ]
     changes += [f"bridge {bridge}: {GUESTS_PORTS}" for bridge in bridges]
     if choice.backend is Backend.NFT_BRIDGE:
         return Preflight(choice, tuple(changes), ())

@@ -13,18 +13,20 @@ import pytest
 
 from tests.vm.machine import Machine
 
+NESTED = Path(__file__).parent / "nested"
 PROGRAMS = ("qemu-system-x86_64", "mmdebstrap", "mke2fs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     asked = os.environ.get("SEKISHO_TEST_VM")
-    if asked not in (None, "short"):
-        return
-    why = "not in the short form: make test-vm" if asked else "takes minutes: make test-vm"
     for item in items:
-        is_wanted = asked == "short" and item.get_closest_marker("short") is not None
-        if Path(__file__).parent in item.path.parents and not is_wanted:
-            item.add_marker(pytest.mark.skip(reason=why))
+        if NESTED in item.path.parents:
+            if asked != "nested":
+                item.add_marker(pytest.mark.skip(reason="runs in the machine of test_trunk_libvirt.py"))
+        elif NESTED.parent in item.path.parents and asked in (None, "short"):
+            why = "not in the short form: make test-vm" if asked else "takes minutes: make test-vm"
+            if asked is None or item.get_closest_marker("short") is None:
+                item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,9 @@ class Follower:
         heard, told = b"", 0
         while not self._over.is_set():
             with contextlib.suppress(TimeoutError):
-                heard += door.recv(1 << 20)
+                if not (more := door.recv(1 << 20)):  # the helper ended
+                    return
+                heard += more
             *lines, heard = heard.split(b"\n")
             for line in lines:
                 self.listing = json.loads(line)["report"]

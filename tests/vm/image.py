@@ -36,6 +36,13 @@ mount -t devtmpfs dev /dev
 mount -o ro /dev/nvme0n2 /project
 exec sh /project/tests/vm/init
 """
+BACKPORTS = f"""\
+sed 's/{SUITE} main/{SUITE}-backports main/' "$1/etc/apt/sources.list" | grep backports \
+  > "$1/etc/apt/sources.list.d/backports.list"
+printf 'Package: %s\\nPin: release n={SUITE}-backports\\nPin-Priority: 600\\n' '{{}}' \
+  > "$1/etc/apt/preferences.d/backports"
+"""
+"""Has packages of these names (a glob) come from there. Source: mmdebstrap(1), hooks."""
 PARTS = ("appliance", "bench", "host_helper", "manager_api", "signatures", "tests", "pyproject.toml")
 """What of the checkout the machine's tests need."""
 LEFT_OUT = ("maturin*", "mypy*", "pip*", "playwright*", "ruff*", "setuptools*", ".*_cache")
@@ -52,11 +59,15 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a system is made of. files: text by path, executable where it begins with `#!`."""
+    """What a system is made of.
+
+    files: text by path, executable where it begins with `#!`. backports: a glob of packages from there.
+    """
 
     packages: str
     disk: str
     files: Mapping[str, str]
+    backports: str = ""
 
 
 TESTS = Recipe(PACKAGES, DISK, {"sekisho-init": INIT, "project/.here": ""})
@@ -64,7 +75,8 @@ TESTS = Recipe(PACKAGES, DISK, {"sekisho-init": INIT, "project/.here": ""})
 
 def system(recipe: Recipe = TESTS) -> System:
     """Return the system, made first if it is not there: two minutes."""
-    parts = (SUITE, KERNEL, recipe.packages, recipe.disk, *(f"{p}={t}" for p, t in recipe.files.items()))
+    files = (f"{path}={text}" for path, text in recipe.files.items())
+    parts = (SUITE, KERNEL, recipe.packages, recipe.backports, recipe.disk, *files)
     folder = _cache() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     made = System(folder / "vmlinuz", folder / "system.img")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -76,8 +88,8 @@ def system(recipe: Recipe = TESTS) -> System:
     return made
 
 
-def project_disk(path: Path) -> None:
-    """Write this checkout and the packages it runs with to a disk at path."""
+def project_disk(path: Path, beside: Mapping[str, Path] | None = None) -> None:
+    """Write this checkout and the packages it runs with to a disk. beside: more files, by their place."""
     with tempfile.TemporaryDirectory(dir=path.parent) as name:
         staging = Path(name)
         ignore = shutil.ignore_patterns(*LEFT_OUT)
@@ -87,6 +99,9 @@ def project_disk(path: Path) -> None:
             else:
                 shutil.copy(ROOT / part, staging / part)
         shutil.copytree(sysconfig.get_path("purelib"), staging / "site-packages", ignore=ignore)
+        for place, file in (beside or {}).items():
+            (staging / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, staging / place)
         # the disk cannot be written to, and each process would compile anew, for half a minute
         _run([sys.executable, "-m", "compileall", "-q", "-s", name, "-p", "/project", name])
         _run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", str(staging), str(path), "600M"])
@@ -95,7 +110,9 @@ def project_disk(path: Path) -> None:
 def _make(recipe: Recipe, work: Path) -> None:
     """Leave kernel and disk in work/made."""
     root, made = work / "root", work / "made"
-    _run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={recipe.packages}", SUITE, str(root)])
+    hooks = [f"--setup-hook={BACKPORTS.format(recipe.backports)}"] if recipe.backports else []
+    include = f"--include={recipe.packages}"
+    _run(["mmdebstrap", "--quiet", "--variant=minbase", *hooks, include, SUITE, str(root)])
     package = _kernel_package()
     _run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package], cwd=work)
     (archive,) = work.glob("*.deb")

@@ -26,15 +26,22 @@ class Done:
 
 
 class Machine:
-    """A machine that runs until the block ends; its console goes to folder/console.log."""
+    """A machine that runs until the block ends; its console goes to folder/console.log.
 
-    def __init__(self, folder: Path) -> None:
+    beside: files for it, by their place in /project.
+    """
+
+    def __init__(
+        self, folder: Path, recipe: image.Recipe = image.TESTS, beside: Mapping[str, Path] | None = None
+    ) -> None:
         self._folder = folder
+        self._recipe = recipe
+        self._beside = beside
 
     def __enter__(self) -> Self:
-        system = image.system()
+        system = image.system(self._recipe)
         project = self._folder / "project.img"
-        image.project_disk(project)
+        image.project_disk(project, self._beside)
         port = self._folder / "agent.sock"
         port.unlink(missing_ok=True)
         self._process = subprocess.Popen(

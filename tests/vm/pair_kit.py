@@ -1,4 +1,4 @@
-"""A host with a real libvirtd, the helper and real, emulated guests: topology pair.
+"""Hosts with a real libvirtd, the helper and real, emulated guests: topology pair, unless told otherwise.
 
 The appliance here is a guest that joins its cards in a bridge; what it does to the frames between is others'
 tests'. The client is a namespace on the bridge that the guests share.
@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,28 @@ APPLIANCE_NICS = (
 )
 WEB, CLIENT_ADDRESS = "10.89.0.1", "10.89.0.2"
 PAIRS = ("pair1", "pair2")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How guests are led.
+
+    helper: of host.yaml. cards: the appliance's, (MAC, bridge). role: what it does. bridge: more of br0.
+    """
+
+    helper: Mapping[str, Any]
+    cards: Sequence[tuple[str, str]]
+    role: str = "sekisho.role=bridge"
+    bridge: Sequence[str] = ()
+
+
+def pair_way(pairs: Sequence[str], cards: Sequence[tuple[str, str]]) -> Way:
+    return Way(
+        {"pair": {"appliance": "sekisho", "segments": [{"bridge": "br0", "pairs": list(pairs)}]}}, cards
+    )
+
+
+PAIR = pair_way(PAIRS, APPLIANCE_NICS)
 
 PINGER = """\
 import socket, struct, sys, threading, time
@@ -91,42 +113,66 @@ class Rig(HelperFolder):
 
 @contextlib.contextmanager
 def rig_in(
-    folder: Path, more: Mapping[str, Any] | None = None, role: str = "", hostname: str = ""
+    folder: Path,
+    more: Mapping[str, Any] | None = None,
+    role: str = "",
+    hostname: str = "",
+    way: Way = PAIR,
 ) -> Iterator[Rig]:
     """Give a host whose web guest answers. more: of host.yaml. role: more of what web does."""
-    config = folder / "host.yaml"
-    hook = hook_of(config)
     with contextlib.ExitStack() as ends:
-        for name in (HOST, CLIENT):
-            run_in(None, ["ip", "netns", "add", name])
-            ends.callback(run_in, None, ["ip", "netns", "del", name])
-        run_in(HOST, ["ip", "link", "set", "lo", "up"])
-        run_in(HOST, ["ip", "link", "add", "br0", "up", "type", "bridge", "forward_delay", "0"])
+        run_in(None, ["ip", "netns", "add", CLIENT])
+        ends.callback(run_in, None, ["ip", "netns", "del", CLIENT])
+        rig = ends.enter_context(host_in(folder, HOST, more, hostname, way))
         peer = ["peer", "name", "eth0", "netns", CLIENT]
         run_in(HOST, ["ip", "link", "add", "client0", "type", "veth", *peer])
         run_in(HOST, ["ip", "link", "set", "client0", "master", "br0", "up"])
         run_in(CLIENT, ["ip", "link", "set", "eth0", "up"])
         run_in(CLIENT, ["ip", "address", "add", f"{CLIENT_ADDRESS}/24", "dev", "eth0"])
-        libvirtd = ends.enter_context(hypervisor(folder, HOST, hook, hostname))
+        echo = f"sekisho.role=echo sekisho.address={WEB}/24 {role}"
+        rig.libvirtd.boot(rig.libvirtd.define("web", echo, [(WEB_MAC, "br0")]))
+        wait_for("web answers", answers)
+        yield rig
+
+
+@contextlib.contextmanager
+def host_in(
+    folder: Path, netns: str, more: Mapping[str, Any] | None, hostname: str = "", way: Way = PAIR
+) -> Iterator[Rig]:
+    """Give a host in a namespace of its own, with its appliance and no other guest."""
+    config = folder / "host.yaml"
+    with contextlib.ExitStack() as ends:
+        run_in(None, ["ip", "netns", "add", netns])
+        ends.callback(run_in, None, ["ip", "netns", "del", netns])
+        run_in(netns, ["ip", "link", "set", "lo", "up"])
+        run_in(netns, ["ip", "link", "add", "br0", "up", "type", "bridge", "forward_delay", "0", *way.bridge])
+        libvirtd = ends.enter_context(hypervisor(folder, netns, hook_of(config), hostname))
         document = {
             "libvirt": libvirtd.uri,
             "state_dir": "state",
             "socket": "helper.sock",
-            "pair": {"appliance": "sekisho", "segments": [{"bridge": "br0", "pairs": list(PAIRS)}]},
+            **way.helper,
             **(more or {}),
         }
         config.write_text(yaml.safe_dump(document))
-        rig = Rig(folder, libvirtd)
+        rig = Rig(folder, libvirtd, netns)
         ends.callback(rig.stop_helper)
         rig.start_helper()
-        libvirtd.boot(libvirtd.define("sekisho", "sekisho.role=bridge", APPLIANCE_NICS))
-        echo = f"sekisho.role=echo sekisho.address={WEB}/24 {role}"
-        libvirtd.boot(libvirtd.define("web", echo, [(WEB_MAC, "br0")]))
-        wait_for("web answers", answers)
+        libvirtd.boot(libvirtd.define("sekisho", way.role, way.cards))
         yield rig
         for name in ("helper.log", "hook.log"):
             if (folder / name).exists():
-                print(f"{name}:\n{(folder / name).read_text()[-4000:]}")
+                print(f"{hostname} {name}:\n{(folder / name).read_text()[-4000:]}")
+
+
+def joined(one: Rig, other: Rig) -> None:
+    """Connect the bridges that the hosts' guests share, with a wire: wire0 to wire1."""
+    run_in(
+        one.netns,
+        ["ip", "link", "add", "wire0", "type", "veth", "peer", "name", "wire1", "netns", other.netns],
+    )
+    for netns, end in ((one.netns, "wire0"), (other.netns, "wire1")):
+        run_in(netns, ["ip", "link", "set", end, "master", "br0", "up"])
 
 
 @contextlib.contextmanager

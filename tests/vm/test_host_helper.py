@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import libvirt
 import pytest
+import yaml
 
 from appliance.netns import run_in
 from tests.vm.hypervisor import master_of, tap_of, wait_for
@@ -194,6 +195,33 @@ def test_protection_outlives_a_libvirtd_that_goes_and_discovery_comes_back_with_
     wait_for("the helper is back", lambda: rig.sekisho("list").returncode == 0)
     assert rig.guest("web")["vnics"][0]["led_through"]
     assert [what for what, name in rig.events() if not name][-2:] == ["disconnected", "connected"]
+
+
+def test_a_guest_that_is_stored_as_led_starts_past_an_appliance_that_is_down(rig: Rig) -> None:
+    config = rig.folder / "host.yaml"
+    was = config.read_text()
+    document = yaml.safe_load(was)
+    document["pair"]["segments"][0]["direct_when_down"] = True
+    config.write_text(yaml.safe_dump(document))
+    rig.stop_helper()
+    rig.start_helper()
+    web, appliance = rig.web(), rig.libvirtd.connection.lookupByName("sekisho")
+    try:
+        assert rig.sekisho("protect", "web", "--persistent").returncode == 0
+        appliance.destroy()
+        wait_for("web is connected past it", answers)
+        web.destroy()
+        rig.libvirtd.boot(web)
+        assert master_of(HOST, tap_of(web, WEB_MAC)) == "br0", (rig.folder / "hook.log").read_text()
+        wait_for("it answers", answers)
+        wait_for("libvirt knows where it is", lambda: "bridge='br0'" in web.XMLDesc())
+    finally:
+        if not appliance.isActive():
+            rig.libvirtd.boot(appliance)
+        wait_for("web is led through it", lambda: rig.guest("web")["vnics"][0]["led_through"])
+        config.write_text(was)
+        rig.stop_helper()
+        rig.start_helper()
 
 
 @pytest.mark.short

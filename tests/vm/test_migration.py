@@ -11,16 +11,25 @@ from dataclasses import dataclass
 
 import libvirt
 import pytest
-import yaml
 
-from appliance.netns import run_in
 from manager_api import tls
 from manager_api.settings import Settings
-from tests.host_helper_fixture import hook_of
 from tests.vm.capture import Capture
 from tests.vm.follower import Follower, following, let_follow
-from tests.vm.hypervisor import hypervisor, master_of, tap_of, wait_for
-from tests.vm.pair_kit import HOST, PREFIX, WEB_MAC, Rig, answers, pinging, rig_in, talking
+from tests.vm.hypervisor import master_of, tap_of, wait_for
+from tests.vm.pair_kit import (
+    HOST,
+    PREFIX,
+    WEB_MAC,
+    Rig,
+    answers,
+    host_in,
+    joined,
+    pair_way,
+    pinging,
+    rig_in,
+    talking,
+)
 
 THERE = f"{PREFIX}-there"
 AWAY = ("away1", "away2")
@@ -40,34 +49,15 @@ class Hosts:
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     folder = tmp_path_factory.mktemp("there")
+    listen = let_follow(tls.open_authority(Settings(tmp_path_factory.mktemp("ca"))), folder)
     with contextlib.ExitStack() as ends:
         here = ends.enter_context(rig_in(tmp_path_factory.mktemp("here"), hostname="here"))
-        run_in(None, ["ip", "netns", "add", THERE])
-        ends.callback(run_in, None, ["ip", "netns", "del", THERE])
-        run_in(THERE, ["ip", "link", "set", "lo", "up"])
-        run_in(THERE, ["ip", "link", "add", "br0", "up", "type", "bridge", "forward_delay", "0"])
-        run_in(HOST, ["ip", "link", "add", "wire0", "type", "veth", "peer", "name", "wire1", "netns", THERE])
-        for netns, end in ((HOST, "wire0"), (THERE, "wire1")):
-            run_in(netns, ["ip", "link", "set", end, "master", "br0", "up"])
-        libvirtd = ends.enter_context(hypervisor(folder, THERE, hook_of(folder / "host.yaml"), "there"))
-        document = {
-            "libvirt": libvirtd.uri,
-            "state_dir": "state",
-            "socket": "helper.sock",
-            "listen": let_follow(tls.open_authority(Settings(tmp_path_factory.mktemp("ca"))), folder),
-            "pair": {"appliance": "sekisho", "segments": [{"bridge": "br0", "pairs": list(AWAY)}]},
-        }
-        (folder / "host.yaml").write_text(yaml.safe_dump(document))
-        there = Rig(folder, libvirtd, THERE)
-        ends.callback(there.stop_helper)
-        there.start_helper()
-        libvirtd.boot(libvirtd.define("sekisho", "sekisho.role=bridge", APPLIANCE_THERE))
+        way = pair_way(AWAY, APPLIANCE_THERE)
+        there = ends.enter_context(host_in(folder, THERE, {"listen": listen}, "there", way))
+        joined(here, there)
         follower = ends.enter_context(following(folder, THERE))
         assert here.sekisho("protect", "web").returncode == 0
         yield Hosts(here, there, follower)
-        for name in ("helper.log", "hook.log"):
-            if (folder / name).exists():
-                print(f"there, {name}:\n{(folder / name).read_text()[-4000:]}")
 
 
 def test_a_guest_that_is_saved_comes_back_led_through_with_its_connection(hosts: Hosts) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from appliance.model.faults import SystemFault
-from host_helper.domain_xml import MARK, at_home, guest_in, mark, moved_interface
+from host_helper.domain_xml import MARK, at_home, guest_in, mark, moved_interface, tagged_interface
 from host_helper.model import HostGuest
 
 
@@ -47,6 +47,42 @@ def test_moves_one_interface_and_leaves_the_rest_of_it_alone() -> None:
     (vnic,) = guest(moved).vnics
     assert (vnic.kind, vnic.bridge, vnic.tap) == ("bridge", "pair1", "vnet0")
     assert "<model type=" in moved and "slot=" in moved and "default" not in moved
+
+
+MAC = "52:54:00:aa:00:01"
+CARD = f"<interface type='bridge'><mac address='{MAC}'/><source bridge='br0'/>{{}}<model type='e1000'/>"
+CARD += "</interface>"
+
+
+@pytest.mark.parametrize(
+    ("vlan", "read"),
+    [
+        ("", None),
+        ("<vlan><tag id='7'/></vlan>", 7),
+        ("<vlan trunk='yes'><tag id='7'/></vlan>", None),
+        ("<vlan><tag id='7'/><tag id='8'/></vlan>", None),
+        ("<vlan><tag id='²'/></vlan>", None),
+        ("<vlan><tag id='99999999999999999999'/></vlan>", None),
+    ],
+)
+def test_a_vlan_is_one_that_the_vnic_is_in_alone_and_without_tags(vlan: str, read: int | None) -> None:
+    (vnic,) = guest(CARD.format(vlan)).vnics
+    assert vnic.vlan == read
+
+
+@pytest.mark.parametrize("was", ["", "<vlan><tag id='7'/></vlan>", "<vlan trunk='yes'><tag id='9'/></vlan>"])
+@pytest.mark.parametrize("wanted", [None, 9])
+def test_puts_an_interface_into_one_vlan_and_leaves_the_rest_of_it_alone(
+    was: str, wanted: int | None
+) -> None:
+    text = tagged_interface(domain(CARD.format(was)), MAC, wanted)
+    if not was and wanted is None:
+        assert text is None
+        return
+    assert text is not None and "<model type=" in text
+    (vnic,) = guest(text).vnics
+    assert vnic.vlan == wanted and ("vlan" in text) is (wanted is not None)
+    assert tagged_interface(domain(text), MAC, wanted) is None
 
 
 def test_a_tap_that_is_no_plain_name_is_none() -> None:

@@ -1,5 +1,6 @@
 """Libvirt's own test driver: no hypervisor, but its real API and events."""
 
+import contextlib
 import queue
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 pytest.importorskip("libvirt", reason="libvirt's Python binding is not installed")
 
 from appliance.model.faults import SystemFault
-from host_helper.libvirt_source import LibvirtSource
+from host_helper.libvirt_source import KNOWS_VLANS, LibvirtSource
 from host_helper.model import Happened, Lifecycle
 
 WAIT_S = 30.0
@@ -21,6 +22,7 @@ def test_lists_domains_and_tells_of_their_lives() -> None:
         (guest,) = [each for each in source.guests() if each.name == "test"]
         assert guest.running and [vnic.tap for vnic in guest.vnics] == ["testnet0"]
         connection = source._open()
+        knows_vlans = connection.getLibVersion() >= KNOWS_VLANS
         domain = connection.lookupByName("test")
         domain.suspend()
         assert heard.get(timeout=WAIT_S) == Lifecycle(Happened.SUSPENDED, guest.uuid, "test")
@@ -31,6 +33,8 @@ def test_lists_domains_and_tells_of_their_lives() -> None:
         assert [each.running for each in source.guests()] == [False]
         with pytest.raises(SystemFault, match="no interface"):
             source.move(guest, "52:54:00:aa:00:01", "br0", persistent=True)
+        with pytest.raises(SystemFault, match="no interface") if knows_vlans else contextlib.nullcontext():
+            assert source.put_into(guest, "52:54:00:aa:00:01", 7, persistent=True) is False
     finally:
         source.stop()
 
