@@ -2,15 +2,16 @@
 
 A running domain that is protected carries a mark in its metadata, which goes with it to another host:
 
-    <sekisho:protected xmlns:sekisho="urn:sekisho:host"><vnic mac="…" bridge="br0"/></sekisho:protected>
+    <sekisho:protected xmlns:sekisho="urn:sekisho:host" vlans="ours" persistent="yes">
+      <vnic mac="…" bridge="br0"/>
+    </sekisho:protected>
 """
 
-from collections.abc import Mapping
 from xml.etree import ElementTree
 
 from appliance.hypervisor.static import INTERFACE_NAME, MAC
 from appliance.model.faults import SystemFault
-from host_helper.model import HostGuest, HostVnic
+from host_helper.model import HostGuest, HostVnic, Mark
 
 MAX_BYTES = 4 * 1024 * 1024
 MARK = "urn:sekisho:host"
@@ -39,47 +40,56 @@ def moved_interface(text: str, mac: str, bridge: str) -> str:
     return ElementTree.tostring(interface, encoding="unicode")
 
 
-def tagged_interface(text: str, mac: str, vlan: int | None) -> str | None:
-    """Return the XML of the domain's interface with this MAC, in this VLAN; None where it is in it.
+def tagged_interface(text: str, mac: str, vlan: int, default: int) -> str | None:
+    """Return the XML of the domain's interface with this MAC, in this VLAN; None where it would be.
 
-    Raises SystemFault.
+    default: the VLAN of an interface that says none. Raises SystemFault.
     """
     interface = _interface(text, mac)
-    there = interface.findall("vlan")
-    if _vlan(interface) == vlan and (vlan is not None or not there):
+    now = _vlan(interface)
+    if (default if now is None else now) == vlan:
         return None
-    for each in there:
-        interface.remove(each)
-    if vlan is not None:
+    _untag(interface)
+    if vlan != default:
         ElementTree.SubElement(ElementTree.SubElement(interface, "vlan"), "tag", {"id": str(vlan)})
     return ElementTree.tostring(interface, encoding="unicode")
 
 
-def mark(home: Mapping[str, str]) -> str:
-    """Return what a protected domain's metadata say: each vNIC's bridge without us, by MAC."""
+def mark_of(mark: Mark) -> str:
+    """Return the mark as the domain's metadata hold it."""
     element = ElementTree.Element("protected")
-    for mac, bridge in sorted(home.items()):
+    if mark.owns_vlans:
+        element.set("vlans", "ours")
+    if mark.persistent:
+        element.set("persistent", "yes")
+    for mac, bridge in sorted(mark.home.items()):
         ElementTree.SubElement(element, "vnic", {"mac": mac, "bridge": bridge})
     return ElementTree.tostring(element, encoding="unicode")
 
 
-def at_home(text: str, home: Mapping[str, str]) -> str:
-    """Return the domain's XML with these vNICs on their bridges without us. Raises SystemFault."""
+def at_home(text: str, mark: Mark) -> str:
+    """Return the domain's XML with its vNICs connected as the mark says that they are without us.
+
+    Raises SystemFault.
+    """
     root = _parsed(text)
     for each in root.findall("./devices/interface[@type='bridge']"):
-        bridge, source = home.get(_mac(each) or ""), each.find("source")
+        bridge, source = mark.home.get(_mac(each) or ""), each.find("source")
         if bridge is not None and source is not None:
             source.set("bridge", bridge)
+            if mark.owns_vlans:
+                _untag(each)
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _marked(root: ElementTree.Element) -> dict[str, str] | None:
+def _marked(root: ElementTree.Element) -> Mark | None:
     protected = root.find(f"./metadata/{_PROTECTED}")
     if protected is None:
         return None
     # libvirt gives the children the namespace that it stands in
     found = [(each.get("mac", ""), each.get("bridge", "")) for each in protected]
-    return {mac: bridge for mac, bridge in found if MAC.fullmatch(mac) and INTERFACE_NAME.fullmatch(bridge)}
+    home = {mac: bridge for mac, bridge in found if MAC.fullmatch(mac) and INTERFACE_NAME.fullmatch(bridge)}
+    return Mark(home, protected.get("persistent") == "yes", protected.get("vlans") == "ours")
 
 
 def _parsed(text: str) -> ElementTree.Element:
@@ -115,11 +125,18 @@ def _vnic(interface: ElementTree.Element) -> HostVnic | None:
 
 
 def _vlan(interface: ElementTree.Element) -> int | None:
-    """Return the VLAN that it is in without tags, where it is one."""
-    tags = interface.findall("./vlan/tag")
-    is_trunk = any(each.get("trunk") == "yes" for each in interface.findall("vlan"))
+    """Return the VLAN that it is in without tags; None where it says none, 0 where it says anything else."""
+    said, tags = interface.findall("vlan"), interface.findall("./vlan/tag")
+    if not said:
+        return None
+    is_trunk = any(each.get("trunk") == "yes" for each in said)
     number = tags[0].get("id", "") if len(tags) == 1 and not is_trunk else ""
-    return int(number) if len(number) <= 4 and number.isascii() and number.isdigit() else None
+    return int(number) if len(number) <= 4 and number.isascii() and number.isdigit() else 0
+
+
+def _untag(interface: ElementTree.Element) -> None:
+    for each in interface.findall("vlan"):
+        interface.remove(each)
 
 
 def _mac(interface: ElementTree.Element) -> str | None:

@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from host_helper.config import Config
 from host_helper.followers import Followers
 from host_helper.inline import Host
 from host_helper.migration import Migration
-from host_helper.model import HostGuest, HostVnic, Lifecycle
+from host_helper.model import HostGuest, HostVnic, Lifecycle, Mark
 from host_helper.pair import Pair
 from host_helper.source import GuestSource
 from host_helper.state import Protected, State
@@ -171,13 +172,13 @@ class Helper:
         finally:
             self._wake.set()
 
-    async def arriving(self, guest: HostGuest) -> Mapping[str, str]:
-        """Have a guest that comes from another host protected as it was there; return its bridges without us.
+    async def arriving(self, guest: HostGuest) -> Mark | None:
+        """Have a guest that comes from another host protected as it was there; return its mark.
 
         The hypervisor waits for this, too.
         """
         if guest.marked is not None and guest.uuid not in self._state.protected:
-            self._audit("protect", "the host that it comes from", guest, persistent=False)
+            self._audit("protect", "the host that it comes from", guest, persistent=guest.marked.persistent)
         self._wake.set()
         return await asyncio.to_thread(self._migration.arriving, guest)
 
@@ -248,7 +249,8 @@ class Helper:
     def _connect_past(self, topology: Topology, bridge: str, guests: Sequence[HostGuest]) -> None:
         for guest, vnic, home in self._protected_vnics(guests):
             if home == bridge:
-                topology.release(guest, vnic, home, persistent=False)
+                with _told_of(guest):  # the others none the less
+                    topology.release(guest, vnic, home, persistent=False)
 
     def _reconcile(self, guests: Sequence[HostGuest]) -> None:
         held = self._admission.held()
@@ -318,29 +320,28 @@ class Helper:
             self._admission.admit(guest.vnics)
 
     def _keep_off(self, guest: HostGuest, vnic: HostVnic) -> None:
-        try:
+        with _told_of(guest):
             self._topology.keep_off(guest, vnic)
-        except SystemFault as error:
-            log.error("guest %s: %s", guest.name, error)
 
     def _let_start(self, guest: HostGuest) -> None:
         """Keep an unprotected guest off the ways of others; it starts whatever becomes of that."""
-        try:
+        with _told_of(guest):
             if not self._is_appliance(guest):
                 self._topology.passing_by(guest)
             self._admission.admit(guest.vnics)
-        except SystemFault as error:
-            log.error("guest %s: %s", guest.name, error)
 
     def _start_protected(self, guest: HostGuest) -> None:
         protected = self._state.protected[guest.uuid]
         self._take_along(guest, protected)
-        if self._direct & set(protected.home.values()):  # it may be stored as one that is led
-            self._topology.passing_by(guest)
-            self._admission.admit(guest.vnics)
-            return
-        self._topology.starting(guest)
-        self._admission.admit_known(guest)
+        direct = [vnic for vnic in guest.vnics if protected.home.get(vnic.mac) in self._direct]
+        led = [vnic for vnic in guest.vnics if vnic not in direct]
+        if direct:  # it may be stored as one that is led
+            self._topology.passing_by(replace(guest, vnics=tuple(direct)))
+            self._admission.admit(direct)
+        if led or not direct:
+            starts = replace(guest, vnics=tuple(led))
+            self._topology.starting(starts)
+            self._admission.admit_known(starts)
 
     def _trouble(self, guest: HostGuest, why: str) -> None:
         if self._troubles.get(guest.uuid) != why:
@@ -354,7 +355,7 @@ class Helper:
         for vnic in vnics:
             try:
                 await asyncio.to_thread(self._topology.reserve, guest, vnic)
-            except (PolicyError, SystemFault):
+            except SystemFault:
                 if guest.running:
                     raise
                 # when it starts there may be a place
@@ -372,6 +373,8 @@ class Helper:
     def _protect(self, guest: HostGuest, vnics: Sequence[HostVnic], persistent: bool) -> list[str]:
         """Lead all vNICs or none."""
         done: list[str] = []
+        before = self._state.protected.get(guest.uuid)
+        persistent = persistent or (before is not None and before.persistent)
         home = {vnic.mac: self._topology.home(guest, vnic) for vnic in vnics}
         led: list[HostVnic] = []
         try:
@@ -383,7 +386,8 @@ class Helper:
                 done.append(f"{vnic.mac} is led through the appliance: {said}")
         except (PolicyError, SystemFault):
             for vnic in led:
-                self._topology.release(guest, vnic, home[vnic.mac], persistent=persistent)
+                with _told_of(guest):
+                    self._topology.release(guest, vnic, home[vnic.mac], persistent=persistent)
             raise
         self._state.protected[guest.uuid] = Protected(persistent=persistent, home=home)
         self._state.save()
@@ -512,6 +516,15 @@ class Helper:
     def _audit(self, action: str, who: str, guest: HostGuest, **details: Any) -> None:
         """Write it down first: what cannot be written down is not done."""
         audit(self._config.state, action, who=who, guest=guest.name, uuid=guest.uuid, **details)
+
+
+@contextlib.contextmanager
+def _told_of(guest: HostGuest) -> Iterator[None]:
+    """Log a fault, and go on."""
+    try:
+        yield
+    except SystemFault as error:
+        log.error("guest %s: %s", guest.name, error)
 
 
 def _topology(config: Config, source: GuestSource, state: State) -> Topology:

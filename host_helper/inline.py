@@ -54,6 +54,11 @@ class Host:
         """Its guests.yaml is written by us."""
         return False
 
+    @property
+    def owns_vlans(self) -> bool:
+        """VLANs are others'."""
+        return False
+
     def prepare(self) -> None:
         """Forget taps that went with the host's last run: the hypervisor gives their names out anew."""
         self.write(frozenset(self._state.protected))

@@ -9,14 +9,14 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import libvirt
 
 from appliance.model.faults import SystemFault
-from host_helper.domain_xml import MARK, guest_in, mark, moved_interface, tagged_interface
-from host_helper.model import Happened, HostGuest, Lifecycle
+from host_helper.domain_xml import MARK, guest_in, mark_of, moved_interface, tagged_interface
+from host_helper.model import Happened, HostGuest, Lifecycle, Mark
 from host_helper.source import Heard
 
 log = logging.getLogger("sekisho.host")
@@ -86,12 +86,12 @@ class LibvirtSource:
         with _refusals():
             return tuple(guest for each in self._open().listAllDomains() if (guest := _guest(each)))
 
-    def mark(self, guest: HostGuest, home: Mapping[str, str] | None) -> None:
+    def mark(self, guest: HostGuest, mark: Mark | None) -> None:
         """Write into the running domain's metadata whether it is protected. Raises SystemFault."""
         with _refusals():
             self._open().lookupByUUIDString(guest.uuid).setMetadata(
                 libvirt.VIR_DOMAIN_METADATA_ELEMENT,
-                None if home is None else mark(home),
+                None if mark is None else mark_of(mark),
                 "sekisho",
                 MARK,
                 libvirt.VIR_DOMAIN_AFFECT_LIVE,
@@ -100,34 +100,23 @@ class LibvirtSource:
     def move(self, guest: HostGuest, mac: str, bridge: str, *, persistent: bool) -> None:
         """Connect the interface to another bridge with update-device. Raises SystemFault."""
         with _refusals():
-            self._update(guest, mac, lambda text: moved_interface(text, mac, bridge), persistent)
+            domain = self._open().lookupByUUIDString(guest.uuid)
+            if domain.isActive():
+                live = moved_interface(domain.XMLDesc(), mac, bridge)
+                domain.updateDeviceFlags(live, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            if persistent:
+                _store(domain, mac, lambda text: moved_interface(text, mac, bridge))
 
-    def put_into(self, guest: HostGuest, mac: str, vlan: int | None, *, persistent: bool) -> bool:
-        """Put the interface into another VLAN with update-device, if this libvirt can. Raises SystemFault."""
-        with _refusals():
-            if self._open().getLibVersion() < KNOWS_VLANS:
-                return False
-            return self._update(guest, mac, lambda text: tagged_interface(text, mac, vlan), persistent)
+    def store_vlan(self, guest: HostGuest, mac: str, vlan: int, default: int) -> None:
+        """Change the stored interface, if this libvirt knows VLANs. Raises SystemFault.
 
-    def _update(
-        self, guest: HostGuest, mac: str, changed: Callable[[str], str | None], persistent: bool
-    ) -> bool:
-        """Change the interface, and the stored one if persistent; return whether the running one was.
-
-        changed: takes the domain's XML, returns the interface's; None where it is so already.
+        Not the running one: libvirt takes its tap out of the bridge for that, and puts it back into the VLAN
+        of new ports first.
         """
-        domain = self._open().lookupByUUIDString(guest.uuid)
-        running = bool(domain.isActive())
-        live = changed(domain.XMLDesc()) if running else None
-        if live is not None:
-            domain.updateDeviceFlags(live, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-        if persistent and domain.isPersistent():
-            text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-            # of a running guest, one that was plugged in live is not stored
-            is_stored = not running or guest_in(text, running=False).vnic(mac) is not None
-            if is_stored and (stored := changed(text)) is not None:
-                domain.updateDeviceFlags(stored, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-        return live is not None
+        with _refusals():
+            if self._open().getLibVersion() >= KNOWS_VLANS:
+                domain = self._open().lookupByUUIDString(guest.uuid)
+                _store(domain, mac, lambda text: tagged_interface(text, mac, vlan, default))
 
     def _open(self) -> libvirt.virConnect:
         if self._connection is None:
@@ -205,6 +194,18 @@ def _run_events() -> None:
         except libvirt.libvirtError:
             log.exception("libvirt's events")
             time.sleep(RETRY_FIRST_S)
+
+
+def _store(domain: libvirt.virDomain, mac: str, changed: Callable[[str], str | None]) -> None:
+    """Change a stored interface. changed: its XML, of the domain's; None where it is so already."""
+    if not domain.isPersistent():
+        return
+    text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    # of a running guest, one that was plugged in live is not stored
+    if domain.isActive() and guest_in(text, running=False).vnic(mac) is None:
+        return
+    if (interface := changed(text)) is not None:
+        domain.updateDeviceFlags(interface, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
 
 
 def _guest(domain: libvirt.virDomain) -> HostGuest | None:

@@ -8,10 +8,10 @@ appliance, before it runs. Where it is now is told to the bridges when it does: 
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from appliance.model.faults import PolicyError, SystemFault
-from host_helper.model import Happened, HostGuest, Lifecycle
+from host_helper.model import Happened, HostGuest, Lifecycle, Mark
 from host_helper.source import GuestSource
 from host_helper.state import Protected, State
 from host_helper.topology import Topology
@@ -39,18 +39,19 @@ class Migration:
         elif event.what is Happened.MIGRATED_IN:
             self._came.add(event.uuid)
 
-    def arriving(self, guest: HostGuest) -> Mapping[str, str]:
-        """Protect a guest that was protected where it comes from; return its bridges without us, by MAC.
+    def arriving(self, guest: HostGuest) -> Mark | None:
+        """Protect a guest that was protected where it comes from; return what it was marked with.
 
         Raises OSError.
         """
-        if guest.marked is None:
-            return {}
+        if (mark := guest.marked) is None:
+            return None
         self._moving[guest.uuid] = time.monotonic()
         if guest.uuid not in self._state.protected:
-            self._state.protected[guest.uuid] = Protected(home=dict(guest.marked))
+            protected = Protected(persistent=mark.persistent, home=dict(mark.home))
+            self._state.protected[guest.uuid] = protected
             self._state.save()
-        return guest.marked
+        return mark
 
     def look(self, guests: Sequence[HostGuest]) -> None:
         """Forget who left, mark who is protected, and announce who came."""
@@ -68,11 +69,12 @@ class Migration:
 
     def mark(self, guest: HostGuest) -> None:
         """Have the running guest say whether it is protected, for the host that it may move to."""
-        protected = self._state.protected.get(guest.uuid)
-        home = protected.home if protected else None
-        if guest.marked != home:
+        protected, wanted = self._state.protected.get(guest.uuid), None
+        if protected is not None:
+            wanted = Mark(dict(protected.home), protected.persistent, self._topology.owns_vlans)
+        if guest.marked != wanted:
             with contextlib.suppress(SystemFault):  # it is busy; at the next look, then
-                self._source.mark(guest, home)
+                self._source.mark(guest, wanted)
 
     def _announce(self, guest: HostGuest) -> None:
         if guest.uuid not in self._came:

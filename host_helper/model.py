@@ -11,7 +11,7 @@ class HostVnic:
 
     kind: libvirt's interface type (`bridge`, `network`, `direct`, …). bridge: what the hypervisor says it is
     connected to; None where there is no bridge. tap: None while the guest is off. vlan: the one that the
-    hypervisor puts it into, without tags; None where it does not care.
+    hypervisor puts it into, without tags; None where it leaves that to the bridge, 0 for anything else.
     """
 
     mac: str
@@ -38,19 +38,32 @@ OBSTACLES = {
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """What a helper writes into a running domain that it protects, for the host that it may move to.
+
+    home: each vNIC's bridge without us, by MAC. persistent: its stored definition is one that is led.
+    owns_vlans: what the hypervisor says of the vNICs' VLANs is our doing.
+    """
+
+    home: Mapping[str, str]
+    persistent: bool = False
+    owns_vlans: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HostGuest:
     """A guest of this host.
 
     uuid: the domain's; together with the host's it is who the guest is. Names and MACs are not.
-    marked: what a helper wrote into the running domain, each vNIC's bridge without us by MAC; None where
-    nobody protects it. migrating: it stands still between two hosts, and nothing of it can be changed.
+    marked: None where nobody protects it. migrating: it stands still between two hosts, and nothing of it can
+    be changed.
     """
 
     uuid: str
     name: str
     running: bool
     vnics: tuple[HostVnic, ...]
-    marked: Mapping[str, str] | None = None
+    marked: Mark | None = None
     migrating: bool = False
 
     def vnic(self, mac: str) -> HostVnic | None:

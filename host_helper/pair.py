@@ -46,6 +46,11 @@ class Pair:
         """It may have its guests from a file."""
         return False
 
+    @property
+    def owns_vlans(self) -> bool:
+        """VLANs are others'."""
+        return False
+
     def prepare(self) -> None:
         """Make the pair bridges, which must be there before the appliance starts. Raises SystemFault."""
         for segment in self._config.segments:

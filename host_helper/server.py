@@ -183,8 +183,8 @@ class Server:
                 await helper.starting(guest_in(request.xml, running=True))
                 return {}
             case "arriving" if request.xml is not None:
-                home = await helper.arriving(guest_in(request.xml, running=False))
-                return {"xml": at_home(request.xml, home) if home else None}
+                mark = await helper.arriving(guest_in(request.xml, running=False))
+                return {"xml": at_home(request.xml, mark) if mark else None}
         raise PolicyError("not a request")
 
 

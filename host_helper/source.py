@@ -1,9 +1,9 @@
 """Where guests come from: the one interface that libvirt and a plain file have in common."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
-from host_helper.model import HostGuest, Lifecycle
+from host_helper.model import HostGuest, Lifecycle, Mark
 
 Heard = Callable[[Lifecycle], None]
 
@@ -24,7 +24,7 @@ class GuestSource(Protocol):
     def guests(self) -> tuple[HostGuest, ...]:
         """Return every guest, running or not."""
 
-    def mark(self, guest: HostGuest, home: Mapping[str, str] | None) -> None:
+    def mark(self, guest: HostGuest, mark: Mark | None) -> None:
         """Write into the running guest that it is protected (None: is not), for the host it may move to."""
 
     def move(self, guest: HostGuest, mac: str, bridge: str, *, persistent: bool) -> None:
@@ -33,9 +33,9 @@ class GuestSource(Protocol):
         persistent: it comes back there when the guest is started again.
         """
 
-    def put_into(self, guest: HostGuest, mac: str, vlan: int | None, *, persistent: bool) -> bool:
-        """Have the hypervisor put a vNIC into this VLAN of its bridge, or (None) into none of its choice.
+    def store_vlan(self, guest: HostGuest, mac: str, vlan: int, default: int) -> None:
+        """Have a vNIC in this VLAN of its bridge when the guest is started again, and change nothing now.
 
-        persistent: also when the guest is started again. Returns whether it touched the vNIC: not where it is
-        so already, or where the hypervisor leaves VLANs to others.
+        default: the VLAN that the bridge's new ports are in. Where hypervisors leave VLANs to others it does
+        nothing.
         """

@@ -3,13 +3,12 @@
 import contextlib
 import threading
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 
 from appliance.hypervisor import load_guests
 from appliance.model.faults import PolicyError, SystemFault
 from host_helper import links
-from host_helper.model import Happened, HostGuest, HostVnic, Lifecycle
+from host_helper.model import Happened, HostGuest, HostVnic, Lifecycle, Mark
 from host_helper.source import Heard
 
 LOOK_EVERY_S = 1.0
@@ -58,7 +57,7 @@ class StaticSource:
             guests.append(HostGuest(str(uuid.uuid5(_NAMESPACE, guest.name)), guest.name, running, vnics))
         return tuple(guests)
 
-    def mark(self, guest: HostGuest, home: Mapping[str, str] | None) -> None:
+    def mark(self, guest: HostGuest, mark: Mark | None) -> None:
         """Nobody moves these guests to another host."""
 
     def move(self, guest: HostGuest, mac: str, bridge: str, *, persistent: bool) -> None:
@@ -71,9 +70,8 @@ class StaticSource:
             raise SystemFault(f"{self._path}: guest {guest.name!r} has no vNIC {mac}")
         links.plug(vnic.tap, bridge)
 
-    def put_into(self, guest: HostGuest, mac: str, vlan: int | None, *, persistent: bool) -> bool:
+    def store_vlan(self, guest: HostGuest, mac: str, vlan: int, default: int) -> None:
         """Whoever makes the taps is told nothing."""
-        return False
 
     def _known(self) -> dict[str, HostGuest]:
         with contextlib.suppress(SystemFault):

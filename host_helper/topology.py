@@ -46,6 +46,10 @@ class Topology(Protocol):
     def needs_following(self) -> bool:
         """Whether an appliance that does not follow the helper lets nothing through."""
 
+    @property
+    def owns_vlans(self) -> bool:
+        """Whether the VLANs of those who are led are its doing."""
+
     def prepare(self) -> None:
         """Make what must be there before the appliance starts."""
 

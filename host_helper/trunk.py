@@ -2,11 +2,10 @@
 
 Nothing moves from bridge to bridge. A protected guest's port is put into a VLAN of its own, in which only the
 appliance's trunk is beside it; the appliance joins the VLANs, and its other vNIC in the VLAN that the guests
-used to share, in its own bridge. The hypervisor believes its guests on the bridge where they always were; one
-that keeps VLANs itself (libvirt 11) is told of theirs, so that it makes their taps in them from the first.
+used to share, in its own bridge. The hypervisor believes its guests where they always were; one that knows
+VLANs (libvirt 11) stores theirs, if asked to, for the next time that they start.
 """
 
-import contextlib
 from collections.abc import Mapping, Sequence
 
 from appliance.model.faults import PolicyError, SystemFault
@@ -49,6 +48,11 @@ class Trunk:
     @property
     def needs_following(self) -> bool:
         """It makes its end of a VLAN when it hears of the guest."""
+        return True
+
+    @property
+    def owns_vlans(self) -> bool:
+        """A VLAN is what leads a guest."""
         return True
 
     def prepare(self) -> None:
@@ -101,7 +105,7 @@ class Trunk:
     def lead(self, guest: HostGuest, vnic: HostVnic, *, persistent: bool) -> str:
         """Put the tap into its VLAN once the appliance joins that, and see frames come out of the appliance.
 
-        A hypervisor that refuses to note the VLAN is told again at each look; the tap is in it all the same.
+        persistent: the hypervisor that makes the tap anew puts it there, too, if it knows VLANs.
         """
         segment, vlan = self._able(guest, vnic), self._claim(guest, vnic)
         if not self._lets_through(segment, vlan):
@@ -120,10 +124,11 @@ class Trunk:
             self._put(tap, was)
             self._announce_home(guest, vnic, segment)
             raise
-        try:
-            self._have_noted(guest, vnic, vlan, vlan, persistent=persistent)
-        except SystemFault as fault:
-            return f"{said}; its VLAN is not in the hypervisor's definition: {fault}"
+        if persistent:
+            try:
+                self._store(guest, vnic, segment, vlan)
+            except SystemFault as fault:
+                return f"{said}; its VLAN is not in its stored definition: {fault}"
         return said
 
     def reserve(self, guest: HostGuest, vnic: HostVnic) -> None:
@@ -138,26 +143,28 @@ class Trunk:
         if not self._now(vnic.tap).is_only(vlan):
             self._put(str(vnic.tap), vlan)
             self._announce(guest, vnic, segment, vlan)
-        if vnic.vlan != vlan and not guest.migrating:
-            with contextlib.suppress(SystemFault):  # at the next look, then; the tap is where it shall be
-                self._have_noted(guest, vnic, vlan, vlan, persistent=False)
 
     def release(self, guest: HostGuest, vnic: HostVnic, home: str, *, persistent: bool) -> None:
         """Put the tap back into the VLAN that the guests share."""
+        is_there = vnic.tap in links.masters()
+        if not (is_there or persistent):
+            return
         segment = self._segment(guest, vnic)
-        if vnic.tap in links.masters():
+        if is_there:
             self._put(str(vnic.tap), segment.vlan)
             self._announce_home(guest, vnic, segment)
-        self._have_noted(guest, vnic, _noted_at_home(segment), segment.vlan, persistent=persistent)
+        if persistent:
+            self._store(guest, vnic, segment, segment.vlan)
 
     def keep_off(self, guest: HostGuest, vnic: HostVnic) -> None:
-        """Move it from a VLAN that is for protected guests: one that it was saved or came with."""
+        """Move it from a VLAN that is for those who are led: one that it was stored or saved with."""
         if (segment := self._strayed(vnic)) is not None:
             self._put(str(vnic.tap), segment.vlan)
-            self._have_noted(guest, vnic, _noted_at_home(segment), segment.vlan, persistent=False)
+            self._announce_home(guest, vnic, segment)
 
     def passing_by(self, guest: HostGuest) -> None:
-        """Move the taps before the guest runs; libvirt is told when it does."""
+        """Move the taps, which are new, before the guest runs; nobody is told, for it may run elsewhere."""
+        self._vlans = vlans.all_vlans()
         for vnic in guest.vnics:
             if (segment := self._strayed(vnic)) is not None:
                 self._put(str(vnic.tap), segment.vlan)
@@ -200,20 +207,18 @@ class Trunk:
         vlans.put_into(tap, vlan)
         self._vlans[tap] = PortVlans(vlan, frozenset({vlan}))
 
-    def _have_noted(
-        self, guest: HostGuest, vnic: HostVnic, noted: int | None, vlan: int, *, persistent: bool
-    ) -> None:
-        """Have the hypervisor note the VLAN, where it does; the tap is in it before and after."""
-        if vnic.kind != "bridge":  # of a network's ports others decide
-            return
-        if self._source.put_into(guest, vnic.mac, noted, persistent=persistent) and vnic.tap:
-            self._put(vnic.tap, vlan)
+    def _store(self, guest: HostGuest, vnic: HostVnic, segment: TrunkSegment, vlan: int) -> None:
+        """Have the vNIC start in this VLAN the next time."""
+        if vnic.kind == "bridge":  # of a network's ports others decide
+            default = vlans.default_of(segment.bridge)
+            self._source.store_vlan(guest, vnic.mac, vlan, default)
 
     def _strayed(self, vnic: HostVnic) -> TrunkSegment | None:
-        """Return the segment whose VLANs for protected guests the hypervisor put this vNIC into."""
+        """Return the segment among whose VLANs for those who are led the tap is."""
+        now = self._now(vnic.tap).access or 0
         for segment in self._config.segments:
             first, last = segment.vlans
-            if vnic.tap and vnic.bridge == segment.bridge and first <= (vnic.vlan or 0) <= last:
+            if vnic.bridge == segment.bridge and first <= now <= last:
                 return segment
         return None
 
@@ -238,11 +243,15 @@ class Trunk:
         segment = self._segment(guest, vnic)
         self._need_filtering(segment)
         now, slot = self._now(vnic.tap), self._slots.of(guest, vnic)
-        is_home, is_led = now.is_only(segment.vlan), slot is not None and now.is_only(_vlan(slot))
-        if guest.running and not (is_home or is_led):
+        fit = {segment.vlan} if slot is None else {segment.vlan, _vlan(slot)}
+        if guest.running:
+            fits = any(now.is_only(vlan) for vlan in fit)
+        else:
+            fits = vnic.vlan is None or vnic.vlan in fit
+        if not fits:
             raise PolicyError(
-                f"tap {vnic.tap} is not in VLAN {segment.vlan} of {segment.bridge} alone, which this segment "
-                "is; a guest with VLANs of its own cannot be led through a trunk"
+                f"vNIC {vnic.mac} is not in VLAN {segment.vlan} of {segment.bridge} alone, which this "
+                "segment is; a guest with VLANs of its own cannot be led through a trunk"
             )
         return segment
 
@@ -301,11 +310,6 @@ class Trunk:
         links.ask_who_has(segment.bridge, links.SOMEBODY, vnic.mac)
         for address in known_ipv4(guest, vnic):
             links.ask_who_has(str(vnic.tap), address)
-
-
-def _noted_at_home(segment: TrunkSegment) -> int | None:
-    """Return the VLAN that the hypervisor must note for who shares the bridge: none that new ports are in."""
-    return None if segment.vlan == vlans.default_of(segment.bridge) else segment.vlan
 
 
 def _slots(segment: TrunkSegment) -> list[str]:

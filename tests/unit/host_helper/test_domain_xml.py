@@ -3,8 +3,8 @@
 import pytest
 
 from appliance.model.faults import SystemFault
-from host_helper.domain_xml import MARK, at_home, guest_in, mark, moved_interface, tagged_interface
-from host_helper.model import HostGuest
+from host_helper.domain_xml import MARK, at_home, guest_in, mark_of, moved_interface, tagged_interface
+from host_helper.model import HostGuest, Mark
 
 
 def domain(*interfaces: str) -> str:
@@ -59,10 +59,10 @@ CARD += "</interface>"
     [
         ("", None),
         ("<vlan><tag id='7'/></vlan>", 7),
-        ("<vlan trunk='yes'><tag id='7'/></vlan>", None),
-        ("<vlan><tag id='7'/><tag id='8'/></vlan>", None),
-        ("<vlan><tag id='²'/></vlan>", None),
-        ("<vlan><tag id='99999999999999999999'/></vlan>", None),
+        ("<vlan trunk='yes'><tag id='7'/></vlan>", 0),
+        ("<vlan><tag id='7'/><tag id='8'/></vlan>", 0),
+        ("<vlan><tag id='²'/></vlan>", 0),
+        ("<vlan><tag id='99999999999999999999'/></vlan>", 0),
     ],
 )
 def test_a_vlan_is_one_that_the_vnic_is_in_alone_and_without_tags(vlan: str, read: int | None) -> None:
@@ -71,18 +71,22 @@ def test_a_vlan_is_one_that_the_vnic_is_in_alone_and_without_tags(vlan: str, rea
 
 
 @pytest.mark.parametrize("was", ["", "<vlan><tag id='7'/></vlan>", "<vlan trunk='yes'><tag id='9'/></vlan>"])
-@pytest.mark.parametrize("wanted", [None, 9])
+@pytest.mark.parametrize(("wanted", "said"), [(1, None), (9, 9)])
 def test_puts_an_interface_into_one_vlan_and_leaves_the_rest_of_it_alone(
-    was: str, wanted: int | None
+    was: str, wanted: int, said: int | None
 ) -> None:
-    text = tagged_interface(domain(CARD.format(was)), MAC, wanted)
-    if not was and wanted is None:
+    text = tagged_interface(domain(CARD.format(was)), MAC, wanted, 1)
+    if not was and wanted == 1:
         assert text is None
         return
     assert text is not None and "<model type=" in text
     (vnic,) = guest(text).vnics
-    assert vnic.vlan == wanted and ("vlan" in text) is (wanted is not None)
-    assert tagged_interface(domain(text), MAC, wanted) is None
+    assert vnic.vlan == said and ("vlan" in text) is (said is not None)
+    assert tagged_interface(domain(text), MAC, wanted, 1) is None
+
+
+def test_an_interface_that_says_the_vlan_of_new_ports_stays_as_it_is() -> None:
+    assert tagged_interface(domain(CARD.format("<vlan><tag id='1'/></vlan>")), MAC, 1, 1) is None
 
 
 def test_a_tap_that_is_no_plain_name_is_none() -> None:
@@ -109,13 +113,21 @@ def marked(text: str) -> str:
 
 
 def test_a_mark_says_where_each_vnic_is_without_us() -> None:
-    assert guest_in(marked(mark(HOME)), running=True).marked == HOME
+    for mark in (Mark(HOME), Mark(HOME, persistent=True), Mark(HOME, owns_vlans=True)):
+        assert guest_in(marked(mark_of(mark)), running=True).marked == mark
     assert guest(ON_PAIR).marked is None
-    hostile = mark({"52:54:00:aa:00:01": 'a"; drop', "nobody": "br0"})
-    assert guest_in(marked(hostile), running=True).marked == {}
+    hostile = mark_of(Mark({"52:54:00:aa:00:01": 'a"; drop', "nobody": "br0"}))
+    assert guest_in(marked(hostile), running=True).marked == Mark({})
 
 
 def test_a_domain_that_comes_from_another_host_is_taken_off_that_hosts_bridges() -> None:
     other = "<interface type='bridge'><mac address='52:54:00:aa:00:02'/><source bridge='br9'/></interface>"
-    found = guest_in(at_home(domain(ON_PAIR, other), HOME), running=False)
+    found = guest_in(at_home(domain(ON_PAIR, other), Mark(HOME)), running=False)
     assert [vnic.bridge for vnic in found.vnics] == ["br0", "br9"]
+
+
+@pytest.mark.parametrize(("ours", "left"), [(True, None), (False, 101)])
+def test_a_vlan_goes_to_another_host_unless_it_is_our_doing(ours: bool, left: int | None) -> None:
+    tagged = CARD.format("<vlan><tag id='101'/></vlan>")
+    found = guest_in(at_home(domain(tagged), Mark(HOME, owns_vlans=ours)), running=False)
+    assert [vnic.vlan for vnic in found.vnics] == [left]

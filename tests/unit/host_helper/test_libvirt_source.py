@@ -34,7 +34,7 @@ def test_lists_domains_and_tells_of_their_lives() -> None:
         with pytest.raises(SystemFault, match="no interface"):
             source.move(guest, "52:54:00:aa:00:01", "br0", persistent=True)
         with pytest.raises(SystemFault, match="no interface") if knows_vlans else contextlib.nullcontext():
-            assert source.put_into(guest, "52:54:00:aa:00:01", 7, persistent=True) is False
+            source.store_vlan(guest, "52:54:00:aa:00:01", 7, 1)
     finally:
         source.stop()
 

@@ -10,11 +10,11 @@ from host_helper.config import HostConfig
 from host_helper.inline import Host
 from host_helper.libvirt_source import LibvirtSource
 from host_helper.migration import Migration
-from host_helper.model import Happened, HostGuest, Lifecycle
+from host_helper.model import Happened, HostGuest, Lifecycle, Mark
 from host_helper.state import Protected, State
 
 HOME = {"52:54:00:aa:00:01": "br0"}
-COMING = HostGuest("u-1", "web", False, (), HOME)
+COMING = HostGuest("u-1", "web", False, (), Mark(HOME, persistent=True))
 
 
 @pytest.fixture
@@ -37,7 +37,8 @@ def test_who_was_protected_elsewhere_is_protected_here_and_forgotten_if_it_never
     source: LibvirtSource, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coming = made(source, state)
-    assert coming.arriving(COMING) == HOME and state.protected["u-1"].home == HOME
+    assert coming.arriving(COMING) == COMING.marked
+    assert state.protected["u-1"] == Protected(persistent=True, home=HOME)
     coming.look(())
     assert "u-1" in state.protected
     monkeypatch.setattr(migration, "AWAITED_S", 0.0)
@@ -46,7 +47,7 @@ def test_who_was_protected_elsewhere_is_protected_here_and_forgotten_if_it_never
 
 
 def test_who_was_not_protected_elsewhere_is_not_here(source: LibvirtSource, state: State) -> None:
-    assert made(source, state).arriving(HostGuest("u-1", "web", False, ())) == {}
+    assert made(source, state).arriving(HostGuest("u-1", "web", False, ())) is None
     assert not state.protected
 
 
@@ -72,7 +73,7 @@ def test_a_running_guest_is_marked_while_it_is_protected(source: LibvirtSource, 
     state.protected[guest.uuid] = Protected(home=HOME)
     moving.look(source.guests())
     (guest,) = source.guests()
-    assert guest.marked == HOME
+    assert guest.marked == Mark(HOME)
     del state.protected[guest.uuid]
     moving.look(source.guests())
     (guest,) = source.guests()

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from tests.vm.hypervisor import tap_of, wait_for
 from tests.vm.pair_kit import (
     HOST,
     PREFIX,
+    WEB,
     WEB_MAC,
     Rig,
     Way,
@@ -82,71 +82,82 @@ def vlans_of(rig: Rig, domain: Any) -> list[tuple[int, bool]]:
 
 
 def noted(domain: Any) -> tuple[int | None, int | None]:
-    """Return the VLANs that libvirt notes of web, running and stored."""
+    """Return the VLANs that libvirt has for web: running, and stored."""
     texts = domain.XMLDesc(), domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     vnics = [guest_in(text, running=True).vnic(WEB_MAC) for text in texts]
     return vnics[0].vlan if vnics[0] else None, vnics[1].vlan if vnics[1] else None
 
 
-def test_protecting_puts_a_running_guest_into_a_vlan_that_libvirt_notes(hosts: Hosts) -> None:
+def protect(rig: Rig) -> None:
+    wait_for("it is heard of", lambda: WEB in rig.guest("web")["vnics"][0]["addresses"])
+    done = rig.sekisho("protect", "web", "--persistent")
+    assert done.returncode == 0, done.stderr + rig.log()
+    assert "definition" not in done.stdout, "libvirt refused"
+    assert vlans_of(rig, rig.web()) == [(101, True)] and noted(rig.web())[1] == 101
+
+
+def test_a_running_guest_is_put_into_a_vlan_that_libvirt_stores(hosts: Hosts) -> None:
     here, web = hosts.here, hosts.here.web()
     assert vlans_of(here, web) == [(1, True)]
     with talking() as say, pinging() as counts:
-        done = here.sekisho("protect", "web", "--persistent")
-        assert done.returncode == 0, done.stderr + here.log()
+        protect(here)
         say()
-    print(f"{done.stdout}; sent, answered, lost in a row: {counts}")
-    assert "definition" not in done.stdout, "libvirt refused"
-    assert vlans_of(here, web) == [(101, True)] and noted(web) == (101, 101)
+    print(f"sent, answered, lost in a row: {counts}")
     assert here.guest("web")["vnics"][0]["led_through"]
     assert counts[2] < LOST_AT_MOST
 
 
-def test_a_guest_that_starts_while_no_helper_runs_is_in_its_vlan_from_the_first(hosts: Hosts) -> None:
+def test_a_guest_that_starts_while_no_helper_runs_is_in_its_vlan(hosts: Hosts) -> None:
     here, web = hosts.here, hosts.here.web()
     here.stop_helper()
     web.destroy()
-    time.sleep(1)
     here.libvirtd.boot(web)
-    assert vlans_of(here, web) == [(101, True)]
+    assert vlans_of(here, web) == [(101, True)] and noted(web) == (101, 101)
     wait_for("it answers, through the appliance", answers)
     here.start_helper()
 
 
-def test_a_guest_that_migrates_has_its_vlan_there_before_its_first_frame(hosts: Hosts) -> None:
+def test_a_guest_that_was_unprotected_while_it_was_saved_comes_back_to_the_vlan_of_all(hosts: Hosts) -> None:
+    here, web = hosts.here, hosts.here.web()
+    with following(here.folder, HOST):
+        web.save(str(here.folder / "web.saved"))
+        assert here.sekisho("unprotect", "web").returncode == 0
+        here.libvirtd.connection.restore(str(here.folder / "web.saved"))
+        assert vlans_of(here, web) == [(1, True)] and noted(web) == (101, None)
+        wait_for("it answers", answers)
+        protect(here)
+
+
+def test_a_guest_that_migrates_is_in_its_vlan_there_before_its_first_frame(hosts: Hosts) -> None:
     here, there, web = hosts.here, hosts.there, hosts.here.web()
-    with following(here.folder, HOST):  # the helper is another one
-        wait_for("it is led through", lambda: here.guest("web")["vnics"][0]["led_through"])
-        wait_for("it is marked", lambda: "urn:sekisho:host" in web.XMLDesc())
-        hosts.follower.willing.clear()
-        capture = Capture(THERE)
-        flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PERSIST_DEST
-        flags |= libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
-        way = {libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{there.folder}/migration"}
-        with talking() as say, pinging() as counts, capture.running():
-            moved = web.migrate3(there.libvirtd.connection, way, flags)
-            assert vlans_of(there, moved) == [(201, True)], (there.folder / "hook.log").read_text()
-            listed = there.guest("web")
-            assert listed["protected"] and listed["vnics"][0]["held"]
-            assert not capture.frames_from(WEB_MAC)["wire1", "out"], "before the appliance there knows it"
-            hosts.follower.willing.set()
-            say()
-            wait_for("it is led through", lambda: there.guest("web")["vnics"][0]["led_through"])
+    wait_for("it is led through", lambda: here.guest("web")["vnics"][0]["led_through"])
+    wait_for("it is marked", lambda: "vlans='ours'" in web.XMLDesc().replace('"', "'"))
+    hosts.follower.willing.clear()
+    capture = Capture(THERE)
+    flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+    way = {libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{there.folder}/migration"}
+    with talking() as say, pinging() as counts, capture.running():
+        moved = web.migrate3(there.libvirtd.connection, way, flags)
+        assert vlans_of(there, moved) == [(201, True)], (there.folder / "hook.log").read_text()
+        listed = there.guest("web")
+        assert listed["protected"] and listed["vnics"][0]["held"]
+        assert not capture.frames_from(WEB_MAC)["wire1", "out"], "before the appliance there knows it"
+        hosts.follower.willing.set()
+        say()
+        wait_for("it is led through", lambda: there.guest("web")["vnics"][0]["led_through"])
     print(f"sent, answered, lost in a row: {counts}")
     seen = capture.frames_from(WEB_MAC)
     uplink = tap_of(there.libvirtd.connection.lookupByName("sekisho"), "52:54:00:00:03:00")
     assert 0 < seen["wire1", "out"] <= seen[uplink, "in"], seen
-    wait_for("libvirt there notes its VLAN there", lambda: noted(moved)[0] == 201)
     wait_for("the host that it left forgets it", lambda: not protected_by(here))
 
 
-def test_what_is_unprotected_is_noted_nowhere(hosts: Hosts) -> None:
-    there = hosts.there
-    web = there.libvirtd.connection.lookupByName("web")
-    assert there.sekisho("unprotect", "web", "--persistent").returncode == 0
-    assert vlans_of(there, web) == [(1, True)] and noted(web) == (None, None)
-    for text in (web.XMLDesc(), web.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)):
-        assert ElementTree.fromstring(text).find("./devices/interface/vlan") is None
+def test_of_what_is_unprotected_nothing_is_stored(hosts: Hosts) -> None:
+    there, web = hosts.there, hosts.there.web()
+    assert there.sekisho("unprotect", "web").returncode == 0
+    assert vlans_of(there, web) == [(1, True)]
+    stored = ElementTree.fromstring(web.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    assert stored.find("./devices/interface/vlan") is None
     wait_for("it answers", answers)
 
 
