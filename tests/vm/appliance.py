@@ -103,6 +103,7 @@ class ApplianceMachine(OverSsh):
     """The machine; `power` runs it for a while, its disks stay in the folder."""
 
     wires: Wires | None = None
+    image: Path = IMAGE
 
     @property
     def console(self) -> str:
@@ -149,7 +150,7 @@ class ApplianceMachine(OverSsh):
             _ip("tuntap", "add", tap, "mode", "tap")
             nics += ["-netdev", f"tap,id={tap},ifname={tap},script=no,downscript=no"]
             nics += ["-device", f"virtio-net-pci,netdev={tap},mac={mac},romfile="]
-        disks = ["-drive", f"if=virtio,format=qcow2,snapshot=on,file={IMAGE}"]
+        disks = ["-drive", f"if=virtio,format=qcow2,snapshot=on,file={self.image}"]
         if data_disk:
             disk = self.folder / "data.img"
             if not disk.exists():

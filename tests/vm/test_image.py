@@ -1,7 +1,11 @@
 """The appliance's image, as an operator starts it: power, a seed disk, two data NICs; then traffic."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +16,8 @@ import pytest
 from appliance.lab.wire import Outcome, exchange
 from tests.manager_fixture import RunningManager, running_manager
 from tests.vm import appliance
-from tests.vm.appliance import NAME, WEB, ApplianceMachine, Wires, wait_for
+from tests.vm.appliance import NAME, ROOT, WEB, ApplianceMachine, Wires, wait_for
+from tests.vm.packages import later
 
 RULES = """\
 alert http any any -> $HOME_NET any (msg:"evil"; flow:to_server; http.uri; content:"/evil"; sid:1;)
@@ -73,7 +78,7 @@ def protect(running: Running) -> None:
     wait_for("it runs what it should", lambda: running.reported().get("in_step"))
 
 
-# The two with a machine of their own stand first: behind them one runs for all others.
+# Those with a machine of their own stand first: behind them one runs for all others.
 
 
 def test_a_restart_without_the_seed_finds_identity_and_policy_on_the_data_disk(tmp_path: Path) -> None:
@@ -100,6 +105,36 @@ def test_a_restart_without_the_seed_finds_identity_and_policy_on_the_data_disk(t
             wait_for("nothing to be missing", lambda: "!" not in machine.console.rpartition("PROTECTING")[2])
             assert "after a reboot: no protection for " in machine.said("sekisho status")
             running.blocks()
+
+
+def test_a_newer_image_with_the_same_data_disk_protects_and_so_does_the_older_one_again(
+    tmp_path: Path,
+) -> None:
+    build = [sys.executable, "-m", "image.build", tmp_path / "later", later(tmp_path)]
+    subprocess.run(
+        build, check=True, cwd=ROOT, env={**os.environ, "SOURCE_DATE_EPOCH": str(int(time.time()))}
+    )
+    version = "dpkg-query -W -f '${Version}' sekisho"
+    with (
+        running_manager(tmp_path, extra=("--name", appliance.HOST)) as manager,
+        appliance.wires("sku") as wires,
+    ):
+        machine = ApplianceMachine(tmp_path, wires)
+        running = Running(machine, manager, wires)
+        machine.write_seed(appliance.seed(manager, manager.cli("token", "create")))
+        with machine.power():
+            wait_for("it enrolled", lambda: running.reported())
+            protect(running)
+            machine.said("sync")
+        for image in (tmp_path / "later/sekisho.qcow2", appliance.IMAGE):
+            machine.image = image
+            heard = running.reported()["last_seen_at"]
+            with machine.power():
+                wait_for("it protects", lambda: "PROTECTING 1 guests" in machine.console)
+                running.blocks()
+                wait_for("SSH to answer", lambda: machine.ssh("true").returncode == 0)
+                assert ("+later" in machine.said(version)) is (image != appliance.IMAGE)
+                wait_for("it is heard of", lambda seen=heard: running.reported()["last_seen_at"] > seen)
 
 
 def test_without_a_seed_the_console_explains_what_is_missing(tmp_path: Path) -> None:

@@ -3,14 +3,11 @@
 The appliance's image is that machine: its system is laid over with memory, so nothing of this lasts.
 """
 
-import re
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from appliance.lab.wire import Outcome
-from tests.vm.appliance import ROOT, wait_for
+from tests.vm.appliance import wait_for
+from tests.vm.packages import built, later
 from tests.vm.test_image import Running, running
 
 __all__ = ["running"]
@@ -28,13 +25,7 @@ OURS = "/etc/sekisho /opt/sekisho /usr/bin/sekisho /lib/systemd/system/sekisho* 
 def packages(running: Running, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The package that `make deb` built and one that says it is newer, in the machine; paths by name."""
     folder = tmp_path_factory.mktemp("packages")
-    built = max((ROOT / "dist").glob("sekisho_*.deb"), key=lambda path: path.stat().st_mtime)
-    newer = folder / "newer.deb"
-    _run("dpkg-deb", "-R", str(built), str(folder / "tree"))
-    control = folder / "tree/DEBIAN/control"
-    control.write_text(re.sub(r"(?m)^Version: (.*)$", r"Version: \1+later", control.read_text()))
-    _run("dpkg-deb", "--root-owner-group", "-Znone", "-b", str(folder / "tree"), str(newer))
-    for name, path in (("built", built), ("newer", newer)):
+    for name, path in (("built", built()), ("newer", later(folder))):
         running.machine.write(f"/data/{name}.deb", path.read_bytes())
     return {"built": "/data/built.deb", "newer": "/data/newer.deb"}
 
@@ -74,7 +65,3 @@ def test_purge_leaves_nothing_behind_when_told_to_unprotect(
     wait_for("it stands in the way again", lambda: "sekisho" in machine.said("nft list tables"))
     machine.said("SEKISHO_UNPROTECT=1 dpkg --purge sekisho 2>&1")
     assert machine.said(STANDING) == before
-
-
-def _run(*argv: str | Path) -> None:
-    subprocess.run(argv, check=True, capture_output=True)
