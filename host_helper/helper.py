@@ -392,7 +392,17 @@ class Helper:
         self._state.protected[guest.uuid] = Protected(persistent=persistent, home=home)
         self._state.save()
         self._troubles.pop(guest.uuid, None)
-        return done or [LED_LATER]
+        if guest.running:
+            return done
+        return [LED_LATER, *(self._stored(guest, vnics) if persistent else ())]
+
+    def _stored(self, guest: HostGuest, vnics: Sequence[HostVnic]) -> Iterator[str]:
+        """Store that a guest which is off is led; yield a sentence for each vNIC that could not be."""
+        for vnic in vnics:
+            try:
+                self._topology.store(guest, vnic)
+            except (PolicyError, SystemFault) as error:
+                yield f"{vnic.mac} is stored as it was: {error}"
 
     def _unprotect(self, guest: HostGuest, persistent: bool) -> None:
         protected = self._state.protected[guest.uuid]

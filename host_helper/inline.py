@@ -115,6 +115,9 @@ class Host:
     def reserve(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Its taps are written down when it starts."""
 
+    def store(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Nothing of its definition changes."""
+
     def settle(self, guest: HostGuest, vnic: HostVnic) -> None:
         """It is in the file; say so where the rules do not have it. Raises SystemFault."""
         if not self.is_led(guest, vnic):

@@ -109,6 +109,10 @@ class Pair:
         """Claim its pair bridge. Raises SystemFault, PolicyError."""
         self._claim(guest, vnic)
 
+    def store(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Write its pair bridge into the definition."""
+        self._source.move(guest, vnic.mac, self._claim(guest, vnic), persistent=True)
+
     def settle(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Move the tap, and have the hypervisor know where it is."""
         pair = self._claim(guest, vnic)

@@ -86,6 +86,9 @@ class Topology(Protocol):
     def reserve(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Choose where a guest that is off will be, so that its policy is there before it."""
 
+    def store(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Have the hypervisor start a guest that is off as one that is led, without being asked then."""
+
     def settle(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Have a protected vNIC connected as it shall be, whether or not the appliance is well."""
 

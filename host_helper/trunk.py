@@ -126,7 +126,7 @@ class Trunk:
             raise
         if persistent:
             try:
-                self._store(guest, vnic, segment, vlan)
+                self._write(guest, vnic, segment, vlan)
             except SystemFault as fault:
                 return f"{said}; its VLAN is not in its stored definition: {fault}"
         return said
@@ -135,6 +135,10 @@ class Trunk:
         """Claim its VLAN. Raises SystemFault, PolicyError."""
         self._fitting(guest, vnic)
         self._claim(guest, vnic)
+
+    def store(self, guest: HostGuest, vnic: HostVnic) -> None:
+        """Write its VLAN into the definition, where the hypervisor knows VLANs."""
+        self._write(guest, vnic, self._fitting(guest, vnic), self._claim(guest, vnic))
 
     def settle(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Put the tap into its VLAN."""
@@ -154,7 +158,7 @@ class Trunk:
             self._put(str(vnic.tap), segment.vlan)
             self._announce_home(guest, vnic, segment)
         if persistent:
-            self._store(guest, vnic, segment, segment.vlan)
+            self._write(guest, vnic, segment, segment.vlan)
 
     def keep_off(self, guest: HostGuest, vnic: HostVnic) -> None:
         """Move it from a VLAN that is for those who are led: one that it was stored or saved with."""
@@ -207,7 +211,7 @@ class Trunk:
         vlans.put_into(tap, vlan)
         self._vlans[tap] = PortVlans(vlan, frozenset({vlan}))
 
-    def _store(self, guest: HostGuest, vnic: HostVnic, segment: TrunkSegment, vlan: int) -> None:
+    def _write(self, guest: HostGuest, vnic: HostVnic, segment: TrunkSegment, vlan: int) -> None:
         """Have the vNIC start in this VLAN the next time."""
         if vnic.kind == "bridge":  # of a network's ports others decide
             default = vlans.default_of(segment.bridge)

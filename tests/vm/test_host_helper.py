@@ -197,6 +197,19 @@ def test_protection_outlives_a_libvirtd_that_goes_and_discovery_comes_back_with_
     assert [what for what, name in rig.events() if not name][-2:] == ["disconnected", "connected"]
 
 
+def test_a_guest_that_is_off_is_stored_as_led_when_told_and_as_before_when_let_go(rig: Rig) -> None:
+    other = rig.libvirtd.define("other", "sekisho.role=none", [(OTHER_MAC, "br0")])
+    before = other.XMLDesc()
+    try:
+        done = rig.sekisho("protect", "other", "--persistent")
+        assert (done.returncode, "stored as it was" in done.stdout) == (0, False), done.stdout + done.stderr
+        assert any(f"bridge='{pair}'" in other.XMLDesc() for pair in PAIRS)
+        assert rig.sekisho("unprotect", "other").returncode == 0
+        assert other.XMLDesc() == before
+    finally:
+        rig.libvirtd.remove(other)
+
+
 def test_a_guest_that_is_stored_as_led_starts_past_an_appliance_that_is_down(rig: Rig) -> None:
     config = rig.folder / "host.yaml"
     was = config.read_text()
