@@ -47,6 +47,15 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     opened.close()
 
 
+def test_a_database_of_a_newer_version_is_refused_with_the_way_out_and_left_alone(database: Database) -> None:
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("update alembic_version set version_num = '9999'")
+    with pytest.raises(ValueError, match=r"newer version .*\(migration 9999\); install that version again"):
+        migrate.upgrade(database)
+    with database.engine.connect() as connection:
+        assert MigrationContext.configure(connection).get_current_revision() == "9999"
+
+
 def rows(count: int) -> list[object]:
     return [read_event({"event_type": "alert"}, NOW, 10_000) for _ in range(count)]
 
