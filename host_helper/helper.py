@@ -355,7 +355,7 @@ class Helper:
         for vnic in vnics:
             try:
                 await asyncio.to_thread(self._topology.reserve, guest, vnic)
-            except SystemFault:
+            except (PolicyError, SystemFault):
                 if guest.running:
                     raise
                 # when it starts there may be a place

@@ -184,7 +184,12 @@ class Trunk:
         """
         for vnic in guest.vnics:
             if vnic.tap is not None and not vnic.obstacle:
-                self._need_filtering(self._segment(guest, vnic))
+                segment = self._segment(guest, vnic)
+                self._need_filtering(segment)
+                if _says_otherwise(vnic, segment):
+                    raise PolicyError(
+                        f"vNIC {vnic.mac} has VLANs of its own and cannot be led through a trunk"
+                    )
                 self._put(vnic.tap, self._claim(guest, vnic))
 
     def healthy(self, bridge: str) -> bool:
@@ -248,11 +253,7 @@ class Trunk:
         self._need_filtering(segment)
         now, slot = self._now(vnic.tap), self._slots.of(guest, vnic)
         fit = {segment.vlan} if slot is None else {segment.vlan, _vlan(slot)}
-        if guest.running:
-            fits = any(now.is_only(vlan) for vlan in fit)
-        else:
-            fits = vnic.vlan is None or vnic.vlan in fit
-        if not fits:
+        if _says_otherwise(vnic, segment) or (guest.running and not any(map(now.is_only, fit))):
             raise PolicyError(
                 f"vNIC {vnic.mac} is not in VLAN {segment.vlan} of {segment.bridge} alone, which this "
                 "segment is; a guest with VLANs of its own cannot be led through a trunk"
@@ -314,6 +315,12 @@ class Trunk:
         links.ask_who_has(segment.bridge, links.SOMEBODY, vnic.mac)
         for address in known_ipv4(guest, vnic):
             links.ask_who_has(str(vnic.tap), address)
+
+
+def _says_otherwise(vnic: HostVnic, segment: TrunkSegment) -> bool:
+    """Whether the hypervisor puts it into other VLANs than the shared one and those of who is led."""
+    first, last = segment.vlans
+    return vnic.vlan is not None and vnic.vlan != segment.vlan and not first <= vnic.vlan <= last
 
 
 def _slots(segment: TrunkSegment) -> list[str]:
