@@ -187,9 +187,7 @@ class Trunk:
                 segment = self._segment(guest, vnic)
                 self._need_filtering(segment)
                 if _says_otherwise(vnic, segment):
-                    raise PolicyError(
-                        f"vNIC {vnic.mac} has VLANs of its own and cannot be led through a trunk"
-                    )
+                    raise _own_vlans(vnic, segment)
                 self._put(vnic.tap, self._claim(guest, vnic))
 
     def healthy(self, bridge: str) -> bool:
@@ -224,10 +222,9 @@ class Trunk:
 
     def _strayed(self, vnic: HostVnic) -> TrunkSegment | None:
         """Return the segment among whose VLANs for those who are led the tap is."""
-        now = self._now(vnic.tap).access or 0
+        now = self._now(vnic.tap).access
         for segment in self._config.segments:
-            first, last = segment.vlans
-            if vnic.bridge == segment.bridge and first <= now <= last:
+            if vnic.bridge == segment.bridge and _is_for_led(now, segment):
                 return segment
         return None
 
@@ -254,10 +251,7 @@ class Trunk:
         now, slot = self._now(vnic.tap), self._slots.of(guest, vnic)
         fit = {segment.vlan} if slot is None else {segment.vlan, _vlan(slot)}
         if _says_otherwise(vnic, segment) or (guest.running and not any(map(now.is_only, fit))):
-            raise PolicyError(
-                f"vNIC {vnic.mac} is not in VLAN {segment.vlan} of {segment.bridge} alone, which this "
-                "segment is; a guest with VLANs of its own cannot be led through a trunk"
-            )
+            raise _own_vlans(vnic, segment)
         return segment
 
     def _need_filtering(self, segment: TrunkSegment) -> None:
@@ -319,8 +313,19 @@ class Trunk:
 
 def _says_otherwise(vnic: HostVnic, segment: TrunkSegment) -> bool:
     """Whether the hypervisor puts it into other VLANs than the shared one and those of who is led."""
+    return vnic.vlan not in (None, segment.vlan) and not _is_for_led(vnic.vlan, segment)
+
+
+def _is_for_led(vlan: int | None, segment: TrunkSegment) -> bool:
     first, last = segment.vlans
-    return vnic.vlan is not None and vnic.vlan != segment.vlan and not first <= vnic.vlan <= last
+    return vlan is not None and first <= vlan <= last
+
+
+def _own_vlans(vnic: HostVnic, segment: TrunkSegment) -> PolicyError:
+    return PolicyError(
+        f"vNIC {vnic.mac} is not in VLAN {segment.vlan} of {segment.bridge} alone, which this "
+        "segment is; a guest with VLANs of its own cannot be led through a trunk"
+    )
 
 
 def _slots(segment: TrunkSegment) -> list[str]:

@@ -31,16 +31,18 @@ class PortVlans:
 
 def is_filtering(bridge: str) -> bool:
     """Whether the bridge tells VLANs apart."""
-    with netlink() as handle:
-        (link,) = handle.get_links(index_of(handle, bridge))
-        return bool(link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_BR_VLAN_FILTERING"))
+    return bool(_setting(bridge, "IFLA_BR_VLAN_FILTERING"))
 
 
 def default_of(bridge: str) -> int:
     """Return the VLAN that the bridge puts new ports into; 0 where it is none."""
+    return _setting(bridge, "IFLA_BR_VLAN_DEFAULT_PVID")
+
+
+def _setting(bridge: str, name: str) -> int:
     with netlink() as handle:
         (link,) = handle.get_links(index_of(handle, bridge))
-        return int(link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_BR_VLAN_DEFAULT_PVID") or 0)
+        return int(link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", name) or 0)
 
 
 def all_vlans() -> dict[str, PortVlans]:

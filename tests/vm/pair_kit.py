@@ -20,6 +20,7 @@ import yaml
 from appliance.netns import command_in, run_in
 from tests import host_helper_fixture
 from tests.host_helper_fixture import ROOT, HelperFolder, hook_of
+from tests.vm.follower import Follower
 from tests.vm.hypervisor import Hypervisor, hypervisor, wait_for
 
 PREFIX = f"skt-kvm-{os.getpid()}"
@@ -107,8 +108,21 @@ class Rig(HelperFolder):
         )
         return [(each["what"], each["name"]) for each in map(json.loads, done.stdout.splitlines())]
 
+    def protected(self) -> dict[str, object]:
+        """Return whom the helper protects."""
+        return dict(json.loads((self.folder / "state/state.json").read_bytes())["protected"])
+
     def web(self) -> Any:
         return self.libvirtd.connection.lookupByName("web")
+
+
+@dataclass(slots=True)
+class Hosts:
+    """Where a guest comes from and where it goes, and who follows the helper there."""
+
+    here: Rig
+    there: Rig
+    follower: Follower
 
 
 @contextlib.contextmanager

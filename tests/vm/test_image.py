@@ -1,5 +1,6 @@
 """The appliance's image, as an operator starts it: power, a seed disk, two data NICs; then traffic."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -56,17 +57,29 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         pytest.fail(f"not installed: {', '.join(missing)}; `make test-vm` installs them")
     assert appliance.IMAGE.exists(), "`make image` makes it"
     folder = tmp_path_factory.mktemp("image")
+    with seeded(folder, "skv") as running, enrolled(running):
+        yield running
+
+
+@contextlib.contextmanager
+def seeded(folder: Path, prefix: str) -> Iterator[Running]:
+    """Give a machine that is off, with a seed that names its manager."""
     with (
         running_manager(folder, extra=("--name", appliance.HOST)) as manager,
-        appliance.wires("skv") as wires,
+        appliance.wires(prefix) as wires,
     ):
         machine = ApplianceMachine(folder, wires)
         machine.write_seed(appliance.seed(manager, manager.cli("token", "create")))
-        with machine.power():
-            running = Running(machine, manager, wires)
-            wait_for("it enrolled", lambda: running.reported())
-            protect(running)
-            yield running
+        yield Running(machine, manager, wires)
+
+
+@contextlib.contextmanager
+def enrolled(running: Running) -> Iterator[None]:
+    """Have it switched on, enrolled, and blocking the attack."""
+    with running.machine.power():
+        wait_for("it enrolled", lambda: running.reported())
+        protect(running)
+        yield
 
 
 def protect(running: Running) -> None:
@@ -83,16 +96,9 @@ def protect(running: Running) -> None:
 
 def test_a_restart_without_the_seed_finds_identity_and_policy_on_the_data_disk(tmp_path: Path) -> None:
     key = "sha256sum /var/lib/sekisho/identity/key.pem"
-    with (
-        running_manager(tmp_path, extra=("--name", appliance.HOST)) as manager,
-        appliance.wires("skr") as wires,
-    ):
-        machine = ApplianceMachine(tmp_path, wires)
-        running = Running(machine, manager, wires)
-        machine.write_seed(appliance.seed(manager, manager.cli("token", "create")))
-        with machine.power():
-            wait_for("it enrolled", lambda: running.reported())
-            protect(running)
+    with seeded(tmp_path, "skr") as running:
+        machine = running.machine
+        with enrolled(running):
             before = machine.said(key)
             machine.said("sync")
         machine.remove_seed()
@@ -115,16 +121,9 @@ def test_a_newer_image_with_the_same_data_disk_protects_and_so_does_the_older_on
         build, check=True, cwd=ROOT, env={**os.environ, "SOURCE_DATE_EPOCH": str(int(time.time()))}
     )
     version = "dpkg-query -W -f '${Version}' sekisho"
-    with (
-        running_manager(tmp_path, extra=("--name", appliance.HOST)) as manager,
-        appliance.wires("sku") as wires,
-    ):
-        machine = ApplianceMachine(tmp_path, wires)
-        running = Running(machine, manager, wires)
-        machine.write_seed(appliance.seed(manager, manager.cli("token", "create")))
-        with machine.power():
-            wait_for("it enrolled", lambda: running.reported())
-            protect(running)
+    with seeded(tmp_path, "sku") as running:
+        machine = running.machine
+        with enrolled(running):
             machine.said("sync")
         for image in (tmp_path / "later/sekisho.qcow2", appliance.IMAGE):
             machine.image = image

@@ -5,9 +5,7 @@ guests share are connected by a wire, the client is at the first one. The pair b
 """
 
 import contextlib
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import libvirt
 import pytest
@@ -15,13 +13,13 @@ import pytest
 from manager_api import tls
 from manager_api.settings import Settings
 from tests.vm.capture import Capture
-from tests.vm.follower import Follower, following, let_follow
+from tests.vm.follower import following, let_follow
 from tests.vm.hypervisor import master_of, tap_of, wait_for
 from tests.vm.pair_kit import (
     HOST,
     PREFIX,
     WEB_MAC,
-    Rig,
+    Hosts,
     answers,
     host_in,
     joined,
@@ -35,15 +33,6 @@ THERE = f"{PREFIX}-there"
 AWAY = ("away1", "away2")
 UPLINK_THERE = "52:54:00:00:0c:00"
 APPLIANCE_THERE = ((UPLINK_THERE, "br0"), *((f"52:54:00:00:0c:0{n}", pair) for n, pair in enumerate(AWAY, 1)))
-
-
-@dataclass(slots=True)
-class Hosts:
-    """Where the guest comes from and where it goes."""
-
-    here: Rig
-    there: Rig
-    follower: Follower
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +97,4 @@ def test_a_guest_that_migrates_is_protected_there_before_its_first_frame(hosts: 
     assert 0 < seen["wire1", "out"] <= seen[uplink, "in"], seen
     assert capture.lost == 0
     wait_for("libvirt knows it", lambda: f"bridge='{master_of(THERE, tap)}'" in moved.XMLDesc())
-    wait_for("the host that it left forgets it", lambda: not protected_by(hosts.here))
-
-
-def protected_by(rig: Rig) -> dict[str, object]:
-    """Return whom the host's helper protects."""
-    return dict(json.loads((rig.folder / "state/state.json").read_bytes())["protected"])
+    wait_for("the host that it left forgets it", lambda: not hosts.here.protected())

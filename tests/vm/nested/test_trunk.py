@@ -3,7 +3,6 @@
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,13 +15,14 @@ from host_helper.libvirt_source import KNOWS_VLANS
 from manager_api import tls
 from manager_api.settings import Settings
 from tests.vm.capture import Capture
-from tests.vm.follower import Follower, following, let_follow
+from tests.vm.follower import following, let_follow
 from tests.vm.hypervisor import tap_of, wait_for
 from tests.vm.pair_kit import (
     HOST,
     PREFIX,
     WEB,
     WEB_MAC,
+    Hosts,
     Rig,
     Way,
     answers,
@@ -48,15 +48,6 @@ def trunk_way(number: int, first: int) -> Way:
         f"sekisho.role=bridge sekisho.vlans={first},{first + 1}",
         ("vlan_filtering", "1"),
     )
-
-
-@dataclass(slots=True)
-class Hosts:
-    """Where the guest comes from and where it goes, and who follows the helpers there."""
-
-    here: Rig
-    there: Rig
-    follower: Follower
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +140,7 @@ def test_a_guest_that_migrates_is_in_its_vlan_there_before_its_first_frame(hosts
     seen = capture.frames_from(WEB_MAC)
     uplink = tap_of(there.libvirtd.connection.lookupByName("sekisho"), "52:54:00:00:03:00")
     assert 0 < seen["wire1", "out"] <= seen[uplink, "in"], seen
-    wait_for("the host that it left forgets it", lambda: not protected_by(here))
+    wait_for("the host that it left forgets it", lambda: not here.protected())
 
 
 def test_of_what_is_unprotected_nothing_is_stored(hosts: Hosts) -> None:
@@ -159,8 +150,3 @@ def test_of_what_is_unprotected_nothing_is_stored(hosts: Hosts) -> None:
     stored = ElementTree.fromstring(web.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
     assert stored.find("./devices/interface/vlan") is None
     wait_for("it answers", answers)
-
-
-def protected_by(rig: Rig) -> dict[str, object]:
-    """Return whom the host's helper protects."""
-    return dict(json.loads((rig.folder / "state/state.json").read_bytes())["protected"])
